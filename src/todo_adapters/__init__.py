@@ -1,0 +1,1 @@
+"""How the core touches the world: one module or folder a technology."""

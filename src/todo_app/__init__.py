@@ -1,0 +1,1 @@
+"""The running service: settings, wiring, HTTP and the command line."""

@@ -1,0 +1,75 @@
+"""Everything that the core, or an adapter behind its ports, refuses: one class and one stable code each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class TodoError(Exception):
+    """A refusal that a caller can act on. `code` is stable; the message says what to do and holds no secret."""
+
+    code: ClassVar[str] = "todo_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with what a caller sent: the field's name and what it must be."""
+
+    field: str
+    detail: str
+
+
+class InvalidInput(TodoError):
+    """A value breaks a rule of the core. `problems` names every field at fault."""
+
+    code = "invalid_input"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.field} {problem.detail}" for problem in self.problems))
+
+
+class NotAuthenticated(TodoError):
+    """The credentials prove nobody. The message is for logs; a caller is told no more than that."""
+
+    code = "not_authenticated"
+
+
+class TaskNotFound(TodoError):
+    """This owner has no task with that id: unknown and another owner's are indistinguishable."""
+
+    code = "task_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("You have no task with this id.")
+
+
+class TaskExists(TodoError):
+    """The owner already has a task with the id of the one being added."""
+
+    code = "task_exists"
+
+    def __init__(self) -> None:
+        super().__init__("You already have a task with this id.")
+
+
+class VersionConflict(TodoError):
+    """The task has changed since the caller saw it. `current` is the version it has now."""
+
+    code = "version_conflict"
+
+    def __init__(self, current: int) -> None:
+        self.current = current
+        super().__init__(f"The task is at version {current} by now: fetch it again and repeat your change.")
+
+
+class StoreUnavailable(TodoError):
+    """The storage cannot answer now; the same call may succeed later.
+
+    A write that raised this may or may not have been stored, wholly, never in part.
+    """
+
+    code = "store_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The task storage cannot answer at the moment: try again shortly.")

@@ -1,0 +1,199 @@
+"""What a task is, and the rules that every task obeys at every moment."""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, NewType, Self, TypeAlias
+from uuid import UUID
+
+from todo_core.errors import InvalidInput, Problem, VersionConflict
+
+TaskId = NewType("TaskId", UUID)
+"""A task's identity: a UUIDv7 (RFC 9562 §5.7), so that ids sort by the time of creation."""
+
+OwnerId = NewType("OwnerId", str)
+"""Whose task it is: opaque, case-sensitive text, compared exactly. Make one with `owner_id`."""
+
+Version = NewType("Version", int)
+"""How often a task has been written: 1 when it is created, one more with every change."""
+
+Expected: TypeAlias = Version | Collection[Version] | None
+"""The version or versions at which a caller wants the task to be; None for any."""
+
+
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+"""Stands for "leave as it is" where None means "none"."""
+
+TITLE_LENGTH: Final = 200
+DESCRIPTION_LENGTH: Final = 1000
+OWNER_LENGTH: Final = 255
+
+# The Unicode categories Cc (control characters) and Cs (lone surrogates).
+_CONTROL = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
+_CONTROL_BUT_LINES = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+_TITLE = re.compile(rf"(?=.*\S)[^{_CONTROL}]{{1,{TITLE_LENGTH}}}")
+_DESCRIPTION = re.compile(rf"[^{_CONTROL_BUT_LINES}]{{0,{DESCRIPTION_LENGTH}}}")
+_OWNER = re.compile(rf"[^{_CONTROL}]{{1,{OWNER_LENGTH}}}")
+_NO_OFFSET = timedelta(0)
+
+OWNER_RULE: Final = f"must be 1 to {OWNER_LENGTH} characters, without control characters"
+TITLE_RULE: Final = f"must be 1 to {TITLE_LENGTH} characters, not all blank, without control characters"
+DESCRIPTION_RULE: Final = (
+    f"must be at most {DESCRIPTION_LENGTH} characters, without control characters other than newline and tab"
+)
+
+
+def owner_id(text: str) -> OwnerId:
+    """The owner that `text` names, exactly as given.
+
+    Raises `InvalidInput` unless it is 1 to 255 characters without control characters and lone surrogates.
+    """
+    if not is_owner(text):
+        raise InvalidInput([Problem("owner", OWNER_RULE)])
+    return OwnerId(text)
+
+
+def is_owner(value: object) -> bool:
+    """Whether `value` can name an owner."""
+    return isinstance(value, str) and _OWNER.fullmatch(value) is not None
+
+
+def is_title(value: object) -> bool:
+    """Whether `value` can be a task's title."""
+    return isinstance(value, str) and _TITLE.fullmatch(value) is not None
+
+
+def is_description(value: object) -> bool:
+    """Whether `value` can be a task's description; None is one."""
+    return value is None or (isinstance(value, str) and _DESCRIPTION.fullmatch(value) is not None)
+
+
+def is_instant(value: object) -> bool:
+    """Whether `value` is a point in time in UTC. A naive datetime is not."""
+    return isinstance(value, datetime) and value.utcoffset() == _NO_OFFSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One thing that one owner wants done. Always valid, never changed in place.
+
+    Lengths count Unicode code points; times are UTC. Every constructor and every change raises `InvalidInput`, naming
+    each field at fault, rather than make a task that breaks a rule.
+    """
+
+    id: TaskId
+    owner: OwnerId
+    title: str
+    description: str | None = None
+    completed_at: datetime | None = None
+    version: Version = Version(1)
+    created_at: datetime
+    updated_at: datetime
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise InvalidInput(problems)
+
+    def _problems(self) -> Iterator[Problem]:
+        if not is_title(self.title):
+            yield Problem("title", TITLE_RULE)
+        if not is_description(self.description):
+            yield Problem("description", DESCRIPTION_RULE)
+        if not is_owner(self.owner):
+            yield Problem("owner", OWNER_RULE)
+        if self.version < 1:
+            yield Problem("version", "must be 1 or more")
+        if not (is_instant(self.created_at) and is_instant(self.updated_at)):
+            yield Problem("created_at", "and updated_at must be points in time in UTC")
+        if not (self.completed_at is None or is_instant(self.completed_at)):
+            yield Problem("completed_at", "must be a point in time in UTC, or none")
+
+    @classmethod
+    def new(
+        cls,
+        *,
+        id: TaskId,  # noqa: A002  (the entity's own word)
+        owner: OwnerId,
+        title: str,
+        description: str | None = None,
+        completed: bool = False,
+        at: datetime,
+    ) -> Self:
+        """A task that comes into being `at` that moment, at version 1."""
+        done = at if completed else None
+        return cls(
+            id=id, owner=owner, title=title, description=description, completed_at=done, created_at=at, updated_at=at
+        )
+
+    @property
+    def completed(self) -> bool:
+        """Whether it is done."""
+        return self.completed_at is not None
+
+    def expecting(self, expected: Expected) -> Self:
+        """This task, if it is at (one of) the expected version(s); otherwise raises `VersionConflict`."""
+        if expected is None or self.version == expected:
+            return self
+        if isinstance(expected, Collection) and self.version in expected:
+            return self
+        raise VersionConflict(self.version)
+
+    def toggled(self, *, at: datetime) -> Self:
+        """Done if it was open, open if it was done."""
+        return self.reopened(at=at) if self.completed else self.as_completed(at=at)
+
+    def as_completed(self, *, at: datetime) -> Self:
+        """Done. A task that is done already stays as it is, with the moment it was first done."""
+        return self if self.completed else self._changed(at, completed_at=at)
+
+    def reopened(self, *, at: datetime) -> Self:
+        """Not done."""
+        return self._changed(at, completed_at=None)
+
+    def edited(
+        self,
+        *,
+        title: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        completed: bool | Unset = UNSET,
+        at: datetime,
+    ) -> Self:
+        """With these values; what is `UNSET` stays. Values that it has already change nothing, not even the version."""
+        completed_at = self.completed_at
+        if completed is not UNSET and completed != self.completed:
+            completed_at = at if completed else None
+        return self._changed(
+            at,
+            title=self.title if title is UNSET else title,
+            description=self.description if description is UNSET else description,
+            completed_at=completed_at,
+        )
+
+    def after(self, change: "Callable[[Task], Task]") -> "Task":
+        """What `change` makes of this task, as a storage adapter may write it.
+
+        Raises what `change` raises, and `ValueError` where it gave another task, or skipped or reused a version.
+        """
+        changed = change(self)
+        if (changed.id, changed.owner, changed.created_at) != (self.id, self.owner, self.created_at):
+            raise ValueError("a change must keep the task's id, owner and time of creation")
+        if changed != self and changed.version != self.version + 1:
+            raise ValueError("a change must raise the task's version by one")
+        return changed
+
+    def _changed(self, at: datetime, **values: object) -> Self:
+        if all(getattr(self, name) == value for name, value in values.items()):
+            return self
+        # Clocks of several machines differ: time must not run backwards within one task.
+        moment = max(at, self.updated_at)
+        if values.get("completed_at") is at:
+            values["completed_at"] = moment
+        return replace(self, version=Version(self.version + 1), updated_at=moment, **values)  # type: ignore[arg-type]

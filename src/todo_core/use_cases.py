@@ -1,0 +1,90 @@
+"""What an owner can do with tasks: one method an action, the owner first."""
+
+from dataclasses import dataclass
+
+from todo_core.ports import Clock, IdGenerator, TaskStore
+from todo_core.queries import Page, TaskQuery
+from todo_core.task import UNSET, Expected, OwnerId, Task, TaskId, Unset
+
+
+@dataclass(frozen=True, slots=True)
+class TaskService:
+    """Everything that can be done with tasks.
+
+    Every method may raise `StoreUnavailable`; those that take a task's id raise `TaskNotFound`; those that take
+    `expected` raise `VersionConflict` where the task is not at that version. A refused call changes nothing.
+    """
+
+    store: TaskStore
+    clock: Clock
+    ids: IdGenerator
+
+    async def create(
+        self, owner: OwnerId, *, title: str, description: str | None = None, completed: bool = False
+    ) -> Task:
+        """A new task of that owner. Raises `InvalidInput`."""
+        now = self.clock.now()
+        task = Task.new(
+            id=self.ids.new(now), owner=owner, title=title, description=description, completed=completed, at=now
+        )
+        await self.store.tasks_of(owner).add(task)
+        return task
+
+    async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
+        """The task as it is now."""
+        return await self.store.tasks_of(owner).get(task_id)
+
+    async def page(self, owner: OwnerId, query: TaskQuery) -> Page:
+        """One page of the owner's tasks."""
+        return await self.store.tasks_of(owner).page(query)
+
+    async def replace(
+        self,
+        owner: OwnerId,
+        task_id: TaskId,
+        *,
+        title: str,
+        description: str | None = None,
+        completed: bool | Unset = UNSET,
+        expected: Expected = None,
+    ) -> Task:
+        """The task with this title, description (none if not given) and state (as it was if not given)."""
+        return await self.edit(
+            owner, task_id, title=title, description=description, completed=completed, expected=expected
+        )
+
+    async def edit(
+        self,
+        owner: OwnerId,
+        task_id: TaskId,
+        *,
+        title: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        completed: bool | Unset = UNSET,
+        expected: Expected = None,
+    ) -> Task:
+        """The task with the given values; the others stay. Raises `InvalidInput`."""
+        now = self.clock.now()
+        return await self.store.tasks_of(owner).edit(
+            task_id,
+            lambda task: task.expecting(expected).edited(
+                title=title, description=description, completed=completed, at=now
+            ),
+        )
+
+    async def toggle(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+        """The task, done if it was open and open if it was done."""
+        now = self.clock.now()
+        return await self.store.tasks_of(owner).edit(task_id, lambda task: task.expecting(expected).toggled(at=now))
+
+    async def complete(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+        """The task, done. Repeating it changes nothing."""
+        return await self.edit(owner, task_id, completed=True, expected=expected)
+
+    async def reopen(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+        """The task, not done. Repeating it changes nothing."""
+        return await self.edit(owner, task_id, completed=False, expected=expected)
+
+    async def delete(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> None:
+        """The task is gone."""
+        await self.store.tasks_of(owner).remove(task_id, expected=expected)
