@@ -1,0 +1,57 @@
+"""The operating-system account that PostgreSQL runs under: ours, or a lesser one when we are root."""
+
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+
+if sys.platform != "win32":
+    import pwd
+
+_LESSER_ACCOUNTS = ("postgres", "nobody")
+
+
+class ProcessOptions(TypedDict, total=False):
+    """What `subprocess` must be told to start a process under another account."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who PostgreSQL is. It refuses to be root, so root hands it to `postgres` or else `nobody`."""
+
+    uid: int
+    gid: int
+    dropped: bool
+
+    @classmethod
+    def for_cluster(cls, folder: Path) -> "Account":
+        """The account for the cluster in `folder`: the owner of existing data, whoever that was meant to be."""
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid(), dropped=False)
+        if folder.exists() and (owner := folder.stat()).st_uid != 0:
+            return cls(owner.st_uid, owner.st_gid, dropped=True)
+        for name in _LESSER_ACCOUNTS:
+            with suppress(KeyError):
+                entry = pwd.getpwnam(name)
+                return cls(entry.pw_uid, entry.pw_gid, dropped=True)
+        raise EmbeddedDatabaseError(
+            "PostgreSQL refuses to run as root and this system has neither a user 'postgres' nor 'nobody': "
+            "run as an ordinary user or set DATABASE_URL."
+        )
+
+    def give(self, path: Path) -> None:
+        """Make `path`, which must be ours, this account's."""
+        if self.dropped:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def process_options(self) -> ProcessOptions:
+        """How a process of this account is started."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.dropped else {}

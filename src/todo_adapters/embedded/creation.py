@@ -1,0 +1,56 @@
+"""Making a cluster: aside, under another name, until it is whole."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from todo_adapters.embedded.programs import Programs
+
+NAME = "todo"  # of the database and of its owner
+_UNFINISHED = "new-"
+
+
+def create_cluster(folder: Path, programs: Programs, *, durable: bool, deadline: float) -> None:
+    """Make `folder` with `data` and `password` in it, or nothing: half a cluster never bears its name."""
+    fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
+    try:
+        data, password = fresh / "data", fresh / "password"
+        data.mkdir(mode=0o700)
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24))
+        for path in (fresh, data, password):
+            programs.account.give(path)
+        _fill(data, programs, durable=durable, deadline=deadline)
+        fresh.rename(folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def remove_unfinished(home: Path) -> None:
+    """Remove what a creation left behind that was killed."""
+    for leftover in home.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover)
+
+
+def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> None:
+    where = ("-D", programs.name_of(data))
+    # A relative name, because the account may be unable to follow the whole path; a file, because everybody sees argv.
+    access = (f"--username={NAME}", "--auth=scram-sha-256", "--pwfile=../password")
+    text = ("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    sync = () if durable else ("--no-sync",)
+    programs.run("initdb", *where, *access, *text, *sync, data=data, deadline=deadline)
+    single = ("--single", *where, "-c", "exit_on_error=on", "-c", f"fsync={'on' if durable else 'off'}", "postgres")
+    programs.run("postgres", *single, said=f"create database {NAME};\n", data=data, deadline=deadline)
+
+
+def _sync(folder: Path) -> None:
+    """Make a renaming in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

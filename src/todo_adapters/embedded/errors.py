@@ -1,0 +1,5 @@
+"""What is wrong with the embedded database, said in one sentence."""
+
+
+class EmbeddedDatabaseError(Exception):
+    """The embedded database cannot run. The message is one sentence: what is wrong and what to do about it."""

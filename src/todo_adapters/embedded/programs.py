@@ -1,0 +1,72 @@
+"""Running PostgreSQL's programs: under the right account, and holding the cluster's lock while they live."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.locks import FileLock
+
+_CURRENT_FOLDER = Path("/proc/self/cwd")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The programs in `folder`. Each inherits `lock`, so that the lock is free only when none is alive."""
+
+    folder: Path
+    account: Account
+    lock: FileLock
+
+    def run(self, name: str, *arguments: str, data: Path, said: str = "", deadline: float) -> None:
+        """Run a program on a data folder to its end, `said` being its standard input.
+
+        Raises `EmbeddedDatabaseError` when it fails or is not done in time.
+        """
+        process = self.spawn(name, *arguments, data=data, streams=subprocess.PIPE, environment={})
+        with process:
+            try:
+                answer, _ = process.communicate(said.encode(), timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise EmbeddedDatabaseError(f"PostgreSQL's {name} was not done in time: allow it more.") from None
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            reason = last_line(answer)
+            raise EmbeddedDatabaseError(f"PostgreSQL's {name} failed: {reason}.")
+
+    def spawn(
+        self, name: str, *arguments: str, data: Path, streams: int | IO[bytes], environment: dict[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        """Start a program on a data folder, out of reach of a terminal's Ctrl-C: the database ends last."""
+        return subprocess.Popen(  # noqa: S603 (the wheel's own programs)
+            [self.folder / name, *arguments],
+            cwd=data,
+            env={"LC_ALL": "C", "PATH": os.defpath} | environment,  # nobody's PG* variables, nobody's secrets
+            stdin=subprocess.PIPE if streams == subprocess.PIPE else subprocess.DEVNULL,
+            stdout=streams,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self.lock.fileno(),),
+            start_new_session=True,
+            **self.account.process_options(),
+        )
+
+    def name_of(self, data: Path) -> str:
+        """What to call the data folder, in which every program is started.
+
+        A lesser account cannot come to a folder below root's home by its path. It need not: we put the process there
+        before it gives up root's rights, and the kernel knows where a process stands. Nobody's home is opened for it.
+        """
+        return str(_CURRENT_FOLDER if self.account.dropped and _CURRENT_FOLDER.exists() else data)
+
+
+def last_line(output: bytes) -> str:
+    """The last thing a program said."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "it said nothing"

@@ -1,0 +1,108 @@
+"""The embedded PostgreSQL as its users see it: start it or join it, take its URL, leave it."""
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from todo_adapters.embedded.cluster import Cluster, Settings
+from todo_adapters.embedded.creation import NAME
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.locks import FileLock, wait_until
+from todo_adapters.embedded.postmaster import PORT
+
+_STOP_SECONDS = 60.0
+
+
+class EmbeddedPostgres:
+    """A running PostgreSQL in a folder, shared by every process that started it there.
+
+    The last of them that stops, stops the database. One that is killed counts as gone; the database then runs on until
+    somebody who joins it later stops it. `gate` lets one process at a time start or stop; `users` is shared by all.
+    """
+
+    def __init__(self, cluster: Cluster, gate: FileLock, users: FileLock) -> None:
+        self._cluster = cluster
+        self._gate = gate
+        self._users = users
+        self._process = os.getpid()
+        self._stopped = False
+        self._url = f"postgresql://{NAME}:{cluster.password()}@/{NAME}?{_address(cluster.socket_folder())}"
+
+    @classmethod
+    def start(
+        cls, data_dir: Path, *, durable: bool = True, start_timeout: float = 60.0, max_connections: int = 100
+    ) -> "EmbeddedPostgres":
+        """Start the database kept in `data_dir`, or join the one that runs there already, settings and all.
+
+        The data lie in `data_dir/postgres`, which is made at need. `durable=False` trades the data's safety in a power
+        cut for speed. Raises `EmbeddedDatabaseError`, after at most about `start_timeout` seconds.
+        """
+        if sys.platform == "win32":
+            raise EmbeddedDatabaseError("The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.")
+        home = Path(data_dir).absolute() / "postgres"
+        try:
+            return cls._start(home, Settings(durable, max_connections), time.monotonic() + start_timeout)
+        except OSError as error:
+            raise EmbeddedDatabaseError(
+                f"The embedded database cannot use the folder {home} ({error}): "
+                "make it writable or name another one with TODO_DATA_DIR."
+            ) from error
+
+    @classmethod
+    def _start(cls, home: Path, settings: Settings, deadline: float) -> "EmbeddedPostgres":
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cluster = Cluster(home, settings)
+        with ExitStack() as undo:
+            gate, users = FileLock(home / "gate.lock"), FileLock(home / "users.lock")
+            undo.callback(gate.close)
+            undo.callback(users.close)
+            if not wait_until(gate.take, deadline):
+                raise EmbeddedDatabaseError(f"Another process has been starting the database in {home} for too long.")
+            cluster.start_or_join(deadline)
+            users.share()
+            started = cls(cluster, gate, users)
+            gate.release()
+            undo.pop_all()
+        return started
+
+    @property
+    def url(self) -> str:
+        """The address of its database `todo`, as libpq and psycopg take it. It contains the password."""
+        return self._url
+
+    def stop(self) -> None:
+        """Leave the database, and end it if nobody else uses it; a second call does nothing.
+
+        It belongs to the process that started: in one forked from it this does nothing either.
+        """
+        if self._stopped or os.getpid() != self._process:
+            return
+        self._stopped = True
+        try:
+            # Who holds the gate for longer than this is about to use the database himself.
+            wait_until(self._gate.take, time.monotonic() + _STOP_SECONDS)
+            self._users.release()
+            if self._users.take():
+                self._cluster.shut_down()
+            else:
+                self._cluster.leave()
+        finally:
+            self._users.close()
+            self._gate.release()
+            self._gate.close()
+
+    def __enter__(self) -> "EmbeddedPostgres":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _address(socket_folder: Path) -> str:
+    return f"host={quote(os.fsencode(socket_folder), safe='')}&port={PORT}"

@@ -1,0 +1,63 @@
+"""Where the server's Unix socket lies: beside the data, or in a short temporary folder when it cannot."""
+
+import os
+import socket
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.postmaster import SOCKET
+
+_PREFIX = "todo-api-"
+
+
+def choose_socket_folder(beside_data: Path, account: Account) -> Path:
+    """A folder whose socket both the server and a client can name, `beside_data` if it is one.
+
+    Only one who knows that no server uses `beside_data` may ask. Raises `EmbeddedDatabaseError` if there is none.
+    """
+    if _holds_socket(beside_data):
+        return beside_data
+    for parent in _short_folders(account):
+        with suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            if _holds_socket(folder):
+                account.give(folder)
+                return folder
+            folder.rmdir()
+    raise EmbeddedDatabaseError(
+        f"No Unix socket fits into {beside_data} or a temporary folder (a path may have about 100 bytes): "
+        "name a shorter folder with TODO_DATA_DIR."
+    )
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove a socket folder that `choose_socket_folder` made elsewhere; one beside the data stays."""
+    if folder.name.startswith(_PREFIX):
+        with suppress(OSError):
+            for name in (SOCKET, f"{SOCKET}.lock"):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _short_folders(account: Account) -> list[str]:
+    # A lesser account cannot enter root's runtime and temporary folders, which are root's alone.
+    if account.dropped:
+        return ["/run", "/tmp"]  # noqa: S108 (mkdtemp makes a folder of its own there)
+    return [os.environ.get("XDG_RUNTIME_DIR") or "/tmp", tempfile.gettempdir(), "/tmp"]  # noqa: S108
+
+
+def _holds_socket(folder: Path) -> bool:
+    """Whether a socket can be made there and named in a URL; trying tells about lengths and file systems at once."""
+    # libpq takes a comma for the end of a host, SQLAlchemy a colon.
+    if set(str(folder)) & set(",:"):
+        return False
+    path = folder / SOCKET
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.bind(str(path))
+        path.unlink()
+        return True
+    return False
