@@ -40,7 +40,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def imports(session: nox.Session) -> None:
     """No import points outward: app, adapters, core."""
-    session.run(sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+    session.run(
+        sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-logo'])"
+    )
 
 
 @nox.session
