@@ -1,0 +1,126 @@
+"""Proves who is calling by their token: the core's `Authenticator` over PyJWT."""
+
+import hashlib
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import jwt
+
+from todo_adapters.jwt_identity.bearer import CredentialsRefused
+from todo_adapters.jwt_identity.claims import Expected, Identity, identity
+from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
+from todo_adapters.jwt_identity.fetch import fetch
+from todo_adapters.jwt_identity.jwks import ASYMMETRIC, KeySet, PublicKey
+from todo_adapters.jwt_identity.key_source import KeySource, Pace
+from todo_adapters.jwt_identity.policy import JwtPolicy
+from todo_core import Clock, OwnerId
+
+_HS256: Final = "HS256"
+_JWS: Final = jwt.PyJWS()
+
+
+class JwtAuthenticator:
+    """Believes the tokens that `policy` describes. Belongs to one event loop; `aclose` it at the end.
+
+    A verified token is not verified again until it expires or the issuer's keys change. What is remembered of it is its
+    SHA-256, so that the memory of the process gives no tokens away.
+    """
+
+    def __init__(
+        self,
+        policy: JwtPolicy,
+        clock: Clock,
+        *,
+        on_fetch_failure: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_fetch_failure` is called for each fetch of keys that fails; `tls` replaces the system's authorities."""
+        self._policy = policy
+        self._clock = clock
+        self._keys = _key_source(policy, tls, on_fetch_failure, monotonic)
+        self._hs256 = Expected(
+            policy.issuer if policy.check_hs256_issuer else None,
+            policy.audience if policy.check_hs256_audience else None,
+            policy.iat_leeway,
+        )
+        self._asymmetric = Expected(policy.issuer, policy.audience, policy.iat_leeway)
+        self._remembered: OrderedDict[bytes, tuple[Identity, KeySet | None]] = OrderedDict()
+
+    async def authenticate(self, token: str) -> OwnerId:
+        """The owner whom `token` proves. Raises `CredentialsRefused`, whatever is wrong with it."""
+        if (owner := self.cached(token)) is not None:
+            return owner
+        unverified = parse(token)
+        key, keys, expected = await self._key_for(unverified)
+        _check_signature(token, key, unverified.alg)
+        proved = identity(unverified.claims, expected, self._clock.now().timestamp())
+        self._remember(token, proved, keys)
+        return proved.owner
+
+    def cached(self, token: str) -> OwnerId | None:
+        """The owner whom `token` is known to prove at this moment; None if it has to be verified."""
+        remembered = self._remembered.get(_digest(token))
+        if remembered is None:
+            return None
+        proved, keys = remembered
+        if not proved.holds(self._clock.now().timestamp()):
+            return None
+        # What the secret has verified stays so; what a key has, while the issuer's keys are the same.
+        unchanged = keys is None or self._keys is None or keys is self._keys.current()
+        return proved.owner if unchanged else None
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._keys is not None:
+            await self._keys.aclose()
+
+    async def _key_for(self, token: UnverifiedToken) -> tuple[bytes | PublicKey, KeySet | None, Expected]:
+        """The key that a token's `alg` calls for: never an issuer's for HS256, never the secret for anything else."""
+        if token.alg == _HS256:
+            if self._policy.secret is None:
+                raise CredentialsRefused("HS256 is off")
+            return self._policy.secret, None, self._hs256
+        if self._keys is None or token.alg not in ASYMMETRIC:
+            raise CredentialsRefused("alg is not one that is accepted")
+        key, keys = await self._keys.find(token.alg, token.kid)
+        if key is None:
+            raise CredentialsRefused("no key of the issuer fits alg and kid")
+        return key.public, keys, self._asymmetric
+
+    def _remember(self, token: str, proved: Identity, keys: KeySet | None) -> None:
+        self._remembered[_digest(token)] = proved, keys
+        if len(self._remembered) > self._policy.remembered_tokens:
+            self._remembered.popitem(last=False)
+
+
+def _digest(token: str) -> bytes:
+    # A token may hold anything here, lone surrogates too.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _check_signature(token: str, key: bytes | PublicKey, alg: str) -> None:
+    try:
+        _JWS.decode_complete(token, key, algorithms=[alg])
+    except jwt.PyJWTError:
+        raise CredentialsRefused("the signature is not the key's") from None
+
+
+def _key_source(
+    policy: JwtPolicy, tls: ssl.SSLContext | None, on_failure: Callable[[], None], monotonic: Callable[[], float]
+) -> KeySource | None:
+    if policy.jwks_url is None:
+        return None
+    # Made once: to read the authorities takes long enough to hold requests up.
+    tls = tls or ssl.create_default_context()
+    get = partial(fetch, policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
+    pace = Pace(
+        fresh_for=policy.fresh_keys_for.total_seconds(),
+        stale_for=policy.stale_keys_for.total_seconds(),
+        cooldown=policy.fetch_cooldown.total_seconds(),
+    )
+    return KeySource(get, pace, on_failure=on_failure, monotonic=monotonic)

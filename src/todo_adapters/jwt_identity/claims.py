@@ -1,0 +1,84 @@
+"""Checks what a token claims: whose it is, when it holds, who issued it and for whom."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from todo_adapters.jwt_identity.bearer import CredentialsRefused
+from todo_adapters.jwt_identity.compact import JsonObject
+from todo_core import InvalidInput, OwnerId, owner_id
+
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999: no honest token names a later one."""
+
+SESSION_CACHE: Final = "better-auth:session-cache"
+"""The audience of Better Auth's cached sessions, which are signed with the same keys but are not access tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a token must claim; None where anything will do."""
+
+    issuer: str | None
+    audience: str | None
+    iat_leeway: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a token proves, and when: from `not_before` until just before `not_after`, in seconds of the Unix epoch."""
+
+    owner: OwnerId
+    not_before: float
+    not_after: float
+
+    def holds(self, now: float) -> bool:
+        """Whether it may be used at that moment."""
+        return self.not_before <= now < self.not_after
+
+
+def identity(claims: JsonObject, expected: Expected, now: float) -> Identity:
+    """Whom the claims of a verified token prove at the moment `now`. Raises `CredentialsRefused`."""
+    _check_issuer(claims, expected.issuer)
+    _check_audience(claims, expected.audience)
+    issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
+    not_before = max(_moment(claims, "nbf", default=0), issued_at)
+    proved = Identity(_owner(claims), not_before, _moment(claims, "exp"))
+    if not proved.holds(now):
+        raise CredentialsRefused("expired, or not valid yet")
+    return proved
+
+
+def _owner(claims: JsonObject) -> OwnerId:
+    # `sub` alone: Better Auth's e-mail tokens carry `userId` and `email` under the same secret.
+    subject = claims.get("sub")
+    if not isinstance(subject, str):
+        raise CredentialsRefused("sub is missing or not a string")
+    try:
+        return owner_id(subject)
+    except InvalidInput:
+        raise CredentialsRefused("sub cannot name an owner") from None
+
+
+def _moment(claims: JsonObject, name: str, *, default: float | None = None) -> float:
+    """The NumericDate of that name (RFC 7519 §2): a JSON number, which in Python a boolean would be too."""
+    value = claims.get(name, default)
+    # The comparison leaves out infinity and NaN as well.
+    if (type(value) is int or type(value) is float) and 0 <= value <= LATEST:
+        return value
+    raise CredentialsRefused(f"{name} is missing or not a point in time")
+
+
+def _check_issuer(claims: JsonObject, expected: str | None) -> None:
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str) or (expected is not None and issuer != expected):
+        raise CredentialsRefused("issued by another, or by nobody known")
+
+
+def _check_audience(claims: JsonObject, expected: str | None) -> None:
+    audience = claims.get("aud", ())
+    audiences = audience if isinstance(audience, list | tuple) else [audience]
+    if not all(isinstance(one, str) for one in audiences) or audience == []:
+        raise CredentialsRefused("aud is not made of strings")
+    if SESSION_CACHE in audiences or (expected is not None and expected not in audiences):
+        raise CredentialsRefused("meant for another audience")

@@ -1,0 +1,86 @@
+"""Takes a token in JWS compact form apart, strictly, before anything in it is believed."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from todo_adapters.jwt_identity.bearer import HEADER_BYTES, CredentialsRefused
+
+JsonObject: TypeAlias = dict[str, object]
+
+_TYPES: Final = frozenset({"JWT", "at+jwt", "application/jwt"})
+# Each asks for processing that is not done here, so it must be refused (RFC 7515 §4.1.11, RFC 7797 §3).
+_UNSUPPORTED: Final = frozenset({"crit", "b64"})
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """What a well-formed token says of itself. Nothing of it is proved yet."""
+
+    alg: str
+    kid: str | None
+    claims: JsonObject
+
+
+def parse(token: str) -> UnverifiedToken:
+    """The parts of `token`: three canonical base64url segments, two of them JSON objects. Raises `CredentialsRefused`.
+
+    Of the header only `alg`, `kid` and `typ` count: a key that a token brings or points to (`jwk`, `jku`, `x5c`, `x5u`)
+    is never looked at.
+    """
+    if len(token) > HEADER_BYTES:
+        raise CredentialsRefused("the token is too long")
+    segments = token.split(".")
+    if len(segments) != 3 or not all(segments):
+        raise CredentialsRefused("not three segments")
+    try:
+        header, claims = (json_object(base64url(segment)) for segment in segments[:2])
+        base64url(segments[2])
+    except ValueError:
+        raise CredentialsRefused("a segment is not canonical base64url of a JSON object") from None
+    return UnverifiedToken(*_checked(header), claims)
+
+
+def _checked(header: JsonObject) -> tuple[str, str | None]:
+    alg, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+    if not isinstance(alg, str):
+        raise CredentialsRefused("alg is not a string")
+    if not isinstance(kid, str) and "kid" in header:
+        raise CredentialsRefused("kid is not a string")
+    if not (isinstance(kind, str) and kind in _TYPES):
+        raise CredentialsRefused("typ is not that of an access token")
+    if _UNSUPPORTED & header.keys():
+        raise CredentialsRefused("the header asks for an extension")
+    return alg, kid if isinstance(kid, str) else None
+
+
+def base64url(text: str) -> bytes:
+    """What `text` encodes. Raises `ValueError` for anything but the one way to write those bytes (RFC 7515 §2)."""
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # Encoding it again catches foreign characters, padding, and bits set after the last byte at once.
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
+        raise ValueError("not canonical base64url")
+    return data
+
+
+def json_object(data: bytes) -> JsonObject:
+    """The JSON object in `data`. Raises `ValueError` for any other JSON, encoding, repeated name, NaN or depth."""
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> JsonObject:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return members
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,102 @@
+"""Reads a JSON Web Key Set (RFC 7517): the public keys in it that may verify a token, and which token."""
+
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from todo_adapters.jwt_identity.compact import JsonObject, base64url, json_object
+
+PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+RSA_BITS: Final = range(2048, 8192 + 1)
+"""RSA keys from RFC 7518 §3.3's minimum to what still verifies within a millisecond."""
+
+ASYMMETRIC: Final = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
+"""The algorithms that an issuer's keys may verify: all that Better Auth can be set to."""
+
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# Curve by curve, because ES256 with a P-384 key, or EdDSA with an Ed448 key, is another algorithm than is meant here.
+_ALGORITHMS: Final = {
+    ("RSA", None): frozenset({"RS256", "PS256"}),
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+}
+_READERS: Final = {
+    "RSA": (RSAAlgorithm.from_jwk, ("n", "e")),
+    "EC": (ECAlgorithm.from_jwk, ("x", "y")),
+    "OKP": (OKPAlgorithm.from_jwk, ("x",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the algorithms whose signatures it may verify: those of its kind, or the one that it names."""
+
+    kid: str | None
+    algorithms: frozenset[str]
+    public: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The usable keys of one issuer at one moment. Equal sets hold equal keys in the same order."""
+
+    keys: tuple[Key, ...] = field(default=())
+
+    def find(self, alg: str, kid: str | None) -> Key | None:
+        """The one key that fits a token's `alg` and `kid`; None if there is none, or if several would do."""
+        fitting = [key for key in self.keys if alg in key.algorithms and kid in (None, key.kid)]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def key_set(document: bytes) -> KeySet:
+    """The keys of a JWK Set that may verify tokens. Others are left out: one odd key must not lock everyone out.
+
+    Raises `ValueError` where `document` is no JWK Set.
+    """
+    members = json_object(document).get("keys")
+    if not isinstance(members, list):
+        raise ValueError("not a JWK Set")
+    return KeySet(tuple(key for member in members if (key := _key(member)) is not None))
+
+
+def _key(jwk: object) -> Key | None:
+    if not isinstance(jwk, dict) or not _is_for_verifying(jwk):
+        return None
+    kid, kind = jwk.get("kid"), jwk.get("kty")
+    curve = None if kind == "RSA" else jwk.get("crv")
+    algorithms = _ALGORITHMS.get((kind, curve)) if isinstance(kind, str) and isinstance(curve, str | None) else None
+    if algorithms is None or not isinstance(kid, str | None):
+        return None
+    if "alg" in jwk:
+        algorithms = algorithms & {alg} if isinstance(alg := jwk["alg"], str) else frozenset()
+    public = _public_key(jwk) if algorithms else None
+    return Key(kid, algorithms, public) if public is not None else None
+
+
+def _is_for_verifying(jwk: JsonObject) -> bool:
+    """Whether the key may verify signatures (RFC 7517 §4.2, §4.3). One that shows private members is burnt."""
+    operations = jwk.get("key_ops", ["verify"])
+    may_verify = isinstance(operations, list) and "verify" in operations
+    return may_verify and jwk.get("use", "sig") == "sig" and not _PRIVATE & jwk.keys()
+
+
+def _public_key(jwk: JsonObject) -> PublicKey | None:
+    kind = str(jwk["kty"])
+    read, names = _READERS[kind]
+    try:
+        for name in names:
+            base64url(str(jwk.get(name)))
+        public = read({name: jwk[name] for name in ("kty", "crv", *names) if name in jwk})
+    except (InvalidKeyError, UnsupportedAlgorithm, ValueError, TypeError, KeyError):
+        return None
+    if isinstance(public, RSAPublicKey) and public.key_size not in RSA_BITS:
+        return None
+    return public if isinstance(public, PublicKey) else None
