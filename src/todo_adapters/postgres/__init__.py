@@ -1,1 +1,6 @@
-"""The tasks in PostgreSQL."""
+"""The tasks in PostgreSQL (14 or newer, encoding UTF8): SQLAlchemy Core over psycopg 3, migrated by Alembic."""
+
+from todo_adapters.postgres.engine import create_engine
+from todo_adapters.postgres.store import PostgresTaskStore
+
+__all__ = ["PostgresTaskStore", "create_engine"]

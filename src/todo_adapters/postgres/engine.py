@@ -1,0 +1,90 @@
+"""Connections to PostgreSQL: how a URL becomes a pool that survives poolers, restarts and idle nights."""
+
+from time import monotonic
+from typing import Any, Final
+
+from psycopg import AsyncConnection, Error, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+# What a URL may override (libpq's own names): nobody should wait for minutes on a network that swallows packets.
+_UNLESS_GIVEN: Final = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
+
+
+def connection_arguments(url: str) -> dict[str, Any]:
+    """What psycopg's `connect` takes, from a `postgresql://` URL as libpq documents it (§34.1.1.2).
+
+    Raises `ValueError`, which does not quote the URL, where libpq cannot read it.
+    """
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a database URL must begin with postgresql://")
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise ValueError("the database URL is not one that PostgreSQL can read") from None
+    return {**_UNLESS_GIVEN, **given, "client_encoding": "utf8", "autocommit": True}
+
+
+def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0) -> AsyncEngine:
+    """An engine of at most `pool_size` connections, opened as they are needed, each statement its own transaction.
+
+    A call waits `pool_timeout` seconds for a free connection. One that sat idle for `ping_after` seconds is tried
+    before it is used, and replaced with all its contemporaries if it is dead. Raises `ValueError` for a URL that is
+    none.
+    """
+    arguments = connection_arguments(url)
+
+    async def connect() -> AsyncConnection[Any]:
+        connection = await AsyncConnection.connect(**arguments)
+        await _prepare_nothing_behind_a_pooler(connection)
+        return connection
+
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connect,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        use_native_hstore=False,
+        hide_parameters=True,  # in messages: they are what users wrote
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        pool_use_lifo=True,
+    )
+    _ping_what_sat_idle(engine, ping_after)
+    return engine
+
+
+async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> None:
+    """Turn prepared statements off where consecutive statements may meet different servers.
+
+    There, psycopg's statement names belong to whichever client used that server before: not found, or, worse, another
+    statement. A pooler in between invents the process id that the protocol announces, and so gives itself away.
+    """
+    try:
+        cursor = await connection.execute("select pg_backend_pid()", prepare=False)
+        if await cursor.fetchone() != (connection.info.backend_pid,):
+            connection.prepare_threshold = None
+    except BaseException:
+        await connection.close()
+        raise
+
+
+def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
+    # SQLAlchemy's own pre-ping asks at every checkout: a round trip more for every statement.
+    @event.listens_for(engine.sync_engine, "checkin")
+    def remember(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle_since"] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+        if monotonic() - entry.info.get("idle_since", monotonic()) < seconds:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Error as problem:
+            raise InvalidatePoolError from problem

@@ -1,0 +1,54 @@
+"""Which of the database's failures mean "not now": those become the core's `StoreUnavailable`, the rest rise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from todo_core import StoreUnavailable
+
+# PostgreSQL's documentation, appendix A: connection, transaction rollback, insufficient resources, operator
+# intervention (shutdown, recovery, cancelled or timed-out statements), system error.
+_PASSING_CLASSES: Final = ("08", "40", "53", "57", "58")
+# The server turned into a standby; a lock could not be had in time; a transaction timed out.
+_PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
+# The statement lost against a concurrent one and left nothing: serialization failure, deadlock.
+_LOST_RACES: Final = frozenset({"40001", "40P01"})
+
+
+@contextmanager
+def unavailable_where_it_passes() -> Iterator[None]:
+    """Raise `StoreUnavailable`, from the driver's own error, for a failure that may be gone next time.
+
+    SQLAlchemy's errors stay out of the chain: their text holds the statement.
+    """
+    try:
+        yield
+    except DBAPIError as problem:
+        if not _passes(problem):
+            raise
+        raise StoreUnavailable from problem.orig
+    except psycopg.Error as problem:  # while connecting: SQLAlchemy leaves those of a creator as they are
+        if not _passing(problem):
+            raise
+        raise StoreUnavailable from problem
+    except (PoolTimeoutError, TimeoutError) as problem:
+        raise StoreUnavailable from problem
+
+
+def lost_a_race(problem: DBAPIError) -> bool:
+    """Whether the statement may be repeated at once: it lost against a concurrent one, and left nothing behind."""
+    return isinstance(problem.orig, psycopg.Error) and problem.orig.sqlstate in _LOST_RACES
+
+
+def _passes(problem: DBAPIError) -> bool:
+    return problem.connection_invalidated or (isinstance(problem.orig, psycopg.Error) and _passing(problem.orig))
+
+
+def _passing(problem: psycopg.Error) -> bool:
+    if problem.sqlstate is None:  # the server had no say: it could not be reached, or was lost
+        return isinstance(problem, psycopg.OperationalError)
+    return problem.sqlstate[:2] in _PASSING_CLASSES or problem.sqlstate in _PASSING

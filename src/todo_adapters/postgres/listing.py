@@ -1,0 +1,97 @@
+"""The statements behind a listing: one per shape of query, made when it is first asked for and kept."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple, Self, TypeAlias
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, Select, Text, Uuid, func, select, true, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
+
+from todo_adapters.postgres.statements import Batch, calls_of, send, task_columns, task_of
+from todo_adapters.postgres.table import tasks
+from todo_core import OwnerId, Page, Sort, Task, TaskQuery
+
+Listing: TypeAlias = tuple[OwnerId, TaskQuery]
+
+
+class Shape(NamedTuple):
+    """What tells one listing's statement from another's; the values in it do not."""
+
+    sort: Sort
+    filters: bool
+    searches: bool
+    continues: bool
+
+    @classmethod
+    def of(cls, query: TaskQuery) -> Self:
+        """The shape of that query."""
+        return cls(query.sort, query.completed is not None, query.needle is not None, query.after is not None)
+
+
+@cache
+def pages_many(shape: Shape) -> Batch[Listing, Page]:
+    """The statement for listings of that shape. Each sees one moment; so do all of one batch."""
+    columns = dict(_columns(shape))
+    statement = _statement(shape, calls_of(**{name: kind for name, (kind, _) in columns.items()}))
+
+    async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
+        values = {name: [value(*listing) for listing in listings] for name, (_, value) in columns.items()}
+        found: list[list[Task]] = [[] for _ in listings]
+        for row in await send(connection, statement, values):
+            found[row.place - 1].append(task_of(row))
+        return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
+
+    return pages
+
+
+_Column: TypeAlias = tuple[str, tuple[TypeEngine[Any], Callable[[OwnerId, TaskQuery], Any]]]
+_OWNER: Final[_Column] = ("owner", (Text(), lambda owner, _: owner))
+_MOST: Final[_Column] = ("most", (BigInteger(), lambda _, query: query.limit + 1))
+_COMPLETED: Final[_Column] = ("completed", (Boolean(), lambda _, query: query.completed))
+_NEEDLE: Final[_Column] = ("needle", (Text(), lambda _, query: query.needle))
+_AFTER_ID: Final[_Column] = ("after_id", (Uuid(), lambda _, query: query.after.id if query.after else None))
+
+
+def _columns(shape: Shape) -> list[_Column]:
+    columns = [_OWNER, _MOST]
+    if shape.filters:
+        columns.append(_COMPLETED)
+    if shape.searches:
+        columns.append(_NEEDLE)
+    if shape.continues:
+        columns.append(_AFTER_ID)
+    if shape.continues and shape.sort.field != "created_at":
+        kind = tasks.c[shape.sort.field].type
+        columns.append(("after_value", (kind, lambda _, query: query.after.value if query.after else None)))
+    return columns
+
+
+def _statement(shape: Shape, call: FromClause) -> Select[Any]:
+    inner = select(tasks).where(tasks.c.user_id == call.c.owner, *_conditions(shape, call))
+    page = inner.order_by(*_order(shape.sort, tasks)).limit(call.c.most).lateral("page")
+    outer = select(call.c.place, *task_columns(page)).select_from(call.join(page, true()))
+    return outer.order_by(call.c.place, *_order(shape.sort, page))
+
+
+def _conditions(shape: Shape, call: FromClause) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if shape.filters:
+        conditions.append(tasks.c.completed_at.is_not(None) == call.c.completed)
+    if shape.searches:
+        conditions.append(func.strpos(tasks.c.search_text, call.c.needle) > 0)
+    if shape.continues:
+        place = tuple_(*_key(shape.sort, tasks))
+        last = (
+            tuple_(call.c.after_id) if shape.sort.field == "created_at" else tuple_(call.c.after_value, call.c.after_id)
+        )
+        conditions.append(place < last if shape.sort.descending else place > last)
+    return conditions
+
+
+def _order(sort: Sort, source: FromClause) -> list[ColumnElement[Any]]:
+    return [each.desc() if sort.descending else each.asc() for each in _key(sort, source)]
+
+
+def _key(sort: Sort, source: FromClause) -> list[ColumnElement[Any]]:
+    return [source.c.id] if sort.field == "created_at" else [source.c[sort.field], source.c.id]

@@ -1,0 +1,84 @@
+"""The schema's history, and the means to bring a database up to date. Part of the package: no alembic.ini is needed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from todo_adapters.postgres.engine import connection_arguments
+from todo_adapters.postgres.failures import unavailable_where_it_passes
+
+# Not Alembic's usual name: the database may be shared with a program that uses Alembic too.
+VERSION_TABLE: Final = "todo_schema_version"
+_LOCK: Final = 0x746F646F  # "todo"
+
+
+class UnfitDatabase(Exception):
+    """The database cannot hold the tasks, whatever is migrated; the message says why."""
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the schema up to date (or, going back as well, to `revision`), wholly or not at all.
+
+    Several processes may do so at once: one does the work, the others wait and find it done. Raises `ValueError` for a
+    URL that is none, `StoreUnavailable`, and `UnfitDatabase`.
+    """
+    with _connection(url) as connection, connection.begin():
+        # For the transaction, not the session: behind a pooler no session is anybody's own.
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _check_encoding(connection)
+        config = configuration(connection)
+        going_back = revision != "head" and current(connection) not in {None, revision}
+        (command.downgrade if going_back else command.upgrade)(config, revision)
+
+
+def current_revision(url: str) -> str | None:
+    """The revision of the schema in the database; None where there is none. Raises as `migrate` does."""
+    with _connection(url) as connection:
+        return current(connection)
+
+
+def is_current(url: str) -> bool:
+    """Whether `migrate` would have nothing to do. Raises as `migrate` does."""
+    return current_revision(url) == ScriptDirectory.from_config(configuration()).get_current_head()
+
+
+def current(connection: Connection) -> str | None:
+    """As `current_revision`, on a connection at hand."""
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """What Alembic's own commands take, for this history and that connection."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "todo_adapters.postgres:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[Connection]:
+    arguments = connection_arguments(url) | {"autocommit": False}
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(**arguments),
+        # Said, since a database may be set to another default: after the wait for the lock, the newest state counts.
+        isolation_level="READ COMMITTED",
+        poolclass=NullPool,
+        use_native_hstore=False,
+        hide_parameters=True,
+    )
+    with unavailable_where_it_passes(), engine.connect() as connection:
+        yield connection
+
+
+def _check_encoding(connection: Connection) -> None:
+    encoding = connection.execute(text("show server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise UnfitDatabase(f"The database must have the encoding UTF8; this one has {encoding}.")

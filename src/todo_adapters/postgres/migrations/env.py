@@ -1,0 +1,14 @@
+"""Run by Alembic: connects its commands to the connection that the caller opened, within the caller's transaction."""
+
+from alembic import context
+
+from todo_adapters.postgres.migrations import VERSION_TABLE
+from todo_adapters.postgres.table import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    include_name=lambda name, kind, _: kind != "table" or name in metadata.tables,  # others' tables may be here too
+)
+context.run_migrations()

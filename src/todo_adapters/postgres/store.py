@@ -1,0 +1,134 @@
+"""Tasks kept in PostgreSQL."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.sender import Sender
+from todo_adapters.postgres.statements import (
+    VERSION_MOST,
+    Removal,
+    Swap,
+    answer_many,
+    delete_many,
+    insert_many,
+    locked,
+    read_many,
+    swap_many,
+)
+from todo_core import (
+    Expected,
+    OwnerId,
+    Page,
+    StoreUnavailable,
+    Task,
+    TaskExists,
+    TaskId,
+    TaskNotFound,
+    TaskQuery,
+    owner_id,
+)
+
+_READY_WITHIN: Final = 2.0
+_RACES: Final = 3
+
+
+class PostgresTaskStore:
+    """A `TaskStore` in the table that `migrations` makes. The engine's maker disposes of it.
+
+    A call that takes more than `deadline` seconds raises `StoreUnavailable`.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, deadline: float = 5.0) -> None:
+        self._sender = Sender(engine, deadline)
+
+    def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
+        """As `TaskStore.tasks_of`."""
+        return PostgresOwnedTasks(self._sender, owner_id(owner))
+
+    async def ready(self) -> None:
+        """As `TaskStore.ready`, within two seconds."""
+        asking = asyncio.create_task(self._sender.one(answer_many, None))
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            # A frozen server also keeps the driver from cancelling for some seconds: that is not waited for.
+            if not (await asyncio.wait({asking}, timeout=_READY_WITHIN))[0]:
+                raise StoreUnavailable
+            asking.result()
+        finally:
+            asking.cancel()
+
+
+class PostgresOwnedTasks:
+    """One owner's tasks."""
+
+    def __init__(self, sender: Sender, owner: OwnerId) -> None:
+        self._sender = sender
+        self._owner = owner
+
+    async def add(self, task: Task) -> None:
+        """As `OwnedTasks.add`."""
+        if task.owner != self._owner:
+            raise ValueError("this task belongs to another owner")
+        if not await self._sender.one(insert_many, task):
+            raise TaskExists
+
+    async def get(self, task_id: TaskId) -> Task:
+        """As `OwnedTasks.get`."""
+        task = await self._sender.one(read_many, (self._owner, task_id))
+        if task is None:
+            raise TaskNotFound
+        return task
+
+    async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
+        """As `OwnedTasks.edit`: by comparing and swapping, or, where others keep coming first, behind a lock."""
+        for _ in range(_RACES):
+            task = await self.get(task_id)
+            changed = task.after(change)
+            if changed == task or await self._sender.one(swap_many, Swap(task, changed)):
+                return changed
+        return await self._edit_locked(task_id, change)
+
+    async def _edit_locked(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
+        async def work(connection: AsyncConnection) -> Task | Exception:
+            task = await locked(connection, (self._owner, task_id))
+            try:
+                changed = _found(task).after(change)
+            except Exception as refusal:  # handed on as it is, past what judges the database's failures
+                return refusal
+            if changed != task:
+                await swap_many(connection, [Swap(_found(task), changed)])
+            return changed
+
+        outcome = await self._sender.in_transaction(work)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
+        """As `OwnedTasks.remove`."""
+        removal = Removal(self._owner, task_id, _versions(expected))
+        while not await self._sender.one(delete_many, removal):
+            # Missing, at another version, or at an expected one only since: then once more.
+            (await self.get(task_id)).expecting(expected)
+
+    async def page(self, query: TaskQuery) -> Page:
+        """As `OwnedTasks.page`."""
+        return await self._sender.one(pages_many(Shape.of(query)), (self._owner, query))
+
+
+def _found(task: Task | None) -> Task:
+    if task is None:
+        raise TaskNotFound
+    return task
+
+
+def _versions(expected: Expected) -> list[int] | None:
+    """The versions that a task can be at; what a client names may be any number."""
+    if expected is None:
+        return None
+    asked = [expected] if isinstance(expected, int) else expected
+    return [version for version in asked if 1 <= version <= VERSION_MOST]

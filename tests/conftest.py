@@ -1,0 +1,60 @@
+"""The fixtures that several rooms of the tests share: databases, stores."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from databases import ScratchCluster, make_scratch_folder, remove_scratch_folder, shared_scratch_cluster
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.migrations import migrate
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make this run's place for databases, once: the workers of pytest-xdist inherit it."""
+    if not hasattr(config, "workerinput"):
+        lock = make_scratch_folder()
+        config.add_cleanup(lambda: remove_scratch_folder(lock))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ScratchCluster]:
+    """A PostgreSQL to make databases in."""
+    with shared_scratch_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def migrated(cluster: ScratchCluster) -> str:
+    """The name of a migrated database to copy."""
+    return cluster.template("migrated", migrate)
+
+
+@pytest.fixture
+def database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    url = cluster.create_database(migrated)
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
+    """A database with nothing in it."""
+    url = cluster.create_database()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """Connections to `database_url`."""
+    engine = create_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def postgres_store(engine: AsyncEngine) -> PostgresTaskStore:
+    """An empty store on PostgreSQL."""
+    return PostgresTaskStore(engine)
