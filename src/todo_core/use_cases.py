@@ -65,12 +65,13 @@ class TaskService:
     ) -> Task:
         """The task with the given values; the others stay. Raises `InvalidInput`."""
         now = self.clock.now()
-        return await self.store.tasks_of(owner).edit(
-            task_id,
-            lambda task: task.expecting(expected).edited(
-                title=title, description=description, completed=completed, at=now
-            ),
-        )
+
+        def change(task: Task) -> Task:
+            edited = task.edited(title=title, description=description, completed=completed, at=now)
+            task.expecting(expected)  # after the rules: a value that is wrong at any version is told first
+            return edited
+
+        return await self.store.tasks_of(owner).edit(task_id, change)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
         """The task, done if it was open and open if it was done."""

@@ -1,0 +1,110 @@
+"""The command line: `todo serve`, `migrate`, `token`, `openapi` and `--version`."""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import Final
+
+from todo_adapters.embedded import EmbeddedDatabaseError
+from todo_adapters.jwt_identity import issue_token
+from todo_app.local import LocalDatabase, local_secret
+from todo_app.settings import Settings, SettingsError
+from todo_core import InvalidInput, owner_id
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class CommandError(Exception):
+    """A command cannot be carried out; one line says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit code. Whatever stops it is told in one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options, Settings.read(os.environ)) or 0)
+    except (SettingsError, CommandError, EmbeddedDatabaseError, InvalidInput) as error:
+        print(f"todo: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="todo", description="A per-user task API on PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"todo {version('todo-api')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve the API; without DATABASE_URL on a PostgreSQL of its own")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=_port, default=8000)
+    serve.add_argument("--workers", type=_workers, default=1, help="how many processes share the port")
+    serve.set_defaults(run=_serve)
+    migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
+    migrate.set_defaults(run=_migrate)
+    token = commands.add_parser("token", help="print a bearer token for a user, signed with BETTER_AUTH_SECRET")
+    token.add_argument("user")
+    token.add_argument("--expires", type=_duration, default=timedelta(hours=1), metavar="1h", help="90s, 15m, 1h, 30d")
+    token.set_defaults(run=_token)
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document")
+    openapi.set_defaults(run=_openapi)
+    return parser
+
+
+def _port(text: str) -> int:
+    return _whole_number(text, 1, 65535)
+
+
+def _workers(text: str) -> int:
+    return _whole_number(text, 1, 256)
+
+
+def _whole_number(text: str, least: int, most: int) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+    return int(text)
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch("([1-9][0-9]{0,5})([smhd])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("must look like 90s, 15m, 1h or 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    from todo_app.server import serve
+
+    serve(settings, host=options.host, port=options.port, workers=options.workers)
+
+
+def _migrate(_: argparse.Namespace, settings: Settings) -> None:
+    from todo_adapters.postgres.migrations import migrate
+
+    with LocalDatabase(settings) as database_url:
+        migrate(database_url)
+
+
+def _token(options: argparse.Namespace, settings: Settings) -> None:
+    secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
+    if secret is None:
+        raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
+    token = issue_token(
+        secret.encode(),
+        owner_id(options.user),
+        expires_in=options.expires,
+        now=datetime.now(UTC),
+        issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
+        audience=settings.audience if settings.checks_audience_of_hs256 else None,
+    )
+    print(token)  # noqa: T201
+
+
+def _openapi(_: argparse.Namespace, __: Settings) -> None:
+    from todo_app.http.openapi import openapi
+
+    print(json.dumps(openapi(), indent=2, ensure_ascii=False))  # noqa: T201

@@ -1,0 +1,90 @@
+"""The outermost layer: request id, security headers, HEAD, the access log, and the last word on an exception."""
+
+import re
+from collections.abc import Callable
+from random import getrandbits
+from time import perf_counter
+from typing import Final
+
+from todo_app.http.errors import is_refusal, reply_to
+from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scope, Send, fields_of
+
+Observe = Callable[[Exchange, float], None]
+"""Called once a request with the exchange and its duration in seconds, after the answer went out."""
+
+_OWN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+# The OWASP REST Security Cheat Sheet's list. An answer that needs another value (the docs page) brings its own.
+SECURITY_HEADERS: Final[tuple[Header, ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
+    (b"cross-origin-resource-policy", b"same-site"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Edge:
+    """Wraps the whole service, so that every answer, the router's own 404 included, is dressed and told of alike."""
+
+    def __init__(self, app: App, *, observe: Observe, report: Callable[[Exchange, Exception], None]) -> None:
+        self._app = app
+        self._observe = observe
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        fields = fields_of(scope["headers"])
+        exchange = Exchange(scope, _request_id(fields), fields)
+        if exchange.method == "HEAD":
+            scope["method"] = "GET"
+        dressed = _dressing(exchange, send)
+        try:
+            await self._app(scope, receive, dressed)
+        except Exception as error:  # whatever happens, the caller gets an answer, and we get to know
+            if not is_refusal(error):
+                self._report(exchange, error)
+            if exchange.status == 0:
+                await reply_to(error, exchange)(scope, receive, dressed)
+        finally:
+            self._observe(exchange, perf_counter() - started)
+
+
+def _request_id(fields: dict[bytes, bytes]) -> str:
+    own = fields.get(b"x-request-id")
+    if own is not None and _OWN_ID.fullmatch(own):
+        return own.decode()
+    return f"{getrandbits(96):024x}"  # a name for the log, not a secret
+
+
+def _dressing(exchange: Exchange, send: Send) -> Send:
+    """A `send` that adds the headers that every answer has, and drops the body of an answer to HEAD."""
+    bodiless = exchange.method == "HEAD"
+
+    async def dressed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            headers = [*message["headers"], *SECURITY_HEADERS, *exchange.answer_headers]
+            names = dict(headers)
+            headers += [header for header in DEFAULT_HEADERS if header[0] not in names]
+            headers.append((b"x-request-id", exchange.request_id.encode()))
+            message["headers"] = headers
+        elif bodiless and message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
+
+    return dressed

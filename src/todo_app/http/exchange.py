@@ -1,0 +1,76 @@
+"""What the layers of HTTP know of one request while it is being answered, and the answer itself."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+
+from todo_core import OwnerId
+
+# ASGI 3's own terms (https://asgi.readthedocs.io), as plain as it has them.
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+
+Header: TypeAlias = tuple[bytes, bytes]
+_KEY: Final = "todo.exchange"
+
+
+class Exchange:
+    """One request on its way through the layers. Plain mutable fields: it lives for one request in one task."""
+
+    __slots__ = ("_scope", "allowed", "answer_headers", "fields", "method", "owner", "request_id", "status")
+
+    def __init__(self, scope: Scope, request_id: str, fields: dict[bytes, bytes]) -> None:
+        self._scope = scope
+        self.request_id = request_id
+        self.fields = fields
+        self.method: str = scope["method"]
+        self.owner: OwnerId | None = None
+        self.status = 0
+        self.answer_headers: list[Header] = []
+        self.allowed: Callable[[], tuple[str, ...]] = tuple
+        scope[_KEY] = self
+
+    @staticmethod
+    def of(scope: Mapping[str, object]) -> "Exchange":
+        """The exchange that this request belongs to."""
+        return cast("Exchange", scope[_KEY])
+
+    def header(self, name: bytes) -> bytes | None:
+        """The request's header of that (lower-case) name; several of one name are one list (RFC 9110 §5.3)."""
+        return self.fields.get(name)
+
+    @property
+    def route(self) -> str | None:
+        """The template of the path that was found, such as `/api/{user_id}/tasks`."""
+        return cast("str | None", self._scope.get("path_template"))
+
+
+def fields_of(headers: Iterable[Header]) -> dict[bytes, bytes]:
+    """The headers by name, several of one name joined with commas (RFC 9110 §5.3)."""
+    headers = list(headers)
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = {}
+        for name, value in headers:
+            fields[name] = b"%b, %b" % (fields[name], value) if name in fields else value
+    return fields
+
+
+class Reply(msgspec.Struct, gc=False):
+    """A whole answer, as an ASGI application: status, headers (those of the length are added) and body."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        headers = self.headers
+        if self.body or self.status not in (204, 304):
+            headers = [*headers, (b"content-length", b"%d" % len(self.body))]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})

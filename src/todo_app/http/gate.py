@@ -1,0 +1,127 @@
+"""Judges a request before it is routed, in the contract's order: who asks (401), whose path (403), is it one (404)."""
+
+import re
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from litestar.routes import HTTPRoute
+
+from todo_adapters.jwt_identity import bearer_token
+from todo_app.http.errors import NoSuchRoute, NotYourPath, OriginNotAllowed
+from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
+from todo_core import Authenticator, OwnerId, TaskService
+
+Methods = Callable[[str], tuple[str, ...]]
+"""Which methods a path answers; none if nothing is served there."""
+
+_EXPOSED: Final = b"ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+_PREFLIGHT: Final[tuple[Header, ...]] = (
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"),
+    (b"access-control-max-age", b"600"),
+)
+_API: Final = b"/api/"
+_OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
+
+
+class Gate:
+    """Lets a request through to the router with `user` and `auth` in its scope, or raises a refusal."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        authenticator: Authenticator,
+        tasks: TaskService,
+        origins: Collection[str],
+        methods: Methods,
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._tasks = tasks
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Raises a `TodoError` for what is refused."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange.of(scope)
+        if (origin := exchange.header(b"origin")) is not None:
+            self._allow_origin(exchange, origin)
+            if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
+                await self._preflight(origin)(scope, receive, send)
+                return
+        if scope["raw_path"].startswith(_API) or scope["raw_path"] == b"/api":
+            await self._identify(exchange, scope)
+        path = scope["path"] = _canonical(scope)
+        exchange.allowed = partial(self._methods, path)
+        if exchange.method == "OPTIONS":
+            await self._options(path)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _identify(self, exchange: Exchange, scope: Scope) -> None:
+        header = exchange.header(b"authorization")
+        owner = await self._authenticator.authenticate(bearer_token([] if header is None else [header]))
+        exchange.owner = scope["user"] = owner
+        scope["auth"] = self._tasks
+        segments = scope["raw_path"].split(b"/", _OWNER_SEGMENT + 1)
+        if len(segments) > _OWNER_SEGMENT and not _names(segments[_OWNER_SEGMENT], owner):
+            raise NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`.")
+        if len(segments) > _OWNER_SEGMENT + 1:
+            # Whose path it is has been settled. The router is spared it, for an id may hold a slash.
+            scope["raw_path"] = b"/api/-/" + segments[-1]
+
+    def _allow_origin(self, exchange: Exchange, origin: bytes) -> None:
+        exchange.answer_headers.append((b"vary", b"Origin"))
+        if origin in self._origins:
+            exchange.answer_headers += [
+                (b"access-control-allow-origin", origin),
+                (b"access-control-expose-headers", _EXPOSED),
+            ]
+
+    def _preflight(self, origin: bytes) -> Reply:
+        if origin not in self._origins:
+            raise OriginNotAllowed("Pages of this origin may not call: TODO_CORS_ORIGINS lists those that may.")
+        return Reply(204, [*_PREFLIGHT])
+
+    def _options(self, path: str) -> Reply:
+        methods = self._methods(path)
+        if not methods:
+            raise NoSuchRoute("Nothing is served at this path.")
+        return Reply(204, [(b"allow", ", ".join(methods).encode())])
+
+
+def _names(segment: bytes, owner: OwnerId) -> bool:
+    """Whether that part of a path, percent-decoded, is that owner's id."""
+    expected = owner.encode()
+    return segment == expected or (b"%" in segment and unquote_to_bytes(segment) == expected)
+
+
+def _canonical(scope: Scope) -> str:
+    """The path, decoded. Raises `NoSuchRoute` for one with empty or dot segments: each resource has one path."""
+    raw = scope["raw_path"]
+    segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]
+    if raw != b"/" and any(segment in (b"", b".", b"..") or b"/" in segment for segment in segments):
+        raise NoSuchRoute("Nothing is served at this path: it has an empty or a dot segment, or an encoded slash.")
+    try:
+        return "/" + b"/".join(segments).decode()
+    except UnicodeDecodeError:
+        raise NoSuchRoute("Nothing is served at this path: it is not UTF-8.") from None
+
+
+def methods_by_path(routes: Collection[HTTPRoute]) -> Methods:
+    """The router's own table, with HEAD and OPTIONS, which the layers before it answer."""
+    table = [
+        (re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(route.path_format))), route.methods) for route in routes
+    ]
+
+    def methods(path: str) -> tuple[str, ...]:
+        found = set().union(*(methods for pattern, methods in table if pattern.fullmatch(path)))
+        return tuple(sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))) if found else ()
+
+    return methods

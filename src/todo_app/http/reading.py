@@ -1,0 +1,201 @@
+"""Reads what a request carries: body, query and preconditions. Whatever cannot be read gets its own clear refusal."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from todo_app.http.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from todo_app.http.exchange import Exchange, Receive
+from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery, Version
+from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
+
+BODY_MOST: Final = 64 * 1024  # bytes
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+
+class Incoming(Protocol):
+    """As much of a framework's request as is read here."""
+
+    scope: Any
+    receive: Receive
+
+
+_Body = TypeVar("_Body")
+_MEDIA_TYPE = re.compile(
+    r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE | re.ASCII
+)
+_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_FIELD = re.compile(r"field `(.*)`$|field `(.*)` - at", re.DOTALL)
+# One member of a list of entity tags, or an empty one (RFC 9110 §8.8.3 and §5.6.1), up to its comma. Linear on purpose.
+_MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"A body may have at most {BODY_MOST} bytes.")
+
+
+async def read_json(request: Incoming, decoder: "msgspec.json.Decoder[_Body]", *types: str) -> _Body:
+    """The body as `decoder` reads it, if it is of one of these media types.
+
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedRequest` or `InvalidInput`.
+    """
+    exchange = Exchange.of(request.scope)
+    _require_type(exchange, types)
+    return _decode(decoder, await _read_bytes(exchange, request.receive))
+
+
+async def read_optional_json(request: Incoming, decoder: "msgspec.json.Decoder[_Body]", *types: str) -> _Body | None:
+    """As `read_json`, or None for a request without a body."""
+    exchange = Exchange.of(request.scope)
+    if not (body := await _read_bytes(exchange, request.receive)):
+        return None
+    _require_type(exchange, types)
+    return _decode(decoder, body)
+
+
+async def no_body() -> None:
+    """For a request whose body, if any, means nothing (RFC 9110 §9.3.5)."""
+
+
+async def _read_bytes(exchange: Exchange, receive: Receive) -> bytes:
+    """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not."""
+    if int(exchange.header(b"content-length") or 0) > BODY_MOST:
+        raise _too_large()
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise MalformedRequest("The connection ended before the body did.")
+        body += message["body"]
+        if len(body) > BODY_MOST:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
+    """Raise `UnsupportedMediaType` unless the body is of one of these types, and not compressed."""
+    sent = (exchange.header(b"content-type") or b"").decode("latin-1")
+    found = _MEDIA_TYPE.fullmatch(sent.strip())
+    coding = exchange.header(b"content-encoding") or b"identity"
+    if found is None or found[1].lower() not in types or coding.lower() != b"identity":
+        raise UnsupportedMediaType(f"Send the body as {' or '.join(types)} in UTF-8, without a content coding.")
+
+
+def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
+    """What the JSON says. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it says something else."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput([_problem(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply.") from None
+
+
+def _problem(message: str) -> Problem:
+    """msgspec tells the place in its own notation: `$.title`."""
+    place = _AT.search(message)
+    pointer = place[1].lstrip(".").replace(".", "/") if place else ""
+    if (field := _FIELD.search(message)) is not None:
+        pointer = (field[1] or field[2]).replace("~", "~0").replace("/", "~1")
+    text = _AT.sub("", message)[:300]
+    return Problem(pointer, f"is wrong: {text}")
+
+
+def read_query(query_string: bytes) -> TaskQuery:
+    """The listing that a query string asks for. Raises `InvalidInput`, naming every parameter at fault."""
+    if not query_string:
+        return _FIRST_PAGE
+    problems: list[Problem] = []
+    values: dict[str, object] = {}
+    for name, text in _parameters(query_string):
+        if name in values:
+            problems.append(Problem(name, "must be given once"))
+            continue
+        values[name] = None
+        try:
+            values[name] = _PARAMETERS[name](text)
+        except KeyError:
+            problems.append(Problem(name, f"is unknown here: there are {', '.join(_PARAMETERS)}"))
+        except ValueError as error:
+            problems.append(Problem(name, str(error)))
+        except InvalidInput as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InvalidInput(problems)
+    return TaskQuery(**{_ATTRIBUTES.get(name, name): value for name, value in values.items()})  # type: ignore[arg-type]
+
+
+def _parameters(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:  # covers UnicodeDecodeError
+        raise InvalidInput([Problem("", "the query must be at most 20 parameters in percent-encoded UTF-8")]) from None
+
+
+def _completed(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def _limit(text: str) -> int:
+    if not _DIGITS.fullmatch(text):
+        raise ValueError(f"must be a whole number from 1 to {PAGE_MOST}")
+    return int(text)
+
+
+def _sort(text: str) -> Sort:
+    if text not in list(Sort):
+        raise ValueError(f"must be one of {', '.join(Sort)}")
+    return Sort(text)
+
+
+_FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
+_PARAMETERS: Final[dict[str, Callable[[str], object]]] = {
+    "completed": _completed,
+    "q": str,
+    "sort": _sort,
+    "limit": _limit,
+    "cursor": Cursor.decode,
+}
+_ATTRIBUTES: Final = {"q": "search", "cursor": "after"}
+
+
+def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
+    """The versions that `If-Match` allows (RFC 9110 §13.1.1); None for any. Weak tags never match."""
+    header = exchange.header(b"if-match")
+    if header is None or header.strip() == b"*":
+        return None
+    return frozenset(_version(tag) for weak, tag in _tags(header, "If-Match") if not weak)
+
+
+def is_unmodified(exchange: Exchange, version: Version) -> bool:
+    """Whether `If-None-Match` names that version (RFC 9110 §13.1.2): weak tags match as well."""
+    header = exchange.header(b"if-none-match")
+    if header is None:
+        return False
+    return header.strip() == b"*" or any(_version(tag) == version for _, tag in _tags(header, "If-None-Match"))
+
+
+def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
+    """The tags in the header, each with whether it is weak."""
+    text, position, tags = header.decode("latin-1"), 0, []
+    while position < len(text):
+        member = _MEMBER.match(text, position)
+        if member is None:
+            raise MalformedRequest(f'{name} must be * or a list of entity tags such as "3".')
+        if member[2] is not None:
+            tags.append((member[1] is not None, member[2]))
+        position = member.end()
+    return tags
+
+
+def _version(tag: str) -> Version:
+    """The version that a tag stands for; 0, which no task has, for a tag that is none of ours."""
+    return Version(int(tag)) if _DIGITS.fullmatch(tag) and tag[0] != "0" else Version(0)

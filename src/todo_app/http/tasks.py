@@ -1,0 +1,160 @@
+"""The seven things a user can do with tasks, over HTTP: read the request, call one use case, shape the answer."""
+
+from collections.abc import Awaitable
+from typing import Final, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, delete, get, patch, post, put
+from litestar.datastructures import State
+from litestar.params import FromPath
+
+from todo_app.http.exchange import Exchange, Header, Reply
+from todo_app.http.reading import (
+    JSON,
+    MERGE_PATCH,
+    is_unmodified,
+    no_body,
+    read_if_match,
+    read_json,
+    read_optional_json,
+    read_query,
+)
+from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView, or_as_it_is
+from todo_core import Expected, OwnerId, Page, Task, TaskId, TaskNotFound, TaskService, TodoError
+
+Body = TypeVar("Body")
+Caller: TypeAlias = Request[OwnerId, TaskService, State]
+"""A request that the gate let in: `user` is the owner whom its token proves, `auth` what they may call."""
+
+NEW_TASK: Final = msgspec.json.Decoder(NewTask)
+REPLACEMENT: Final = msgspec.json.Decoder(TaskReplacement)
+PATCH: Final = msgspec.json.Decoder(TaskPatch)
+COMPLETION: Final = msgspec.json.Decoder(Completion)
+_encode: Final = msgspec.json.Encoder().encode
+
+_JSON: Final[Header] = (b"content-type", b"application/json")
+_FRESH: Final[Header] = (b"cache-control", b"private, no-cache")
+_UUID_LENGTH: Final = 36
+
+
+def task_id(text: str) -> TaskId:
+    """The id in a path: a UUID in the form of RFC 9562 §4. Anything else names no task: raises `TaskNotFound`."""
+    try:
+        if len(text) == _UUID_LENGTH and str(value := UUID(text)) == text.lower():
+            return TaskId(value)
+    except ValueError:
+        pass
+    raise TaskNotFound
+
+
+def reply_with(task: Task, status: int = 200, *headers: Header) -> Reply:
+    """The task, with its version as the entity tag."""
+    tag = (b"etag", b'"%d"' % task.version)
+    return Reply(status, [_JSON, _FRESH, tag, *headers], _encode(TaskView.of(task)))
+
+
+def reply_with_page(page: Page, path: str, query_string: bytes) -> Reply:
+    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
+    view = TaskListView.of(page)
+    headers = [_JSON, _FRESH]
+    if view.next_cursor is not None:
+        kept = [(name, value) for name, value in parse_qsl(query_string.decode()) if name != "cursor"]
+        target = f"{path}?{urlencode([*kept, ('cursor', view.next_cursor)])}"
+        headers.append((b"link", f'<{target}>; rel="next"'.encode()))
+    return Reply(200, headers, _encode(view))
+
+
+def tasks_path(owner: OwnerId) -> str:
+    """Where that owner's tasks are served."""
+    return f"/api/{quote(owner, safe='')}/tasks"
+
+
+async def asked(request: Caller, wanted: TaskId, body: Awaitable[Body]) -> tuple[Body, Expected]:
+    """The body, and the versions that `If-Match` allows. That the task is unknown is told before any fault of these."""
+    try:
+        return await body, read_if_match(Exchange.of(request.scope))
+    except TodoError:
+        await request.auth.get(request.user, wanted)
+        raise
+
+
+class TaskController(Controller):
+    """`/api/{user_id}/tasks`. The gate has settled who calls and that the path is theirs."""
+
+    path = "/api/{user_id:str}/tasks"
+
+    @get()
+    async def page(self, request: Caller) -> Reply:
+        """One page of the caller's tasks."""
+        query_string = request.scope["query_string"]
+        page = await request.auth.page(request.user, read_query(query_string))
+        return reply_with_page(page, tasks_path(request.user), query_string)
+
+    @post()
+    async def create(self, request: Caller) -> Reply:
+        """A new task."""
+        new = await read_json(request, NEW_TASK, JSON)
+        task = await request.auth.create(
+            request.user, title=new.title, description=new.description, completed=new.completed
+        )
+        return reply_with(task, 201, (b"location", f"{tasks_path(task.owner)}/{task.id}".encode()))
+
+    @get("/{task:str}")
+    async def read(self, request: Caller, task: FromPath[str]) -> Reply:
+        """One task; nothing but its tag if the caller has that version already."""
+        found = await request.auth.get(request.user, task_id(task))
+        if is_unmodified(Exchange.of(request.scope), found.version):
+            return Reply(304, [_FRESH, (b"etag", b'"%d"' % found.version)])
+        return reply_with(found)
+
+    @put("/{task:str}")
+    async def replace(self, request: Caller, task: FromPath[str]) -> Reply:
+        """The task with a new content."""
+        wanted = task_id(task)
+        new, expected = await asked(request, wanted, read_json(request, REPLACEMENT, JSON))
+        return reply_with(
+            await request.auth.replace(
+                request.user,
+                wanted,
+                title=new.title,
+                description=new.description,
+                completed=or_as_it_is(new.completed),
+                expected=expected,
+            )
+        )
+
+    @patch("/{task:str}")
+    async def edit(self, request: Caller, task: FromPath[str]) -> Reply:
+        """The task with some values changed."""
+        wanted = task_id(task)
+        change, expected = await asked(request, wanted, read_json(request, PATCH, MERGE_PATCH, JSON))
+        return reply_with(
+            await request.auth.edit(
+                request.user,
+                wanted,
+                title=or_as_it_is(change.title),
+                description=or_as_it_is(change.description),
+                completed=or_as_it_is(change.completed),
+                expected=expected,
+            )
+        )
+
+    @patch("/{task:str}/complete")
+    async def complete(self, request: Caller, task: FromPath[str]) -> Reply:
+        """The task toggled, or with a body done or open as that says."""
+        wanted, tasks = task_id(task), request.auth
+        reading = read_optional_json(request, COMPLETION, JSON, MERGE_PATCH)
+        body, expected = await asked(request, wanted, reading)
+        act = tasks.toggle if body is None else tasks.complete if body.completed else tasks.reopen
+        return reply_with(await act(request.user, wanted, expected=expected))
+
+    # The status is the reply's own; Litestar would refuse a handler of 204 that is annotated with a reply.
+    @delete("/{task:str}", status_code=200)
+    async def remove(self, request: Caller, task: FromPath[str]) -> Reply:
+        """The task is gone."""
+        wanted = task_id(task)
+        _, expected = await asked(request, wanted, no_body())
+        await request.auth.delete(request.user, wanted, expected=expected)
+        return Reply(204, [_FRESH])

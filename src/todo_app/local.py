@@ -1,0 +1,53 @@
+"""What the server makes for itself where nothing is configured: a database of its own and a secret."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from todo_adapters.embedded import EmbeddedPostgres
+from todo_app.settings import Settings, SettingsError
+
+
+class LocalDatabase:
+    """The database to use: the configured one, or an embedded one that lives as long as this context."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._embedded: EmbeddedPostgres | None = None
+
+    def __enter__(self) -> str:
+        if self._settings.database_url is not None:
+            return self._settings.database_url
+        self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
+        return self._embedded.url
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._embedded is not None:
+            self._embedded.stop()
+
+
+def local_secret(data_dir: Path) -> str:
+    """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read."""
+    path = data_dir / "secret"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.read_text("ascii")
+        _write_once(path, secrets.token_urlsafe(32))
+        return path.read_text("ascii")
+    except OSError as error:
+        raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file that either is there whole or not at all; of two who write at once, one wins and both read it."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        own.touch(mode=0o600)
+        own.write_text(text, "ascii")
+        with suppress(FileExistsError):
+            os.link(own, path)
+    finally:
+        own.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""What operators see: the log, one JSON line an event on standard output, written by the event loop in batches."""
+
+import asyncio
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from todo_app.http.exchange import Exchange
+
+FLUSH_AFTER: Final = 0.05  # seconds: how long a line may wait for others
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class BufferedLines:
+    """Gathers lines while an event loop runs and writes them in one go: a write per line costs more than the line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Take a line, newline included. Outside an event loop it is written at once."""
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        data = b"".join(self._lines)
+        self._lines.clear()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+class _Lines(structlog.BytesLogger):
+    """structlog's end: takes a rendered event."""
+
+    def __init__(self, lines: BufferedLines) -> None:
+        self._lines = lines
+
+    def msg(self, message: bytes) -> None:
+        self._lines.write(message + b"\n")
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = msg
+
+
+def _safe(value: Any) -> str:
+    return repr(value)
+
+
+def _render(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
+    try:
+        return msgspec.json.encode(event, enc_hook=_safe)
+    except UnicodeEncodeError:  # lone surrogates
+        return msgspec.json.encode({key: _printable(value) for key, value in event.items()}, enc_hook=_safe)
+
+
+def _printable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+class Log:
+    """The service's log. Never a token, a header, a body, a query or a raw path."""
+
+    def __init__(self, level: str = "info", descriptor: int | None = None) -> None:
+        self._lines = BufferedLines(sys.stdout.fileno() if descriptor is None else descriptor)
+        self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            _Lines(self._lines),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                _render,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+            cache_logger_on_first_use=True,
+        ).bind()
+        self.flush: Callable[[], None] = self._lines.flush
+
+    def request(self, exchange: Exchange, seconds: float) -> None:
+        """One line for a request that has been answered."""
+        self.events.info(
+            "request",
+            method=exchange.method,
+            route=exchange.route,
+            status=exchange.status,
+            ms=round(seconds * 1000, 3),
+            user=exchange.owner,
+            request_id=exchange.request_id,
+        )
+
+    def bug(self, exchange: Exchange, error: Exception) -> None:
+        """Where an unforeseen exception came from. Its message is left out: it may quote what a user sent."""
+        frames = traceback.extract_tb(error.__traceback__)
+        self.events.error(
+            "bug",
+            exception=type(error).__name__,
+            at=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            method=exchange.method,
+            route=exchange.route,
+            request_id=exchange.request_id,
+        )

@@ -1,0 +1,93 @@
+"""Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
+
+import os
+import socket
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from todo_adapters.jwt_identity import issue_token
+from todo_adapters.postgres.migrations import is_current, migrate
+from todo_app.local import LocalDatabase, local_secret
+from todo_app.settings import Settings, SettingsError
+
+DEVELOPMENT_USER = "dev"
+DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
+GRACE = 30  # seconds that requests under way have when the server is told to stop
+
+
+def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    """Serve until SIGINT or SIGTERM. Raises `SettingsError` if the server cannot start as configured."""
+    if settings.database_url is not None and not (settings.secret or settings.jwks_url):
+        raise SettingsError("BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set: without them no token can be verified")
+    _require_free(host, port)
+    with LocalDatabase(settings) as database_url:
+        if settings.database_url is None:
+            migrate(database_url)
+            settings = _with_local_secret(settings)
+            _greet(settings, host, port)
+        elif not is_current(database_url):
+            raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
+        # The workers read their settings from the environment, which only this user can see.
+        os.environ["DATABASE_URL"] = database_url
+        if settings.secret is not None:
+            os.environ["BETTER_AUTH_SECRET"] = settings.secret
+        _run(host, port, workers)
+
+
+def _run(host: str, port: int, workers: int) -> None:
+    MPServer(
+        "todo_app.main:create_app",
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
+        websockets=False,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE,
+    ).serve()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Granian would share a port that another instance of it has; nobody who starts a second server means that."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if sys.platform != "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"--host {host} --port {port} cannot be used: {error.strerror}") from error
+
+
+def _with_local_secret(settings: Settings) -> Settings:
+    return settings if settings.secret else replace(settings, secret=local_secret(settings.data_dir))
+
+
+def _greet(settings: Settings, host: str, port: int) -> None:
+    """Tell a newcomer, on standard error, where things are and a first request that works."""
+    assert settings.secret is not None  # noqa: S101  (settled by _with_local_secret)
+    token = issue_token(
+        settings.secret.encode(),
+        DEVELOPMENT_USER,
+        expires_in=DEVELOPMENT_TOKEN_LIFE,
+        now=datetime.now(UTC),
+        issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
+        audience=settings.audience if settings.checks_audience_of_hs256 else None,
+    )
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = [
+        f"Serving {address} (documentation at {address}/docs)",
+        f"Data in {settings.data_dir}",
+        "A first task, with a token for the user `dev` that is good for a day:",
+        f"  curl {address}/api/{DEVELOPMENT_USER}/tasks -H 'Content-Type: application/json' \\",
+        f"    -H 'Authorization: Bearer {token}' -d '{{\"title\": \"Buy oat milk\"}}'",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
