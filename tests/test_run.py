@@ -217,7 +217,7 @@ def make_wheel(folder: Path) -> str:
     with zipfile.ZipFile(folder / "uv-0.13.9-py3-none-any.whl", "w") as wheel:
         for name, text in files.items():
             entry = zipfile.ZipInfo(name)
-            entry.external_attr = 0o755 << 16
+            entry.external_attr = 0o100755 << 16
             wheel.writestr(entry, text)
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
             record += f"{name},sha256={digest},{len(text)}\n"
