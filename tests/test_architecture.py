@@ -11,7 +11,8 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 MODULES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
-CORE = [name for name in MODULES if name.startswith("todo_core/")]
+TESTING = [name for name in MODULES if name.startswith("todo_core/testing/")]
+CORE = [name for name in MODULES if name.startswith("todo_core/") and name not in TESTING]
 ADAPTERS = [name for name in MODULES if name.startswith("todo_adapters/")]
 APP = [name for name in MODULES if name.startswith("todo_app/")]
 
@@ -54,6 +55,16 @@ def roots(module: str) -> set[str]:
 @pytest.mark.parametrize("module", CORE)
 def test_the_core_imports_only_itself_and_the_standard_library(module: str) -> None:
     assert roots(module) <= sys.stdlib_module_names | {"todo_core"}
+
+
+@pytest.mark.parametrize("module", TESTING)
+def test_the_published_contract_tests_need_the_core_pytest_and_hypothesis_only(module: str) -> None:
+    assert roots(module) <= sys.stdlib_module_names | {"todo_core", "pytest", "hypothesis"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in TESTING])
+def test_nothing_that_runs_in_production_imports_the_contract_tests(module: str) -> None:
+    assert not any(name.startswith("todo_core.testing") for name in imported(module))
 
 
 @pytest.mark.parametrize("module", ADAPTERS)

@@ -45,7 +45,7 @@ class TaskStore(Protocol):
     """Where tasks are kept, reachable only owner by owner."""
 
     def tasks_of(self, owner: OwnerId) -> OwnedTasks:
-        """That owner's tasks and nothing else; touches no storage yet."""
+        """That owner's tasks and nothing else; touches no storage yet. Raises `InvalidInput` as `owner_id` does."""
         ...
 
     async def ready(self) -> None:

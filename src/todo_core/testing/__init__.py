@@ -1,0 +1,25 @@
+"""Proof for a storage of your own: the promises of `todo_core.ports` as tests. Needs pytest and Hypothesis.
+
+    class TestMyTaskStore(TaskStoreContract):
+        @pytest.fixture
+        async def store(self):
+            yield MyTaskStore()
+
+    def test_my_store_answers_as_memory_does():
+        with asyncio.Runner() as runner:
+            assert_stores_agree(MemoryTaskStore(), MyTaskStore(), run=runner.run)
+
+The tests are coroutines: pytest-asyncio (in auto mode) or another plugin must run them. A store need not be empty, as
+long as nobody uses it at the same time: every test makes owners of its own.
+"""
+
+import pytest
+
+# Before they are imported: so that a failing assertion shows its values.
+for _module in ("agreement", "editing", "isolation", "keeping", "listing"):
+    pytest.register_assert_rewrite(f"{__name__}.{_module}")
+
+from todo_core.testing.agreement import assert_stores_agree  # noqa: E402
+from todo_core.testing.contract import TaskStoreContract  # noqa: E402
+
+__all__ = ["TaskStoreContract", "assert_stores_agree"]

@@ -1,0 +1,135 @@
+"""A random history of operations, run on two stores at once: both must answer the same, errors and order included."""
+
+# ruff: noqa: S101 (these are tests)
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from todo_core.errors import TodoError
+from todo_core.ports import OwnedTasks, TaskStore
+from todo_core.queries import Sort, TaskQuery
+from todo_core.task import OwnerId, Task, TaskId, Version
+from todo_core.testing.examples import descriptions, make_id, moments, queries, tasks_of, titles
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
+Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
+
+# Few of each, so that they meet. The owners differ only where a storage might be careless.
+_IDS: Final = st.sampled_from([make_id(number) for number in range(5)])
+_WHO: Final = st.sampled_from(["ann", "Ann", "ann ", "a_n"])
+_VERSIONS: Final = st.sampled_from([Version(number) for number in (-1, 0, 1, 2, 3, 2**31, 2**63, 10**30)])
+_EXPECTED: Final = st.none() | _VERSIONS | st.frozensets(_VERSIONS)
+
+
+def assert_stores_agree(left: TaskStore, right: TaskStore, *, run: Run, examples: int = 100, steps: int = 30) -> None:
+    """Fail with the shortest history found on which the two differ.
+
+    `run` runs a coroutine to its end, always on one event loop: `asyncio.Runner().run` does.
+    """
+
+    class Histories(_Histories):
+        def __init__(self) -> None:
+            super().__init__((left, right), run)
+
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+        ),
+    )
+
+
+class _Histories(RuleBasedStateMachine):
+    def __init__(self, stores: tuple[TaskStore, TaskStore], run: Run) -> None:
+        super().__init__()
+        self.stores = stores
+        self.run = run
+        self.prefix = uuid4().hex  # owners of this history's own: no need to empty the stores
+        self.seen: dict[str, dict[TaskId, Task]] = {}
+
+    def owner(self, who: str) -> OwnerId:
+        return OwnerId(f"{self.prefix} {who}")
+
+    def both(self, who: str, call: Call) -> object:
+        left, right = (self.run(_outcome(call, store.tasks_of(self.owner(who)))) for store in self.stores)
+        assert left == right
+        return left
+
+    @rule(who=_WHO, data=st.data())
+    def add(self, who: str, data: st.DataObject) -> None:
+        task = data.draw(tasks_of(self.owner(who), _IDS))
+        self.both(who, lambda tasks: tasks.add(task))
+
+    @rule(who=_WHO, whose=_WHO, data=st.data())
+    def add_somebodys(self, who: str, whose: str, data: st.DataObject) -> None:
+        task = data.draw(tasks_of(self.owner(whose), _IDS))
+        self.both(who, lambda tasks: tasks.add(task))
+
+    @rule(who=_WHO, task_id=_IDS)
+    def get(self, who: str, task_id: TaskId) -> None:
+        found = self.both(who, lambda tasks: tasks.get(task_id))
+        if isinstance(found, Task):
+            self.seen.setdefault(who, {})[task_id] = found
+
+    @rule(who=_WHO, task_id=_IDS, title=titles, description=descriptions, completed=st.booleans(), at=moments)
+    def edit(self, who: str, task_id: TaskId, at: Any, **values: Any) -> None:
+        self.both(who, lambda tasks: tasks.edit(task_id, lambda task: task.edited(at=at, **values)))
+
+    @rule(who=_WHO, task_id=_IDS, at=moments, expected=_EXPECTED)
+    def toggle(self, who: str, task_id: TaskId, at: Any, expected: Any) -> None:
+        self.both(who, lambda tasks: tasks.edit(task_id, lambda task: task.expecting(expected).toggled(at=at)))
+
+    @rule(who=_WHO, task_id=_IDS, other=_WHO, data=st.data())
+    def edit_into_another(self, who: str, task_id: TaskId, other: str, data: st.DataObject) -> None:
+        changed = data.draw(tasks_of(self.owner(other), _IDS))
+        self.both(who, lambda tasks: tasks.edit(task_id, lambda _: changed))
+
+    @rule(who=_WHO, task_id=_IDS, expected=_EXPECTED)
+    def remove(self, who: str, task_id: TaskId, expected: Any) -> None:
+        self.both(who, lambda tasks: tasks.remove(task_id, expected=expected))
+
+    @rule(who=_WHO, query=queries(_IDS))
+    def page(self, who: str, query: TaskQuery) -> None:
+        self.both(who, lambda tasks: tasks.page(query))
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data(), cased=st.sampled_from([str, str.upper, str.lower, str.swapcase, str.casefold]))
+    def search_for_a_part(self, data: st.DataObject, cased: Callable[[str], str]) -> None:
+        who = data.draw(st.sampled_from(sorted(self.seen)))
+        task = data.draw(st.sampled_from(list(self.seen[who].values())))
+        text = data.draw(st.sampled_from([task.title, task.description or task.title]))
+        start = data.draw(st.integers(0, len(text)))
+        part = cased(text[start : data.draw(st.integers(start, len(text)))])
+        self.both(who, lambda tasks: tasks.page(TaskQuery(search=part[:200])))
+
+    @rule(who=_WHO, sort=st.sampled_from(Sort), limit=st.integers(1, 3))
+    def walk(self, who: str, sort: Sort, limit: int) -> None:
+        self.both(who, lambda tasks: _walk(tasks, sort, limit))
+
+    def teardown(self) -> None:
+        for who in ("ann", "Ann", "ann ", "a_n"):
+            self.both(who, lambda tasks: tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200)))
+
+
+async def _outcome(call: Call, tasks: OwnedTasks) -> object:
+    try:
+        return await call(tasks)
+    except (TodoError, ValueError) as problem:
+        return type(problem), str(problem)
+
+
+async def _walk(tasks: OwnedTasks, sort: Sort, limit: int) -> list[Task]:
+    page = await tasks.page(TaskQuery(sort=sort, limit=limit))
+    walked = list(page.items)
+    while page.next is not None:
+        page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=page.next))
+        walked.extend(page.items)
+    return walked

@@ -1,0 +1,152 @@
+"""Owners, moments, tasks and texts to test with, the awkward ones included."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from hypothesis import strategies as st
+
+from todo_core.queries import Cursor, Sort, TaskQuery
+from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task, TaskId, is_description, is_title
+
+ANN: Final = OwnerId("ann")
+BOB: Final = OwnerId("bob")
+NOON: Final = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
+LATER: Final = datetime(2026, 11, 5, 12, 30, 0, 123456, tzinfo=UTC)
+FIRST_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)
+LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+NASTY: Final = (
+    *(
+        "%",
+        "_",
+        "\\",
+        "\\%",
+        "'",
+        "''",
+        '"',
+        "`",
+        "$1",
+        ":owner",
+        "%(owner)s",
+        "%s",
+        "{}",
+        "{NULL}",
+        "NULL",
+        ",",
+        "--",
+        "/*",
+    ),
+    *(
+        "ß",
+        "SS",
+        "ẞ",
+        "İ",
+        "i̇",
+        "I",
+        "ı",
+        "ſ",
+        "K",
+        "K",
+        "k",
+        "Σ",
+        "ς",
+        "σ",
+        "ŉ",
+        "ΐ",
+        "ﬃ",
+        "FFI",
+        "Ǆ",
+        "ǅ",
+        "ǆ",
+        "Ⓐ",
+        "ⓐ",
+    ),
+    *(
+        "é",
+        "é",
+        "e\u0301",
+        "É",
+        "Å",
+        "\u212b",
+        "ﬀ",
+        "日本",
+        "א",
+        "\u202e",
+        "\u200b",
+        "\u200d",
+        "\ufeff",
+        "\u2028",
+        "\xa0",
+        "\u3000",
+    ),
+    *("😀", "𐐀", "𐐨", "\U0010ffff", "\uffff", "\ufffd", "\ue000", "\uffee", "~", "Z", "a", " ", "0", "É😀"),
+)
+"""Texts that some storage somewhere gets wrong: wildcards, quotes, placeholders, letters whose case is not simple."""
+
+_numbers = count(1)
+
+
+def make_id(number: int) -> TaskId:
+    """The id with that number: they sort as the numbers do."""
+    return TaskId(UUID(int=0x0198_0000_0000_7000_8000_000000000000 + number))
+
+
+def make_owner(name: str = "owner") -> OwnerId:
+    """An owner that nobody else has: whatever the storage holds already is not theirs."""
+    return OwnerId(f"{name}-{uuid4()}")
+
+
+def make_task(**values: Any) -> Task:
+    """A task of Ann's, made at noon, but for what is given. Later ones have greater ids."""
+    at = values.get("created_at", NOON)
+    defaults = {"id": make_id(next(_numbers)), "owner": ANN, "title": "Buy milk", "created_at": at, "updated_at": at}
+    return Task(**{**defaults, **values})
+
+
+def _texts(most: int, lines: str, fits: Callable[[object], bool]) -> st.SearchStrategy[str]:
+    anything = st.characters(exclude_categories=["Cc", "Cs"], include_characters=lines)
+    pieces = st.one_of(st.sampled_from(NASTY), anything, st.sampled_from("abAB "))
+    return st.lists(pieces, max_size=8).map(lambda parts: "".join(parts)[:most]).filter(fits)
+
+
+titles: Final = _texts(TITLE_LENGTH, "", is_title)
+"""Titles of every kind."""
+
+descriptions: Final = st.none() | _texts(DESCRIPTION_LENGTH, "\n\t", is_description)
+"""Descriptions of every kind."""
+
+moments: Final = st.one_of(
+    st.sampled_from([FIRST_MOMENT, NOON, LATER, LAST_MOMENT]), st.datetimes(timezones=st.just(UTC))
+)
+"""Any point in time that a task can hold."""
+
+
+@st.composite
+def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) -> Task:
+    """Tasks of that owner."""
+    return Task(
+        id=draw(ids),
+        owner=owner,
+        title=draw(titles),
+        description=draw(descriptions),
+        completed_at=draw(st.none() | moments),
+        created_at=draw(moments),
+        updated_at=draw(moments),
+    )
+
+
+@st.composite
+def queries(draw: st.DrawFn, ids: st.SearchStrategy[TaskId]) -> TaskQuery:
+    """Listings of every shape, continuing from places where there may be no task."""
+    sort = draw(st.sampled_from(Sort))
+    value = {"created_at": st.none(), "updated_at": moments, "title": titles}[sort.field]
+    return TaskQuery(
+        completed=draw(st.sampled_from([None, True, False])),
+        search=draw(st.none() | titles),
+        sort=sort,
+        limit=draw(st.sampled_from([1, 2, 3, 50, 200])),
+        after=draw(st.none() | st.builds(Cursor, st.just(sort), ids, value)),
+    )
