@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -115,8 +116,9 @@ def _key_source(
 ) -> KeySource | None:
     if policy.jwks_url is None:
         return None
-    # Made once: to read the authorities takes long enough to hold requests up.
-    tls = tls or ssl.create_default_context()
+    if tls is None and urlsplit(policy.jwks_url).scheme == "https":
+        # Once, at the start: to read the system's authorities takes long enough to hold requests up.
+        tls = ssl.create_default_context()
     get = partial(fetch, policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
     pace = Pace(
         fresh_for=policy.fresh_keys_for.total_seconds(),

@@ -9,6 +9,9 @@ from todo_adapters.jwt_identity.bearer import HEADER_BYTES, CredentialsRefused
 
 JsonObject: TypeAlias = dict[str, object]
 
+DEPTH: Final = 32
+"""How deep JSON may be nested: what Python itself bears differs from version to version."""
+
 _TYPES: Final = frozenset({"JWT", "at+jwt", "application/jwt"})
 # Each asks for processing that is not done here, so it must be refused (RFC 7515 §4.1.11, RFC 7797 §3).
 _UNSUPPORTED: Final = frozenset({"crit", "b64"})
@@ -70,6 +73,7 @@ def json_object(data: bytes) -> JsonObject:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    _check_depth(value, DEPTH)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
@@ -80,6 +84,14 @@ def _unique(pairs: list[tuple[str, object]]) -> JsonObject:
     if len(members) != len(pairs):
         raise ValueError("a name occurs twice")
     return members
+
+
+def _check_depth(value: object, left: int) -> None:
+    if isinstance(value, dict | list):
+        if left == 0:
+            raise ValueError("nested too deeply")
+        for child in value.values() if isinstance(value, dict) else value:
+            _check_depth(child, left - 1)
 
 
 def _no_constant(name: str) -> object:
