@@ -84,7 +84,7 @@ def make_scratch_folder() -> FileLock:
 
     The lock says that the run lives. What runs left behind that were killed is removed first.
     """
-    parent = _roomy_folder()
+    parent = roomy_folder()
     for leftover in parent.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             _remove_if_abandoned(leftover)
@@ -118,7 +118,8 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _roomy_folder() -> Path:
+def roomy_folder() -> Path:
+    """Where clusters are quick to make: in memory, if there is enough of it."""
     memory = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a folder of its own there)
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _NEEDED_BYTES:
         return memory

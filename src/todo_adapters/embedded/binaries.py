@@ -72,6 +72,7 @@ def _copy(packages: Path, folder: Path) -> Path:
     """A complete copy of the programs below root's `folder`, made unless it is there."""
     folder.mkdir(mode=0o755, exist_ok=True)
     _require_ours(folder)
+    folder.chmod(0o755)  # whatever our umask is
     target = folder / f"postgresql-{importlib.metadata.version(_PACKAGE.replace('_', '-'))}"
     with _alone_in(folder):
         if not target.exists():

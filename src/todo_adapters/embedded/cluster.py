@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,10 @@ from todo_adapters.embedded.creation import NAME, create_cluster, remove_unfinis
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.postmaster import PORT, Postmaster
-from todo_adapters.embedded.programs import Programs, last_line
+from todo_adapters.embedded.programs import Programs, complaint
 from todo_adapters.embedded.sockets import choose_socket_folder, remove_temporary
 
 _LOG_BYTES = 10 * 1024 * 1024
-_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-_SHUTDOWN_SECONDS = 30.0
-_CRASH_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +89,30 @@ class Cluster:
 
     def shut_down(self) -> None:
         """End the server: at once for its clients, in order for its data."""
-        lock = FileLock(self._home / "cluster.lock")
-        try:
-            server = Postmaster.read(self._data)
-            # The pid is the server's only if the server is there; it might be anybody's.
-            if server is not None and server.listens():
-                _end(server, lock)
-                remove_temporary(server.socket_folder)
-        finally:
-            lock.close()
-        if self._child is not None:
-            self._child.wait()
+        server, child = Postmaster.read(self._data), self._child
+        if child is not None and child.poll() is None:
+            self._end(child.send_signal)
+            child.wait()
+        # The pid is the server's only if the server is there; it might be anybody's.
+        elif server is not None and server.listens():
+            self._end(server.signal)
+        if server is not None:
+            remove_temporary(server.socket_folder)
 
     def leave(self) -> None:
         """Let the server go on without us."""
         if self._child is not None:
             self._child.returncode = 0  # Python would warn of a child that was never waited for
+
+    def _end(self, send: Callable[[signal.Signals], None]) -> None:
+        lock = FileLock(self._home / "cluster.lock")
+        try:
+            for number, seconds in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
+                send(number)
+                if wait_until(lock.take, time.monotonic() + seconds):
+                    return
+        finally:
+            lock.close()
 
     def _is_ready(self) -> bool:
         server = Postmaster.read(self._data)
@@ -123,7 +129,7 @@ class Cluster:
         try:
             wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
             if child.poll() is not None or not self._is_ready():
-                reason = last_line(self._log.read_bytes())
+                reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
                 raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
         except BaseException:
             child.send_signal(signal.SIGQUIT)
@@ -146,17 +152,13 @@ class Cluster:
             # The free lock proves that this pid is not ours, but PostgreSQL would believe in it. This is how pg_ctl
             # names it a pid to disregard; its own check, for shared memory that is still in use, stays in force.
             environment["PG_GRANDPARENT_PID"] = str(stale.pid)
+        else:
+            (self._data / "postmaster.pid").unlink(missing_ok=True)  # a power cut may leave it empty
         folder = choose_socket_folder(self._folder, programs.account)
         spoken = ".." if folder == self._folder else str(folder)
         arguments = ("-D", programs.name_of(self._data), *self._settings.arguments(spoken))
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
-        with os.fdopen(os.open(self._log, _LOG_FLAGS, 0o600), "ab") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        with os.fdopen(os.open(self._log, flags, 0o600), "ab") as log:
             return programs.spawn("postgres", *arguments, data=self._data, streams=log, environment=environment)
-
-
-def _end(server: Postmaster, lock: FileLock) -> None:
-    for number, seconds in ((signal.SIGINT, _SHUTDOWN_SECONDS), (signal.SIGQUIT, _CRASH_SECONDS)):
-        server.signal(number)
-        if wait_until(lock.take, time.monotonic() + seconds):
-            return

@@ -9,6 +9,8 @@ from pathlib import Path
 
 PORT = 5432  # names the socket's file; no network port is opened
 SOCKET = f".s.PGSQL.{PORT}"
+_SSL_REQUEST = bytes.fromhex("00000008 04d2162f")  # PostgreSQL's documentation, "Message Formats"
+_ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +23,27 @@ class Postmaster:
 
     @classmethod
     def read(cls, data: Path) -> "Postmaster | None":
-        """The server that last used `data`, unless it stopped in order or has not yet written all about itself.
+        """The server that last used `data`, unless it stopped in order; what it has not yet written is empty.
 
         The lines are PostgreSQL's `src/include/utils/pidfile.h`.
         """
-        with suppress(OSError, ValueError, IndexError):
-            lines = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
-            # A relative socket folder is relative to where the server stands, which is its data folder.
-            socket_folder = Path(os.path.normpath(data / lines[4]))
-            return cls(int(lines[0]), socket_folder, lines[7].strip() if len(lines) > 7 else "")
+        with suppress(OSError, ValueError):
+            written = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
+            pid, _, _, _, socket_folder, _, _, status, *_ = written + [""] * 8
+            # A relative folder is relative to where the server stands, which is its data folder.
+            return cls(int(pid), Path(os.path.normpath(data / socket_folder)), status.strip())
         return None
 
     def listens(self) -> bool:
-        """Whether a server accepts connections on the socket, whatever has become of the pid."""
+        """Whether a server answers on the socket, whatever has become of the pid.
+
+        An accepted connection proves nothing: the kernel accepts for a process that is being killed.
+        """
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.settimeout(_ANSWER_SECONDS)
             probe.connect(str(self.socket_folder / SOCKET))
-            return True
+            probe.sendall(_SSL_REQUEST)
+            return probe.recv(1) != b""
         return False
 
     def is_ready(self) -> bool:

@@ -1,6 +1,7 @@
 """Running PostgreSQL's programs: under the right account, and holding the cluster's lock while they live."""
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock
 
+_SERIOUS = re.compile(r"(?:FATAL|PANIC|error): ")
+_GRACE_SECONDS = 5.0
 _CURRENT_FOLDER = Path("/proc/self/cwd")
 
 
@@ -31,15 +34,13 @@ class Programs:
         with process:
             try:
                 answer, _ = process.communicate(said.encode(), timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise EmbeddedDatabaseError(f"PostgreSQL's {name} was not done in time: allow it more.") from None
-            except BaseException:
-                process.kill()
+            except BaseException as error:
+                _end(process)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise EmbeddedDatabaseError(f"PostgreSQL's {name} was not done in time: allow it more.") from None
                 raise
         if process.returncode != 0:
-            reason = last_line(answer)
-            raise EmbeddedDatabaseError(f"PostgreSQL's {name} failed: {reason}.")
+            raise EmbeddedDatabaseError(f"PostgreSQL's {name} failed: {complaint(answer)}.")
 
     def spawn(
         self, name: str, *arguments: str, data: Path, streams: int | IO[bytes], environment: dict[str, str]
@@ -66,7 +67,17 @@ class Programs:
         return str(_CURRENT_FOLDER if self.account.dropped and _CURRENT_FOLDER.exists() else data)
 
 
-def last_line(output: bytes) -> str:
-    """The last thing a program said."""
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else "it said nothing"
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a program that is no longer wanted; asked politely, it gives its shared memory back."""
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def complaint(output: bytes) -> str:
+    """Why a program failed: the last serious line that it wrote, or else the last."""
+    lines = output.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    serious = [line for line in lines if _SERIOUS.search(line)]
+    return _SERIOUS.split((serious or lines)[-1])[-1].strip().rstrip(".")

@@ -83,10 +83,10 @@ class EmbeddedPostgres:
             return
         self._stopped = True
         try:
-            # Who holds the gate for longer than this is about to use the database himself.
-            wait_until(self._gate.take, time.monotonic() + _STOP_SECONDS)
+            # Whoever holds the gate for longer than this is about to use the database.
+            alone = wait_until(self._gate.take, time.monotonic() + _STOP_SECONDS)
             self._users.release()
-            if self._users.take():
+            if alone and self._users.take():
                 self._cluster.shut_down()
             else:
                 self._cluster.leave()

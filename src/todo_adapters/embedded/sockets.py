@@ -37,8 +37,7 @@ def remove_temporary(folder: Path) -> None:
     """Remove a socket folder that `choose_socket_folder` made elsewhere; one beside the data stays."""
     if folder.name.startswith(_PREFIX):
         with suppress(OSError):
-            for name in (SOCKET, f"{SOCKET}.lock"):
-                (folder / name).unlink(missing_ok=True)
+            _remove_socket(folder)
             folder.rmdir()
 
 
@@ -54,10 +53,14 @@ def _holds_socket(folder: Path) -> bool:
     # libpq takes a comma for the end of a host, SQLAlchemy a colon.
     if set(str(folder)) & set(",:"):
         return False
-    path = folder / SOCKET
-    path.unlink(missing_ok=True)
+    _remove_socket(folder)
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        probe.bind(str(path))
-        path.unlink()
+        probe.bind(str(folder / SOCKET))
+        _remove_socket(folder)
         return True
     return False
+
+
+def _remove_socket(folder: Path) -> None:
+    for name in (SOCKET, f"{SOCKET}.lock"):
+        (folder / name).unlink(missing_ok=True)

