@@ -3,11 +3,15 @@
 from dependency_injector.containers import DeclarativeContainer
 from dependency_injector.providers import Dependency, Provider, Singleton
 from sqlalchemy.ext.asyncio import AsyncEngine
-from todo_adapters.postgres.store import PostgresTaskStore
 
 from todo_adapters.jwt_identity import JwtAuthenticator, JwtPolicy
 from todo_adapters.postgres.engine import create_engine
+from todo_adapters.postgres.store import PostgresTaskStore
+from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, SharedRateLimiter
 from todo_adapters.system import SystemClock, SystemIds
+from todo_app.http.identification import Identification, TokenVerifier
+from todo_app.metrics import Metrics
+from todo_app.observability import Log
 from todo_app.settings import Settings
 from todo_core import Clock, IdGenerator, TaskService, TaskStore
 
@@ -24,15 +28,40 @@ def jwt_policy(settings: Settings) -> JwtPolicy:
     )
 
 
+def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
+    """Where the requests of each user are counted."""
+    if settings.rate_limit_store == "memory://":
+        return MemoryRateLimiter(settings.rate_limit)
+
+    def uncounted() -> None:
+        metrics.limiter_failures.inc()
+        log.rate_limit_store_away()
+
+    return SharedRateLimiter(settings.rate_limit, settings.rate_limit_store, on_failure=uncounted)
+
+
+def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics) -> JwtAuthenticator:
+    """Who believes tokens, and counts it when the issuer's keys cannot be had."""
+    return JwtAuthenticator(policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc)
+
+
 class Container(DeclarativeContainer):
     """Every part of the running service; a test overrides what it wants to replace."""
 
     settings: Provider[Settings] = Dependency(instance_of=Settings)
+
+    log: Provider[Log] = Singleton(Log, settings.provided.log_level)
+    metrics: Provider[Metrics] = Singleton(Metrics)
 
     clock: Provider[Clock] = Singleton(SystemClock)
     ids: Provider[IdGenerator] = Singleton(SystemIds)
     engine: Provider[AsyncEngine] = Singleton(create_engine, settings.provided.database_url)
     store: Provider[TaskStore] = Singleton(PostgresTaskStore, engine)
     policy: Provider[JwtPolicy] = Singleton(jwt_policy, settings)
-    authenticator: Provider[JwtAuthenticator] = Singleton(JwtAuthenticator, policy, clock)
+    verifier: Provider[TokenVerifier] = Singleton(authenticator, policy, clock, metrics)
+    limiter: Provider[RateLimiter] = Singleton(rate_limiter, settings, metrics, log)
+    bad_tokens: Provider[MemoryRateLimiter] = Singleton(MemoryRateLimiter, settings.provided.bad_token_limit)
+    identification: Provider[Identification] = Singleton(
+        Identification, verifier, bad_tokens, settings.provided.trusted_proxies
+    )
     tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids)

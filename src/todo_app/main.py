@@ -10,43 +10,54 @@ from litestar.routes import HTTPRoute
 from todo_app.container import Container
 from todo_app.http.docs import docs_routes
 from todo_app.http.edge import Edge
-from todo_app.http.exchange import App
+from todo_app.http.exchange import App, Exchange
 from todo_app.http.gate import Gate, methods_by_path
 from todo_app.http.health import health_routes
 from todo_app.http.tasks import TaskController
-from todo_app.observability import Log
 from todo_app.settings import Settings
 
 
 def create_app(container: Container | None = None) -> App:
     """The service, ready to be served. Without a container it is wired from the environment's settings."""
     container = container or Container(settings=Settings.read(os.environ))
-    settings, log = container.settings(), Log(container.settings().log_level)
+    log, metrics = container.log(), container.metrics()
+    router = _router(container)
+    gate = Gate(
+        router,
+        identification=container.identification(),
+        limiter=container.limiter(),
+        tasks=container.tasks(),
+        origins=container.settings().cors_origins,
+        methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),
+    )
 
+    def observe(exchange: Exchange, seconds: float) -> None:
+        metrics.request(exchange, seconds)
+        log.request(exchange, seconds)
+
+    return Edge(gate, observe=observe, report=log.bug)
+
+
+def _router(container: Container) -> Litestar:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        container.log().adopt()
+        container.metrics().watch(container.engine())
         try:
             yield
         finally:
-            await container.authenticator().aclose()
+            await container.verifier().aclose()
+            await container.limiter().aclose()
             await container.engine().dispose()
-            log.flush()
+            container.log().flush()
 
-    router = Litestar(
-        route_handlers=[TaskController, *health_routes(container.store()), *docs_routes()],
+    return Litestar(
+        route_handlers=[TaskController, *health_routes(container.store(), container.metrics()), *docs_routes()],
         exception_handlers={Exception: _pass_on},
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
     )
-    gate = Gate(
-        router,
-        authenticator=container.authenticator(),
-        tasks=container.tasks(),
-        origins=settings.cors_origins,
-        methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),
-    )
-    return Edge(gate, observe=log.request, report=log.bug)
 
 
 def _pass_on(_: object, error: Exception) -> Response[None]:

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ import structlog
 
 from todo_app.http.exchange import Exchange
 
+QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
 FLUSH_AFTER: Final = 0.05  # seconds: how long a line may wait for others
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -83,6 +85,7 @@ class Log:
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind()
+        self._quiet_until = 0.0
         self.flush: Callable[[], None] = self._lines.flush
 
     def request(self, exchange: Exchange, seconds: float) -> None:
@@ -108,3 +111,25 @@ class Log:
             route=exchange.route,
             request_id=exchange.request_id,
         )
+
+    def rate_limit_store_away(self) -> None:
+        """Requests pass uncounted at the moment. Told once a minute, however many they are."""
+        if monotonic() >= self._quiet_until:
+            self._quiet_until = monotonic() + QUIET_FOR
+            self.events.warning("rate_limit_store_away", consequence="requests pass uncounted")
+
+    def adopt(self) -> None:
+        """Take over what libraries tell through `logging`, from warnings on."""
+        logging.basicConfig(handlers=[_Adopting(self)], level=logging.WARNING, force=True)
+
+
+class _Adopting(logging.Handler):
+    """Makes a library's log record an event of ours: its text only, never a traceback, which quotes values."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        self._log.events.warning("library", logger=record.name, message=record.getMessage(), exception=error)

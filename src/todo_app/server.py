@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from granian.server.mp import MPServer
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.local import LocalDatabase, local_secret
-from todo_app.settings import Settings, SettingsError
+from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -36,7 +37,10 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         os.environ["DATABASE_URL"] = database_url
         if settings.secret is not None:
             os.environ["BETTER_AUTH_SECRET"] = settings.secret
-        _run(host, port, workers)
+        with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
+            if workers > 1:
+                os.environ[METRICS_FOLDER] = folder
+            _run(host, port, workers)
 
 
 def _run(host: str, port: int, workers: int) -> None:

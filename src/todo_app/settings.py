@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from limits import parse as parse_limit
@@ -12,9 +13,13 @@ from platformdirs import user_data_path
 
 from todo_adapters.jwt_identity.policy import check_secret, check_url
 
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
+Network: TypeAlias = IPv4Network | IPv6Network
 _Value = TypeVar("_Value")
 
 
@@ -36,6 +41,8 @@ class Settings:
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     rate_limit: str = "1000/hour"
     rate_limit_store: str = field(default="memory://", repr=False)
+    bad_token_limit: str = "100/minute"  # noqa: S105  (a limit, not a password)
+    trusted_proxies: tuple[Network, ...] = ()
     log_level: str = "info"
     data_dir: Path = Path()
 
@@ -54,7 +61,9 @@ class Settings:
             checks_issuer_of_hs256="TODO_JWT_ISSUER" in given,
             checks_audience_of_hs256="TODO_JWT_AUDIENCE" in given,
             cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
-            rate_limit=_rate_limit(given.get("TODO_RATE_LIMIT", "1000/hour")),
+            rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
+            bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
+            trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=Path(given.get("TODO_DATA_DIR") or user_data_path("todo-api")).expanduser().absolute(),
@@ -102,12 +111,20 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
-def _rate_limit(text: str) -> str:
+def _rate_limit(given: Mapping[str, str], name: str, default: str) -> str:
+    text = given.get(name, default)
     try:
         parse_limit(text)
     except ValueError:
-        raise SettingsError(f"TODO_RATE_LIMIT must look like 1000/hour, not {text!r}") from None
+        raise SettingsError(f"{name} must look like {default}, not {text!r}") from None
     return text
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingsError(f"TODO_TRUSTED_PROXIES must list addresses or networks (10.0.0.0/8): {error}") from None
 
 
 def _rate_limit_store(text: str) -> str:

@@ -22,6 +22,8 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
     (b"cross-origin-resource-policy", b"same-site"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    # On answers to requests without an Origin as well: a cache must not give them to a page that may not read them.
+    (b"vary", b"Origin"),
 )
 DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

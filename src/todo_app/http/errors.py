@@ -54,6 +54,12 @@ class BodyTooLarge(TodoError):
     code = "body_too_large"
 
 
+class BodyTooSlow(TodoError):
+    """The body takes too long to arrive."""
+
+    code = "body_too_slow"
+
+
 class UnsupportedMediaType(TodoError):
     """The body is of a type that this path does not read."""
 
@@ -95,6 +101,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     MethodNotAllowed: (HTTPStatus.METHOD_NOT_ALLOWED, "The path does not answer this method"),
     MalformedRequest: (HTTPStatus.BAD_REQUEST, "The request cannot be read"),
     BodyTooLarge: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large"),
+    BodyTooSlow: (HTTPStatus.REQUEST_TIMEOUT, "The body takes too long"),
     UnsupportedMediaType: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type"),
     TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),
     InternalError: (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side"),

@@ -1,4 +1,4 @@
-"""Judges a request before it is routed, in the contract's order: who asks (401), whose path (403), is it one (404)."""
+"""Judges a request before it is routed, in the contract's order: who, whose path, how often, where."""
 
 import re
 from collections.abc import Callable, Collection
@@ -8,10 +8,11 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.routes import HTTPRoute
 
-from todo_adapters.jwt_identity import bearer_token
-from todo_app.http.errors import NoSuchRoute, NotYourPath, OriginNotAllowed
+from todo_adapters.rate_limit import RateLimiter
+from todo_app.http.errors import NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
-from todo_core import Authenticator, OwnerId, TaskService
+from todo_app.http.identification import Identification, limit_header, policy_header
+from todo_core import OwnerId, TaskService
 
 Methods = Callable[[str], tuple[str, ...]]
 """Which methods a path answers; none if nothing is served there."""
@@ -33,13 +34,16 @@ class Gate:
         self,
         app: App,
         *,
-        authenticator: Authenticator,
+        identification: Identification,
+        limiter: RateLimiter,
         tasks: TaskService,
         origins: Collection[str],
         methods: Methods,
     ) -> None:
         self._app = app
-        self._authenticator = authenticator
+        self._identify = identification
+        self._limiter = limiter
+        self._policy = policy_header("default", limiter)
         self._tasks = tasks
         self._origins = frozenset(origin.encode() for origin in origins)
         self._methods = methods
@@ -56,28 +60,31 @@ class Gate:
                 await self._preflight(origin)(scope, receive, send)
                 return
         if scope["raw_path"].startswith(_API) or scope["raw_path"] == b"/api":
-            await self._identify(exchange, scope)
+            await self._admit(exchange, scope)
         path = scope["path"] = _canonical(scope)
+        if exchange.owner is None and path.startswith("/api"):
+            raise NoSuchRoute("Nothing is served at this path: write /api without percent-encoding.")
         exchange.allowed = partial(self._methods, path)
         if exchange.method == "OPTIONS":
             await self._options(path)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    async def _identify(self, exchange: Exchange, scope: Scope) -> None:
-        header = exchange.header(b"authorization")
-        owner = await self._authenticator.authenticate(bearer_token([] if header is None else [header]))
-        exchange.owner = scope["user"] = owner
+    async def _admit(self, exchange: Exchange, scope: Scope) -> None:
+        owner = exchange.owner = scope["user"] = await self._identify(exchange, scope)
         scope["auth"] = self._tasks
+        verdict = await self._limiter.hit(owner)
+        exchange.answer_headers += [self._policy, limit_header("default", verdict)]
         segments = scope["raw_path"].split(b"/", _OWNER_SEGMENT + 1)
         if len(segments) > _OWNER_SEGMENT and not _names(segments[_OWNER_SEGMENT], owner):
             raise NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`.")
+        if not verdict.allowed:
+            raise TooManyRequests(verdict.reset_after)
         if len(segments) > _OWNER_SEGMENT + 1:
             # Whose path it is has been settled. The router is spared it, for an id may hold a slash.
             scope["raw_path"] = b"/api/-/" + segments[-1]
 
     def _allow_origin(self, exchange: Exchange, origin: bytes) -> None:
-        exchange.answer_headers.append((b"vary", b"Origin"))
         if origin in self._origins:
             exchange.answer_headers += [
                 (b"access-control-allow-origin", origin),

@@ -110,6 +110,7 @@ def _public_paths() -> _Json:
     return {
         "/health/live": {"get": _public("isLive", "Whether the process lives", "It does.", JSON)},
         "/health/ready": {"get": _public("isReady", "Whether it can answer", "It can.", JSON, StoreUnavailable)},
+        "/metrics": {"get": _public("getMetrics", "The service's numbers", "Prometheus's text format.", "text/plain")},
         "/openapi.json": {"get": _public("getOpenapi", "This document", "This document.", JSON)},
     }
 

@@ -1,5 +1,6 @@
 """Reads what a request carries: body, query and preconditions. Whatever cannot be read gets its own clear refusal."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
@@ -7,12 +8,13 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from todo_app.http.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
 from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery, Version
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 
 BODY_MOST: Final = 64 * 1024  # bytes
+BODY_SECONDS: Final = 20.0  # nobody may hold a place in the server for longer by sending slowly
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -33,6 +35,7 @@ _FIELD = re.compile(r"field `(.*)`$|field `(.*)` - at", re.DOTALL)
 # One member of a list of entity tags, or an empty one (RFC 9110 §8.8.3 and §5.6.1), up to its comma. Linear on purpose.
 _MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
 _DIGITS = re.compile(r"[0-9]{1,9}")
+_LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
 
 
 def _too_large() -> BodyTooLarge:
@@ -63,9 +66,20 @@ async def no_body() -> None:
 
 
 async def _read_bytes(exchange: Exchange, receive: Receive) -> bytes:
-    """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not."""
-    if int(exchange.header(b"content-length") or 0) > BODY_MOST:
+    """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not, and `BodyTooSlow`."""
+    announced = exchange.header(b"content-length") or b"0"
+    if not announced.isdigit():
+        raise MalformedRequest("Content-Length must be one number.")
+    if len(announced) > _LENGTH_DIGITS or int(announced) > BODY_MOST:
         raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _gather(receive)
+    except TimeoutError:
+        raise BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds.") from None
+
+
+async def _gather(receive: Receive) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
@@ -102,9 +116,14 @@ def _problem(message: str) -> Problem:
     place = _AT.search(message)
     pointer = place[1].lstrip(".").replace(".", "/") if place else ""
     if (field := _FIELD.search(message)) is not None:
-        pointer = (field[1] or field[2]).replace("~", "~0").replace("/", "~1")
+        pointer = _escaped(field[1] or field[2])
     text = _AT.sub("", message)[:300]
     return Problem(pointer, f"is wrong: {text}")
+
+
+def _escaped(name: str) -> str:
+    """A member's name as JSON Pointer spells it (RFC 6901 §3)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def read_query(query_string: bytes) -> TaskQuery:
@@ -115,13 +134,13 @@ def read_query(query_string: bytes) -> TaskQuery:
     values: dict[str, object] = {}
     for name, text in _parameters(query_string):
         if name in values:
-            problems.append(Problem(name, "must be given once"))
+            problems.append(Problem(_escaped(name), "must be given once"))
             continue
         values[name] = None
         try:
             values[name] = _PARAMETERS[name](text)
         except KeyError:
-            problems.append(Problem(name, f"is unknown here: there are {', '.join(_PARAMETERS)}"))
+            problems.append(Problem(_escaped(name), f"is unknown here: there are {', '.join(_PARAMETERS)}"))
         except ValueError as error:
             problems.append(Problem(name, str(error)))
         except InvalidInput as error:

@@ -73,10 +73,12 @@ def tasks_path(owner: OwnerId) -> str:
 
 async def asked(request: Caller, wanted: TaskId, body: Awaitable[Body]) -> tuple[Body, Expected]:
     """The body, and the versions that `If-Match` allows. That the task is unknown is told before any fault of these."""
+    exchange = Exchange.of(request.scope)
     try:
-        return await body, read_if_match(Exchange.of(request.scope))
+        return await body, read_if_match(exchange)
     except TodoError:
         await request.auth.get(request.user, wanted)
+        read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
         raise
 
 

@@ -1,0 +1,107 @@
+"""Finds out who asks, and keeps those who try one bad token after another from costing us a verification each."""
+
+import ipaddress
+from collections.abc import Collection
+from typing import Final, Protocol, TypeAlias
+
+from todo_adapters.jwt_identity import bearer_token
+from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, Verdict
+from todo_app.http.errors import TooManyRequests
+from todo_app.http.exchange import Exchange, Header, Scope
+from todo_core import Authenticator, NotAuthenticated, OwnerId
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
+
+
+class TokenVerifier(Authenticator, Protocol):
+    """An authenticator that remembers the tokens that it has verified."""
+
+    def cached(self, token: str) -> OwnerId | None:
+        """The owner of a token that is known to be good at this moment."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        ...
+
+
+class Identification:
+    """Who sent a request. Raises `NotAuthenticated`, or `TooManyRequests` once an address has sent too many bad tokens.
+
+    A token that has been verified before passes whatever its address has done, so that a flood from behind a shared
+    address does not shut out those who are in.
+    """
+
+    def __init__(
+        self, verifier: TokenVerifier, bad_tokens: MemoryRateLimiter, trusted_proxies: Collection[Network]
+    ) -> None:
+        self._verifier = verifier
+        self._bad_tokens = bad_tokens
+        self._policy = policy_header("bad-tokens", bad_tokens)
+        self._trusted_proxies = tuple(trusted_proxies)
+
+    async def __call__(self, exchange: Exchange, scope: Scope) -> OwnerId:
+        """The owner whom the request's token proves."""
+        header = exchange.header(b"authorization")
+        try:
+            token = bearer_token([] if header is None else [header])
+            return self._verifier.cached(token) or await self._verify(token, self._address(exchange, scope))
+        except (NotAuthenticated, TooManyRequests):
+            verdict = self._bad_tokens.peek(self._address(exchange, scope))
+            exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
+            raise
+
+    async def _verify(self, token: str, address: str) -> OwnerId:
+        verdict = self._bad_tokens.peek(address)
+        if not verdict.allowed:
+            raise TooManyRequests(verdict.reset_after)
+        try:
+            return await self._verifier.authenticate(token)
+        except NotAuthenticated:
+            await self._bad_tokens.hit(address)
+            raise
+
+    def _address(self, exchange: Exchange, scope: Scope) -> str:
+        """Whose address counts: the peer's, or what the nearest proxy that is not ours says (`X-Forwarded-For`)."""
+        address = scope["client"][0] if scope["client"] else ""
+        if self._trusts(address):
+            forwarded = (exchange.header(b"x-forwarded-for") or b"").decode("latin-1")
+            for hop in reversed(forwarded.split(",")):
+                if not (hop := hop.strip()):
+                    continue
+                address = hop
+                if not self._trusts(address):
+                    break
+        return _site(address)
+
+    def _trusts(self, address: str) -> bool:
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._trusted_proxies)
+
+
+def _parsed(address: str) -> Address | None:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _site(address: str) -> str:
+    """What a limit is counted for; text that is no address, which a proxy may send, is one bucket."""
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, _SITE), strict=False))
+    return str(parsed)
+
+
+def policy_header(name: str, limiter: RateLimiter) -> Header:
+    """What the limit is (draft-ietf-httpapi-ratelimit-headers-10 §3)."""
+    return b"ratelimit-policy", f'"{name}";q={limiter.amount};w={limiter.window}'.encode()
+
+
+def limit_header(name: str, verdict: Verdict) -> Header:
+    """What is left of the limit (the same draft, §4)."""
+    return b"ratelimit", b'"%b";r=%d;t=%d' % (name.encode(), verdict.remaining, verdict.reset_after)

