@@ -11,7 +11,7 @@ nox.options.default_venv_backend = "none"  # run.py and uv have installed what u
 nox.options.download_python = "never"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-PARALLEL = ["-n", "auto", "--maxprocesses", "8", "--dist", "worksteal"]
+PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
 _shims = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -72,5 +72,5 @@ def tests(session: nox.Session) -> None:
 def tests_on(session: nox.Session) -> None:
     """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`."""
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
-    session.run_install("uv", "sync", "--frozen", "--python", session.virtualenv.location, env=environment)
+    session.run_install("uv", "sync", "--quiet", "--frozen", "--python", session.virtualenv.location, env=environment)
     session.run("pytest", *(session.posargs or PARALLEL))
