@@ -154,7 +154,7 @@ def claims(**changes: object) -> dict[str, object]:
     return {name: value for name, value in {**base, **changes}.items() if value is not ...}
 
 
-def header(alg: str, **changes: object) -> dict[str, object]:
+def header(alg: str, /, **changes: object) -> dict[str, object]:
     """The header of a good token of that algorithm, with changes; `...` leaves a parameter out."""
     base = {"alg": alg, "kid": GOOD[alg][0] or ..., **changes}
     return {name: value for name, value in base.items() if value is not ...}

@@ -1,0 +1,292 @@
+"""When the issuer's keys are fetched, who waits for it, and what happens while the issuer is away."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from issuers import LoopbackIssuer, document, hanging, issuing, raw
+from signing import OWNER, both_ways, jwk, token
+
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
+from todo_adapters.system import SystemClock
+
+FRESH, STALE, COOLDOWN = 300, 3600, 10
+
+
+class Seconds:
+    """A count of seconds that goes on when told to."""
+
+    def __init__(self) -> None:
+        self.value = 1000.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
+class Failures:
+    """Counts the fetches that failed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def publishing(*names: str):
+    return document(json.dumps({"keys": [jwk(name) for name in names]}).encode())
+
+
+@pytest.fixture
+def issuer() -> Iterator[LoopbackIssuer]:
+    with issuing(publishing("ed")) as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def failures() -> Failures:
+    return Failures()
+
+
+@pytest.fixture
+async def authenticator(
+    issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
+) -> AsyncIterator[JwtAuthenticator]:
+    policy = replace(both_ways(issuer.url), fetch_timeout=timedelta(seconds=0.5))
+    authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=seconds, on_fetch_failure=failures)
+    yield authenticator
+    await authenticator.aclose()
+
+
+async def believes(authenticator: JwtAuthenticator, text: str) -> bool:
+    try:
+        return await authenticator.authenticate(text) == OWNER
+    except CredentialsRefused:
+        return False
+
+
+def by(name: str, **changes: object) -> str:
+    """A token signed with the Ed25519 key of that name. No two are the same."""
+    from signing import claims, compact, eddsa
+
+    return compact({"alg": "EdDSA", "kid": name}, claims(jti=time.perf_counter_ns(), **changes), eddsa(name))
+
+
+async def settled(authenticator: JwtAuthenticator) -> None:
+    """Wait for the fetch that goes on in the background."""
+    await asyncio.sleep(0)
+    while (fetching := authenticator._keys._fetching) is not None:
+        await asyncio.wait([fetching])
+
+
+async def test_keys_are_fetched_once_for_many_tokens(authenticator: JwtAuthenticator, issuer: LoopbackIssuer) -> None:
+    assert not issuer.requests
+    assert all(await asyncio.gather(*(believes(authenticator, by("ed")) for _ in range(50))))
+    assert len(issuer.requests) == 1
+
+
+async def test_hs256_and_foreign_algorithms_never_ask_the_issuer(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer
+) -> None:
+    assert await believes(authenticator, token())
+    for alg in ("none", "ES384", "HS512", "Ed25519", "x"):
+        assert not await believes(authenticator, token(header_={"alg": alg}))
+    assert not issuer.requests
+
+
+async def test_a_rotated_key_is_fetched_when_its_first_token_comes(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = publishing("ed", "ed-old")
+    seconds.value += COOLDOWN
+    assert await believes(authenticator, by("ed-old"))
+    assert await believes(authenticator, by("ed"))
+    assert len(issuer.requests) == 2
+
+
+async def test_unknown_keys_cause_one_fetch_per_cooldown(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    for rounds in range(1, 4):
+        unknown = (by("mallory") for _ in range(100))
+        assert not any(await asyncio.gather(*(believes(authenticator, text) for text in unknown)))
+        seconds.value += COOLDOWN - 0.001
+        assert not await believes(authenticator, by("mallory"))
+        assert len(issuer.requests) == rounds
+        seconds.value += 0.001
+
+
+async def test_failures_count_for_the_cooldown(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
+) -> None:
+    issuer.answer = document(b"", "500 Internal Server Error")
+    for _ in range(20):
+        assert not await believes(authenticator, by("ed"))
+    assert (len(issuer.requests), failures.count) == (1, 1)
+    issuer.answer = publishing("ed")
+    assert not await believes(authenticator, by("ed"))
+    seconds.value += COOLDOWN
+    assert await believes(authenticator, by("ed"))
+    assert (len(issuer.requests), failures.count) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [document(b"not json"), document(b'{"keys":{}}'), document(b"[" * 60_000), raw(b""), raw(b"\0" * 100), hanging],
+)
+async def test_a_broken_issuer_counts_as_a_failure_and_is_logged(
+    authenticator: JwtAuthenticator,
+    issuer: LoopbackIssuer,
+    failures: Failures,
+    answer: object,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issuer.answer = answer
+    with caplog.at_level(logging.WARNING):
+        assert not await believes(authenticator, by("ed"))
+    assert failures.count == 1
+    assert "keys could not be fetched" in caplog.text
+
+
+async def test_a_hanging_issuer_never_delays_known_keys(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = hanging
+    seconds.value += FRESH
+    waiting = [asyncio.create_task(believes(authenticator, by("mallory"))) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    start = time.perf_counter()
+    for _ in range(50):
+        assert await believes(authenticator, by("ed"))
+    assert time.perf_counter() - start < 0.25
+    assert len(issuer.requests) == 2
+    assert not any(await asyncio.gather(*waiting))
+
+
+async def test_one_who_gives_up_does_not_take_the_fetch_away(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer
+) -> None:
+    release = asyncio.Event()
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await publishing("ed")(writer)
+
+    issuer.answer = slow
+    impatient = asyncio.create_task(authenticator.authenticate(by("ed")))
+    patient = asyncio.create_task(authenticator.authenticate(by("ed")))
+    await asyncio.sleep(0.05)
+    impatient.cancel()
+    assert await patient == OWNER
+    assert len(issuer.requests) == 1
+    release.set()
+
+
+async def test_keys_that_are_not_fresh_are_fetched_in_the_background(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    known = by("ed")
+    assert await believes(authenticator, known)
+    seconds.value += FRESH - 0.001
+    assert authenticator.cached(known) == OWNER
+    await settled(authenticator)
+    assert len(issuer.requests) == 1
+    seconds.value += 0.001
+    assert authenticator.cached(known) == OWNER
+    await settled(authenticator)
+    assert len(issuer.requests) == 2
+
+
+async def test_tokens_of_a_withdrawn_key_are_refused_though_remembered(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    withdrawn, hs256 = by("ed"), token()
+    assert await believes(authenticator, withdrawn)
+    assert await believes(authenticator, hs256)
+    issuer.answer = publishing("ed-old")
+    seconds.value += FRESH
+    assert authenticator.cached(withdrawn) == OWNER
+    await settled(authenticator)
+    assert authenticator.cached(withdrawn) is None
+    assert not await believes(authenticator, withdrawn)
+    assert await believes(authenticator, by("ed-old"))
+    assert authenticator.cached(hs256) == OWNER
+
+
+async def test_a_key_replaced_under_the_same_kid_is_withdrawn_too(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    first = by("ed")
+    assert await believes(authenticator, first)
+    issuer.answer = document(json.dumps({"keys": [jwk("ed-old", kid="ed")]}).encode())
+    seconds.value += FRESH
+    authenticator.cached(first)
+    await settled(authenticator)
+    assert not await believes(authenticator, first)
+
+
+async def test_unchanged_keys_keep_what_is_remembered(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    known = by("ed")
+    assert await believes(authenticator, known)
+    for fetches in range(1, 5):
+        assert len(issuer.requests) == fetches
+        seconds.value += FRESH
+        assert authenticator.cached(known) == OWNER
+        await settled(authenticator)
+
+
+async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_away(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
+) -> None:
+    known, start = by("ed"), seconds.value
+    assert await believes(authenticator, known)
+    issuer.answer = raw(b"")
+    for age in range(FRESH, STALE, FRESH):
+        seconds.value = start + age
+        assert await believes(authenticator, known)
+        assert await believes(authenticator, by("ed"))
+        await settled(authenticator)
+    assert failures.count == STALE // FRESH - 1
+    seconds.value = start + STALE
+    assert authenticator.cached(known) is None
+    assert not await believes(authenticator, known)
+    issuer.answer = publishing("ed")
+    seconds.value += COOLDOWN
+    assert await believes(authenticator, known)
+
+
+async def test_an_emptied_set_withdraws_all_keys(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
+) -> None:
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = publishing()
+    seconds.value += COOLDOWN
+    assert not await believes(authenticator, by("mallory"))
+    assert not await believes(authenticator, by("ed"))
+    assert failures.count == 0
+
+
+async def test_closing_ends_a_fetch_under_way(issuer: LoopbackIssuer) -> None:
+    issuer.answer = hanging
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock())
+    waiting = asyncio.create_task(believes(authenticator, by("ed")))
+    await asyncio.sleep(0.05)
+    start = time.perf_counter()
+    await authenticator.aclose()
+    assert not await waiting
+    assert time.perf_counter() - start < 1
+    await authenticator.aclose()
