@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from issuers import LoopbackIssuer, document, hanging, issuing, raw
-from signing import OWNER, both_ways, jwk, token
+from issuers import Answer, LoopbackIssuer, document, hanging, issuing, raw
+from signing import OWNER, both_ways, claims, compact, eddsa, jwk, token
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
 from todo_adapters.system import SystemClock
@@ -38,7 +38,7 @@ class Failures:
         self.count += 1
 
 
-def publishing(*names: str):
+def publishing(*names: str) -> Answer:
     return document(json.dumps({"keys": [jwk(name) for name in names]}).encode())
 
 
@@ -77,8 +77,6 @@ async def believes(authenticator: JwtAuthenticator, text: str) -> bool:
 
 def by(name: str, **changes: object) -> str:
     """A token signed with the Ed25519 key of that name. No two are the same."""
-    from signing import claims, compact, eddsa
-
     return compact({"alg": "EdDSA", "kid": name}, claims(jti=time.perf_counter_ns(), **changes), eddsa(name))
 
 
@@ -149,7 +147,7 @@ async def test_a_broken_issuer_counts_as_a_failure_and_is_logged(
     authenticator: JwtAuthenticator,
     issuer: LoopbackIssuer,
     failures: Failures,
-    answer: object,
+    answer: Answer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     issuer.answer = answer
@@ -178,8 +176,6 @@ async def test_a_hanging_issuer_never_delays_known_keys(
 async def test_one_who_gives_up_does_not_take_the_fetch_away(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer
 ) -> None:
-    release = asyncio.Event()
-
     async def slow(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)
         await publishing("ed")(writer)
@@ -191,7 +187,6 @@ async def test_one_who_gives_up_does_not_take_the_fetch_away(
     impatient.cancel()
     assert await patient == OWNER
     assert len(issuer.requests) == 1
-    release.set()
 
 
 async def test_keys_that_are_not_fresh_are_fetched_in_the_background(
