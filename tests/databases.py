@@ -25,11 +25,11 @@ _TEMPLATE_LOCK = 1_869_571_188  # any number that no test uses
 class ScratchCluster:
     """A PostgreSQL whose data nobody will miss. The last worker that closes it stops it.
 
-    200 connections at once fit: it takes 300 of them, over all workers together.
+    It takes 500 connections, all workers together: 200 at once in each of two fit.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._server = EmbeddedPostgres.start(folder, durable=False, max_connections=300)
+        self._server = EmbeddedPostgres.start(folder, durable=False, max_connections=500)
         self._admin = psycopg.connect(self._server.url, autocommit=True)
 
     def create_database(self, template: str | None = None) -> str:

@@ -118,9 +118,25 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def folder(place: Path) -> Path:
+def new_folder(place: Path) -> Path:
     """A data folder, yet to be made."""
     return place / "data"
+
+
+@pytest.fixture(scope="session")
+def made() -> Iterator[Path]:
+    """A data folder to copy, because making one takes half a second."""
+    with tempfile.TemporaryDirectory(prefix="todo-", dir=roomy_folder()) as place:
+        EmbeddedPostgres.start(Path(place), durable=False).stop()
+        Path(place, "postgres/postgres.log").unlink()
+        yield Path(place)
+
+
+@pytest.fixture
+def folder(made: Path, new_folder: Path) -> Path:
+    """A data folder that has been used before."""
+    subprocess.run(["cp", "-a", made, new_folder], check=True)
+    return new_folder
 
 
 @pytest.fixture
@@ -185,20 +201,20 @@ def soon(condition: Callable[[], bool]) -> bool:
 # What it is
 
 
-def test_data_survive_a_restart(folder: Path) -> None:
-    with EmbeddedPostgres.start(folder) as database:
+def test_data_survive_a_restart(new_folder: Path) -> None:
+    with EmbeddedPostgres.start(new_folder) as database:
         write(database.url, "kept")
-    assert not is_running(folder)
-    with EmbeddedPostgres.start(folder) as database:
+    assert not is_running(new_folder)
+    with EmbeddedPostgres.start(new_folder) as database:
         assert read(database.url) == ["kept"]
 
 
-def test_it_is_durable_unless_told_otherwise(folder: Path) -> None:
+def test_it_is_durable_unless_told_otherwise(new_folder: Path) -> None:
     names = "'fsync', 'synchronous_commit', 'full_page_writes'"
     question = f"select string_agg(setting, ' ' order by name) from pg_settings where name in ({names})"  # noqa: S608
-    with EmbeddedPostgres.start(folder) as database:
+    with EmbeddedPostgres.start(new_folder) as database:
         assert ask(database.url, question) == "on on on"
-    with EmbeddedPostgres.start(folder, durable=False) as database:
+    with EmbeddedPostgres.start(new_folder, durable=False) as database:
         assert ask(database.url, question) == "off off off"
 
 
@@ -262,13 +278,13 @@ def test_its_log_repeats_no_words_of_users(folder: Path) -> None:
     assert "private" not in log
 
 
-def test_other_files_in_the_data_folder_are_left_alone(folder: Path) -> None:
-    folder.mkdir(mode=0o750)
-    (folder / "secret").write_text("of the server")
-    with EmbeddedPostgres.start(folder, durable=False):
+def test_other_files_in_the_data_folder_are_left_alone(new_folder: Path) -> None:
+    new_folder.mkdir(mode=0o750)
+    (new_folder / "secret").write_text("of the server")
+    with EmbeddedPostgres.start(new_folder, durable=False):
         pass
-    assert sorted(path.name for path in folder.iterdir()) == ["postgres", "secret"]
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert sorted(path.name for path in new_folder.iterdir()) == ["postgres", "secret"]
+    assert stat.S_IMODE(new_folder.stat().st_mode) == 0o750
 
 
 # Who ends it
@@ -392,39 +408,43 @@ def test_a_spoilt_pid_file_is_no_hindrance(folder: Path, content: str) -> None:
 
 
 def test_of_many_that_start_at_once_one_makes_the_database_and_all_use_it(
-    folder: Path, user: Callable[..., User]
+    new_folder: Path, user: Callable[..., User]
 ) -> None:
-    users = [user(folder) for _ in range(6)]
+    users = [user(new_folder) for _ in range(6)]
     urls = {each.url() for each in users}
     assert len(urls) == 1
     url = urls.pop()
-    assert starts(folder) == 1
+    assert starts(new_folder) == 1
     for each in users:
         assert ask(url, "select 1") == 1
         each.do("stop")
-    assert not is_running(folder)
+    assert not is_running(new_folder)
 
 
 @pytest.mark.parametrize("moment", ["new-*", "new-*/data/base/1", "new-*/data/base/5", "cluster", "postgres.log"])
 def test_a_first_start_that_was_killed_leaves_nothing_half_made(
-    folder: Path, user: Callable[..., User], moment: str
+    new_folder: Path, user: Callable[..., User], moment: str
 ) -> None:
-    killed = user(folder)
-    assert soon(lambda: bool(list((folder / "postgres").glob(moment))))
+    killed = user(new_folder)
+    assert soon(lambda: bool(list((new_folder / "postgres").glob(moment))))
     killed.kill()
-    with EmbeddedPostgres.start(folder, durable=False) as database:
+    with EmbeddedPostgres.start(new_folder, durable=False) as database:
         write(database.url, "works")
-        assert not list((folder / "postgres").glob("new-*"))
-    assert not is_running(folder)
+        assert not list((new_folder / "postgres").glob("new-*"))
+    assert not is_running(new_folder)
 
 
-def test_an_initdb_that_was_killed_leaves_nothing_and_says_so(folder: Path, user: Callable[..., User]) -> None:
-    unlucky = user(folder)
-    assert soon(lambda: bool(list((folder / "postgres").glob("new-*/data/base"))))
+def test_an_initdb_that_was_killed_leaves_nothing_and_says_so(new_folder: Path, user: Callable[..., User]) -> None:
+    unlucky = user(new_folder)
+    assert soon(lambda: bool(list((new_folder / "postgres").glob("new-*/data/base"))))
     os.kill(child_of(unlucky.process.pid), signal.SIGKILL)
     assert "initdb failed" in unlucky.error()
-    assert sorted(path.name for path in (folder / "postgres").iterdir()) == ["cluster.lock", "gate.lock", "users.lock"]
-    with EmbeddedPostgres.start(folder, durable=False) as database:
+    assert sorted(path.name for path in (new_folder / "postgres").iterdir()) == [
+        "cluster.lock",
+        "gate.lock",
+        "users.lock",
+    ]
+    with EmbeddedPostgres.start(new_folder, durable=False) as database:
         write(database.url, "works")
 
 
@@ -507,6 +527,25 @@ def test_a_lost_password_is_one_clear_sentence_and_starts_nothing(folder: Path) 
     assert not is_running(folder)
 
 
+def test_a_server_that_hangs_is_not_joined_but_can_be_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_adapters.embedded.cluster._ENDINGS", (("SIGINT", 0.1), ("SIGKILL", 10.0)))
+    database = EmbeddedPostgres.start(folder, durable=False)
+    os.kill(postmaster_pid(folder), signal.SIGSTOP)
+    with pytest.raises(EmbeddedDatabaseError, match="runs but does not answer"):
+        EmbeddedPostgres.start(folder, start_timeout=0.3)
+    database.stop()
+    assert not is_running(folder)
+
+
+def test_its_log_does_not_grow_for_ever(folder: Path) -> None:
+    log = folder / "postgres/postgres.log"
+    with log.open("a") as grown:
+        grown.truncate(11 * 1024 * 1024)
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    assert log.stat().st_size < 10_000
+    assert log.with_suffix(".log.1").exists()
+
+
 def test_a_server_that_fails_to_start_is_told_with_its_own_words(folder: Path) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     shutil.rmtree(folder / "postgres/cluster/data/pg_wal")
@@ -515,23 +554,23 @@ def test_a_server_that_fails_to_start_is_told_with_its_own_words(folder: Path) -
     assert not is_running(folder)
 
 
-def test_waiting_for_another_process_ends(folder: Path) -> None:
-    (folder / "postgres").mkdir(parents=True)
+def test_waiting_for_another_process_ends(new_folder: Path) -> None:
+    (new_folder / "postgres").mkdir(parents=True)
     for name, reason in {"gate": "Another process", "cluster": "does not answer"}.items():
-        lock = FileLock(folder / f"postgres/{name}.lock")
+        lock = FileLock(new_folder / f"postgres/{name}.lock")
         assert lock.take()
         begun = time.monotonic()
         with pytest.raises(EmbeddedDatabaseError, match=reason):
-            EmbeddedPostgres.start(folder, start_timeout=0.3)
+            EmbeddedPostgres.start(new_folder, start_timeout=0.3)
         assert 0.3 <= time.monotonic() - begun < 2
         lock.close()
 
 
-def test_a_creation_that_takes_too_long_is_given_up(folder: Path) -> None:
+def test_a_creation_that_takes_too_long_is_given_up(new_folder: Path) -> None:
     with pytest.raises(EmbeddedDatabaseError, match="initdb was not done in time"):
-        EmbeddedPostgres.start(folder, start_timeout=0.1)
-    assert soon(lambda: not is_running(folder))
-    EmbeddedPostgres.start(folder, durable=False).stop()
+        EmbeddedPostgres.start(new_folder, start_timeout=0.1)
+    assert soon(lambda: not is_running(new_folder))
+    EmbeddedPostgres.start(new_folder, durable=False).stop()
 
 
 # As whom it runs
@@ -599,10 +638,20 @@ def test_root_runs_no_programs_from_a_folder_that_others_could_write(
 
 
 @only_root
-def test_root_without_an_account_to_become_is_one_clear_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_without_an_account_to_become_is_one_clear_sentence(
+    new_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("todo_adapters.embedded.account._LESSER_ACCOUNTS", ("no-such-account",))
     with pytest.raises(EmbeddedDatabaseError, match="refuses to run as root"):
-        EmbeddedPostgres.start(folder)
+        EmbeddedPostgres.start(new_folder)
+
+
+@only_root
+def test_root_runs_existing_data_as_their_owner(folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    subprocess.run(["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", folder / "postgres/cluster"], check=True)
+    with EmbeddedPostgres.start(folder, durable=False):
+        assert Path("/proc", str(postmaster_pid(folder))).stat().st_uid == nobody.pw_uid
 
 
 def readable_packages() -> str:

@@ -18,6 +18,8 @@ from todo_adapters.embedded.programs import Programs, complaint
 from todo_adapters.embedded.sockets import choose_socket_folder, remove_temporary
 
 _LOG_BYTES = 10 * 1024 * 1024
+# PostgreSQL's fast shutdown and its immediate one, each with the seconds it is given, and then force.
+_ENDINGS = (("SIGINT", 30.0), ("SIGQUIT", 10.0), ("SIGKILL", 10.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ class Cluster:
     def _end(self, send: Callable[[signal.Signals], None]) -> None:
         lock = FileLock(self._home / "cluster.lock")
         try:
-            for number, seconds in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
-                send(number)
+            for name, seconds in _ENDINGS:
+                send(signal.Signals[name])
                 if wait_until(lock.take, time.monotonic() + seconds):
                     return
         finally:
