@@ -1,0 +1,224 @@
+"""The real issuer: tokens of a running Better Auth are believed, and what else it signs is not.
+
+Needs node and npm, and installs Better Auth, as `better_auth/package-lock.json` pins it, into pytest's cache.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import httpx
+import pytest
+
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
+from todo_adapters.system import SystemClock
+from todo_app.container import jwt_policy
+from todo_app.settings import Settings
+
+SOURCE = Path(__file__).with_name("better_auth")
+SECRET = "only for tests: " + "x" * 32
+CACHES = ["cache signed with the secret", "cache signed with the keys", "cache encrypted", "cache compact"]
+
+pytestmark = [
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed"),
+    pytest.mark.timeout(300),
+]
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who has signed up at one of the issuers."""
+
+    issuer: str
+    id: str
+    session: str
+    client: httpx.Client
+
+    def token(self) -> str:
+        return str(self.client.get("/api/auth/token").raise_for_status().json()["token"])
+
+    def cookie(self, name: str) -> str:
+        return self.client.cookies[f"better-auth.{name}"]
+
+
+@pytest.fixture(scope="module")
+def installed(request: pytest.FixtureRequest) -> Path:
+    """A folder with the server and its packages; made once and kept, whole or not at all."""
+    files = [SOURCE / name for name in ("package.json", "package-lock.json", "server.mjs")]
+    digest = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    cache = Path(request.config.cache.mkdir("better-auth"))
+    folder = cache / digest[:16]
+    if not folder.exists():
+        made = Path(mkdtemp(dir=cache))
+        for file in files:
+            shutil.copy(file, made)
+        npm = [str(shutil.which("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+        subprocess.run(npm, cwd=made, check=True, capture_output=True, timeout=240)
+        try:
+            made.rename(folder)
+        except OSError:  # another worker was quicker
+            shutil.rmtree(made)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def issuers(installed: Path) -> Iterator[dict[str, str]]:
+    """The base URL of each setting that `server.mjs` runs."""
+    environment = {**os.environ, "BETTER_AUTH_SECRET": SECRET, "NODE_ENV": "production"}
+    command = [str(shutil.which("node")), "server.mjs"]
+    with subprocess.Popen(
+        command, cwd=installed, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def user_of(issuers: dict[str, str]) -> Iterator[Callable[[str], User]]:
+    """Signs somebody up at the issuer of a setting, once."""
+    users: dict[str, User] = {}
+
+    def sign_up(setting: str) -> User:
+        if setting not in users:
+            client = httpx.Client(base_url=issuers[setting], trust_env=False)
+            person = {"name": "Ann", "email": "ann@example.com", "password": "correct horse battery staple"}
+            answer = client.post("/api/auth/sign-up/email", json=person).raise_for_status().json()
+            users[setting] = User(issuers[setting], answer["user"]["id"], answer["token"], client)
+        return users[setting]
+
+    yield sign_up
+    for user in users.values():
+        user.client.close()
+
+
+def prove(token: str, **environment: str) -> str | None:
+    """The owner whom a token proves to a service with these environment variables; None for nobody."""
+
+    async def authenticate() -> str | None:
+        authenticator = JwtAuthenticator(jwt_policy(Settings.read(environment)), SystemClock())
+        try:
+            return await authenticator.authenticate(token)
+        except CredentialsRefused:
+            return None
+        finally:
+            await authenticator.aclose()
+
+    return asyncio.run(authenticate())
+
+
+def proves_with_everything_on(token: str, issuer: str) -> str | None:
+    return prove(token, BETTER_AUTH_URL=issuer, BETTER_AUTH_SECRET=SECRET)
+
+
+def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a token says, unverified."""
+    header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2])
+    return header, claims
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "ES256", "ES512", "RS256", "PS256"])
+def test_a_token_of_each_algorithm_proves_its_user(user_of: Callable[[str], User], alg: str) -> None:
+    user = user_of(alg)
+    token = user.token()
+    header, claims = parts(token)
+    assert header.keys() == {"alg", "kid"}
+    assert header["alg"] == alg
+    assert (claims["iss"], claims["aud"]) == (user.issuer, user.issuer)
+    assert prove(token, BETTER_AUTH_URL=user.issuer) == user.id
+    assert proves_with_everything_on(token, user.issuer) == user.id
+
+
+def test_without_any_setting_the_keys_are_ed25519(user_of: Callable[[str], User]) -> None:
+    user = user_of("default")
+    token = user.token()
+    assert parts(token)[0]["alg"] == "EdDSA"
+    assert prove(token, BETTER_AUTH_URL=user.issuer) == user.id
+
+
+def test_a_token_of_one_issuer_proves_nobody_at_another(user_of: Callable[[str], User]) -> None:
+    assert prove(user_of("EdDSA").token(), BETTER_AUTH_URL=user_of("default").issuer) is None
+
+
+def test_keys_of_another_address_with_the_issuer_set(user_of: Callable[[str], User]) -> None:
+    user = user_of("default")
+    environment = {"BETTER_AUTH_URL": "https://auth.example", "TODO_JWKS_URL": f"{user.issuer}/api/auth/jwks"}
+    assert prove(user.token(), **environment) is None
+    environment |= {"TODO_JWT_ISSUER": user.issuer, "TODO_JWT_AUDIENCE": user.issuer}
+    assert prove(user.token(), **environment) == user.id
+
+
+async def test_tokens_from_before_and_after_a_rotation_prove_their_user(user_of: Callable[[str], User]) -> None:
+    user = user_of("rotating")
+    policy = jwt_policy(Settings.read({"BETTER_AUTH_URL": user.issuer}))
+    later = Later()
+    authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=later)
+    before = user.token()
+    assert await authenticator.authenticate(before) == user.id
+    await asyncio.sleep(1.1)
+    after = user.token()
+    assert parts(before)[0]["kid"] != parts(after)[0]["kid"]
+    later.seconds += policy.fetch_cooldown.total_seconds()
+    assert await authenticator.authenticate(after) == user.id
+    assert await authenticator.authenticate(before) == user.id
+    await authenticator.aclose()
+
+
+class Later:
+    """The process's count of seconds, put forward."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+def test_a_token_signed_with_the_secret_proves_its_user(user_of: Callable[[str], User]) -> None:
+    user = user_of("HS256")
+    token = user.token()
+    assert parts(token)[0] == {"alg": "HS256"}
+    assert prove(token, BETTER_AUTH_SECRET=SECRET) == user.id
+    assert proves_with_everything_on(token, user.issuer) == user.id
+    checked = {"TODO_JWT_ISSUER": user.issuer, "TODO_JWT_AUDIENCE": user.issuer}
+    assert prove(token, BETTER_AUTH_SECRET=SECRET, **checked) == user.id
+    assert prove(token, BETTER_AUTH_SECRET=SECRET, **checked | {"TODO_JWT_AUDIENCE": "x"}) is None
+    assert prove(token, BETTER_AUTH_SECRET=SECRET.upper()) is None
+
+
+def test_an_e_mail_verification_token_proves_nobody(user_of: Callable[[str], User]) -> None:
+    user = user_of("default")
+    (mailed,) = user.client.get("/mails").json()
+    header, claims = parts(mailed)
+    assert header == {"alg": "HS256"}
+    assert claims["email"] == "ann@example.com"
+    assert prove(mailed, BETTER_AUTH_SECRET=SECRET) is None
+    assert proves_with_everything_on(mailed, user.issuer) is None
+
+
+@pytest.mark.parametrize("setting", CACHES)
+def test_a_cached_session_proves_nobody(user_of: Callable[[str], User], setting: str) -> None:
+    user = user_of(setting)
+    cached = user.cookie("session_data")
+    assert len(cached) > 100
+    assert prove(cached, BETTER_AUTH_SECRET=SECRET) is None
+    assert proves_with_everything_on(cached, user.issuer) is None
+    environment = {"BETTER_AUTH_URL": user.issuer, "BETTER_AUTH_SECRET": SECRET}
+    assert prove(cached, **environment, TODO_JWT_AUDIENCE="better-auth:session-cache") is None
+    assert proves_with_everything_on(user.token(), user.issuer) == user.id
+
+
+def test_a_session_token_proves_nobody(user_of: Callable[[str], User]) -> None:
+    user = user_of("default")
+    for text in (user.session, user.cookie("session_token"), user.id):
+        assert proves_with_everything_on(text, user.issuer) is None
