@@ -84,8 +84,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     from todo_adapters.postgres.migrations import migrate
+    from todo_app.troubles import troubles_named
 
-    with LocalDatabase(settings) as database_url:
+    with LocalDatabase(settings) as database_url, troubles_named():
         migrate(database_url)
 
 

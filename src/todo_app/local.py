@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from todo_adapters.embedded import EmbeddedPostgres
+from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.settings import Settings, SettingsError
 
 
@@ -33,12 +34,15 @@ def local_secret(data_dir: Path) -> str:
     path = data_dir / "secret"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            return path.read_text("ascii")
-        _write_once(path, secrets.token_urlsafe(32))
-        return path.read_text("ascii")
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(32))
+        secret = path.read_text("ascii")
+        check_secret(secret.encode())
     except OSError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error}") from error
+    return secret
 
 
 def _write_once(path: Path, text: str) -> None:

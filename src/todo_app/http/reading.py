@@ -1,4 +1,4 @@
-"""Reads what a request carries: body, query and preconditions. Whatever cannot be read gets its own clear refusal."""
+"""Reads what a request carries: body and query. Whatever cannot be read gets its own clear refusal."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import msgspec
 
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
-from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery, Version
+from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 
 BODY_MOST: Final = 64 * 1024  # bytes
@@ -31,9 +31,7 @@ _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE | re.ASCII
 )
 _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
-_FIELD = re.compile(r"field `(.*)`$|field `(.*)` - at", re.DOTALL)
-# One member of a list of entity tags, or an empty one (RFC 9110 §8.8.3 and §5.6.1), up to its comma. Linear on purpose.
-_MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
+_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
 
@@ -112,18 +110,17 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
 
 
 def _problem(message: str) -> Problem:
-    """msgspec tells the place in its own notation: `$.title`."""
+    """msgspec tells the place in its own notation: `$.title`, or in words where a member is missing or too many."""
+    if (field := _FIELD.fullmatch(message)) is not None:
+        return Problem(_escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
     place = _AT.search(message)
     pointer = place[1].lstrip(".").replace(".", "/") if place else ""
-    if (field := _FIELD.search(message)) is not None:
-        pointer = _escaped(field[1] or field[2])
-    text = _AT.sub("", message)[:300]
-    return Problem(pointer, f"is wrong: {text}")
+    return Problem(pointer, f"is wrong: {_AT.sub('', message)}")
 
 
 def _escaped(name: str) -> str:
-    """A member's name as JSON Pointer spells it (RFC 6901 §3)."""
-    return name.replace("~", "~0").replace("/", "~1")
+    """A member's name as JSON Pointer spells it (RFC 6901 §3), or as much of it as is worth repeating."""
+    return name[:100].replace("~", "~0").replace("/", "~1")
 
 
 def read_query(query_string: bytes) -> TaskQuery:
@@ -184,37 +181,3 @@ _PARAMETERS: Final[dict[str, Callable[[str], object]]] = {
     "cursor": Cursor.decode,
 }
 _ATTRIBUTES: Final = {"q": "search", "cursor": "after"}
-
-
-def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
-    """The versions that `If-Match` allows (RFC 9110 §13.1.1); None for any. Weak tags never match."""
-    header = exchange.header(b"if-match")
-    if header is None or header.strip() == b"*":
-        return None
-    return frozenset(_version(tag) for weak, tag in _tags(header, "If-Match") if not weak)
-
-
-def is_unmodified(exchange: Exchange, version: Version) -> bool:
-    """Whether `If-None-Match` names that version (RFC 9110 §13.1.2): weak tags match as well."""
-    header = exchange.header(b"if-none-match")
-    if header is None:
-        return False
-    return header.strip() == b"*" or any(_version(tag) == version for _, tag in _tags(header, "If-None-Match"))
-
-
-def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
-    """The tags in the header, each with whether it is weak."""
-    text, position, tags = header.decode("latin-1"), 0, []
-    while position < len(text):
-        member = _MEMBER.match(text, position)
-        if member is None:
-            raise MalformedRequest(f'{name} must be * or a list of entity tags such as "3".')
-        if member[2] is not None:
-            tags.append((member[1] is not None, member[2]))
-        position = member.end()
-    return tags
-
-
-def _version(tag: str) -> Version:
-    """The version that a tag stands for; 0, which no task has, for a tag that is none of ours."""
-    return Version(int(tag)) if _DIGITS.fullmatch(tag) and tag[0] != "0" else Version(0)

@@ -11,16 +11,8 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from todo_app.http.exchange import Exchange, Header, Reply
-from todo_app.http.reading import (
-    JSON,
-    MERGE_PATCH,
-    is_unmodified,
-    no_body,
-    read_if_match,
-    read_json,
-    read_optional_json,
-    read_query,
-)
+from todo_app.http.preconditions import is_unmodified, read_if_match
+from todo_app.http.reading import JSON, MERGE_PATCH, no_body, read_json, read_optional_json, read_query
 from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView, or_as_it_is
 from todo_core import Expected, OwnerId, Page, Task, TaskId, TaskNotFound, TaskService, TodoError
 

@@ -1,0 +1,45 @@
+"""Reads which versions a request is about: `If-Match` and `If-None-Match` (RFC 9110 §13.1)."""
+
+import re
+
+from todo_app.http.errors import MalformedRequest
+from todo_app.http.exchange import Exchange
+from todo_core import Version
+
+# One member of a list of entity tags, or an empty one (RFC 9110 §8.8.3 and §5.6.1), up to its comma. Linear on purpose.
+_MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
+    """The versions that `If-Match` allows (RFC 9110 §13.1.1); None for any. Weak tags never match."""
+    header = exchange.header(b"if-match")
+    if header is None or header.strip() == b"*":
+        return None
+    return frozenset(_version(tag) for weak, tag in _tags(header, "If-Match") if not weak)
+
+
+def is_unmodified(exchange: Exchange, version: Version) -> bool:
+    """Whether `If-None-Match` names that version (RFC 9110 §13.1.2): weak tags match as well."""
+    header = exchange.header(b"if-none-match")
+    if header is None:
+        return False
+    return header.strip() == b"*" or any(_version(tag) == version for _, tag in _tags(header, "If-None-Match"))
+
+
+def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
+    """The tags in the header, each with whether it is weak."""
+    text, position, tags = header.decode("latin-1"), 0, []
+    while position < len(text):
+        member = _MEMBER.match(text, position)
+        if member is None:
+            raise MalformedRequest(f'{name} must be * or a list of entity tags such as "3".')
+        if member[2] is not None:
+            tags.append((member[1] is not None, member[2]))
+        position = member.end()
+    return tags
+
+
+def _version(tag: str) -> Version:
+    """The version that a tag stands for; 0, which no task has, for a tag that is none of ours."""
+    return Version(int(tag)) if _NUMBER.fullmatch(tag) else Version(0)

@@ -1,0 +1,27 @@
+"""Tells in one line why the configured database cannot be used, instead of in a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from todo_adapters.postgres.migrations import UnfitDatabase
+from todo_app.settings import SettingsError
+from todo_core import StoreUnavailable
+
+
+@contextmanager
+def troubles_named() -> Iterator[None]:
+    """Raise what is wrong with the database as a `SettingsError`. It quotes no URL, and so no password."""
+    try:
+        yield
+    except (ValueError, UnfitDatabase) as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from error
+    except StoreUnavailable as error:
+        raise SettingsError(f"DATABASE_URL: the database cannot be reached: {_first_line(error.__cause__)}") from error
+    except DBAPIError as error:
+        raise SettingsError(f"DATABASE_URL: the database refuses: {_first_line(error.orig)}") from error
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
