@@ -1,13 +1,15 @@
 """Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -15,10 +17,15 @@ from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.local import LocalDatabase, local_secret
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
+from todo_app.troubles import troubles_named
+from todo_app.worker import GRACE, heed_signals_while_starting
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
-GRACE = 30  # seconds that requests under way have when the server is told to stop
+# How long a client may take over a request's head, and sit idle between two. Longer than the 60 s for which proxies
+# commonly keep idle connections: one that sends on a connection that is just being closed answers 502.
+HEAD_SECONDS = 65
+HEAD_BYTES = 64 * 1024
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -26,13 +33,18 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     if settings.database_url is not None and not (settings.secret or settings.jwks_url):
         raise SettingsError("BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set: without them no token can be verified")
     _require_free(host, port)
+    # Granian heeds both from its own start to its end. Until then SIGTERM, too, must leave no database behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals_while_starting()
     with LocalDatabase(settings) as database_url:
+        with troubles_named():
+            if settings.database_url is None:
+                migrate(database_url)
+            elif not is_current(database_url):
+                raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
         if settings.database_url is None:
-            migrate(database_url)
             settings = _with_local_secret(settings)
             _greet(settings, host, port)
-        elif not is_current(database_url):
-            raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
         # The workers read their settings from the environment, which only this user can see.
         os.environ["DATABASE_URL"] = database_url
         if settings.secret is not None:
@@ -45,13 +57,16 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
 
 def _run(host: str, port: int, workers: int) -> None:
     MPServer(
-        "todo_app.main:create_app",
+        "todo_app.worker:create_worker",
         factory=True,
         address=host,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
         loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
+        # HTTP/2 ends at the proxy: without TLS no browser speaks it, and its own floods need its own defences.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
