@@ -23,6 +23,9 @@ class MemoryTaskStore:
     async def ready(self) -> None:
         """Memory always is."""
 
+    async def aclose(self) -> None:
+        """As `TaskStore.aclose`: every call has its answer at once."""
+
 
 class MemoryOwnedTasks:
     """One owner's tasks."""

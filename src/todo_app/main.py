@@ -46,6 +46,7 @@ def _router(container: Container) -> Litestar:
         try:
             yield
         finally:
+            await container.store().aclose()
             await container.verifier().aclose()
             await container.limiter().aclose()
             await container.engine().dispose()

@@ -52,6 +52,10 @@ class TaskStore(Protocol):
         """Return if the storage can answer now; raise `StoreUnavailable` within a few seconds if not."""
         ...
 
+    async def aclose(self) -> None:
+        """Return when every call so far has its answer; none may follow."""
+        ...
+
 
 class Clock(Protocol):
     """What time it is."""

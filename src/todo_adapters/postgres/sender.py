@@ -1,39 +1,41 @@
-"""The one way to the database: a connection, a deadline, and the database's failures in the core's words."""
+"""The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.failures import lost_a_race, unavailable_where_it_passes
 from todo_adapters.postgres.statements import Batch
 
 A = TypeVar("A")
 C = TypeVar("C")
 _RACES: Final = 5
+MOST_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
+AT_ONCE: Final = 1  # statements of one kind: fewer are fuller
 
 
 class Sender:
-    """Sends calls, each in a statement of its own for now: whoever wants to gather them does it in `one`."""
+    """Sends calls: those of one kind that wait for each other share a statement."""
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
         self._engine = engine
         self._deadline = deadline
+        self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
 
-    async def one(self, batch: Batch[C, A], call: C) -> A:
-        """The answer to this call. Raises `StoreUnavailable`, at the latest when the deadline has passed.
+    def read(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+        """The answer to this call, which changes nothing: it is repeated where its connection was lost.
 
-        The deadline is kept on this side, because a pooler refuses or forgets a `statement_timeout`; the driver then
-        cancels the statement.
+        Raises `StoreUnavailable`, at the latest when twice the deadline has passed.
         """
+        return self._coalescer(batch, harmless=True).call(call)
 
-        async def send(connection: AsyncConnection) -> A:
-            [answer] = await batch(connection, [call])
-            return answer
-
-        return await self._repeated(send)
+    def write(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+        """The answer to this call; as `read`, but never repeated where it may have been carried out."""
+        return self._coalescer(batch, harmless=False).call(call)
 
     async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
         """What `work` returns, its statements stored together or not at all. It may be called several times."""
@@ -44,16 +46,37 @@ class Sender:
             async with connection.begin():
                 return await work(connection)
 
-        return await self._repeated(transaction)
+        return await self._repeated(transaction, harmless=False)
 
-    async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
+    async def drain(self) -> None:
+        """Return when every call so far has its answer."""
+        for coalescer in list(self._coalescers.values()):
+            await coalescer.drain()
+
+    def _coalescer(self, batch: Batch[C, A], *, harmless: bool) -> Coalescer[C, A]:
+        coalescer = self._coalescers.get(batch)
+        if coalescer is None:
+
+            async def send(calls: Sequence[C]) -> Sequence[A]:
+                return await self._repeated(lambda connection: batch(connection, calls), harmless=harmless)
+
+            coalescer = Coalescer(send, most=MOST_CALLS, at_once=AT_ONCE, patience=self._deadline)
+            self._coalescers[batch] = coalescer
+        return coalescer
+
+    async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[A]], *, harmless: bool) -> A:
+        """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `harmless` anyway.
+
+        The deadline is kept on this side, because a pooler refuses or forgets a `statement_timeout`; the driver then
+        cancels the statement.
+        """
         with unavailable_where_it_passes():
             async with asyncio.timeout(self._deadline):
                 for _ in range(_RACES):
                     try:
                         return await self._once(work)
                     except DBAPIError as problem:
-                        if not lost_a_race(problem):
+                        if not (lost_a_race(problem) or (harmless and problem.connection_invalidated)):
                             raise
                 return await self._once(work)
 

@@ -49,9 +49,13 @@ class PostgresTaskStore:
         """As `TaskStore.tasks_of`."""
         return PostgresOwnedTasks(self._sender, owner_id(owner))
 
+    async def aclose(self) -> None:
+        """As `TaskStore.aclose`. The engine may be disposed of after it."""
+        await self._sender.drain()
+
     async def ready(self) -> None:
         """As `TaskStore.ready`, within two seconds."""
-        asking = asyncio.create_task(self._sender.one(answer_many, None))
+        asking = asyncio.ensure_future(self._sender.read(answer_many, None))
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             # A frozen server also keeps the driver from cancelling for some seconds: that is not waited for.
@@ -73,12 +77,12 @@ class PostgresOwnedTasks:
         """As `OwnedTasks.add`."""
         if task.owner != self._owner:
             raise ValueError("this task belongs to another owner")
-        if not await self._sender.one(insert_many, task):
+        if not await self._sender.write(insert_many, task):
             raise TaskExists
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        task = await self._sender.one(read_many, (self._owner, task_id))
+        task = await self._sender.read(read_many, (self._owner, task_id))
         if task is None:
             raise TaskNotFound
         return task
@@ -88,7 +92,7 @@ class PostgresOwnedTasks:
         for _ in range(_RACES):
             task = await self.get(task_id)
             changed = task.after(change)
-            if changed == task or await self._sender.one(swap_many, Swap(task, changed)):
+            if changed == task or await self._sender.write(swap_many, Swap(task, changed)):
                 return changed
         return await self._edit_locked(task_id, change)
 
@@ -111,13 +115,13 @@ class PostgresOwnedTasks:
     async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
         """As `OwnedTasks.remove`."""
         removal = Removal(self._owner, task_id, _versions(expected))
-        while not await self._sender.one(delete_many, removal):
+        while not await self._sender.write(delete_many, removal):
             # Missing, at another version, or at an expected one only since: then once more.
             (await self.get(task_id)).expecting(expected)
 
     async def page(self, query: TaskQuery) -> Page:
         """As `OwnedTasks.page`."""
-        return await self._sender.one(pages_many(Shape.of(query)), (self._owner, query))
+        return await self._sender.read(pages_many(Shape.of(query)), (self._owner, query))
 
 
 def _found(task: Task | None) -> Task:

@@ -1,0 +1,198 @@
+"""Shared statements: how calls are gathered, and that none of them can harm another."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from todo_adapters.postgres.coalescer import Coalescer
+from todo_core import StoreUnavailable
+
+
+class Database:
+    """Answers each call with its double once it is let to, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.under_way = self.most_under_way = 0
+        self.gate = asyncio.Event()
+        self.fails: Callable[[Sequence[int]], Exception | None] = lambda _: None
+
+    async def send(self, calls: Sequence[int]) -> list[int]:
+        self.batches.append(list(calls))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await self.gate.wait()
+            if (problem := self.fails(calls)) is not None:
+                raise problem
+            return [call * 2 for call in calls]
+        finally:
+            self.under_way -= 1
+
+
+@pytest.fixture
+async def database() -> Database:
+    return Database()
+
+
+def coalescer_of(database: Database, *, most: int = 64, at_once: int = 1, patience: float = 5.0) -> Coalescer[int, int]:
+    return Coalescer(database.send, most=most, at_once=at_once, patience=patience)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (nobody could set an event)
+            await asyncio.sleep(0)
+
+
+def contains(poison: int) -> Callable[[Sequence[int]], Exception | None]:
+    return lambda calls: ValueError(f"{poison} is bad") if poison in calls else None
+
+
+async def test_calls_of_one_round_of_the_loop_share_a_batch_in_the_order_of_their_arrival(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database)
+    assert await asyncio.gather(*(coalescer.call(number) for number in range(5))) == [0, 2, 4, 6, 8]
+    assert database.batches == [[0, 1, 2, 3, 4]]
+
+
+async def test_calls_that_come_while_a_batch_is_under_way_wait_for_the_next_one(database: Database) -> None:
+    coalescer = coalescer_of(database)
+    first = coalescer.call(1)
+    await until(lambda: database.under_way == 1)
+    later = [coalescer.call(number) for number in (2, 3)]
+    database.gate.set()
+    assert await asyncio.gather(first, *later) == [2, 4, 6]
+    assert database.batches == [[1], [2, 3]]
+
+
+async def test_no_batch_is_larger_than_the_bound_and_none_is_lost(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database, most=10)
+    assert await asyncio.gather(*(coalescer.call(number) for number in range(95))) == [2 * n for n in range(95)]
+    assert [len(batch) for batch in database.batches] == [10] * 9 + [5]
+
+
+async def test_at_most_so_many_batches_are_under_way_at_once(database: Database) -> None:
+    coalescer = coalescer_of(database, most=1, at_once=3)
+    calls = [coalescer.call(number) for number in range(10)]
+    await until(lambda: database.under_way == 3)
+    await asyncio.sleep(0.01)
+    database.gate.set()
+    await asyncio.gather(*calls)
+    assert database.most_under_way == 3
+
+
+async def test_a_call_right_after_the_last_answer_is_sent_as_well(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database)
+    async with asyncio.timeout(5):
+        for number in range(1000):
+            assert await coalescer.call(number) == number * 2
+
+
+async def test_a_call_that_fails_for_its_data_leaves_its_neighbours_alone(database: Database) -> None:
+    database.gate.set()
+    database.fails = contains(3)
+    coalescer = coalescer_of(database)
+    answers = await asyncio.gather(*(coalescer.call(number) for number in range(5)), return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, int)] == [0, 2, 4, 8]
+    assert isinstance(answers[3], ValueError)
+    assert database.batches == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]
+
+
+async def test_an_outage_is_told_to_every_call_of_the_batch_and_nothing_is_sent_again(database: Database) -> None:
+    database.gate.set()
+    database.fails = lambda _: StoreUnavailable()
+    coalescer = coalescer_of(database)
+    answers = await asyncio.gather(*(coalescer.call(number) for number in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+    assert len({id(answer) for answer in answers}) == 3
+    assert database.batches == [[0, 1, 2]]
+
+
+async def test_a_call_cancelled_before_it_is_sent_is_left_out(database: Database) -> None:
+    coalescer = coalescer_of(database)
+    first = coalescer.call(1)
+    await until(lambda: database.under_way == 1)
+    cancelled, kept = coalescer.call(2), coalescer.call(3)
+    cancelled.cancel()
+    database.gate.set()
+    assert await asyncio.gather(first, kept) == [2, 6]
+    assert database.batches == [[1], [3]]
+
+
+async def test_a_call_cancelled_on_its_way_disturbs_nobody(database: Database) -> None:
+    coalescer = coalescer_of(database)
+    cancelled, kept = coalescer.call(1), coalescer.call(2)
+    await until(lambda: database.under_way == 1)
+    cancelled.cancel()
+    database.gate.set()
+    assert await kept == 4
+    assert database.batches == [[1, 2]]
+
+
+async def test_a_caller_that_gives_up_takes_nothing_from_the_others(database: Database) -> None:
+    async def ask(coalescer: Coalescer[int, int], number: int) -> int:
+        return await coalescer.call(number)
+
+    coalescer = coalescer_of(database)
+    tasks = [asyncio.create_task(ask(coalescer, number)) for number in range(3)]
+    await until(lambda: database.under_way == 1)
+    tasks[0].cancel()
+    database.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1:] == [2, 4]
+
+
+async def test_a_call_that_waits_longer_than_the_patience_is_refused_unsent(database: Database) -> None:
+    coalescer = coalescer_of(database, patience=0.05)
+    first = coalescer.call(1)
+    await until(lambda: database.under_way == 1)
+    late = coalescer.call(2)
+    await asyncio.sleep(0.1)
+    database.gate.set()
+    assert await first == 2
+    with pytest.raises(StoreUnavailable):
+        await late
+    assert database.batches == [[1]]
+
+
+async def test_draining_waits_for_every_answer(database: Database) -> None:
+    coalescer = coalescer_of(database, most=1)
+    calls = [coalescer.call(number) for number in range(3)]
+    draining = asyncio.create_task(coalescer.drain())
+    await until(lambda: database.under_way == 1)
+    assert not draining.done()
+    database.gate.set()
+    await draining
+    assert all(call.done() for call in calls)
+
+
+async def test_a_loop_that_ends_with_batches_under_way_cancels_their_calls(database: Database) -> None:
+    coalescer = coalescer_of(database)
+    call, waiting = coalescer.call(1), coalescer.call(2)
+    await until(lambda: database.under_way == 1)
+    [task] = coalescer._under_way
+    task.cancel()
+    assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+    assert call.cancelled()
+    assert waiting.cancelled()
+
+
+async def test_callers_in_plenty_get_each_their_own_answer(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database, most=7, at_once=2)
+
+    async def client(first: int) -> None:
+        for number in range(first, first + 50):
+            assert await coalescer.call(number) == number * 2
+            await asyncio.sleep(0)
+
+    clients: list[Coroutine[Any, Any, None]] = [client(first * 1000) for first in range(40)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*clients)
+    assert sum(map(len, database.batches)) == 2000
