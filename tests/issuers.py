@@ -41,7 +41,7 @@ class LoopbackIssuer:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(OSError, EOFError):
+            with suppress(OSError, EOFError, asyncio.CancelledError):
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
                 await self.answer(writer)
         finally:

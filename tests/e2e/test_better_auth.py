@@ -19,14 +19,17 @@ from typing import Any
 
 import httpx
 import pytest
+from e2e.running import Service, serving
 
-from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
 from todo_adapters.system import SystemClock
 from todo_app.container import jwt_policy
 from todo_app.settings import Settings
 
 SOURCE = Path(__file__).with_name("better_auth")
 SECRET = "only for tests: " + "x" * 32
+COOLDOWN = JwtPolicy(secret=SECRET.encode()).fetch_cooldown.total_seconds()
+ALGORITHMS = ["EdDSA", "ES256", "ES512", "RS256", "PS256"]
 CACHES = ["cache signed with the secret", "cache signed with the keys", "cache encrypted", "cache compact"]
 
 pytestmark = [
@@ -44,8 +47,10 @@ class User:
     session: str
     client: httpx.Client
 
-    def token(self) -> str:
-        return str(self.client.get("/api/auth/token").raise_for_status().json()["token"])
+    def token(self, algorithm: str = "") -> str:
+        """A token from the JWT plugin; `algorithm` is for the setting that changes them."""
+        headers = {"X-Algorithm": algorithm} if algorithm else {}
+        return str(self.client.get("/api/auth/token", headers=headers).raise_for_status().json()["token"])
 
     def cookie(self, name: str) -> str:
         return self.client.cookies[f"better-auth.{name}"]
@@ -128,7 +133,7 @@ def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-@pytest.mark.parametrize("alg", ["EdDSA", "ES256", "ES512", "RS256", "PS256"])
+@pytest.mark.parametrize("alg", ALGORITHMS)
 def test_a_token_of_each_algorithm_proves_its_user(user_of: Callable[[str], User], alg: str) -> None:
     user = user_of(alg)
     token = user.token()
@@ -216,6 +221,47 @@ def test_a_cached_session_proves_nobody(user_of: Callable[[str], User], setting:
     environment = {"BETTER_AUTH_URL": user.issuer, "BETTER_AUTH_SECRET": SECRET}
     assert prove(cached, **environment, TODO_JWT_AUDIENCE="better-auth:session-cache") is None
     assert proves_with_everything_on(user.token(), user.issuer) == user.id
+
+
+def asks(service: Service, token: str, owner: str) -> int:
+    """The status of the service's answer to somebody with this token who asks for that owner's tasks."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(f"{service.url}/api/{owner}/tasks", headers=headers, trust_env=False).status_code
+
+
+def test_a_running_service_knows_whom_to_let_in(
+    user_of: Callable[[str], User], database_url: str, tmp_path: Path
+) -> None:
+    user, other = user_of("default"), user_of("EdDSA")
+    environment = {"BETTER_AUTH_URL": user.issuer, "BETTER_AUTH_SECRET": SECRET}
+    with serving(database_url, tmp_path, **environment) as service:
+        assert asks(service, user.token(), user.id) == 200
+        assert asks(service, user.token(), other.id) == 403
+        assert asks(service, other.token(), other.id) == 401
+        with_secret = user_of("HS256")
+        assert asks(service, with_secret.token(), with_secret.id) == 200
+        for refused in (*user.client.get("/mails").json(), user.session, user.cookie("session_token")):
+            assert asks(service, refused, user.id) == 401
+        for setting in CACHES:
+            assert asks(service, user_of(setting).cookie("session_data"), user_of(setting).id) == 401
+
+
+def test_a_running_service_follows_its_issuer_through_rotations_and_algorithms(
+    user_of: Callable[[str], User], database_url: str, tmp_path: Path
+) -> None:
+    user, tokens = user_of("changing"), {}
+    with serving(database_url, tmp_path, BETTER_AUTH_URL=user.issuer) as service:
+        for alg in ALGORITHMS:
+            tokens[alg] = user.token(alg)
+            if alg == "EdDSA":  # the service fetches the keys now, before there are any others
+                assert asks(service, tokens[alg], user.id) == 200
+            time.sleep(1.1)
+        assert [parts(token)[0]["alg"] for token in tokens.values()] == ALGORITHMS
+        cooled_down = time.monotonic() + COOLDOWN + 5
+        while asks(service, tokens["PS256"], user.id) != 200:
+            assert time.monotonic() < cooled_down
+            time.sleep(0.25)
+        assert {alg: asks(service, token, user.id) for alg, token in tokens.items()} == dict.fromkeys(ALGORITHMS, 200)
 
 
 def test_a_session_token_proves_nobody(user_of: Callable[[str], User]) -> None:

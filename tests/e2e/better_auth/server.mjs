@@ -33,7 +33,32 @@ const settings = {
   "cache compact": { plugin: {}, options: cached("compact") },
 };
 
-const started = Object.entries(settings).map(async ([name, { plugin, options }]) => {
+const auth = (baseURL, { plugin, options, database, mails }) =>
+  betterAuth({
+    ...options,
+    baseURL,
+    secret,
+    database,
+    emailAndPassword: { enabled: true },
+    emailVerification: { sendOnSignUp: true, sendVerificationEmail: async ({ token }) => void mails.push(token) },
+    plugins: [jwt(plugin)],
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    logger: { level: "error" },
+  });
+
+// One issuer whose operator changes the algorithm again and again: the next request's header says to which.
+const changing = (shared) => {
+  const handlers = {};
+  for (const alg of ["EdDSA", "ES256", "ES512", "RS256", "PS256"]) {
+    const plugin = { jwks: { rotationInterval: 1, keyPairConfig: { alg } } };
+    handlers[alg] = toNodeHandler(auth(shared.baseURL, { ...shared, plugin }));
+  }
+  return (request, response) => handlers[request.headers["x-algorithm"] ?? "EdDSA"](request, response);
+};
+
+const started = [...Object.entries(settings), ["changing", null]].map(async ([name, setting]) => {
+  const database = memoryAdapter({ user: [], session: [], account: [], verification: [], jwks: [] });
   const mails = [];
   let handle;
   const server = createServer((request, response) => {
@@ -42,19 +67,8 @@ const started = Object.entries(settings).map(async ([name, { plugin, options }])
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const baseURL = `http://127.0.0.1:${server.address().port}`;
-  const auth = betterAuth({
-    ...options,
-    baseURL,
-    secret,
-    database: memoryAdapter({ user: [], session: [], account: [], verification: [], jwks: [] }),
-    emailAndPassword: { enabled: true },
-    emailVerification: { sendOnSignUp: true, sendVerificationEmail: async ({ token }) => void mails.push(token) },
-    plugins: [jwt(plugin)],
-    rateLimit: { enabled: false },
-    telemetry: { enabled: false },
-    logger: { level: "error" },
-  });
-  handle = toNodeHandler(auth);
+  const shared = { baseURL, database, mails };
+  handle = setting ? toNodeHandler(auth(baseURL, { ...setting, ...shared })) : changing(shared);
   return [name, baseURL];
 });
 
