@@ -25,6 +25,7 @@ from signing import (
 )
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
+from todo_adapters.jwt_identity.compact import parse
 from todo_adapters.system import SystemClock
 from todo_core import NotAuthenticated
 
@@ -103,6 +104,14 @@ async def test_what_is_wrong_is_said_without_any_part_of_the_token(authenticator
         assert not any(part in reason for part in forged.split(".") if len(part) > 12)
         assert OWNER not in reason
         assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"kid": None}, {"kid": 1}, {"crit": ["exp"]}, {"crit": []}, {"b64": True}], ids=str
+)
+def test_a_header_is_refused_before_any_library_sees_it(parameters: dict[str, object]) -> None:
+    with pytest.raises(CredentialsRefused):
+        parse(token(header_=parameters))
 
 
 class TestHs256Alone:

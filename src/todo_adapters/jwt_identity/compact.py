@@ -35,7 +35,7 @@ def parse(token: str) -> UnverifiedToken:
     if len(token) > HEADER_BYTES:
         raise CredentialsRefused("the token is too long")
     segments = token.split(".")
-    if len(segments) != 3 or not all(segments):
+    if len(segments) != 3:
         raise CredentialsRefused("not three segments")
     try:
         header, claims = (json_object(base64url(segment)) for segment in segments[:2])
