@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -102,9 +103,13 @@ def _require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
 def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """What the JSON says. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it says something else."""
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidInput([_problem(str(error))]) from None
+        body.decode()  # also the members that are skipped must be text
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            with suppress(msgspec.ValidationError):
+                msgspec.json.decode(body)  # the first broken rule stopped the reading: is the rest JSON at all?
+            raise InvalidInput([_problem(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply.") from None
 
@@ -115,7 +120,7 @@ def _problem(message: str) -> Problem:
         return Problem(_escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
     place = _AT.search(message)
     pointer = place[1].lstrip(".").replace(".", "/") if place else ""
-    return Problem(pointer, f"is wrong: {_AT.sub('', message)}")
+    return Problem(pointer, f"{'' if pointer else 'the body '}is wrong: {_AT.sub('', message)}")
 
 
 def _escaped(name: str) -> str:
@@ -124,7 +129,7 @@ def _escaped(name: str) -> str:
 
 
 def read_query(query_string: bytes) -> TaskQuery:
-    """The listing that a query string asks for. Raises `InvalidInput`, naming every parameter at fault."""
+    """The listing that a query string asks for. Raises `InvalidInput`, naming the parameters at fault."""
     if not query_string:
         return _FIRST_PAGE
     problems: list[Problem] = []

@@ -1,0 +1,215 @@
+"""Bodies too large, too slow, of the wrong type, no JSON, or against the rules: refused, and nothing stored."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from asking import JSON, MERGE_PATCH, Service
+from factories import ANN
+from refusals import pointers, problem
+
+from todo_app.http import reading
+
+TASKS = f"/api/{ANN}/tasks"
+WRITES = [("POST", ""), ("PUT", "/{id}"), ("PATCH", "/{id}"), ("PATCH", "/{id}/complete")]
+LIMIT = 64 * 1024
+GOOD = b'{"title":"x"}'
+
+
+async def refused(service: Service, task: dict[str, Any], method: str, below: str, status: int, **request: Any) -> None:
+    """Make sure that the request is refused and changes nothing."""
+    before = await service.tasks_of(ANN)
+    problem(await service.ask(method, TASKS + below.format(**task), **request), status)
+    assert await service.tasks_of(ANN) == before
+
+
+async def refused_everywhere(service: Service, task: dict[str, Any], status: int, **request: Any) -> None:
+    """Make sure that such a body is refused wherever bodies are read."""
+    for method, below in WRITES:
+        await refused(service, task, method, below, status, **request)
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        None, "", "text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", "json",
+        "application/json-patch+json", "application/problem+json", "application/json, text/plain", "*/*",
+        "application/*", "application/json; charset=utf-16", "application/json; charset=latin-1",
+        "application/json;charset", "application/json; version=1", "application/json; charset=utf-8; charset=utf-16",
+        "application/jsonx", "xapplication/json", "application/json\x00", "a/" + "b" * 60_000,
+        "application/json" + " ;" * 30_000,
+    ],
+)  # fmt: skip
+async def test_a_body_of_another_type_is_refused(service: Service, task: dict[str, Any], type_: str | None) -> None:
+    await refused_everywhere(service, task, 415, body=GOOD, type_=type_)
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        JSON, "APPLICATION/JSON", "application/json;charset=utf-8", "application/json; charset=UTF-8",
+        'application/json ; charset="utf-8"', "application/json;",
+    ],
+)  # fmt: skip
+async def test_json_may_be_announced_in_several_ways(service: Service, type_: str) -> None:
+    assert (await service.ask("POST", TASKS, body=GOOD, type_=type_)).status_code == 201
+
+
+async def test_a_merge_patch_makes_no_task(service: Service, task: dict[str, Any]) -> None:
+    await refused(service, task, "POST", "", 415, body=GOOD, type_=MERGE_PATCH)
+    await refused(service, task, "PUT", "/{id}", 415, body=GOOD, type_=MERGE_PATCH)
+
+
+async def test_two_content_types_are_no_content_type(service: Service, task: dict[str, Any]) -> None:
+    both = [(b"content-type", b"application/json"), (b"content-type", b"text/plain")]
+    await refused(service, task, "POST", "", 415, body=GOOD, headers=both)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "gzip, identity", "identity, identity", "x"])
+async def test_a_compressed_body_is_refused(service: Service, task: dict[str, Any], coding: str) -> None:
+    await refused_everywhere(service, task, 415, body=GOOD, headers={"Content-Encoding": coding})
+
+
+async def test_a_body_may_say_that_it_is_not_compressed(service: Service) -> None:
+    answer = await service.ask("POST", TASKS, body=GOOD, headers={"Content-Encoding": "Identity"})
+    assert answer.status_code == 201
+
+
+async def test_64_kibibytes_fit_and_a_byte_more_does_not(service: Service, task: dict[str, Any]) -> None:
+    for method, below in WRITES:
+        body = b'{"completed":true}' if below.endswith("complete") else GOOD
+        await refused(service, task, method, below, 413, body=body.ljust(LIMIT + 1))
+        await refused(service, task, method, below, 413, body=[body, b" " * LIMIT, b" "])
+        for whole in (body.ljust(LIMIT), [body, b" " * (LIMIT - len(body))]):
+            answer = await service.ask(method, TASKS + below.format(**task), body=whole)
+            assert answer.status_code in {200, 201}
+
+
+async def test_a_large_body_is_refused_before_it_is_read(service: Service, task: dict[str, Any]) -> None:
+    for length in (b"65537", b"9" * 19, b"9" * 5000):
+        await refused(service, task, "POST", "", 413, body=[GOOD], headers=[(b"content-length", length)])
+
+
+@pytest.mark.parametrize(
+    "length", [b"x", b"+13", b"-1", b"1_3", b"13, 13", b" 13", b"", "١٣".encode(), b"0x13", b"1.0"]
+)
+async def test_a_length_that_is_no_number_is_refused(service: Service, task: dict[str, Any], length: bytes) -> None:
+    if length:
+        await refused(service, task, "POST", "", 400, body=[GOOD], headers=[(b"content-length", length)])
+
+
+async def test_a_body_that_ends_before_its_time_is_refused(service: Service, task: dict[str, Any]) -> None:
+    await refused(service, task, "POST", "", 400, body=[b'{"title":', None])  # type: ignore[list-item]
+    assert [line["event"] for line in service.log()] == ["request", "request"]  # the client's fault, not a bug
+
+
+async def test_a_body_that_takes_too_long_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    fields = [(b"authorization", f"Bearer {service.token(ANN)}".encode()), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http", "method": "POST", "path": TASKS, "raw_path": TASKS.encode(), "query_string": b"",
+        "headers": fields, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "http_version": "1.1",
+        "scheme": "http", "root_path": "", "extensions": {}, "state": {}, "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await service.app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["code"] == "body_too_slow"
+    assert await service.tasks_of(ANN) == []
+
+
+NOT_JSON = [
+    b"{", b"}", b"nope", b'{"title":"x"', b'{"title":"x"}}', b'{"title":"x"} {}', b"{'title':'x'}", b'{"title":"x",}',
+    b'\xef\xbb\xbf{"title":"x"}', b'{"title":"\xff"}', b'{"title":"\xed\xa0\x80"}', b'{"title":"\xc0\x80"}',
+    b'{"title":"\xf4\x90\x80\x80"}', b'{"\xff":1}', b"\xff\xfe{\x00}\x00", '{"title":"x"}'.encode("utf-16"),
+    b'{"title":"\n"}', b'{"title":"\\x41"}', b'{"title":"\\u12"}', b'{"title":NaN}', b'{"title":Infinity}',
+    b'{"title":"x","completed":tru}', b" ", b"\x00", b"// x\n{}", b"%7B%7D", b"title=x", b"<a/>",
+    # Lone surrogates, as a value and as a member's name.
+    b'{"title":"\\ud800"}', b'{"title":"\\udc00\\ud800"}', b'{"\\ud800":1}', b'{"title":"x","description":"\\udfff"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NOT_JSON)
+async def test_what_is_not_json_is_refused(service: Service, task: dict[str, Any], body: bytes) -> None:
+    await refused_everywhere(service, task, 400, body=body)
+
+
+DEEP = 32_000  # each bracket twice fits into 64 KiB
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 2 * DEEP, b"[" * DEEP + b"]" * DEEP, b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"title":' + b"[" * 60_000, b'{"title":"x","id":' + b"[" * DEEP + b"]" * (DEEP - 20) + b"}",
+        b'{"id":' + b"[" * 20_000 + b"]" * 20_000 + b',"title":1}', b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        b'{"title":{"a":' + b"[" * 20_000,
+    ],
+    ids=range(8),
+)  # fmt: skip
+async def test_deep_nesting_is_refused(service: Service, task: dict[str, Any], body: bytes) -> None:
+    await refused_everywhere(service, task, 400, body=body)
+
+
+async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task: dict[str, Any]) -> None:
+    await refused(service, task, "POST", "", 413, body=b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ([], [""]), ("x", [""]), (None, [""]), (1, [""]),
+        ({}, ["/title"]), ({"title": None}, ["/title"]), ({"title": 1}, ["/title"]), ({"title": ["x"]}, ["/title"]),
+        ({"title": ""}, ["/title"]), ({"title": "x" * 201}, ["/title"]), ({"title": "😀" * 201}, ["/title"]),
+        ({"title": "   "}, ["/title"]), ({"title": "\u3000\u2003"}, ["/title"]), ({"title": "a\nb"}, ["/title"]),
+        ({"title": "a\tb"}, ["/title"]), ({"title": "a\x00b"}, ["/title"]), ({"title": "a\x7fb"}, ["/title"]),
+        ({"title": "a\x85b"}, ["/title"]), ({"title": "\x1b[31m"}, ["/title"]),
+        ({"title": "x", "description": 1}, ["/description"]), ({"title": "x", "description": "x" * 1001},
+        ["/description"]),
+        ({"title": "x", "description": "\x00"}, ["/description"]), ({"title": "x", "description": "\r\n"},
+        ["/description"]),
+        ({"title": "x", "description": "\x0b"}, ["/description"]), ({"title": "x", "completed": None}, ["/completed"]),
+        ({"title": "x", "completed": "true"}, ["/completed"]), ({"title": "x", "completed": 1}, ["/completed"]),
+        ({"title": "", "description": "\x00"}, ["/title", "/description"]),
+        ({"title": "x", "": 1}, [""]), ({"title": "x", "a/b~c": 1}, ["/a~1b~0c"]), ({"title": "x", "Title": 1},
+        ["/Title"]),
+        ({"title": "x", "__proto__": {}}, ["/__proto__"]), ({"title": "x", "n` - at `$.title": 1},
+        ["/n` - at `$.title"]),
+        ({"title": "x", "a\nb`": 1}, ["/a\nb`"]), ({"title": "x", "k" * 5000: 1}, ["/" + "k" * 100]),
+    ],
+)  # fmt: skip
+async def test_what_breaks_a_rule_is_named(service: Service, task: dict[str, Any], body: object, at: list[str]) -> None:
+    before = await service.tasks_of(ANN)
+    assert pointers(await service.ask("POST", TASKS, json_=body)) == at
+    assert pointers(await service.ask("PUT", f"{TASKS}/{task['id']}", json_=body)) == at
+    if body:
+        assert pointers(await service.ask("PATCH", f"{TASKS}/{task['id']}", json_=body)) == at
+    assert await service.tasks_of(ANN) == before
+
+
+@pytest.mark.parametrize("member", ["id", "user_id", "completed_at", "version", "created_at", "updated_at"])
+async def test_only_the_server_writes_some_members(service: Service, task: dict[str, Any], member: str) -> None:
+    await refused(service, task, "POST", "", 422, json_={"title": "x", member: task[member]})
+    await refused(service, task, "PATCH", "/{id}", 422, json_={member: task[member]})
+    await refused(service, task, "PATCH", "/{id}/complete", 422, json_={"completed": True, member: task[member]})
+
+
+@pytest.mark.parametrize("body", [{}, {"completed": None}, {"completed": 1}, {"completed": "true"}, [], None, True])
+async def test_completing_takes_true_or_false(service: Service, task: dict[str, Any], body: object) -> None:
+    await refused(service, task, "PATCH", "/{id}/complete", 422, json_=body)
+
+
+async def test_huge_numbers_are_refused_quickly(service: Service, task: dict[str, Any]) -> None:
+    for number in (b"9" * 60_000, b"1e999999", b"-" + b"9" * 400, b"0." + b"0" * 60_000 + b"1"):
+        await refused(service, task, "POST", "", 422, body=b'{"title":"x","completed":' + number + b"}")
+    answer = await service.ask("PUT", f"{TASKS}/{task['id']}", body=b'{"title":"y","version":' + b"9" * 60_000 + b"}")
+    assert answer.status_code == 200  # an ignored member

@@ -1,0 +1,106 @@
+"""ETag, If-None-Match and If-Match over HTTP (RFC 9110 §13)."""
+
+import pytest
+from asking import Service
+from factories import ANN
+from refusals import check_dressed, problem
+
+from todo_core import OwnerId, TaskId
+
+CHANGES = [
+    ("PUT", "", {"title": "y"}),
+    ("PATCH", "", {"title": "y"}),
+    ("PATCH", "/complete", ...),
+    ("PATCH", "/complete", {"completed": True}),
+    ("DELETE", "", ...),
+]
+change = pytest.mark.parametrize(("method", "below", "body"), CHANGES)
+
+
+@pytest.mark.parametrize(
+    "tag", ['"1"', 'W/"1"', "*", ' "1" ', '"7", "1"', '"x","1"', ',, "1" ,', '"a,b", W/"1"', '"\xe9", "1"']
+)
+async def test_who_has_the_version_is_not_sent_it_again(service: Service, url: str, tag: str) -> None:
+    answer = await service.ask("GET", url, headers=[(b"if-none-match", tag.encode("latin-1"))])
+    assert (answer.status_code, answer.content) == (304, b"")
+    check_dressed(answer)
+    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert "content-length" not in answer.headers
+
+
+@pytest.mark.parametrize("tag", ['"2"', '"01"', '"0"', '"-1"', '""', '"x"', 'W/"2"', f'"{"9" * 5000}"', ""])
+async def test_who_has_another_version_is_sent_the_task(service: Service, url: str, tag: str) -> None:
+    answer = await service.ask("GET", url, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.json()["version"]) == (200, 1)
+
+
+async def test_several_headers_are_one_list(service: Service, url: str) -> None:
+    tags = [(b"if-none-match", b'"7"'), (b"if-none-match", b'"1"')]
+    assert (await service.ask("GET", url, headers=tags)).status_code == 304
+    tags = [(b"if-match", b'"7"'), (b"if-match", b'"1"')]
+    assert (await service.ask("PATCH", url, headers=tags, json_={})).status_code == 200
+
+
+@change
+@pytest.mark.parametrize("tag", ['"1"', "*", '"7", "1"', " * ", 'W/"1", "1"', '"1",'])
+async def test_a_change_of_the_version_that_was_seen_is_made(
+    service: Service, url: str, method: str, below: str, body: object, tag: str
+) -> None:
+    answer = await service.ask(method, url + below, headers={"If-Match": tag}, json_=body)
+    assert answer.status_code == (204 if method == "DELETE" else 200)
+
+
+@change
+@pytest.mark.parametrize("tag", ['"2"', 'W/"1"', '""', '"x"', '"01"', '"1.0"', f'"{"1" * 400}"', "", ",", '"2", W/"1"'])
+async def test_a_change_of_another_version_is_refused_with_the_current_tag(
+    service: Service, url: str, method: str, below: str, body: object, tag: str
+) -> None:
+    before = await service.tasks_of(ANN)
+    answer = await service.ask(method, url + below, headers={"If-Match": tag}, json_=body)
+    problem(answer, 412, "version_conflict")
+    assert answer.headers["etag"] == '"1"'
+    assert await service.tasks_of(ANN) == before
+
+
+@change
+async def test_a_version_that_is_gone_by_now_is_stale(
+    service: Service, url: str, method: str, below: str, body: object
+) -> None:
+    await service.ask("PATCH", url, json_={"title": "meanwhile"})
+    answer = await service.ask(method, url + below, headers={"If-Match": '"1"'}, json_=body)
+    problem(answer, 412)
+    assert answer.headers["etag"] == '"2"'
+
+
+GARBAGE = ["1", "x", '"1', '1"', '"1" "2"', 'w/"1"', "W/1", '"1"; "2"', "**", '"1", *', '"\x7f"', '"\n"', "'1'", '"1 "']
+
+
+@change
+@pytest.mark.parametrize("tag", GARBAGE)
+async def test_what_is_no_entity_tag_is_refused_and_nothing_is_changed(
+    service: Service, url: str, method: str, below: str, body: object, tag: str
+) -> None:
+    before = await service.tasks_of(ANN)
+    problem(await service.ask(method, url + below, headers={"If-Match": tag}, json_=body), 400, "malformed_request")
+    assert await service.tasks_of(ANN) == before
+
+
+@pytest.mark.parametrize("tag", GARBAGE)
+async def test_a_reader_is_told_so_too(service: Service, url: str, tag: str) -> None:
+    problem(await service.ask("GET", url, headers={"If-None-Match": tag}), 400, "malformed_request")
+
+
+async def test_a_very_long_list_of_tags_costs_little(service: Service, url: str) -> None:
+    tags = '"2" ' + "," * 60_000
+    problem(await service.ask("PATCH", url, headers={"If-Match": tags}, json_={}), 412)
+    problem(await service.ask("PATCH", url, headers={"If-Match": "\t" * 60_000 + "x"}, json_={}), 400)
+
+
+async def test_a_refused_change_leaves_the_task_as_it_was(service: Service, url: str) -> None:
+    before = await service.tasks_of(ANN)
+    for method, below, body in CHANGES:
+        await service.ask(method, url + below, headers={"If-Match": '"9"'}, json_=body)
+    (task,) = await service.tasks_of(ANN)
+    assert [task] == before
+    assert await service.store.tasks_of(OwnerId(ANN)).get(TaskId(task.id)) == task

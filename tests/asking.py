@@ -1,0 +1,176 @@
+"""Asks the application in this process, the way a server would: with any bytes, also such as no HTTP client sends."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from dependency_injector.providers import Object
+from factories import ANN
+
+from todo_adapters.jwt_identity import issue_token
+from todo_adapters.memory import MemoryTaskStore
+from todo_app.container import Container
+from todo_app.http.exchange import App
+from todo_app.main import create_app
+from todo_app.observability import Log
+from todo_app.settings import Settings
+from todo_core import OwnerId, Task, TaskQuery, TaskStore
+
+SECRET = "known to the tests only, and long enough"
+ORIGIN = "https://app.example"
+UNLIMITED = "1000000/hour"
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+Headers = dict[str, str] | list[tuple[bytes, bytes]]
+
+
+def token(owner: str = ANN, *, life: timedelta = timedelta(hours=1), now: datetime | None = None) -> str:
+    """A token that proves that owner."""
+    return issue_token(SECRET.encode(), owner, life, now or datetime.now(UTC))
+
+
+def settings(**values: Any) -> Settings:
+    """Settings that let a test ask as often as it likes."""
+    usual = {"secret": SECRET, "cors_origins": (ORIGIN,), "rate_limit": UNLIMITED, "bad_token_limit": UNLIMITED}
+    return Settings(**{**usual, **values})
+
+
+@dataclass
+class Service:
+    """The application on a store in memory, and what it wrote into its log."""
+
+    app: App
+    store: TaskStore
+    container: Container
+    log_file: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+    log_from: int = 0
+
+    async def ask(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        user: str | None = ANN,
+        headers: Headers | None = None,
+        json_: Any = ...,
+        body: bytes | Sequence[bytes] = b"",
+        type_: str | None = JSON,
+    ) -> httpx.Response:
+        """The answer. `path` is sent as it is, query included; a body of several parts arrives in as many messages."""
+        if json_ is not ...:
+            body = json.dumps(json_).encode()
+        sent = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
+        fields = [_field(name, value) for name, value in sent]
+        names = {name for name, _ in fields}
+        if user is not None and b"authorization" not in names:
+            fields.append((b"authorization", b"Bearer " + self.token(user).encode()))
+        if body and type_ is not None and b"content-type" not in names:
+            fields.append((b"content-type", type_.encode()))
+        if isinstance(body, bytes) and body and b"content-length" not in names:
+            fields.append((b"content-length", b"%d" % len(body)))
+        parts = [body] if isinstance(body, bytes) else list(body)
+        target = path.encode() if isinstance(path, str) else path
+        return await ask(self.app, method, target, fields, parts)
+
+    def token(self, user: str) -> str:
+        """A token of that user's: the same one all along, as a client would use it."""
+        if user not in self.tokens:
+            self.tokens[user] = token(user)
+        return self.tokens[user]
+
+    async def tasks_of(self, *owners: str) -> list[Task]:
+        """Everything that is stored for them."""
+        pages = [await self.store.tasks_of(OwnerId(owner)).page(TaskQuery(limit=200)) for owner in owners]
+        return [task for page in pages for task in page.items]
+
+    def log(self) -> list[dict[str, Any]]:
+        """What has been logged since the last `forget`, every line of it JSON."""
+        return [json.loads(line) for line in self.raw_log().split(b"\n")[:-1]]
+
+    def raw_log(self) -> bytes:
+        """The log as it was written since the last `forget`."""
+        self.container.log().flush()
+        return self.log_file.read_bytes()[self.log_from :]
+
+    def forget(self) -> None:
+        """Be as good as new. To make a service takes far longer than most of what tests ask of it."""
+        if isinstance(self.store, MemoryTaskStore):
+            self.store._tasks.clear()
+        self.log_from += len(self.raw_log())
+
+
+def _field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+    return (
+        name.lower() if isinstance(name, bytes) else name.lower().encode(),
+        value if isinstance(value, bytes) else value.encode("utf-8"),
+    )
+
+
+def make_service(store: TaskStore | None = None, **values: Any) -> Service:
+    """A service on `store`; `values` are settings. Nothing of it is shared with another one."""
+    store = store or MemoryTaskStore()
+    descriptor, name = tempfile.mkstemp(prefix="todo-log-")
+    container = Container(settings=settings(**values))
+    container.store.override(Object(store))
+    container.log.override(Object(Log("info", descriptor)))
+    return Service(create_app(container), store, container, Path(name))
+
+
+def discard(service: Service) -> None:
+    """Remove what the service wrote."""
+    service.container.log().flush()
+    os.unlink(service.log_file)  # noqa: PTH108
+
+
+async def ask(
+    app: App, method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]], parts: Sequence[bytes] = (b"",)
+) -> httpx.Response:
+    """Give one request to an ASGI application, as Granian would, and take its whole answer.
+
+    A part that is None stands for a client that has gone away.
+    """
+    raw_path, _, query = target.partition(b"?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": raw_path.decode("utf-8", "replace"),  # nobody should look at it: it has been decoded once
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": list(fields),
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+        "extensions": {},
+        "state": {},
+    }
+    incoming = [
+        {"type": "http.disconnect"}
+        if part is None
+        else {"type": "http.request", "body": part, "more_body": number < len(parts)}
+        for number, part in enumerate(parts, 1)
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, *bodies = sent
+    assert start["type"] == "http.response.start"
+    assert not bodies[-1].get("more_body", False)
+    content = b"".join(message["body"] for message in bodies)
+    return httpx.Response(start["status"], headers=start["headers"], content=content if method != "HEAD" else None)

@@ -1,0 +1,80 @@
+"""What every refusal looks like (RFC 9457), whichever layer refuses."""
+
+from typing import Any
+
+import httpx
+
+CODES = {
+    400: {"malformed_request"},
+    401: {"not_authenticated"},
+    403: {"not_your_path", "origin_not_allowed"},
+    404: {"task_not_found", "not_found"},
+    405: {"method_not_allowed"},
+    408: {"body_too_slow"},
+    409: {"task_exists"},
+    412: {"version_conflict"},
+    413: {"body_too_large"},
+    415: {"unsupported_media_type"},
+    422: {"invalid_input"},
+    429: {"too_many_requests"},
+    500: {"internal_error"},
+    503: {"store_unavailable"},
+}
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
+    "cross-origin-resource-policy": "same-site",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def check_dressed(answer: httpx.Response) -> None:
+    """Assert that the answer has what every answer has."""
+    for name, value in SECURITY_HEADERS.items():
+        assert answer.headers.get_list(name) == [value], name
+    assert len(answer.headers.get_list("x-request-id")) == 1
+    assert answer.headers["vary"] == "Origin"
+    assert len(answer.headers.get_list("cache-control")) == 1
+    assert "server" not in answer.headers or "granian" not in answer.headers["server"]
+
+
+def problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The problem that the answer tells, after making sure that it is told as it should be."""
+    assert answer.status_code == status, answer.text
+    check_dressed(answer)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    told: dict[str, Any] = answer.json()
+    assert set(told) == {"type", "title", "status", "detail", "code", "request_id"} | (
+        {"errors"} if status == 422 else set()
+    )
+    assert told["status"] == status
+    assert told["code"] in ({code} if code else CODES[status])
+    assert told["type"] == f"urn:todo:problem:{told['code']}"
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert told["title"]
+    assert told["detail"].strip() == told["detail"] != ""
+    if status == 422:
+        assert told["errors"]
+        for error in told["errors"]:
+            assert set(error) == {"pointer", "detail"}
+            assert error["pointer"] == "" or error["pointer"].startswith("/")
+            assert error["detail"]
+    if status == 401:
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    if status in {429, 503}:
+        assert int(answer.headers["retry-after"]) >= 0
+    if status == 405:
+        assert answer.headers["allow"]
+    if status == 412:
+        assert answer.headers["etag"]
+    return told
+
+
+def pointers(answer: httpx.Response) -> list[str]:
+    """Where the faults of a 422 are."""
+    return [error["pointer"] for error in problem(answer, 422)["errors"]]
