@@ -4,11 +4,32 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, FromClause, Select, Text, Uuid, func, select, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
-from todo_adapters.postgres.statements import Batch, calls_of, send, task_columns, task_of
+from todo_adapters.postgres.statements import (
+    Batch,
+    calls_of,
+    prepared,
+    send,
+    task_columns,
+    task_of,
+)
 from todo_adapters.postgres.table import tasks
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 
@@ -33,13 +54,13 @@ class Shape(NamedTuple):
 def pages_many(shape: Shape) -> Batch[Listing, Page]:
     """The statement for listings of that shape. Each sees one moment; so do all of one batch."""
     columns = dict(_columns(shape))
-    statement = _statement(shape, calls_of(**{name: kind for name, (kind, _) in columns.items()}))
+    statement = prepared(_statement(shape, calls_of(**{name: kind for name, (kind, _) in columns.items()})))
 
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         values = {name: [value(*listing) for listing in listings] for name, (_, value) in columns.items()}
         found: list[list[Task]] = [[] for _ in listings]
-        for row in await send(connection, statement, values):
-            found[row.place - 1].append(task_of(row))
+        for place, *row in await send(connection, statement, values):
+            found[place - 1].append(task_of(listings[place - 1][0], row))
         return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
 
     return pages
@@ -79,7 +100,7 @@ def _conditions(shape: Shape, call: FromClause) -> list[ColumnElement[bool]]:
     if shape.filters:
         conditions.append(tasks.c.completed_at.is_not(None) == call.c.completed)
     if shape.searches:
-        conditions.append(func.strpos(tasks.c.search_text, call.c.needle) > 0)
+        conditions.append(func.strpos(tasks.c.search_text, call.c.needle) > literal_column("0", Integer))
     if shape.continues:
         place = tuple_(*_key(shape.sort, tasks))
         last = (

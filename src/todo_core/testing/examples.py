@@ -18,72 +18,14 @@ LATER: Final = datetime(2026, 11, 5, 12, 30, 0, 123456, tzinfo=UTC)
 FIRST_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
-NASTY: Final = (
-    *(
-        "%",
-        "_",
-        "\\",
-        "\\%",
-        "'",
-        "''",
-        '"',
-        "`",
-        "$1",
-        ":owner",
-        "%(owner)s",
-        "%s",
-        "{}",
-        "{NULL}",
-        "NULL",
-        ",",
-        "--",
-        "/*",
-    ),
-    *(
-        "ß",
-        "SS",
-        "ẞ",
-        "İ",
-        "i̇",
-        "I",
-        "ı",
-        "ſ",
-        "K",
-        "K",
-        "k",
-        "Σ",
-        "ς",
-        "σ",
-        "ŉ",
-        "ΐ",
-        "ﬃ",
-        "FFI",
-        "Ǆ",
-        "ǅ",
-        "ǆ",
-        "Ⓐ",
-        "ⓐ",
-    ),
-    *(
-        "é",
-        "é",
-        "e\u0301",
-        "É",
-        "Å",
-        "\u212b",
-        "ﬀ",
-        "日本",
-        "א",
-        "\u202e",
-        "\u200b",
-        "\u200d",
-        "\ufeff",
-        "\u2028",
-        "\xa0",
-        "\u3000",
-    ),
-    *("😀", "𐐀", "𐐨", "\U0010ffff", "\uffff", "\ufffd", "\ue000", "\uffee", "~", "Z", "a", " ", "0", "É😀"),
-)
+_WORDS = r"""
+% _ \ \% ' '' " ` $1 $$ :owner %(owner)s %s {} {NULL} NULL null , ; -- /* .* ? [a] é É e Z ~ 0
+ß SS ss ẞ İ I ı ſ k K Σ ς σ ŉ ʼn ΐ ﬃ FFI ﬀ Ǆ ǅ ǆ Ⓐ ⓐ Å 日本 א 😀 𐐀 𐐨
+"""
+_UNSEEN = ("i\u0307", "\u212a", "\u212b", "e\u0301", "\xa0", "\u1680", "\u200b", "\u200d", "\u2028", "\u202e", "\u3000")
+_EDGES = ("\ue000", "\ufeff", "\uffee", "\ufffd", "\uffff", "\U00010000", "\U0010ffff", " ", "a ", " a")
+
+NASTY: Final = (*_WORDS.split(), *_UNSEEN, *_EDGES)
 """Texts that some storage somewhere gets wrong: wildcards, quotes, placeholders, letters whose case is not simple."""
 
 _numbers = count(1)

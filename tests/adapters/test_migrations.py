@@ -1,0 +1,218 @@
+"""The schema's history on a real database: made, unmade, made again, by two at once, and equal to `table.py`."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from alembic import command
+from databases import ScratchCluster
+from factories import ANN, make_task
+from psycopg import sql
+from sqlalchemy import NullPool, create_engine
+
+from todo_adapters.postgres.migrations import (
+    UnfitDatabase,
+    configuration,
+    current_revision,
+    is_current,
+    migrate,
+)
+from todo_adapters.postgres.table import metadata
+from todo_core import StoreUnavailable
+from todo_core.task import is_description, is_owner, is_title
+
+SCHEMA = """
+    select 'column', attname, format_type(atttypid, atttypmod) || ' ' || attnotnull || ' ' || coalesce(collname, '')
+        from pg_attribute left join pg_collation on pg_collation.oid = attcollation
+        where attrelid = to_regclass('tasks') and attnum > 0 and not attisdropped
+    union all
+    select 'constraint', conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = to_regclass('tasks')
+    union all
+    select 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid)
+        from pg_index where indrelid = to_regclass('tasks')
+    order by 1, 2
+"""
+
+
+def rows(url: str, statement: Any, *parameters: object) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
+
+
+def test_an_empty_database_is_brought_up_to_date_once(empty_database_url: str) -> None:
+    assert current_revision(empty_database_url) is None
+    assert not is_current(empty_database_url)
+    migrate(empty_database_url)
+    assert current_revision(empty_database_url) == "0001"
+    assert is_current(empty_database_url)
+    migrate(empty_database_url)
+    assert is_current(empty_database_url)
+
+
+def test_the_way_back_leaves_nothing_and_the_way_forth_the_same_again(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    schema = rows(empty_database_url, SCHEMA)
+    assert len(schema) > 10
+    migrate(empty_database_url, "base")
+    assert rows(empty_database_url, SCHEMA) == []
+    assert current_revision(empty_database_url) is None
+    migrate(empty_database_url)
+    assert rows(empty_database_url, SCHEMA) == schema
+    migrate(empty_database_url, "0001")
+    assert rows(empty_database_url, SCHEMA) == schema
+
+
+def test_the_migrations_make_what_the_table_says(empty_database_url: str, cluster: ScratchCluster) -> None:
+    migrate(empty_database_url)
+    direct = cluster.create_database()
+    with connected(direct) as connection:
+        metadata.create_all(connection)
+    assert rows(empty_database_url, SCHEMA) == rows(direct, SCHEMA)
+    cluster.drop(direct)
+
+
+def test_alembic_finds_nothing_left_to_migrate(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table somebody_elses (id int)")
+    with connected(empty_database_url) as connection:
+        command.check(configuration(connection))
+
+
+def test_many_who_migrate_at_once_do_it_once(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(migrate, [empty_database_url] * 8))
+    assert is_current(empty_database_url)
+    assert rows(empty_database_url, "select count(*) from todo_schema_version") == [(1,)]
+
+
+def test_a_migration_waits_for_the_one_under_way_whatever_isolation_is_the_default(empty_database_url: str) -> None:
+    name = sql.Identifier(urlsplit(empty_database_url).path[1:])
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        setting = "alter database {} set default_transaction_isolation = 'repeatable read'"
+        connection.execute(sql.SQL(setting).format(name))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(migrate, [empty_database_url] * 4))
+    assert is_current(empty_database_url)
+
+
+def test_a_migration_that_fails_leaves_nothing(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table tasks (somebody_elses text)")
+    with pytest.raises(Exception, match="already exists"):
+        migrate(empty_database_url)
+    assert current_revision(empty_database_url) is None
+    assert rows(empty_database_url, "select to_regclass('todo_schema_version')") == [(None,)]
+
+
+def test_a_database_of_another_encoding_is_refused(cluster: ScratchCluster, empty_database_url: str) -> None:
+    statement = "create database latin template template0 encoding latin1 locale_provider libc locale 'C'"
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(statement)
+    url = urlsplit(empty_database_url)._replace(path="/latin").geturl()
+    with pytest.raises(UnfitDatabase, match="UTF8; this one has LATIN1"):
+        migrate(url)
+    assert current_revision(url) is None
+    cluster.drop(url)
+
+
+def test_an_unreachable_database_is_unavailable() -> None:
+    for ask in (migrate, current_revision, is_current):
+        with pytest.raises(StoreUnavailable):
+            ask("postgresql://user:secret@127.0.0.1:1/none")
+
+
+INSERT = """
+    insert into tasks (user_id, id, title, description, completed_at, version, created_at, updated_at, search_text)
+    values (%(owner)s, %(id)s, %(title)s, %(description)s, %(completed_at)s, %(version)s, %(created_at)s,
+            %(updated_at)s, '')
+"""
+
+
+def row(**values: object) -> dict[str, object]:
+    task = make_task()
+    return {name: getattr(task, name) for name in task.__slots__} | values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"owner": ""},
+        {"owner": "x" * 256},
+        {"owner": "a\nb"},
+        {"owner": None},
+        {"title": ""},
+        {"title": "x" * 201},
+        {"title": " \u3000"},
+        {"title": "a\tb"},
+        {"title": None},
+        {"description": "x" * 1001},
+        {"description": "a\rb"},
+        {"description": "\x9f"},
+        {"version": 0},
+        {"created_at": "infinity"},
+        {"updated_at": "-infinity"},
+        {"completed_at": "10000-01-01 00:00+00"},
+        {"created_at": "0001-01-01 00:00:00+00 BC"},
+    ],
+)
+def test_the_database_itself_refuses_what_the_core_refuses(database_url: str, values: dict[str, object]) -> None:
+    with psycopg.connect(database_url) as connection:
+        with pytest.raises(psycopg.errors.IntegrityError), connection.transaction():
+            connection.execute(INSERT, row(**values))
+        connection.execute(INSERT, row())
+
+
+@pytest.mark.parametrize(("field", "fits"), [("owner", is_owner), ("title", is_title), ("description", is_description)])
+def test_the_database_judges_every_character_as_the_core_does(database_url: str, field: str, fits: Any) -> None:
+    column = {"owner": "user_id"}.get(field, field)
+    [(rule,)] = rows(
+        database_url,
+        "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = %s",
+        f"tasks_{column}_check",
+    )
+    judged = sql.SQL(
+        'select n from generate_series(1, 1114111) n, lateral (select chr(n) collate "C" as {column}) t'
+        " where n not between 55296 and 57343 and {rule}"
+    ).format(column=sql.Identifier(column), rule=sql.SQL(rule))
+    allowed = {number for (number,) in rows(database_url, judged)}
+    assert allowed == {number for number in range(1, 0x110000) if fits(chr(number))}
+
+
+def test_the_longest_names_fit_the_primary_key(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(INSERT, row(owner="\U0010ffff" * 255, title="😀" * 200, description="😀" * 1000))
+
+
+def test_a_url_that_is_none_is_named_without_being_quoted() -> None:
+    for url in (
+        "mysql://ann:secret@host/db",
+        "secret",
+        "postgresql://ann:secret@host/db?secret=1",
+        "postgresql://%zzsecret",
+    ):
+        with pytest.raises(ValueError, match="database URL") as problem:
+            migrate(url)
+        assert "secret" not in str(problem.value)
+        assert problem.value.__suppress_context__ or problem.value.__context__ is None
+
+
+def test_owners_are_in_the_order_of_their_code_points_whatever_the_locale(database_url: str) -> None:
+    names = ["b", "B", "a", "ä", "\uffee", "😀", ANN]
+    with psycopg.connect(database_url) as connection:
+        for name in names:
+            connection.execute(INSERT, row(owner=name, title=name))
+        for column in ("user_id", "title"):
+            statement = sql.SQL("select {0} from tasks order by {0}").format(sql.Identifier(column))
+            assert [name for (name,) in connection.execute(statement)] == sorted(names)

@@ -1,0 +1,132 @@
+"""URLs become connections: what is passed on, what is hidden, what is noticed."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from factories import ANN, make_task
+from sqlalchemy import text
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.engine import connection_arguments
+from todo_core import StoreUnavailable
+
+
+async def backend(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return int((await connection.execute(text("select pg_backend_pid()"))).scalar_one())
+
+
+def terminate_others(url: str) -> None:
+    statement = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+    with psycopg.connect(url) as connection:
+        connection.execute(f"{statement} and pid <> pg_backend_pid()")
+
+
+def test_a_url_as_neon_gives_it_is_passed_on_to_libpq() -> None:
+    url = "postgresql://ann:s%40cret@ep-x-pooler.eu.neon.tech/db?sslmode=require&channel_binding=require"
+    arguments = connection_arguments(url)
+    assert arguments["password"] == "s@cret"
+    assert (arguments["sslmode"], arguments["channel_binding"]) == ("require", "require")
+    assert "options" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://ann@host:5433/db", {"host": "host", "port": "5433", "user": "ann", "dbname": "db"}),
+        ("postgresql://ann@%2Frun%2Fpg%20data/db", {"host": "/run/pg data"}),
+        ("postgresql:///db?host=/run/pg&port=5433", {"host": "/run/pg", "port": "5433"}),
+        ("postgresql://a:1,b:2/db?target_session_attrs=read-write", {"host": "a,b", "port": "1,2"}),
+        ("postgresql://host/db?connect_timeout=1&client_encoding=latin1", {"connect_timeout": "1"}),
+        ("postgresql://host/db?application_name=mine", {"application_name": "mine"}),
+    ],
+)
+def test_urls_are_read_as_libpq_documents_them(url: str, expected: dict[str, str]) -> None:
+    arguments = connection_arguments(url)
+    assert arguments | expected == arguments
+    assert arguments["client_encoding"] == "utf8"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://ann:secret@host/db", "host=secret", "postgresql://ann:secret@h/db?secret=1", "postgresql://%zzsecret"],
+)
+def test_a_url_that_is_none_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match="database URL") as problem:
+        create_engine(url)
+    assert "secret" not in str(problem.value)
+    assert problem.value.__suppress_context__ or problem.value.__context__ is None
+
+
+def test_an_engine_does_not_show_its_password() -> None:
+    engine = create_engine("postgresql://ann:secret@host/db")
+    assert "secret" not in f"{engine!r} {engine.url!r} {engine.sync_engine!r} {engine.pool!r}"
+
+
+async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("show client_encoding"))).scalar_one() == "UTF8"
+        await connection.execute(text("create table kept (n int)"))
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("select count(*) from kept"))).scalar_one() == 0
+
+
+async def test_what_died_while_idle_is_replaced_unseen(database_url: str) -> None:
+    engine = create_engine(database_url, ping_after=0)
+    store = PostgresTaskStore(engine)
+    await store.ready()
+    terminate_others(database_url)
+    await store.ready()
+    await engine.dispose()
+
+
+async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -> None:
+    engine = create_engine(database_url, ping_after=1000)
+    tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
+    await store.ready()
+    terminate_others(database_url)
+    await store.ready()
+    terminate_others(database_url)
+    with pytest.raises(StoreUnavailable):  # it may have been stored before the connection was lost
+        await tasks.add(make_task())
+    await tasks.add(make_task())
+    await engine.dispose()
+
+
+async def test_only_what_sat_idle_is_pinged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pings = []
+
+    def ping(dialect: DefaultDialect, connection: Any) -> bool:
+        pings.append(connection)
+        return original(dialect, connection)
+
+    engine = create_engine(database_url, ping_after=1000)
+    original = type(engine.dialect).do_ping
+    monkeypatch.setattr(type(engine.dialect), "do_ping", ping)
+    assert len({await backend(engine) for _ in range(3)}) == 1
+    assert len(pings) == 0
+    await engine.dispose()
+
+    engine = create_engine(database_url, ping_after=0)
+    assert len({await backend(engine) for _ in range(3)}) == 1
+    assert len(pings) == 2
+    await engine.dispose()
+
+
+async def test_nobody_waits_for_ever_for_a_free_connection(database_url: str) -> None:
+    engine = create_engine(database_url, pool_size=1, pool_timeout=0.1)
+    async with engine.connect():
+        with pytest.raises(StoreUnavailable):
+            await PostgresTaskStore(engine).ready()
+    await PostgresTaskStore(engine).ready()
+    await engine.dispose()
+
+
+async def test_statements_are_prepared_on_a_direct_connection(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        assert isinstance(driver := raw.driver_connection, psycopg.AsyncConnection)
+        assert driver.prepare_threshold is not None

@@ -1,0 +1,261 @@
+"""What the store says when the database cannot answer: `StoreUnavailable` for what may pass, the truth for the rest."""
+
+import asyncio
+import os
+import signal
+import socket
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from factories import ANN, LATER, make_id, make_task
+from psycopg import sql
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_core import StoreUnavailable, Task, TaskQuery, TaskStore
+
+Call = Callable[[TaskStore], Awaitable[object]]
+CALLS: dict[str, Call] = {
+    "add": lambda store: store.tasks_of(ANN).add(make_task(title="private")),
+    "get": lambda store: store.tasks_of(ANN).get(make_id(0)),
+    "edit": lambda store: store.tasks_of(ANN).edit(make_id(0), lambda task: task.toggled(at=LATER)),
+    "remove": lambda store: store.tasks_of(ANN).remove(make_id(0)),
+    "page": lambda store: store.tasks_of(ANN).page(TaskQuery(search="private")),
+    "ready": lambda store: store.ready(),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@asynccontextmanager
+async def opened(url: str, *, deadline: float = 5.0, **options: Any) -> AsyncIterator[PostgresTaskStore]:
+    engine = create_engine(url, **options)
+    yield PostgresTaskStore(engine, deadline=deadline)
+    await engine.dispose()
+
+
+def execute(url: str, statement: str) -> None:
+    """Execute this, with {db} for the database's name."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(db=sql.Identifier(urlsplit(url).path[1:])))
+
+
+@contextmanager
+def holding(url: str, task: Task) -> Iterator[None]:
+    """While somebody else's transaction has the task locked."""
+    with psycopg.connect(url) as other:
+        other.execute("select from tasks where user_id = %s and id = %s for update", [task.owner, task.id])
+        yield
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """The URL of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"postgresql://ann:secret@127.0.0.1:{server.getsockname()[1]}/db?sslmode=disable"
+
+
+@every_call
+async def test_an_unreachable_database_is_unavailable_and_its_password_stays_unsaid(call: Call) -> None:
+    async with opened("postgresql://ann:secret@127.0.0.1:1/db") as store:
+        with pytest.raises(StoreUnavailable) as problem:
+            await call(store)
+    assert isinstance(problem.value.__cause__, psycopg.OperationalError)
+    assert "secret" not in "".join(traceback.format_exception(problem.value))
+
+
+@every_call
+async def test_a_silent_database_is_unavailable_in_time(call: Call) -> None:
+    with silent_server() as url:
+        async with opened(url, deadline=0.3) as store:
+            begun = monotonic()
+            with pytest.raises(StoreUnavailable):
+                await call(store)
+            assert monotonic() - begun < 1.5
+
+
+async def test_readiness_takes_two_seconds_at_most_whatever_the_deadline() -> None:
+    with silent_server() as url:
+        async with opened(url, deadline=60) as store:
+            begun = monotonic()
+            with pytest.raises(StoreUnavailable):
+                await store.ready()
+            assert 1.5 < monotonic() - begun < 4
+
+
+@every_call
+async def test_a_database_that_went_away_is_unavailable(database_url: str, call: Call) -> None:
+    async with opened(database_url) as store:
+        await store.ready()
+        admin = urlsplit(database_url)._replace(path="/postgres").geturl()
+        with psycopg.connect(admin, autocommit=True) as connection:
+            name = sql.Identifier(urlsplit(database_url).path[1:])
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable) as problem:
+                await call(store)
+            assert "private" not in "".join(traceback.format_exception(problem.value))
+
+
+async def test_a_database_that_takes_no_more_connections_is_unavailable(database_url: str) -> None:
+    role = sql.Identifier(f"role_{uuid4().hex}")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {} login connection limit 0 password 'x'").format(role))
+        parts = urlsplit(database_url)
+        url = parts._replace(netloc=f"{role.as_string().strip(chr(34))}:x@{parts.netloc.rpartition('@')[2]}").geturl()
+        async with opened(url) as store:
+            with pytest.raises(StoreUnavailable) as problem:
+                await store.ready()
+        assert "too many connections" in str(problem.value.__cause__)
+        admin.execute(sql.SQL("drop role {}").format(role))
+
+
+async def test_a_database_in_read_only_mode_answers_reads_and_is_unavailable_for_writes(database_url: str) -> None:
+    execute(database_url, "alter database {db} set default_transaction_read_only = on")
+    async with opened(database_url) as store:
+        await CALLS["page"](store)
+        with pytest.raises(StoreUnavailable):
+            await CALLS["add"](store)
+
+
+async def test_the_databases_own_statement_timeout_is_unavailability(database_url: str) -> None:
+    execute(database_url, "alter database {db} set statement_timeout = '100ms'")
+    async with opened(database_url) as store:
+        await store.tasks_of(ANN).add(task := make_task())
+        with holding(database_url, task), pytest.raises(StoreUnavailable) as problem:
+            await store.tasks_of(ANN).remove(task.id)
+        assert isinstance(problem.value.__cause__, psycopg.errors.QueryCanceled)
+        assert await store.tasks_of(ANN).get(task.id) == task
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_database(database_url: str) -> None:
+    async with opened(database_url, deadline=0.3) as store:
+        await store.tasks_of(ANN).add(task := make_task())
+        with holding(database_url, task):
+            for write in (store.tasks_of(ANN).remove, lambda key: store.tasks_of(ANN).edit(key, _toggle)):
+                with pytest.raises(StoreUnavailable):
+                    await write(task.id)
+            await nothing_runs(database_url)
+        assert await store.tasks_of(ANN).get(task.id) == task
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(database_url: str, times: int) -> None:
+    engine = create_engine(database_url, pool_size=2)
+    store = PostgresTaskStore(engine, deadline=0.5)
+    await store.tasks_of(ANN).add(task := make_task())
+    with holding(database_url, task):
+        for _ in range(6):  # more than the pool holds
+            doing = asyncio.create_task(store.tasks_of(ANN).edit(task.id, _toggle))
+            await asyncio.sleep(0.05)
+            for _ in range(times):
+                doing.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await doing
+        await nothing_runs(database_url)
+    assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert await store.tasks_of(ANN).get(task.id) == task
+    assert await store.tasks_of(ANN).edit(task.id, _toggle) == _toggle(task)
+    await engine.dispose()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot freeze a process")
+async def test_readiness_does_not_wait_for_a_frozen_database(engine: AsyncEngine) -> None:
+    store = PostgresTaskStore(engine, deadline=60)
+    async with engine.connect() as connection:
+        backend = (await connection.execute(text("select pg_backend_pid()"))).scalar_one()
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        begun = monotonic()
+        with pytest.raises(StoreUnavailable):
+            await store.ready()
+        assert monotonic() - begun < 4
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    await store.ready()
+
+
+async def test_readiness_that_nobody_waits_for_any_more_leaves_nothing(database_url: str) -> None:
+    async with opened(database_url, pool_size=1) as store:
+        for pause in range(10):
+            doing = asyncio.create_task(store.ready())
+            await asyncio.sleep(pause / 1000)
+            doing.cancel()
+            await asyncio.wait([doing])
+        await store.ready()
+
+
+async def nothing_runs(url: str) -> None:
+    """Wait until the database executes no statement of ours."""
+    statement = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        async with asyncio.timeout(5):
+            while True:
+                cursor = await connection.execute(f"{statement} and pid <> pg_backend_pid()")
+                if await cursor.fetchone() == (0,):
+                    return
+                await asyncio.sleep(0.02)
+
+
+UNIQUE_TITLES = """
+    create unique index on tasks (title);
+    insert into tasks values ('ann', gen_random_uuid(), 'private', null, null, 1, now(), now(), '')
+"""
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        ("drop table tasks", psycopg.errors.UndefinedTable),
+        ("alter table tasks add check (title <> 'private')", psycopg.errors.CheckViolation),
+        (UNIQUE_TITLES, psycopg.errors.UniqueViolation),
+    ],
+)
+async def test_what_will_not_pass_by_itself_rises(database_url: str, damage: str, error: type[Exception]) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(damage)  # type: ignore[arg-type]
+    async with opened(database_url) as store:
+        with pytest.raises(DBAPIError) as problem:
+            await CALLS["add"](store)
+    assert isinstance(problem.value.orig, error)
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_edits_at_once_succeed_whatever_isolation_is_the_default(database_url: str, isolation: str) -> None:
+    execute(database_url, f"alter database {{db}} set default_transaction_isolation = '{isolation}'")
+    async with opened(database_url) as store:
+        await store.tasks_of(ANN).add(task := make_task())
+        await asyncio.gather(*(store.tasks_of(ANN).edit(task.id, _toggle) for _ in range(15)))
+        assert (await store.tasks_of(ANN).get(task.id)).version == 16
+
+
+async def test_tasks_are_read_alike_whatever_the_session_is_set_to(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.tasks_of(ANN).add(task := make_task(completed_at=LATER))
+    for setting in ("timezone = 'Asia/Kathmandu'", "datestyle = 'German'", "extra_float_digits = 0"):
+        execute(database_url, f"alter database {{db}} set {setting}")
+    async with opened(database_url) as store:
+        found = await store.tasks_of(ANN).get(task.id)
+        assert found == task
+        assert str(found.completed_at) == str(LATER)
+        assert (await store.tasks_of(ANN).edit(task.id, _toggle)) == _toggle(task)
+
+
+async def test_a_message_shows_no_values_even_when_it_is_a_bug(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError) as problem:
+            await connection.execute(text("select * from missing where title = :title"), {"title": "private"})
+    assert "private" not in str(problem.value)
+
+
+def _toggle(task: Task) -> Task:
+    return task.toggled(at=LATER)

@@ -1,0 +1,186 @@
+"""Writers that meet on one task in PostgreSQL, each race brought about on purpose; then two whole processes."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from factories import ANN, LATER, NOON, make_task
+
+from todo_adapters.postgres import PostgresTaskStore
+from todo_core import Task, TaskExists, TaskNotFound, Version, VersionConflict
+
+A = TypeVar("A")
+RENAME = "update tasks set title = %s, version = version + 1 where id = %s"
+
+
+@pytest.fixture
+async def rival(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Somebody else's connection, in a transaction."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        yield connection
+
+
+def interrupted(url: str, statement: str, *parameters: object, times: int) -> Callable[[Task], Task]:
+    """A toggle that is overtaken `times` times: between its read and its write, somebody executes the statement."""
+    left = times
+
+    def change(task: Task) -> Task:
+        nonlocal left
+        if left:
+            left -= 1
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("set lock_timeout = '200ms'")
+                connection.execute(statement, parameters)  # type: ignore[arg-type]
+        return task.toggled(at=LATER)
+
+    return change
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_an_edit_that_was_overtaken_is_applied_to_the_newer_task(
+    postgres_store: PostgresTaskStore, database_url: str, times: int
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    edited = await tasks.edit(task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=times))
+    assert (edited.title, edited.completed, edited.version) == ("Renamed", True, 2 + times)
+    assert await tasks.get(task.id) == edited
+
+
+async def test_an_edit_that_keeps_being_overtaken_locks_the_task(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    with pytest.raises(psycopg.errors.LockNotAvailable):  # what the fourth rival gets
+        await tasks.edit(task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=100))
+    assert (await tasks.get(task.id)).version == 4
+    await tasks.edit(task.id, lambda task: task.toggled(at=LATER))
+
+
+async def test_a_refusal_behind_the_lock_releases_it(postgres_store: PostgresTaskStore, database_url: str) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    overtaken = interrupted(database_url, RENAME, "Renamed", task.id, times=3)
+    with pytest.raises(VersionConflict):
+        await tasks.edit(task.id, lambda task: overtaken(task).expecting(Version(task.version + (task.version < 4))))
+    with pytest.raises(VersionConflict):
+        await tasks.edit(task.id, lambda task: task.expecting(Version(1)))
+    assert (await tasks.edit(task.id, lambda task: task.toggled(at=LATER))).version == 5
+
+
+async def test_an_edit_does_not_overwrite_a_task_that_was_removed_and_added_anew(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task(title="Old"))
+    anew = "update tasks set title = 'New', updated_at = updated_at + interval '1 s' where id = %s"
+    edited = await tasks.edit(task.id, interrupted(database_url, anew, task.id, times=1))
+    assert (edited.title, edited.completed, edited.version) == ("New", True, 2)
+
+
+async def test_an_edit_of_a_task_that_is_removed_meanwhile_finds_none(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    with pytest.raises(TaskNotFound):
+        await tasks.edit(task.id, interrupted(database_url, "delete from tasks where id = %s", task.id, times=1))
+
+
+async def while_renamed(rival: psycopg.AsyncConnection[Any], task: Task, write: Awaitable[A]) -> A:
+    """Begin to write while somebody else's change of the task is not committed yet."""
+    await rival.execute(RENAME, ["Renamed", task.id])
+    writing = asyncio.ensure_future(write)
+    await asyncio.wait([writing], timeout=0.1)
+    assert not writing.done()
+    await rival.commit()
+    return await writing
+
+
+async def test_a_removal_waits_for_the_change_under_way_and_respects_it(
+    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    with pytest.raises(VersionConflict) as conflict:
+        await while_renamed(rival, task, tasks.remove(task.id, expected=Version(1)))
+    assert conflict.value.current == 2
+    await while_renamed(rival, task, tasks.remove(task.id))
+    with pytest.raises(TaskNotFound):
+        await tasks.get(task.id)
+
+
+async def test_an_edit_waits_for_the_change_under_way_and_builds_on_it(
+    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    edited = await while_renamed(rival, task, tasks.edit(task.id, lambda task: task.toggled(at=LATER)))
+    assert (edited.title, edited.completed, edited.version) == ("Renamed", True, 3)
+    with pytest.raises(VersionConflict):
+        await while_renamed(rival, task, tasks.edit(task.id, lambda task: task.expecting(Version(3)).toggled(at=LATER)))
+
+
+async def test_an_id_that_somebody_is_just_adding_is_taken_once_they_have(
+    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await rival.execute(
+        "insert into tasks values (%s, %s, 'Rival', null, null, 1, %s, %s, 'rival')",
+        [ANN, (task := make_task()).id, NOON, NOON],
+    )
+    adding = asyncio.create_task(tasks.add(task))
+    await asyncio.wait([adding], timeout=0.1)
+    assert not adding.done()
+    await rival.commit()
+    with pytest.raises(TaskExists):
+        await adding
+    assert (await tasks.get(task.id)).title == "Rival"
+
+
+WORKER = """
+import asyncio, sys
+from uuid import UUID
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_core import OwnerId, TaskId
+from datetime import UTC, datetime
+
+async def main(url, task_id, word, times):
+    engine = create_engine(url)
+    tasks = PostgresTaskStore(engine).tasks_of(OwnerId("ann"))
+    await tasks.get(task_id)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    change = lambda task: task.edited(
+        title=task.title + word, completed=not task.completed, at=datetime(2026, 11, 6, tzinfo=UTC)
+    )
+    await asyncio.gather(*(tasks.edit(task_id, change) for _ in range(times)))
+    await engine.dispose()
+
+asyncio.run(main(sys.argv[1], TaskId(UUID(sys.argv[2])), sys.argv[3], int(sys.argv[4])))
+"""
+
+
+async def worker(*arguments: str) -> asyncio.subprocess.Process:
+    """A process that is ready to begin when it reads a line."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, *arguments, stdin=pipe, stdout=pipe)
+    assert process.stdout
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def test_edits_from_two_processes_at_once_are_all_applied(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    await postgres_store.tasks_of(ANN).add(task := make_task(title="|"))
+    workers = [await worker(database_url, str(task.id), word, str(times)) for word, times in (("a", 40), ("b", 41))]
+    await asyncio.gather(*(each.communicate(b"go\n") for each in workers))
+    assert [each.returncode for each in workers] == [0, 0]
+    final = await postgres_store.tasks_of(ANN).get(task.id)
+    assert (final.completed, final.version) == (True, 82)
+    assert (final.title.count("a"), final.title.count("b")) == (40, 41)
