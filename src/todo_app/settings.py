@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from limits import parse as parse_limit
+from limits import parse_many
 from platformdirs import user_data_path
 
 from todo_adapters.jwt_identity.policy import check_secret, check_url
@@ -17,6 +18,7 @@ METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_PORTS: Final = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -66,8 +68,15 @@ class Settings:
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
-            data_dir=Path(given.get("TODO_DATA_DIR") or user_data_path("todo-api")).expanduser().absolute(),
-        )
+            data_dir=_data_dir(given.get("TODO_DATA_DIR")),
+        )._consistent()
+
+    def _consistent(self) -> Self:
+        if self.jwks_url and not (self.issuer and self.audience):
+            raise SettingsError(
+                "TODO_JWT_ISSUER and TODO_JWT_AUDIENCE must be set with TODO_JWKS_URL, unless BETTER_AUTH_URL is"
+            )
+        return self
 
 
 def _database_url(given: Mapping[str, str]) -> str | None:
@@ -80,7 +89,9 @@ def _database_url(given: Mapping[str, str]) -> str | None:
 def _secret(given: Mapping[str, str]) -> str | None:
     secret = given.get("BETTER_AUTH_SECRET")
     if secret is not None:
-        _check("BETTER_AUTH_SECRET", check_secret, secret.encode("utf-8", "surrogateescape"))
+        if not _is_text(secret):
+            raise SettingsError("BETTER_AUTH_SECRET must be text in UTF-8")
+        _check("BETTER_AUTH_SECRET", check_secret, secret.encode())
     return secret
 
 
@@ -98,26 +109,35 @@ def _check(name: str, check: Callable[[_Value], None], value: _Value) -> None:
         raise SettingsError(f"{name}: {error}") from None
 
 
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes in the environment that are not UTF-8
+        return False
+    return True
+
+
 def _origin_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    """The origin as browsers and Better Auth write it: in small letters, without the scheme's own port."""
+    parts = urlsplit(url.lower())
+    return f"{parts.scheme}://{parts.netloc.removesuffix(f':{_PORTS[parts.scheme]}')}"
 
 
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
     for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
+        if not _ORIGIN.fullmatch(origin) or _origin_of(origin) != origin or not _has_host_and_port(origin):
             raise SettingsError(f"TODO_CORS_ORIGINS must list origins such as https://app.example.org, not {origin!r}")
     return origins
 
 
 def _rate_limit(given: Mapping[str, str], name: str, default: str) -> str:
     text = given.get(name, default)
-    try:
-        parse_limit(text)
-    except ValueError:
-        raise SettingsError(f"{name} must look like {default}, not {text!r}") from None
-    return text
+    with suppress(ValueError):
+        limits = parse_many(text)
+        if len(limits) == 1 and limits[0].amount > 0:
+            return text
+    raise SettingsError(f"{name} must be one limit such as {default}, not {text!r}")
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -128,9 +148,24 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def _rate_limit_store(text: str) -> str:
-    if not re.match(r"memory://$|(redis|valkey)s?://", text):
-        raise SettingsError("TODO_RATE_LIMIT_STORE must be memory:// or begin with redis:// or valkey://")
+    if text != "memory://" and not (re.match("(redis|valkey)s?://", text) and _has_host_and_port(text)):
+        raise SettingsError(
+            "TODO_RATE_LIMIT_STORE must be memory:// or like redis://host:6379/0 or valkey://host:6379/0"
+        )
     return text
+
+
+def _has_host_and_port(url: str) -> bool:
+    with suppress(ValueError):
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    return False
+
+
+def _data_dir(text: str | None) -> Path:
+    try:
+        return Path(text or user_data_path("todo-api")).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"TODO_DATA_DIR: {error}") from None
 
 
 def _one_of(value: str, choices: tuple[str, ...], name: str) -> str:

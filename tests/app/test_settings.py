@@ -1,0 +1,177 @@
+"""The environment's variables: what each means, and that nonsense stops the start with one line that names it."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from todo_app.container import Container
+from todo_app.settings import Settings, SettingsError
+
+SECRET = "x" * 32
+ISSUER = "https://auth.example"
+
+
+def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -> None:
+    settings = Settings.read({})
+    assert settings.database_url is None
+    assert settings.secret is None
+    assert settings.jwks_url is None
+    assert settings.issuer is settings.audience is None
+    assert settings.cors_origins == ("http://localhost:3000",)
+    assert settings.rate_limit == "1000/hour"
+    assert settings.rate_limit_store == "memory://"
+    assert settings.bad_token_limit == "100/minute"
+    assert settings.trusted_proxies == ()
+    assert settings.log_level == "info"
+    assert settings.data_dir.is_absolute()
+    assert "todo-api" in settings.data_dir.parts
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    names = [
+        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER", "TODO_JWT_AUDIENCE",
+        "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
+        "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT",
+    ]  # fmt: skip
+    assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
+
+
+def test_other_variables_mean_nothing() -> None:
+    assert Settings.read({"TODO_SOMETHING": "x", "PATH": "/bin"}) == Settings.read({})
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://App.Example.com/", "https://app.example.com"),
+        ("https://app.example.com:443", "https://app.example.com"),
+        ("https://app.example.com:8443/auth", "https://app.example.com:8443"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_better_auths_url_says_where_the_keys_are_and_who_issues(url: str, origin: str) -> None:
+    settings = Settings.read({"BETTER_AUTH_URL": url})
+    assert settings.jwks_url == url.rstrip("/") + "/api/auth/jwks"
+    assert settings.issuer == settings.audience == origin
+    assert not settings.checks_issuer_of_hs256
+    assert not settings.checks_audience_of_hs256
+
+
+def test_each_of_those_can_be_overridden_and_then_holds_for_hs256_too() -> None:
+    settings = Settings.read(
+        {
+            "BETTER_AUTH_URL": "https://app.example.com",
+            "TODO_JWKS_URL": "https://keys.example/x",
+            "TODO_JWT_ISSUER": ISSUER,
+            "TODO_JWT_AUDIENCE": "tasks",
+        }
+    )
+    assert (settings.jwks_url, settings.issuer, settings.audience) == ("https://keys.example/x", ISSUER, "tasks")
+    assert settings.checks_issuer_of_hs256
+    assert settings.checks_audience_of_hs256
+
+
+def test_the_others_are_taken_as_they_are() -> None:
+    settings = Settings.read(
+        {
+            "DATABASE_URL": "postgresql://u:p@h/d?sslmode=require",
+            "BETTER_AUTH_SECRET": SECRET,
+            "TODO_CORS_ORIGINS": " https://a.example , http://localhost:5173,,http://[::1]:3000",
+            "TODO_RATE_LIMIT": "5 per 10 minute",
+            "TODO_RATE_LIMIT_STORE": "valkeys://user:pass@h:6380/1",
+            "TODO_LOG_LEVEL": "WARNING",
+            "TODO_DATA_DIR": "~/tasks",
+            "TODO_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+            "TODO_BAD_TOKEN_LIMIT": "3/second",
+        }
+    )
+    assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
+    assert settings.secret == SECRET
+    assert settings.cors_origins == ("https://a.example", "http://localhost:5173", "http://[::1]:3000")
+    assert settings.rate_limit == "5 per 10 minute"
+    assert settings.rate_limit_store == "valkeys://user:pass@h:6380/1"
+    assert settings.log_level == "warning"
+    assert settings.data_dir == Path.home() / "tasks"
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
+    assert settings.bad_token_limit == "3/second"
+
+
+NONSENSE = [
+    ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
+    ("BETTER_AUTH_SECRET", "short"), ("BETTER_AUTH_SECRET", "x" * 31),
+    ("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890"), ("BETTER_AUTH_SECRET", "\udcff" * 40),
+    ("BETTER_AUTH_SECRET", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"),
+    ("BETTER_AUTH_URL", "http://app.example.com"), ("BETTER_AUTH_URL", "app.example.com"), ("BETTER_AUTH_URL", "https://"),
+    ("BETTER_AUTH_URL", "ftp://x"), ("BETTER_AUTH_URL", "https://u:p@x"), ("BETTER_AUTH_URL", "https://x:99999"),
+    ("BETTER_AUTH_URL", "https://x#y"), ("BETTER_AUTH_URL", "https://x y"), ("TODO_JWKS_URL", "file:///etc/passwd"),
+    ("TODO_CORS_ORIGINS", "*"), ("TODO_CORS_ORIGINS", "null"), ("TODO_CORS_ORIGINS", "https://x/"),
+    ("TODO_CORS_ORIGINS", "https://*.x"), ("TODO_CORS_ORIGINS", "https://x, y"), ("TODO_CORS_ORIGINS", "https://X.example"),
+    ("TODO_CORS_ORIGINS", "https://x.example:443"), ("TODO_CORS_ORIGINS", "http://x.example:80"),
+    ("TODO_CORS_ORIGINS", "https://x.example:99999"),
+    ("TODO_RATE_LIMIT", "lots"), ("TODO_RATE_LIMIT", "1000"), ("TODO_RATE_LIMIT", "-1/hour"), ("TODO_RATE_LIMIT", "0/hour"),
+    ("TODO_RATE_LIMIT", "10/hour;1/second"), ("TODO_RATE_LIMIT", "1/eon"), ("TODO_BAD_TOKEN_LIMIT", "x"),
+    ("TODO_RATE_LIMIT_STORE", "memory"), ("TODO_RATE_LIMIT_STORE", "memory://x"), ("TODO_RATE_LIMIT_STORE", "http://h"),
+    ("TODO_RATE_LIMIT_STORE", "redis://"), ("TODO_RATE_LIMIT_STORE", "redis://h:port"),
+    ("TODO_TRUSTED_PROXIES", "x"), ("TODO_TRUSTED_PROXIES", "10.0.0.1/8"), ("TODO_TRUSTED_PROXIES", "*"),
+    ("TODO_LOG_LEVEL", "loud"), ("TODO_LOG_LEVEL", "10"), ("TODO_DATA_DIR", "~nobody-of-that-name/x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE)
+def test_nonsense_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({name: value})
+    message = str(refused.value)
+    assert message.startswith(name)
+    assert message.isprintable()
+    if name in {"BETTER_AUTH_SECRET", "DATABASE_URL"} and len(value) > 4:
+        assert value not in message
+
+
+def test_keys_without_an_issuer_to_check_are_refused() -> None:
+    for more in ({}, {"TODO_JWT_ISSUER": ISSUER}, {"TODO_JWT_AUDIENCE": "x"}):
+        with pytest.raises(SettingsError, match="TODO_JWT_ISSUER and TODO_JWT_AUDIENCE"):
+            Settings.read({"TODO_JWKS_URL": "https://x.example/jwks", **more})
+    Settings.read({"TODO_JWKS_URL": "https://x.example/jwks", "TODO_JWT_ISSUER": ISSUER, "TODO_JWT_AUDIENCE": "x"})
+
+
+def test_secrets_stay_out_of_what_is_printed() -> None:
+    env = {"DATABASE_URL": "postgresql://u:hunter2@h/d", "BETTER_AUTH_SECRET": "hunter2" * 6}
+    assert "hunter2" not in repr(Settings.read({**env, "TODO_RATE_LIMIT_STORE": "redis://:hunter2@h"}))
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"BETTER_AUTH_SECRET": SECRET},
+        {"BETTER_AUTH_URL": "https://app.example.com"},
+        {"BETTER_AUTH_SECRET": SECRET, "BETTER_AUTH_URL": "http://localhost:3000", "TODO_JWT_AUDIENCE": "x"},
+        {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT_STORE": "redis://localhost:1/0"},
+        {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT_STORE": "valkeys://u:p%40@[::1]:6379/0"},
+    ],
+)
+def test_whatever_settings_accept_the_wiring_accepts(env: dict[str, str]) -> None:
+    container = Container(settings=Settings.read({"DATABASE_URL": "postgresql://localhost/x", **env}))
+    for part in (
+        container.verifier,
+        container.limiter,
+        container.bad_tokens,
+        container.identification,
+        container.tasks,
+    ):
+        part()
+
+
+def test_the_example_file_names_every_variable_and_changes_nothing() -> None:
+    example = Path(__file__).parents[2] / ".env.example"
+    lines = [line for line in example.read_text().splitlines() if line.startswith("#") and "=" in line]
+    named = {line[1:].partition("=")[0] for line in lines if line[1:].partition("=")[0].isupper()}
+    assert {
+        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER", "TODO_JWT_AUDIENCE",
+        "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
+    } <= named  # fmt: skip
+    assert not [line for line in example.read_text().splitlines() if line and not line.startswith("#")]
