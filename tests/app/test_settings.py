@@ -30,7 +30,8 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     names = [
-        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER", "TODO_JWT_AUDIENCE",
+        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER",
+        "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT",
     ]  # fmt: skip
@@ -105,14 +106,17 @@ NONSENSE = [
     ("BETTER_AUTH_SECRET", "short"), ("BETTER_AUTH_SECRET", "x" * 31),
     ("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890"), ("BETTER_AUTH_SECRET", "\udcff" * 40),
     ("BETTER_AUTH_SECRET", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"),
-    ("BETTER_AUTH_URL", "http://app.example.com"), ("BETTER_AUTH_URL", "app.example.com"), ("BETTER_AUTH_URL", "https://"),
+    ("BETTER_AUTH_URL", "http://app.example.com"), ("BETTER_AUTH_URL", "app.example.com"),
+    ("BETTER_AUTH_URL", "https://"),
     ("BETTER_AUTH_URL", "ftp://x"), ("BETTER_AUTH_URL", "https://u:p@x"), ("BETTER_AUTH_URL", "https://x:99999"),
     ("BETTER_AUTH_URL", "https://x#y"), ("BETTER_AUTH_URL", "https://x y"), ("TODO_JWKS_URL", "file:///etc/passwd"),
     ("TODO_CORS_ORIGINS", "*"), ("TODO_CORS_ORIGINS", "null"), ("TODO_CORS_ORIGINS", "https://x/"),
-    ("TODO_CORS_ORIGINS", "https://*.x"), ("TODO_CORS_ORIGINS", "https://x, y"), ("TODO_CORS_ORIGINS", "https://X.example"),
+    ("TODO_CORS_ORIGINS", "https://*.x"), ("TODO_CORS_ORIGINS", "https://x, y"),
+    ("TODO_CORS_ORIGINS", "https://X.example"),
     ("TODO_CORS_ORIGINS", "https://x.example:443"), ("TODO_CORS_ORIGINS", "http://x.example:80"),
     ("TODO_CORS_ORIGINS", "https://x.example:99999"),
-    ("TODO_RATE_LIMIT", "lots"), ("TODO_RATE_LIMIT", "1000"), ("TODO_RATE_LIMIT", "-1/hour"), ("TODO_RATE_LIMIT", "0/hour"),
+    ("TODO_RATE_LIMIT", "lots"), ("TODO_RATE_LIMIT", "1000"), ("TODO_RATE_LIMIT", "-1/hour"),
+    ("TODO_RATE_LIMIT", "0/hour"),
     ("TODO_RATE_LIMIT", "10/hour;1/second"), ("TODO_RATE_LIMIT", "1/eon"), ("TODO_BAD_TOKEN_LIMIT", "x"),
     ("TODO_RATE_LIMIT_STORE", "memory"), ("TODO_RATE_LIMIT_STORE", "memory://x"), ("TODO_RATE_LIMIT_STORE", "http://h"),
     ("TODO_RATE_LIMIT_STORE", "redis://"), ("TODO_RATE_LIMIT_STORE", "redis://h:port"),
@@ -171,7 +175,8 @@ def test_the_example_file_names_every_variable_and_changes_nothing() -> None:
     lines = [line for line in example.read_text().splitlines() if line.startswith("#") and "=" in line]
     named = {line[1:].partition("=")[0] for line in lines if line[1:].partition("=")[0].isupper()}
     assert {
-        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER", "TODO_JWT_AUDIENCE",
+        "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER",
+        "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
     } <= named  # fmt: skip
     assert not [line for line in example.read_text().splitlines() if line and not line.startswith("#")]

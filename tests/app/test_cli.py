@@ -1,0 +1,166 @@
+"""The command line, as far as it needs no server: tokens, the document, the version, and refusals in one line."""
+
+import json
+import os
+import stat
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from asking import SECRET, Service, make_service
+
+from todo_app import cli
+from todo_app.http.openapi import openapi
+from todo_app.local import local_secret
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No variable of whoever runs the tests, and a data folder of this test's own."""
+    for name in list(os.environ):
+        if name.startswith(("TODO_", "BETTER_AUTH_", "DATABASE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TODO_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = cli.main(arguments)
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+async def test_a_token_is_good_for_its_user(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    code, out, err = run(capsys, "token", "ann")
+    assert (code, err) == (0, "")
+    headers = {"Authorization": f"Bearer {out.strip()}"}
+    assert (await service.ask("GET", "/api/ann/tasks", user=None, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("1h", 3600), ("30d", 30 * 86400), ("1s", 1), ("999999d", 999999 * 86400)],
+)
+def test_a_token_lasts_as_long_as_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, seconds: int
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    code, out, _ = run(capsys, "token", "ann", "--expires", text)
+    claims = jwt.decode(out.strip(), SECRET, algorithms=["HS256"])
+    assert (code, claims["exp"] - claims["iat"], claims["sub"]) == (0, seconds, "ann")
+
+
+def test_without_a_time_it_is_an_hour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    claims = jwt.decode(run(capsys, "token", "ann")[1].strip(), SECRET, algorithms=["HS256"])
+    assert claims["exp"] - claims["iat"] == 3600
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "0s", "-1h", "1w", "1.5h", "1 h", "1h1m", "1000000000d", "١h", "1H"])
+def test_another_time_is_refused(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    code, out, err = run(capsys, "token", "ann", f"--expires={text}")
+    assert (code, out) == (2, "")
+    assert "--expires" in err
+
+
+async def test_a_token_claims_the_configured_issuer_and_audience(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("TODO_JWT_ISSUER", "https://auth.example")
+    monkeypatch.setenv("TODO_JWT_AUDIENCE", "tasks")
+    headers = {"Authorization": f"Bearer {run(capsys, 'token', 'ann')[1].strip()}"}
+    checks: dict[str, Any] = {"checks_issuer_of_hs256": True, "checks_audience_of_hs256": True}
+    service = make_service(issuer="https://auth.example", audience="tasks", **checks)
+    assert (await service.ask("GET", "/api/ann/tasks", user=None, headers=headers)).status_code == 200
+    other = make_service(issuer="https://auth.example", audience="other", **checks)
+    assert (await other.ask("GET", "/api/ann/tasks", user=None, headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize("user", ["", "a\nb", "x" * 256, "\x00", "\udcff"])
+def test_who_can_own_nothing_gets_no_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    code, out, err = run(capsys, "token", user)
+    assert (code, out) == (2, "")
+    assert err.startswith("todo: ")
+    assert err.count("\n") == 1
+
+
+def test_a_secret_is_made_once_and_is_nobody_elses(
+    capsys: pytest.CaptureFixture[str], environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (run(capsys, "token", "ann")[1].strip() for _ in range(2))
+    secret = (environment / "secret").read_text()
+    for token in (first, second):
+        jwt.decode(token, secret, algorithms=["HS256"])
+    assert stat.S_IMODE((environment / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(environment.stat().st_mode) == 0o700
+    assert [path.name for path in environment.iterdir()] == ["secret"]
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
+    code, _, err = run(capsys, "token", "ann")  # that one is the embedded database's
+    assert (code, err) == (2, "todo: BETTER_AUTH_SECRET is not set: a token is signed with it\n")
+
+
+@pytest.mark.parametrize("spoilt", ["", "short", "é" * 40, "better-auth-secret-12345678901234567890"])
+def test_a_spoilt_secret_is_told(capsys: pytest.CaptureFixture[str], environment: Path, spoilt: str) -> None:
+    local_secret(environment)
+    (environment / "secret").write_text(spoilt)
+    code, _, err = run(capsys, "token", "ann")
+    assert code == 2
+    assert err.startswith(f"todo: TODO_DATA_DIR: {environment / 'secret'} cannot be used: ")
+    assert err.count("\n") == 1
+
+
+def test_a_data_folder_that_is_none_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TODO_DATA_DIR", str(tmp_path / "file"))
+    code, _, err = run(capsys, "token", "ann")
+    assert code == 2
+    assert err.startswith("todo: TODO_DATA_DIR: ")
+
+
+def test_a_setting_that_makes_no_sense_stops_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODO_LOG_LEVEL", "loud")
+    for command in (["serve"], ["migrate"], ["token", "ann"], ["openapi"]):
+        code, out, err = run(capsys, *command)
+        assert (code, out) == (2, "")
+        assert err == "todo: TODO_LOG_LEVEL must be one of debug, info, warning, error, not 'loud'\n"
+
+
+def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "openapi")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == openapi()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"todo {version('todo-api')}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["nothing"], ["serve", "--port", "0"], ["serve", "--port", "65536"], ["serve", "--port", "x"], ["serve",
+        "--port", "-1"],
+        ["serve", "--workers", "0"], ["serve", "--workers", "257"], ["serve", "--workers", "1.5"], ["serve", "x"],
+        ["token"], ["migrate", "x"],
+    ],
+)  # fmt: skip
+def test_what_makes_no_command_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: todo")

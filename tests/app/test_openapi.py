@@ -1,0 +1,142 @@
+"""The OpenAPI document: sound, and true to what the service serves."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asking import JSON, Service
+from factories import ANN
+
+from todo_app.http.errors import STATUSES, status_of
+from todo_app.http.openapi import openapi
+
+DOCUMENT = openapi()
+OPERATIONS = [
+    (path, method, operation)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+]
+TYPES = {"string", "integer", "number", "boolean", "object", "array", "null"}
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(ref := part.get("$ref"), str):
+            yield ref
+        for inner in part.values():
+            yield from references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from references(inner)
+
+
+def found(ref: str) -> Any:
+    part: Any = DOCUMENT
+    for name in ref.removeprefix("#/").split("/"):
+        part = part[name]
+    return part
+
+
+def test_it_is_openapi_3_1() -> None:
+    assert re.fullmatch(r"3\.1\.\d", DOCUMENT["openapi"])
+    assert {"title", "version"} <= DOCUMENT["info"].keys()
+    assert DOCUMENT["paths"]
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_every_reference_leads_somewhere_and_nothing_is_idle() -> None:
+    used = set(references(DOCUMENT))
+    for ref in used:
+        assert found(ref)
+    kept = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "headers")
+        for name in DOCUMENT["components"].get(kind, {})
+    }
+    assert kept <= used
+    schemes = {name for _, _, operation in OPERATIONS for item in operation.get("security", []) for name in item}
+    assert schemes | {name for item in DOCUMENT["security"] for name in item} == {
+        *DOCUMENT["components"]["securitySchemes"]
+    }
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_every_operation_says_what_it_takes_and_answers(path: str, method: str, operation: dict[str, Any]) -> None:
+    assert operation["summary"]
+    assert operation["responses"]
+    for status, response in operation["responses"].items():
+        assert re.fullmatch("[1-5][0-9]{2}", status)
+        assert response["description"]
+        for media_type, content in response.get("content", {}).items():
+            assert content["schema"]
+            assert (media_type == "application/problem+json") == (int(status) >= 400)
+    parameters = [*DOCUMENT["paths"][path].get("parameters", []), *operation.get("parameters", [])]
+    in_path = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
+    assert in_path == set(re.findall(r"\{(\w+)\}", path))
+    for parameter in parameters:
+        assert parameter["in"] in {"path", "query", "header"}
+        assert parameter["schema"].get("type") in TYPES
+        assert parameter["in"] != "path" or parameter["required"] is True
+    assert method in {"get", "put", "post", "delete", "patch"}
+    assert ("requestBody" in operation) == (method in {"post", "put", "patch"})
+
+
+def test_schemas_are_strict_about_what_a_body_may_hold() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("NewTask", "TaskReplacement", "TaskPatch", "Completion"):
+        assert schemas[name]["additionalProperties"] is False
+    assert schemas["NewTask"]["required"] == ["title"]
+    assert "required" not in schemas["TaskPatch"] or schemas["TaskPatch"]["required"] == []
+    title = schemas["NewTask"]["properties"]["title"]
+    assert (title["minLength"], title["maxLength"]) == (1, 200)
+    re.compile(title["pattern"])
+    assert set(schemas["Task"]["required"]) == set(schemas["Task"]["properties"])
+
+
+async def test_it_lists_exactly_what_is_served(service: Service) -> None:
+    routes = service.app._app._app.routes  # type: ignore[attr-defined]
+    served = {
+        (re.sub(r"\{\w+\}", "{}", route.path_format), method)
+        for route in routes
+        for method in route.methods
+        if method not in {"OPTIONS", "HEAD"}
+    }
+    listed = {(re.sub(r"\{\w+\}", "{}", path), method.upper()) for path, method, _ in OPERATIONS}
+    documentation = {item for item in served if item[0].startswith("/docs")}
+    assert listed - documentation == served - documentation
+
+
+async def test_it_is_served_as_it_is_printed(service: Service) -> None:
+    answer = await service.ask("GET", "/openapi.json", user=None)
+    assert answer.headers["content-type"] == JSON
+    assert answer.json() == DOCUMENT
+
+
+def test_every_refusal_that_it_names_exists() -> None:
+    codes = {kind.code: str(int(status_of(kind)[0])) for kind in STATUSES}
+    for _, _, operation in OPERATIONS:
+        for status, response in operation["responses"].items():
+            named = set(re.findall(r"`(\w+)`", response["description"])) if int(status) >= 400 else set()
+            assert {codes[code] for code in named} <= {status}
+
+
+async def test_every_status_that_a_route_answers_is_listed(service: Service) -> None:
+    """What clients are told of an operation must hold for what they are answered."""
+    made = (await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"})).json()
+    tried: list[dict[str, Any]] = [
+        {}, {"json_": {"title": "x"}}, {"json_": {"completed": True}}, {"json_": {"x": 1}}, {"body": b"{"},
+        {"body": b"x" * 70_000},
+        {"body": b"{}", "type_": "text/plain"}, {"user": None}, {"user": "bob"},
+        {"json_": {"title": "x"}, "headers": {"If-Match": '"99"'}}, {"json_": {}, "headers": {"If-Match": "x"}},
+        {"headers": {"If-None-Match": "*"}}, {"headers": {"If-None-Match": "x"}},
+    ]  # fmt: skip
+    for path, method, operation in OPERATIONS:
+        if method == "delete":
+            continue
+        for id_ in (made["id"], "x"):
+            for request in tried:
+                target = path.format(user_id=ANN, task_id=id_)
+                answer = await service.ask(method.upper(), target, **request)
+                assert str(answer.status_code) in operation["responses"], (method, path, request)
