@@ -125,6 +125,19 @@ async def test_unknown_keys_cause_one_fetch_per_cooldown(
         seconds.value += 0.001
 
 
+async def test_a_fetch_that_outlasts_the_cooldown_stays_the_only_one(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    issuer.answer = hanging
+    waiting = []
+    for _ in range(3):
+        waiting.append(asyncio.create_task(believes(authenticator, by("mallory"))))
+        await asyncio.sleep(0.05)
+        seconds.value += COOLDOWN
+    assert not any(await asyncio.gather(*waiting))
+    assert len(issuer.requests) == 1
+
+
 async def test_failures_count_for_the_cooldown(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
