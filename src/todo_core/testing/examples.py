@@ -49,9 +49,9 @@ def make_task(**values: Any) -> Task:
 
 
 def _texts(most: int, lines: str, fits: Callable[[object], bool]) -> st.SearchStrategy[str]:
-    anything = st.characters(exclude_categories=["Cc", "Cs"], include_characters=lines)
-    pieces = st.one_of(st.sampled_from(NASTY), anything, st.sampled_from("abAB "))
-    return st.lists(pieces, max_size=8).map(lambda parts: "".join(parts)[:most]).filter(fits)
+    anything = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters=lines), max_size=10)
+    known = st.lists(st.sampled_from([*NASTY, *"abAB "]), max_size=6).map("".join)
+    return st.one_of(known, anything).map(lambda text: text[:most]).filter(fits)
 
 
 titles: Final = _texts(TITLE_LENGTH, "", is_title)

@@ -1,0 +1,161 @@
+"""Listings: what is let through, in which order, where a page ends, and what a cursor can be."""
+
+import base64
+import json
+import string
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+from factories import ANN, LATER, NOON, make_id, make_task
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from todo_core import Cursor, InvalidInput, Page, Problem, Sort, Task, TaskQuery, searchable
+from todo_core.testing.examples import moments, queries, tasks_of, titles
+
+NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with the same sort")
+IDS = st.integers(0, 30).map(make_id)
+CURSORS = queries(IDS).map(lambda query: query.after).filter(bool)
+
+
+def packed(value: object) -> str:
+    """JSON as a cursor would hold it."""
+    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+@given(CURSORS)
+def test_a_cursor_is_read_as_it_was_written(cursor: Cursor) -> None:
+    text = cursor.encode()
+    assert Cursor.decode(text) == cursor
+    assert set(text) <= set(string.ascii_letters + string.digits + "-_")
+
+
+@given(tasks_of(ANN, IDS), st.sampled_from(Sort))
+def test_a_cursor_behind_a_task_survives_the_journey(task: Task, sort: Sort) -> None:
+    assert Cursor.decode(Cursor.behind(task, sort).encode()).key == TaskQuery(sort=sort).key(task)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | moments.map(str) | titles,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.text()
+    | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+    | json_values.map(packed)
+    | st.tuples(
+        st.sampled_from([*Sort, "", "created", None, []]), st.sampled_from([make_id(1).hex, "x", 1, None]), json_values
+    ).map(packed)
+)
+@example("")
+@example("====")
+@example("é")
+@example("\ud800")
+@example("A" * 100_000)
+@example(base64.urlsafe_b64encode(b"[" * 50_000).decode())
+@example(base64.urlsafe_b64encode(b"9" * 5000).decode())
+@example(packed(["title", make_id(1).hex, "a\x00"]))
+@example(packed(["title", make_id(1).hex, "\ud800"]))
+@example(packed(["created_at", str(make_id(1)), None]))
+@example(packed(["created_at", "{" + make_id(1).hex + "}", None]))
+@example(packed(["updated_at", make_id(1).hex, "2026-11-05"]))
+@example(packed(["updated_at", make_id(1).hex, "2026-11-05T12:00:00"]))
+@example(packed(["updated_at", make_id(1).hex, "2026-11-05T12:00:00+01:00"]))
+@example(packed({"created_at": 1, "b": 2, "c": 3}))
+def test_whatever_is_no_cursor_is_invalid_input(text: str) -> None:
+    try:
+        cursor = Cursor.decode(text)
+    except InvalidInput as problem:
+        outcome = problem.problems
+    else:
+        outcome = cursor.encode()
+    assert outcome in {(NO_CURSOR,), text}
+
+
+@given(CURSORS, st.data())
+def test_a_cursor_has_one_spelling_only(cursor: Cursor, data: st.DataObject) -> None:
+    text = cursor.encode()
+    place = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from(string.ascii_letters + string.digits + "-_=+/ \n"))
+    for altered in (text[:place] + other + text[place + 1 :], text[:place] + other + text[place:], text[:-1]):
+        with suppress(InvalidInput):
+            assert altered == text or Cursor.decode(altered) != cursor
+
+
+def test_a_cursor_of_another_sort_is_refused() -> None:
+    cursor = Cursor.behind(make_task(), Sort.TITLE)
+    with pytest.raises(InvalidInput) as problem:
+        TaskQuery(sort=Sort.TITLE_DESCENDING, after=cursor)
+    assert [each.field for each in problem.value.problems] == ["cursor"]
+
+
+def test_every_parameter_at_fault_is_named() -> None:
+    for limit in (0, -1, 201, 10**30):
+        with pytest.raises(InvalidInput) as problem:
+            TaskQuery(limit=limit, search="\x00", after=Cursor.behind(make_task(), Sort.TITLE))
+        assert [each.field for each in problem.value.problems] == ["limit", "q", "cursor"]
+    assert (TaskQuery().limit, TaskQuery().sort) == (50, Sort.NEWEST)
+    assert TaskQuery(limit=1).limit + TaskQuery(limit=200).limit == 201
+
+
+@given(st.lists(tasks_of(ANN, IDS), max_size=8, unique_by=lambda task: task.id), queries(IDS))
+def test_a_page_is_the_matching_tasks_in_order_behind_its_place(tasks: Sequence[Task], query: TaskQuery) -> None:
+    page = query.page_of(tasks)
+    behind = [task for task in tasks if query.matches(task) and (query.after is None or is_behind(query, task))]
+    assert set(page.items) <= set(behind)
+    assert len(page.items) == min(query.limit, len(behind))
+    keys = [query.key(task) for task in page.items]
+    assert keys == sorted(map(query.key, behind), reverse=query.sort.descending)[: query.limit]
+    assert (page.next is None) == (len(behind) <= query.limit)
+
+
+def is_behind(query: TaskQuery, task: Task) -> bool:
+    assert query.after
+    key, place = query.key(task), query.after.key
+    return key < place if query.sort.descending else key > place
+
+
+@given(
+    st.lists(tasks_of(ANN, IDS), max_size=8, unique_by=lambda task: task.id),
+    st.sampled_from(Sort),
+    st.integers(1, 5),
+)
+def test_pages_put_together_are_all_tasks_in_order(tasks: Sequence[Task], sort: Sort, limit: int) -> None:
+    page = TaskQuery(sort=sort, limit=limit).page_of(tasks)
+    found = list(page.items)
+    while page.next:
+        page = TaskQuery(sort=sort, limit=limit, after=page.next).page_of(tasks)
+        found.extend(page.items)
+    assert found == list(TaskQuery(sort=sort).page_of(tasks).items)
+    assert len(found) == len(tasks)
+
+
+def test_filters_let_through_what_matches_all_of_them() -> None:
+    milk, bread = make_task(title="Milk", completed_at=LATER), make_task(title="Bread", description="Not milk")
+    for query, expected in [
+        (TaskQuery(), {milk, bread}),
+        (TaskQuery(completed=True), {milk}),
+        (TaskQuery(completed=False), {bread}),
+        (TaskQuery(search="MILK"), {milk, bread}),
+        (TaskQuery(search="not MILK"), {bread}),
+        (TaskQuery(search="milk", completed=True), {milk}),
+        (TaskQuery(search=""), {milk, bread}),
+        (TaskQuery(search="not found"), set()),
+    ]:
+        assert set(query.page_of([milk, bread]).items) == expected
+
+
+def test_a_search_folds_case_as_unicode_says_and_parts_title_from_description() -> None:
+    assert TaskQuery(search="STRASSE").matches(make_task(title="Straße"))
+    assert TaskQuery(search="οδος").matches(make_task(description="ΟΔΟΣ"))
+    assert not TaskQuery(search="ab").matches(make_task(title="a", description="b"))
+    assert searchable(make_task(title="Ä", description=None)) == "ä\x1f"
+
+
+def test_without_tasks_there_is_an_empty_page() -> None:
+    assert TaskQuery().page_of([]) == Page((), None)
+    assert NOON < LATER

@@ -1,0 +1,178 @@
+"""The rules that every task obeys, and what may be done to it."""
+
+import sys
+import unicodedata
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from factories import ANN, BOB, LATER, NOON, make_id, make_task
+from hypothesis import given
+from hypothesis import strategies as st
+
+from todo_core import UNSET, InvalidInput, Task, Version, VersionConflict, owner_id
+from todo_core.task import is_description, is_owner, is_title
+from todo_core.testing.examples import descriptions, moments, titles
+
+CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
+FORBIDDEN = {character for character in CHARACTERS if unicodedata.category(character) in {"Cc", "Cs"}}
+BLANK = {character for character in CHARACTERS if character.isspace()}
+
+
+def fields(problem: pytest.ExceptionInfo[InvalidInput]) -> list[str]:
+    return [each.field for each in problem.value.problems]
+
+
+def test_every_character_is_judged_by_its_unicode_category() -> None:
+    assert {each for each in CHARACTERS if not is_owner(f"a{each}")} == FORBIDDEN
+    assert {each for each in CHARACTERS if not is_title(f"a{each}")} == FORBIDDEN
+    assert {each for each in CHARACTERS if not is_description(each)} == FORBIDDEN - {"\n", "\t"}
+    assert {each for each in CHARACTERS if not is_title(each)} == FORBIDDEN | BLANK
+
+
+@pytest.mark.parametrize(("fits", "longest"), [(is_title, 200), (is_description, 1000), (is_owner, 255)])
+def test_lengths_are_counted_in_code_points(fits: Callable[[object], bool], longest: int) -> None:
+    for character in ("x", "é", "😀"):
+        assert fits(character * longest)
+        assert not fits(character * (longest + 1))
+
+
+def test_a_title_may_not_be_blank_but_keeps_its_spaces() -> None:
+    for blank in ("", " ", "\u3000\xa0 "):
+        assert not is_title(blank)
+    assert make_task(title="  a ").title == "  a "
+    assert is_description("")
+    assert is_description(" ")
+    assert not is_owner("")
+
+
+def test_values_of_other_types_are_refused() -> None:
+    for value in (None, 1, b"a", ["a"]):
+        assert not is_title(value)
+        assert not is_owner(value)
+    assert not is_description(1)
+
+
+def test_every_field_at_fault_is_named() -> None:
+    with pytest.raises(InvalidInput) as problem:
+        Task(
+            id=make_id(1),
+            owner=ANN,
+            title="",
+            description="\x00",
+            version=Version(0),
+            completed_at=datetime(2026, 1, 1),
+            created_at=NOON,
+            updated_at=NOON,
+        )
+    assert fields(problem) == ["title", "description", "version", "completed_at"]
+    assert "title must be 1 to 200 characters" in str(problem.value)
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))])
+def test_moments_are_in_utc(moment: datetime) -> None:
+    for field in ("created_at", "updated_at", "completed_at"):
+        with pytest.raises(InvalidInput):
+            make_task(**{field: moment})
+
+
+def test_an_owner_is_exactly_what_was_given() -> None:
+    assert owner_id(" Ann ") == " Ann "
+    with pytest.raises(InvalidInput) as problem:
+        owner_id("a\x00")
+    assert fields(problem) == ["owner"]
+
+
+def test_a_task_cannot_be_changed_in_place() -> None:
+    with pytest.raises(FrozenInstanceError):
+        make_task().title = "Other"  # type: ignore[misc]
+
+
+def test_a_new_task_is_at_version_one_and_open_unless_said() -> None:
+    task = Task.new(id=make_id(1), owner=ANN, title="Milk", at=NOON)
+    assert (task.version, task.completed, task.description) == (1, False, None)
+    assert (task.created_at, task.updated_at) == (NOON, NOON)
+    assert Task.new(id=make_id(1), owner=ANN, title="Milk", completed=True, at=NOON).completed_at == NOON
+
+
+def test_toggling_completes_and_reopens() -> None:
+    done = make_task().toggled(at=LATER)
+    assert (done.completed_at, done.updated_at, done.version) == (LATER, LATER, 2)
+    again = done.toggled(at=LATER)
+    assert (again.completed_at, again.version) == (None, 3)
+
+
+def test_completing_twice_keeps_the_first_moment() -> None:
+    done = make_task().as_completed(at=NOON)
+    assert done.as_completed(at=LATER) is done
+    assert done.edited(completed=True, at=LATER) is done
+    assert done.reopened(at=LATER).reopened(at=LATER).version == 3
+
+
+def test_an_edit_changes_what_is_given_and_nothing_else() -> None:
+    task = make_task(description="Two litres", completed_at=NOON)
+    edited = task.edited(title="Bread", at=LATER)
+    assert edited == replace(task, title="Bread", version=Version(2), updated_at=LATER)
+    assert task.edited(description=None, at=LATER).description is None
+    assert task.edited(completed=False, at=LATER).completed_at is None
+    assert task.edited(title=UNSET, at=LATER) is task
+    assert task.edited(title=task.title, description=task.description, completed=True, at=LATER) is task
+
+
+def test_an_edit_that_breaks_a_rule_is_refused() -> None:
+    with pytest.raises(InvalidInput) as problem:
+        make_task().edited(title=" ", description="x" * 1001, at=LATER)
+    assert fields(problem) == ["title", "description"]
+
+
+def test_time_never_runs_backwards_within_a_task() -> None:
+    task = make_task(updated_at=LATER)
+    done = task.toggled(at=NOON)
+    assert (done.updated_at, done.completed_at) == (LATER, LATER)
+    assert done.reopened(at=NOON).updated_at == LATER
+
+
+@given(titles, descriptions, st.booleans(), moments, moments)
+def test_an_edit_either_changes_nothing_or_raises_the_version_by_one(
+    title: str, description: str | None, completed: bool, created: datetime, at: datetime
+) -> None:
+    task = make_task(created_at=created)
+    edited = task.edited(title=title, description=description, completed=completed, at=at)
+    assert (edited.title, edited.description, edited.completed) == (title, description, completed)
+    assert edited.version == task.version + (edited != task)
+    assert edited.updated_at == (max(at, created) if edited != task else created)
+    assert edited.edited(title=title, description=description, completed=completed, at=at) is edited
+    assert task.after(lambda _: edited) is edited
+
+
+@pytest.mark.parametrize("expected", [None, 3, (3,), {1, 3}, frozenset({3})])
+def test_a_task_at_an_expected_version_goes_on(expected: object) -> None:
+    task = make_task(version=Version(3))
+    assert task.expecting(expected) is task  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("expected", [1, 4, (), [1, 2], frozenset({4})])
+def test_a_task_at_another_version_is_a_conflict_that_tells_the_current_one(expected: object) -> None:
+    with pytest.raises(VersionConflict, match="at version 3 by now") as conflict:
+        make_task(version=Version(3)).expecting(expected)  # type: ignore[arg-type]
+    assert conflict.value.current == 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"id": make_id(0)},
+        {"owner": BOB},
+        {"created_at": LATER},
+        {"title": "Other", "version": Version(1)},
+        {"title": "Other", "version": Version(3)},
+    ],
+)
+def test_a_change_into_another_task_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="a change must"):
+        make_task().after(lambda task: replace(task, **({"version": Version(2)} | values)))  # type: ignore[arg-type]
+
+
+def test_utc_by_another_name_is_utc() -> None:
+    assert make_task(created_at=NOON.replace(tzinfo=timezone(timedelta(0), "Z"))).created_at == NOON.astimezone(UTC)

@@ -1,0 +1,161 @@
+"""What an owner can do, on the memory store with a clock that the test moves."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+from factories import ANN, BOB, NOON, make_id
+
+from todo_adapters.memory import MemoryTaskStore
+from todo_core import (
+    InvalidInput,
+    Task,
+    TaskExists,
+    TaskId,
+    TaskNotFound,
+    TaskQuery,
+    TaskService,
+    Version,
+    VersionConflict,
+)
+
+
+@dataclass
+class Clock:
+    """A clock that ticks a second with each look."""
+
+    moment: datetime = NOON
+
+    def now(self) -> datetime:
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+
+@dataclass
+class Ids:
+    """Ids in a row."""
+
+    last: int = 0
+    asked: list[datetime] = field(default_factory=list)
+
+    def new(self, at: datetime) -> TaskId:
+        self.last += 1
+        self.asked.append(at)
+        return make_id(self.last)
+
+
+@pytest.fixture
+def service() -> TaskService:
+    return TaskService(MemoryTaskStore(), Clock(), Ids())
+
+
+@pytest.fixture
+async def task(service: TaskService) -> Task:
+    return await service.create(ANN, title="Milk", description="Two litres")
+
+
+async def test_a_created_task_is_stored_with_its_id_and_moment(service: TaskService, task: Task) -> None:
+    at = NOON + timedelta(seconds=1)
+    expected = Task.new(id=make_id(1), owner=ANN, title="Milk", description="Two litres", at=at)
+    assert task == expected
+    assert await service.get(ANN, task.id) == expected
+    assert isinstance(service.ids, Ids)
+    assert service.ids.asked == [at]
+
+
+async def test_a_task_may_be_created_done(service: TaskService) -> None:
+    task = await service.create(ANN, title="Milk", completed=True)
+    assert task.completed_at == task.created_at
+
+
+async def test_an_invalid_task_is_not_stored(service: TaskService) -> None:
+    with pytest.raises(InvalidInput):
+        await service.create(ANN, title=" ")
+    assert (await service.page(ANN, TaskQuery())).items == ()
+
+
+async def test_an_id_that_comes_twice_is_refused(service: TaskService, task: Task) -> None:
+    with pytest.raises(TaskExists):
+        await TaskService(service.store, Clock(), Ids()).create(ANN, title="Other")
+    assert await service.get(ANN, task.id) == task
+
+
+async def test_a_page_shows_the_owners_tasks(service: TaskService, task: Task) -> None:
+    await service.create(BOB, title="Bob's")
+    assert (await service.page(ANN, TaskQuery())).items == (task,)
+
+
+async def test_replacing_takes_the_description_away_and_keeps_the_state_unless_given(
+    service: TaskService, task: Task
+) -> None:
+    await service.complete(ANN, task.id)
+    replaced = await service.replace(ANN, task.id, title="Bread")
+    assert (replaced.title, replaced.description, replaced.completed, replaced.version) == ("Bread", None, True, 3)
+    replaced = await service.replace(ANN, task.id, title="Bread", description="Rye", completed=False)
+    assert (replaced.description, replaced.completed) == ("Rye", False)
+    assert await service.replace(ANN, task.id, title="Bread", description="Rye") == replaced
+
+
+async def test_editing_changes_only_what_is_given(service: TaskService, task: Task) -> None:
+    edited = await service.edit(ANN, task.id, title="Bread")
+    moment = NOON + timedelta(seconds=2)
+    assert edited == replace(task, title="Bread", version=Version(2), updated_at=moment)
+    assert (await service.edit(ANN, task.id, description=None)).description is None
+    assert (await service.edit(ANN, task.id, completed=True)).completed
+    with pytest.raises(InvalidInput):
+        await service.edit(ANN, task.id, title="")
+    assert (await service.get(ANN, task.id)).version == 4
+
+
+async def test_toggling_completing_and_reopening(service: TaskService, task: Task) -> None:
+    assert (await service.toggle(ANN, task.id)).completed
+    assert not (await service.toggle(ANN, task.id)).completed
+    done = await service.complete(ANN, task.id)
+    assert await service.complete(ANN, task.id) == done
+    opened = await service.reopen(ANN, task.id)
+    assert await service.reopen(ANN, task.id) == opened
+    assert (done.version, opened.version) == (4, 5)
+
+
+async def test_a_deleted_task_is_gone(service: TaskService, task: Task) -> None:
+    await service.delete(ANN, task.id)
+    with pytest.raises(TaskNotFound):
+        await service.get(ANN, task.id)
+
+
+ACTIONS = {
+    "replace": lambda service, owner, **more: service.replace(owner, make_id(1), title="Other", **more),
+    "edit": lambda service, owner, **more: service.edit(owner, make_id(1), title="Other", **more),
+    "toggle": lambda service, owner, **more: service.toggle(owner, make_id(1), **more),
+    "complete": lambda service, owner, **more: service.complete(owner, make_id(1), **more),
+    "delete": lambda service, owner, **more: service.delete(owner, make_id(1), **more),
+}
+every_action = pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+
+
+@every_action
+async def test_an_action_at_the_expected_version_happens(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
+    await action(service, ANN, expected=[Version(1), Version(7)])
+    with pytest.raises((VersionConflict, TaskNotFound)):
+        await action(service, ANN, expected=Version(1))
+
+
+@every_action
+async def test_an_action_at_a_stale_version_changes_nothing(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(VersionConflict):
+        await action(service, ANN, expected=Version(2))
+    assert await service.get(ANN, task.id) == task
+
+
+@every_action
+async def test_another_owner_finds_no_task_to_act_on(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TaskNotFound):
+        await action(service, BOB)
+    assert await service.get(ANN, task.id) == task
+
+
+async def test_reopening_at_a_stale_version_is_a_conflict_even_if_there_is_nothing_to_do(
+    service: TaskService, task: Task
+) -> None:
+    with pytest.raises(VersionConflict):
+        await service.reopen(ANN, task.id, expected=Version(9))
