@@ -55,6 +55,8 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def postgres_store(engine: AsyncEngine) -> PostgresTaskStore:
+async def postgres_store(engine: AsyncEngine) -> AsyncIterator[PostgresTaskStore]:
     """An empty store on PostgreSQL."""
-    return PostgresTaskStore(engine)
+    store = PostgresTaskStore(engine)
+    yield store
+    await store.aclose()

@@ -133,6 +133,30 @@ class Task:
             id=id, owner=owner, title=title, description=description, completed_at=done, created_at=at, updated_at=at
         )
 
+    @classmethod
+    def restored(
+        cls,
+        id: TaskId,  # noqa: A002  (the entity's own word)
+        owner: OwnerId,
+        title: str,
+        description: str | None,
+        completed_at: datetime | None,
+        version: Version,
+        created_at: datetime,
+        updated_at: datetime,
+    ) -> Self:
+        """A task as a storage kept it, not checked anew: for a storage that holds the rules itself, page after page."""
+        task = object.__new__(cls)
+        _SET_ID(task, id)
+        _SET_OWNER(task, owner)
+        _SET_TITLE(task, title)
+        _SET_DESCRIPTION(task, description)
+        _SET_COMPLETED_AT(task, completed_at)
+        _SET_VERSION(task, version)
+        _SET_CREATED_AT(task, created_at)
+        _SET_UPDATED_AT(task, updated_at)
+        return task
+
     @property
     def completed(self) -> bool:
         """Whether it is done."""
@@ -197,3 +221,16 @@ class Task:
         if values.get("completed_at") is at:
             values["completed_at"] = moment
         return replace(self, version=Version(self.version + 1), updated_at=moment, **values)  # type: ignore[arg-type]
+
+
+# How `Task.restored` fills a frozen task: the slots themselves, at a quarter of the price of `__init__`.
+(
+    _SET_ID,
+    _SET_OWNER,
+    _SET_TITLE,
+    _SET_DESCRIPTION,
+    _SET_COMPLETED_AT,
+    _SET_VERSION,
+    _SET_CREATED_AT,
+    _SET_UPDATED_AT,
+) = (Task.__dict__[name].__set__ for name in Task.__slots__)

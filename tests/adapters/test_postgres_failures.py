@@ -38,8 +38,12 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @asynccontextmanager
 async def opened(url: str, *, deadline: float = 5.0, **options: Any) -> AsyncIterator[PostgresTaskStore]:
     engine = create_engine(url, **options)
-    yield PostgresTaskStore(engine, deadline=deadline)
-    await engine.dispose()
+    store = PostgresTaskStore(engine, deadline=deadline)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+        await engine.dispose()
 
 
 def execute(url: str, statement: str) -> None:
@@ -162,6 +166,7 @@ async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(
             with pytest.raises(asyncio.CancelledError):
                 await doing
         await nothing_runs(database_url)
+        await store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert await store.tasks_of(ANN).get(task.id) == task
     assert await store.tasks_of(ANN).edit(task.id, _toggle) == _toggle(task)
@@ -224,9 +229,8 @@ async def test_what_will_not_pass_by_itself_rises(database_url: str, damage: str
     with psycopg.connect(database_url) as connection:
         connection.execute(damage)  # type: ignore[arg-type]
     async with opened(database_url) as store:
-        with pytest.raises(DBAPIError) as problem:
+        with pytest.raises(error):
             await CALLS["add"](store)
-    assert isinstance(problem.value.orig, error)
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])

@@ -1,13 +1,14 @@
 """Many calls in one statement: each gets its own answer, and the database finds its tasks by their key."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 from factories import ANN, BOB, LATER, make_id, make_task
-from sqlalchemy import Executable, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres import statements
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.statements import (
     Removal,
@@ -99,19 +100,18 @@ def test_a_statement_is_made_once_per_shape() -> None:
 
 async def plan(connection: AsyncConnection, send: Any, calls: Any) -> str:
     """How the database executes the statement that is sent for these calls."""
-    sent: list[tuple[Executable, dict[str, Any]]] = []
+    sent: list[tuple[str, Mapping[str, Any]]] = []
     with pytest.MonkeyPatch.context() as patch:
-        original = AsyncConnection.execute
 
-        async def execute(self: AsyncConnection, statement: Executable, parameters: dict[str, Any]) -> Any:
+        async def execute(connection: AsyncConnection, statement: str, parameters: Mapping[str, Any]) -> Any:
             sent.append((statement, parameters))
-            return await original(self, statement, parameters)
+            return await original(connection, statement, parameters)
 
-        patch.setattr(AsyncConnection, "execute", execute)
+        original = statements.execute
+        patch.setattr(statements, "execute", execute)
         await send(connection, calls)
     [(statement, parameters)] = sent
-    compiled = statement.compile(dialect=connection.dialect)  # type: ignore[attr-defined]
-    explained = await connection.exec_driver_sql(f"explain {compiled}", parameters)
+    explained = await statements.execute(connection, f"explain {statement}", parameters)
     return "\n".join(line for (line,) in explained)
 
 

@@ -66,8 +66,10 @@ async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> 
     statement. A pooler in between invents the process id that the protocol announces, and so gives itself away.
     """
     try:
-        cursor = await connection.execute("select pg_backend_pid()", prepare=False)
-        if await cursor.fetchone() != (connection.info.backend_pid,):
+        # On the way: moments are to come in UTC, whatever the database is set to.
+        asked = "select pg_backend_pid(), set_config('TimeZone', 'UTC', false)"
+        cursor = await connection.execute(asked, prepare=False)
+        if await cursor.fetchone() != (connection.info.backend_pid, "UTC"):
             connection.prepare_threshold = None
     except BaseException:
         await connection.close()

@@ -13,6 +13,7 @@ from todo_core import StoreUnavailable
 # PostgreSQL's documentation, appendix A: connection, transaction rollback, insufficient resources, operator
 # intervention (shutdown, recovery, cancelled or timed-out statements), system error.
 _PASSING_CLASSES: Final = ("08", "40", "53", "57", "58")
+_CONNECTION_CLASSES: Final = ("08", "57")
 # The server turned into a standby; a lock could not be had in time; a transaction timed out.
 _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
 # The statement lost against a concurrent one and left nothing: serialization failure, deadlock.
@@ -21,34 +22,37 @@ _LOST_RACES: Final = frozenset({"40001", "40P01"})
 
 @contextmanager
 def unavailable_where_it_passes() -> Iterator[None]:
-    """Raise `StoreUnavailable`, from the driver's own error, for a failure that may be gone next time.
-
-    SQLAlchemy's errors stay out of the chain: their text holds the statement.
-    """
+    """Raise `StoreUnavailable`, from the driver's own error, for a failure that may be gone next time."""
     try:
         yield
-    except DBAPIError as problem:
-        if not _passes(problem):
+    except DBAPIError as problem:  # of the pool's own statements; it stays out of the chain: its text holds them
+        if not (problem.connection_invalidated or is_passing(problem.orig)):
             raise
         raise StoreUnavailable from problem.orig
-    except psycopg.Error as problem:  # while connecting: SQLAlchemy leaves those of a creator as they are
-        if not _passing(problem):
+    except psycopg.Error as problem:
+        if not is_passing(problem):
             raise
         raise StoreUnavailable from problem
     except (PoolTimeoutError, TimeoutError) as problem:
         raise StoreUnavailable from problem
 
 
-def lost_a_race(problem: DBAPIError) -> bool:
+def lost_a_race(problem: psycopg.Error) -> bool:
     """Whether the statement may be repeated at once: it lost against a concurrent one, and left nothing behind."""
-    return isinstance(problem.orig, psycopg.Error) and problem.orig.sqlstate in _LOST_RACES
+    return problem.sqlstate in _LOST_RACES
 
 
-def _passes(problem: DBAPIError) -> bool:
-    return problem.connection_invalidated or (isinstance(problem.orig, psycopg.Error) and _passing(problem.orig))
+def lost_its_connection(problem: psycopg.Error) -> bool:
+    """Whether the statement may or may not have been carried out: the connection broke, or the server ended it."""
+    return isinstance(problem, psycopg.OperationalError) and (
+        problem.sqlstate is None or problem.sqlstate[:2] in _CONNECTION_CLASSES
+    )
 
 
-def _passing(problem: psycopg.Error) -> bool:
+def is_passing(problem: BaseException | None) -> bool:
+    """Whether the failure may be gone next time."""
+    if not isinstance(problem, psycopg.Error):
+        return False
     if problem.sqlstate is None:  # the server had no say: it could not be reached, or was lost
         return isinstance(problem, psycopg.OperationalError)
     return problem.sqlstate[:2] in _PASSING_CLASSES or problem.sqlstate in _PASSING

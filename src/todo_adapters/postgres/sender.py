@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.coalescer import Coalescer
-from todo_adapters.postgres.failures import lost_a_race, unavailable_where_it_passes
-from todo_adapters.postgres.statements import Batch
+from todo_adapters.postgres.failures import (
+    lost_a_race,
+    lost_its_connection,
+    unavailable_where_it_passes,
+)
+from todo_adapters.postgres.statements import Batch, driver_of
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -41,9 +47,10 @@ class Sender:
         """What `work` returns, its statements stored together or not at all. It may be called several times."""
 
         async def transaction(connection: AsyncConnection) -> A:
+            driver = driver_of(connection)
             # Said, since a database may be set to another default: a lock must be followed by the newest values.
-            await connection.execution_options(isolation_level="READ COMMITTED")
-            async with connection.begin():
+            await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
+            async with driver.transaction():
                 return await work(connection)
 
         return await self._repeated(transaction, harmless=False)
@@ -75,11 +82,18 @@ class Sender:
                 for _ in range(_RACES):
                     try:
                         return await self._once(work)
-                    except DBAPIError as problem:
-                        if not (lost_a_race(problem) or (harmless and problem.connection_invalidated)):
+                    except psycopg.Error as problem:
+                        if not (lost_a_race(problem) or (harmless and lost_its_connection(problem))):
                             raise
                 return await self._once(work)
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
         async with self._engine.connect() as connection:
-            return await work(connection)
+            try:
+                return await work(connection)
+            except BaseException:
+                # The driver's connection is used past SQLAlchemy, which must be told of what it can't see.
+                driver = driver_of(connection)
+                if driver.closed or driver.info.transaction_status != TransactionStatus.IDLE:
+                    await connection.invalidate()
+                raise

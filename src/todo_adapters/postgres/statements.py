@@ -7,15 +7,15 @@ call names its owner, and every condition starts from the primary key's `user_id
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, LiteralString, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ClauseElement,
     ColumnElement,
-    Executable,
     FromClause,
     Integer,
     Text,
@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 from todo_adapters.postgres.table import MOMENT, tasks
 from todo_core import OwnerId, Task, TaskId, searchable
 
-_DIALECT: Final = PGDialect_psycopg()
+_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
 A = TypeVar("A")
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
@@ -71,9 +71,9 @@ def calls_of(**columns: TypeEngine[Any]) -> FromClause:
     return func.unnest(*arrays).table_valued(*rows, with_ordinality="place").render_derived(name="call")
 
 
-def prepared(statement: Executable) -> LiteralString:
+def prepared(statement: ClauseElement) -> LiteralString:
     """The statement's text as the driver takes it: compiled once, not per call."""
-    return cast("LiteralString", str(statement.compile(dialect=_DIALECT)))
+    return str(statement.compile(dialect=_DIALECT))
 
 
 async def send(connection: AsyncConnection, statement: LiteralString, columns: Columns) -> list[tuple[Any, ...]]:
@@ -167,7 +167,7 @@ def _owners_and_ids(keys: Sequence[Key]) -> Columns:
     return {"owner": [owner for owner, _ in keys], "task": [task_id for _, task_id in keys]}
 
 
-def _read_statement() -> Executable:
+def _read_statement() -> ClauseElement:
     call = calls_of(owner=Text(), task=Uuid())
     # The limit keeps the planner from joining in any other way than key by key.
     found = (
@@ -190,7 +190,7 @@ async def insert_many(connection: AsyncConnection, new: Sequence[Task]) -> list[
     return answers
 
 
-def _insert_statement() -> Executable:
+def _insert_statement() -> ClauseElement:
     call = calls_of(**{name: tasks.c[name].type for name in _WRITTEN})
     rows = select(*(call.c[name] for name in _WRITTEN)).order_by(call.c.place)
     statement = insert(tasks).from_select(list(_WRITTEN), rows)
@@ -208,7 +208,7 @@ async def swap_many(connection: AsyncConnection, swaps: Sequence[Swap]) -> list[
     return [place in swapped for place in range(len(swaps))]
 
 
-def _swap_statement() -> Executable:
+def _swap_statement() -> ClauseElement:
     kinds = {name: tasks.c[name].type for name in ("user_id", "id", *_CHANGING)}
     call = calls_of(**kinds, was_version=BigInteger(), was_updated_at=MOMENT)
     # The version tells every change of a task; the moment also one that was removed and then added anew.
@@ -230,7 +230,7 @@ async def delete_many(connection: AsyncConnection, removals: Sequence[Removal]) 
     return [place in deleted for place in range(len(removals))]
 
 
-def _delete_statement() -> Executable:
+def _delete_statement() -> ClauseElement:
     call = calls_of(owner=Text(), task=Uuid(), version=BigInteger())
     expected = (call.c.version == literal_column(f"{_ANY}", Integer)) | (tasks.c.version == call.c.version)
     statement = delete(tasks).where(tasks.c.user_id == call.c.owner, tasks.c.id == call.c.task, expected)
@@ -243,7 +243,7 @@ async def locked(connection: AsyncConnection, key: Key) -> Task | None:
     return task_of(key[0], rows[0]) if rows else None
 
 
-def _lock_statement() -> Executable:
+def _lock_statement() -> ClauseElement:
     mine = (tasks.c.user_id == bindparam("owner"), tasks.c.id == bindparam("task"))
     return select(*task_columns(tasks)).where(*mine).with_for_update()
 
