@@ -30,9 +30,10 @@ only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebod
 # A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
 # after everything is imported: the interpreter itself may lie where that user cannot read.
 USER = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
+signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
 folder, durable, uid, packages = sys.argv[1:]
 if packages:
     binaries._wheel = lambda: Path(packages)
@@ -44,20 +45,15 @@ try:
 except EmbeddedDatabaseError as error:
     print("error", error, flush=True)
     sys.exit(1)
-while True:
-    try:
-        for line in sys.stdin:
-            if line == "stop in a child\\n":
-                if not (child := os.fork()):
-                    database.stop()
-                    os._exit(0)
-                os.waitpid(child, 0)
-            elif line == "stop\\n":
-                database.stop()
-            print("done", flush=True)
-        break
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+for line in sys.stdin:
+    if line == "stop in a child\\n":
+        if not (child := os.fork()):
+            database.stop()
+            os._exit(0)
+        os.waitpid(child, 0)
+    elif line == "stop\\n":
+        database.stop()
+    print("done", flush=True)
 os._exit(0)
 """
 
@@ -399,7 +395,7 @@ def test_an_unrelated_process_with_the_databases_old_pid_is_no_hindrance_and_is_
     assert bystander.poll() is None
 
 
-@pytest.mark.parametrize("content", ["", "\n", "garbage\n", "\0" * 90])
+@pytest.mark.parametrize("content", ["", "\n", "garbage\n", "\0" * 90], ids=["empty", "blank", "text", "zeros"])
 def test_a_spoilt_pid_file_is_no_hindrance(folder: Path, content: str) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     (folder / "postgres/cluster/data/postmaster.pid").write_text(content)
@@ -456,22 +452,28 @@ def child_of(parent: int) -> int:
 # Where it is
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "a, b", "a:b"])
-def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(place: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["x" * 120, "a, b", "a:b"], ids=["long", "comma", "colon"])
+def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(
+    place: Path, user: Callable[..., User], name: str
+) -> None:
     folder = place / name
-    elsewhere: set[Path] = set()
-    for _ in range(2):  # the second time after a crash
-        with EmbeddedPostgres.start(folder) as database:
-            write(database.url, "kept")
-            elsewhere.add(found := Path(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))  # type: ignore[arg-type]
-            assert not found.is_relative_to(place)
-            assert stat.S_IMODE(found.stat().st_mode) == 0o700
-            assert found.stat().st_uid == (folder / "postgres/cluster/data").stat().st_uid
-            kill_postmaster(folder)
+    killed = user(folder, durable=True)
+    write(url := killed.url(), "kept")
+    before = socket_folder(url)
+    assert not before.is_relative_to(place)
+    assert stat.S_IMODE(before.stat().st_mode) == 0o700
+    assert before.stat().st_uid == (folder / "postgres/cluster/data").stat().st_uid
+    killed.kill()
+    kill_postmaster(folder)
     with EmbeddedPostgres.start(folder) as database:
-        assert read(database.url) == ["kept", "kept"]
-        elsewhere.add(Path(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))  # type: ignore[arg-type]
-    assert not [path for path in elsewhere if path.exists()]
+        assert read(database.url) == ["kept"]
+        after = socket_folder(database.url)
+    assert not before.exists()
+    assert not after.exists()
+
+
+def socket_folder(url: str) -> Path:
+    return Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
 
 
 def test_a_socket_that_fits_nowhere_is_one_clear_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
