@@ -6,10 +6,14 @@ import stat
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import jwt
+import psycopg
 import pytest
 from asking import SECRET, Service, make_service
+from psycopg import sql
 
 from todo_app import cli
 from todo_app.http.openapi import openapi
@@ -164,3 +168,55 @@ def test_what_makes_no_command_is_refused(capsys: pytest.CaptureFixture[str], ar
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("usage: todo")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 300, "::zz", "a b"])
+def test_a_host_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], environment: Path, host: str) -> None:
+    code, out, err = run(capsys, "serve", "--host", host)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"todo: --host {host} --port 8000 cannot be used: ")
+    assert err.count("\n") == 1
+    assert not environment.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://u:hunter2@127.0.0.1:1/x", "cannot be reached"),
+        ("postgresql://u:hunter2@no-such-host.invalid/x", "cannot be reached"),
+        ("postgresql://u:hunter2@[::1/x", "not one that PostgreSQL can read"),
+        ("postgresql://u:hunter2@h/x?nonsense=1", "not one that PostgreSQL can read"),
+        ("mysql://u:hunter2@h/x", "must begin with postgresql://"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    code, out, err = run(capsys, "migrate")
+    assert (code, out) == (2, "")
+    assert err.startswith("todo: DATABASE_URL")
+    assert err.count("\n") == 1
+    assert reason in err
+    assert "hunter2" not in err
+
+
+def test_a_database_that_refuses_is_told_with_its_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        name = f"poor_{uuid4().hex}"
+        connection.execute(sql.SQL("create role {} login password 'hunter2'").format(sql.Identifier(name)))
+    user = str(urlsplit(empty_database_url).username)
+    password = str(urlsplit(empty_database_url).password)
+    poor = empty_database_url.replace(f"{user}:{password}@", f"{name}:hunter2@")
+    for url, reason in (
+        (empty_database_url.replace(password, "hunter2"), "password authentication failed"),
+        (poor, "permission denied for schema public"),
+    ):
+        monkeypatch.setenv("DATABASE_URL", url)
+        code, _, err = run(capsys, "migrate")
+        assert code == 2
+        assert reason in err
+        assert err.count("\n") == 1
+        assert "hunter2" not in err

@@ -105,7 +105,7 @@ NONSENSE = [
     ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
     ("BETTER_AUTH_SECRET", "short"), ("BETTER_AUTH_SECRET", "x" * 31),
     ("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890"), ("BETTER_AUTH_SECRET", "\udcff" * 40),
-    ("BETTER_AUTH_SECRET", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"),
+    ("BETTER_AUTH_SECRET", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZI\n-----END PUBLIC KEY-----"),
     ("BETTER_AUTH_URL", "http://app.example.com"), ("BETTER_AUTH_URL", "app.example.com"),
     ("BETTER_AUTH_URL", "https://"),
     ("BETTER_AUTH_URL", "ftp://x"), ("BETTER_AUTH_URL", "https://u:p@x"), ("BETTER_AUTH_URL", "https://x:99999"),

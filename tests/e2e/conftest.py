@@ -1,0 +1,48 @@
+"""Servers that run as processes, for tests that talk to them through sockets."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databases import ScratchCluster
+from serving import Server, run
+
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers and ends them with the test; takes what `Server` takes but for the folder."""
+    servers: list[Server] = []
+
+    def start(*arguments: str, **options: Any) -> Server:
+        servers.append(Server(tmp_path / "logs", *arguments, **options))
+        return servers[-1]
+
+    yield start
+    for server in reversed(servers):
+        server.discard()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Where a server of this test keeps its data."""
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server on a database of its own, for all tests of a module that only send requests."""
+    url = cluster.create_database(migrated)
+    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+    server = Server(tmp_path_factory.mktemp("server"), "--workers", "2", **variables)
+    yield server.started()
+    server.discard()
+    cluster.drop(url)
+
+
+@pytest.fixture(scope="module")
+def token() -> str:
+    """A token for Ann at the shared server."""
+    return run("token", "ann", BETTER_AUTH_SECRET=SECRET).stdout.strip()

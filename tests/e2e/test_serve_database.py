@@ -1,0 +1,82 @@
+"""`todo serve` and `todo migrate` on a database of one's own, and the settings that stop them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from databases import ScratchCluster
+from serving import Server, free_port, run
+
+from todo_adapters.postgres.migrations import migrate
+
+Serve = Callable[..., Server]
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+
+
+def refused(*arguments: str, **variables: str) -> str:
+    """The one line that a command says when it cannot be carried out."""
+    ended = run(*arguments, **variables)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def serve_refused(**variables: str) -> str:
+    return refused("serve", "--port", str(free_port()), **variables)
+
+
+def test_an_outdated_schema_is_refused_until_it_is_migrated(
+    serve: Serve, empty_database_url: str, tmp_path: Path
+) -> None:
+    variables = {"DATABASE_URL": empty_database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATA_DIR": str(tmp_path / "d")}
+    assert "todo migrate" in serve_refused(**variables)
+    migrated = run("migrate", **variables)
+    assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
+    assert run("migrate", **variables).returncode == 0  # nothing to do
+    server = serve(**variables).started()
+    assert server.said() == ""  # the greeting, and its token, are for newcomers
+    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+        assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
+    assert server.stop() == 0
+    assert not (tmp_path / "d").exists()
+
+    migrate(empty_database_url, "base")
+    assert "todo migrate" in serve_refused(**variables)
+
+
+def test_tasks_survive_a_restart(serve: Serve, database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
+    token = run("token", "ann", **variables).stdout.strip()
+    first = serve("--workers", "2", **variables).started()
+    with first.client(token) as client:
+        made = [client.post("/api/ann/tasks", json={"title": f"{number}"}).json() for number in range(5)]
+    assert first.stop() == 0
+    with serve(port=first.port, **variables).started().client(token) as client:
+        assert client.get("/api/ann/tasks").json()["items"] == made[::-1]
+
+
+def test_readiness_follows_the_database(serve: Serve, cluster: ScratchCluster, database_url: str) -> None:
+    server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
+    with server.client(run("token", "ann", BETTER_AUTH_SECRET=SECRET).stdout.strip()) as client:
+        assert client.get("/health/ready").status_code == 200
+        cluster.drop(database_url)
+        for path in ("/health/ready", "/api/ann/tasks"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert answer.headers["retry-after"]
+            assert urlsplit(database_url).path[1:] not in answer.text
+        assert client.get("/health/live").status_code == 200
+    assert b'"event":"bug"' not in server.log()
+
+
+def test_who_cannot_start_says_why_in_one_line(database_url: str) -> None:
+    good = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
+    for name, variables in [
+        ("BETTER_AUTH_SECRET", {"DATABASE_URL": database_url}),
+        ("TODO_JWT_ISSUER", {**good, "TODO_JWKS_URL": "https://keys.example/jwks"}),
+        ("DATABASE_URL", {**good, "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}),
+    ]:
+        said = serve_refused(**variables)
+        assert said.startswith(f"todo: {name}")
+        assert "hunter2" not in said

@@ -1,0 +1,165 @@
+"""Runs `todo serve` as a process, and talks to it through sockets, also as no HTTP client would."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+TODO = str(Path(sys.executable).with_name("todo"))
+SETTINGS = ("TODO_", "BETTER_AUTH_", "DATABASE_", "PROMETHEUS_")
+START_SECONDS = 60.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment with these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return {**kept, **variables}
+
+
+def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Carry out a command of the program to its end."""
+    return subprocess.run(
+        [TODO, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=90, check=False
+    )
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """The first true answer of `condition`; fails if there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not so within {seconds} seconds"
+        time.sleep(0.02)
+    return answer
+
+
+class Server:
+    """A running `todo serve`. Its output goes into files below `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str, port: int | None = None, **variables: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        self._out, self._err = folder / f"out-{self.port}", folder / f"err-{self.port}"
+        with self._out.open("ab") as out, self._err.open("ab") as err:
+            self.process = subprocess.Popen(
+                [TODO, "serve", "--port", str(self.port), *arguments],
+                env=environment(**variables),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def started(self) -> "Server":
+        """Wait until it answers."""
+        eventually(lambda: self.process.poll() is not None or self.answers(), START_SECONDS)
+        assert self.process.poll() is None, self.said()
+        return self
+
+    def answers(self) -> bool:
+        """Whether anybody serves at its port."""
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health/live", timeout=5).status_code == 200
+        return False
+
+    def said(self) -> str:
+        """What it wrote to standard error."""
+        return self._err.read_text()
+
+    def log(self) -> bytes:
+        """What it wrote to standard output."""
+        return self._out.read_bytes()
+
+    def family(self) -> list[int]:
+        """The processes in its session, itself included: the database is in one of its own."""
+        return [pid for pid, session in _sessions() if session == self.process.pid]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def discard(self) -> None:
+        """End whatever is left of it."""
+        if self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.stop()
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def greeting_token(self) -> str:
+        """The token in the greeting."""
+        found = re.search(r"Bearer ([\w.-]+)", self.said())
+        assert found, self.said()
+        return found[1]
+
+    def client(self, token: str) -> httpx.Client:
+        """A client that shows that token."""
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+
+def _sessions() -> list[tuple[int, int]]:
+    """Every living process and its session, from ps, which every POSIX system has."""
+    lines = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in lines.splitlines()]
+    return [(int(pid), int(session)) for pid, session, state in found if not state.startswith("Z")]
+
+
+def database_pid(data_dir: Path) -> int | None:
+    """The embedded database's process, if it runs."""
+    with suppress(OSError, ValueError):
+        pid = int((data_dir / "postgres/cluster/data/postmaster.pid").read_text().splitlines()[0])
+        if any(pid == other for other, _ in _sessions()):
+            return pid
+    return None
+
+
+def raw(port: int, *pieces: bytes | float, timeout: float = 10.0, finish: bool = False) -> bytes:
+    """What comes back until the end of the connection for these bytes; a number is a pause in seconds.
+
+    `finish` says after the last piece that no more will come.
+    """
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    connection.sendall(piece)
+                else:
+                    time.sleep(piece)
+            if finish:
+                connection.shutdown(socket.SHUT_WR)
+        with suppress(TimeoutError, ConnectionResetError):
+            while data := connection.recv(65536):
+                answer += data
+    return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    """The statuses of the answers that came back on one connection."""
+    return [int(status) for status in re.findall(rb"(?:^|[^\w])HTTP/1\.[01] (\d{3})", answer)]
+
+
+def head(method: str = "GET", target: str = "/health/live", *fields: str, version: str = "HTTP/1.1") -> bytes:
+    """A request's head that asks for the connection to be closed."""
+    named = {field.partition(":")[0].lower() for field in fields}
+    usual = [field for field in ("Host: x", "Connection: close") if field.partition(":")[0].lower() not in named]
+    return "\r\n".join([f"{method} {target} {version}", *usual, *fields, "", ""]).encode("latin-1")
