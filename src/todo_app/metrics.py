@@ -24,12 +24,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        requests = ("Requests answered.", ("route", "method", "status"))
-        self._requests = Counter("todo_http_requests", *requests, registry=self._registry)
-        self._seconds = Histogram(
+        self._requests = Histogram(
             "todo_http_request_duration_seconds",
-            "From the request's headers to the answer's last byte.",
-            ("route", "method"),
+            "From the request's headers to the answer's last byte; its `_count` counts the requests.",
+            ("route", "method", "status"),
             buckets=_BUCKETS,
             registry=self._registry,
         )
@@ -42,8 +40,7 @@ class Metrics:
         )
         self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests let through uncounted.")
         self.key_fetch_failures = self._counter("todo_key_fetch_failures", "Failed fetches of the issuer's keys.")
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
+        self._known: dict[tuple[str, str, int], Histogram] = {}
         if METRICS_FOLDER not in os.environ:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
@@ -56,13 +53,9 @@ class Metrics:
         route = exchange.route or "none"
         method = exchange.method if exchange.method in METHODS else "other"
         key = route, method, exchange.status
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = self._requests.labels(*key)
-        counter.inc()
-        histogram = self._histograms.get(key[:2])
+        histogram = self._known.get(key)
         if histogram is None:
-            histogram = self._histograms[key[:2]] = self._seconds.labels(*key[:2])
+            histogram = self._known[key] = self._requests.labels(*key)
         histogram.observe(seconds)
 
     def watch(self, engine: AsyncEngine) -> None:

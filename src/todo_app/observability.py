@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final
 
@@ -70,6 +71,23 @@ def _printable(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
+class _RequestLine(msgspec.Struct, frozen=True, gc=False):
+    """The access log's line, in the same form as structlog's events at a fifth of their price (docs/performance.md)."""
+
+    time: datetime
+    method: str
+    route: str | None
+    status: int
+    ms: float
+    user: str | None
+    request_id: str
+    event: str = "request"
+    level: str = "info"
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Log:
     """The service's log. Never a token, a header, a body, a query or a raw path."""
 
@@ -85,20 +103,23 @@ class Log:
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind()
+        self._tells_requests = _LEVELS[level] <= logging.INFO
         self._quiet_until = 0.0
         self.flush: Callable[[], None] = self._lines.flush
 
     def request(self, exchange: Exchange, seconds: float) -> None:
         """One line for a request that has been answered."""
-        self.events.info(
-            "request",
-            method=exchange.method,
-            route=exchange.route,
-            status=exchange.status,
-            ms=round(seconds * 1000, 3),
-            user=exchange.owner,
-            request_id=exchange.request_id,
-        )
+        if self._tells_requests:
+            line = _RequestLine(
+                datetime.now(UTC),
+                exchange.method if exchange.method.isascii() else ascii(exchange.method)[1:-1],
+                exchange.route,
+                exchange.status,
+                round(seconds * 1000, 3),
+                exchange.owner,
+                exchange.request_id,
+            )
+            self._lines.write(_encode(line) + b"\n")
 
     def bug(self, exchange: Exchange, error: Exception) -> None:
         """Where an unforeseen exception came from. Its message is left out: it may quote what a user sent."""

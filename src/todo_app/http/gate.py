@@ -24,6 +24,7 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-max-age", b"600"),
 )
 _API: Final = b"/api/"
+_PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # no escapes, no empty and no dot segment: most paths
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
 
 
@@ -111,7 +112,9 @@ def _names(segment: bytes, owner: OwnerId) -> bool:
 
 def _canonical(scope: Scope) -> str:
     """The path, decoded. Raises `NoSuchRoute` for one with empty or dot segments: each resource has one path."""
-    raw = scope["raw_path"]
+    raw: bytes = scope["raw_path"]
+    if _PLAIN.fullmatch(raw):
+        return raw.decode()
     segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]
     if raw != b"/" and any(segment in (b"", b".", b"..") or b"/" in segment for segment in segments):
         raise NoSuchRoute("Nothing is served at this path: it has an empty or a dot segment, or an encoded slash.")
