@@ -112,7 +112,7 @@ class Log:
         if self._tells_requests:
             line = _RequestLine(
                 datetime.now(UTC),
-                exchange.method if exchange.method.isascii() else ascii(exchange.method)[1:-1],
+                exchange.method if exchange.method.isascii() else _printable(exchange.method),
                 exchange.route,
                 exchange.status,
                 round(seconds * 1000, 3),
