@@ -25,6 +25,7 @@ class LoopbackIssuer:
         self.requests: list[bytes] = []
         self.port = 0
         self._tls = tls
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -40,12 +41,24 @@ class LoopbackIssuer:
             server.close()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             with suppress(OSError, EOFError, asyncio.CancelledError):
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
                 await self.answer(writer)
         finally:
             writer.close()
+
+    async def hang_up(self) -> None:
+        """End all connections and everything that is still going on in this thread."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 @contextmanager
@@ -57,7 +70,7 @@ def issuing(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Loopb
     def run() -> None:
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(serving)
-        loop.run_until_complete(_end_all())
+        loop.run_until_complete(issuer.hang_up())
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -68,13 +81,6 @@ def issuing(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Loopb
     finally:
         loop.call_soon_threadsafe(serving.cancel)
         thread.join(5)
-
-
-async def _end_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def document(body: bytes, status: str = "200 OK", *headers: str) -> Answer:

@@ -72,6 +72,23 @@ async def test_anything_else_fails_and_nothing_worse(name: str) -> None:
         assert len(issuer.requests) == 1
 
 
+async def test_no_more_is_read_than_may_be() -> None:
+    written = 0
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b" " * 65536)
+            written += 65536
+            await writer.drain()
+
+    with issuing(endless) as issuer, pytest.raises(FetchFailed, match="the answer is too long"):
+        await fetch(issuer.url, timeout=30)
+    # What the buffers between the two take in comes on top.
+    assert written < 32 * 1024 * 1024
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 async def test_a_redirect_is_not_followed(status: str) -> None:
     with issuing(document(BODY)) as elsewhere, issuing(document(BODY)) as issuer:
