@@ -50,7 +50,8 @@ def run_suite(folder: Path, *options: str, killed: int = -1) -> "subprocess.Comp
     foreign = ("PYTEST_", "COV_", "TODO_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment |= {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}", "KILLED": str(killed)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading them takes longer than the tests
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
