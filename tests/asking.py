@@ -76,6 +76,8 @@ class Service:
             fields.append((b"content-type", type_.encode()))
         if isinstance(body, bytes) and body and b"content-length" not in names:
             fields.append((b"content-length", b"%d" % len(body)))
+        elif not isinstance(body, bytes) and not names & {b"content-length", b"transfer-encoding"}:
+            fields.append((b"transfer-encoding", b"chunked"))
         parts = [body] if isinstance(body, bytes) else list(body)
         target = path.encode() if isinstance(path, str) else path
         return await ask(self.app, method, target, fields, parts)

@@ -25,8 +25,6 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "strict-transport-security": "max-age=63072000; includeSubDomains",
-    "cross-origin-resource-policy": "same-site",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 

@@ -115,7 +115,11 @@ async def test_a_body_that_takes_too_long_is_refused(service: Service, monkeypat
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    fields = [(b"authorization", f"Bearer {service.token(ANN)}".encode()), (b"content-type", b"application/json")]
+    fields = [
+        (b"authorization", f"Bearer {service.token(ANN)}".encode()),
+        (b"content-type", b"application/json"),
+        (b"transfer-encoding", b"chunked"),
+    ]
     scope = {
         "type": "http", "method": "POST", "path": TASKS, "raw_path": TASKS.encode(), "query_string": b"",
         "headers": fields, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "http_version": "1.1",

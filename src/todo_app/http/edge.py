@@ -20,8 +20,6 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
-    (b"cross-origin-resource-policy", b"same-site"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
     # On answers to requests without an Origin as well: a cache must not give them to a page that may not read them.
     (b"vary", b"Origin"),
 )
@@ -80,11 +78,14 @@ def _dressing(exchange: Exchange, send: Send) -> Send:
     async def dressed(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
-            headers = [*message["headers"], *SECURITY_HEADERS, *exchange.answer_headers]
-            names = dict(headers)
-            headers += [header for header in DEFAULT_HEADERS if header[0] not in names]
-            headers.append((b"x-request-id", exchange.request_id.encode()))
-            message["headers"] = headers
+            own = dict(message["headers"])
+            message["headers"] = [
+                *message["headers"],
+                *SECURITY_HEADERS,
+                *exchange.answer_headers,
+                *(header for header in DEFAULT_HEADERS if header[0] not in own),
+                (b"x-request-id", exchange.request_id.encode()),
+            ]
         elif bodiless and message["type"] == "http.response.body":
             message["body"] = b""
         await send(message)

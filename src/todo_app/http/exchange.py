@@ -44,6 +44,11 @@ class Exchange:
         return self.fields.get(name)
 
     @property
+    def is_http1(self) -> bool:
+        """Whether the request came as HTTP/1.0 or 1.1."""
+        return cast("str", self._scope["http_version"]).startswith("1")
+
+    @property
     def route(self) -> str | None:
         """The template of the path that was found, such as `/api/{user_id}/tasks`."""
         return cast("str | None", self._scope.get("path_template"))

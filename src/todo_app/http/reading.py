@@ -67,6 +67,8 @@ async def no_body() -> None:
 async def _read_bytes(exchange: Exchange, receive: Receive) -> bytes:
     """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not, and `BodyTooSlow`."""
     announced = exchange.header(b"content-length") or b"0"
+    if announced == b"0" and exchange.is_http1 and exchange.header(b"transfer-encoding") is None:
+        return b""  # RFC 9112 §6.3: a request without either has no body
     if not announced.isdigit():
         raise MalformedRequest("Content-Length must be one number.")
     if len(announced) > _LENGTH_DIGITS or int(announced) > BODY_MOST:
