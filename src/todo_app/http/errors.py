@@ -138,7 +138,9 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
         type=f"urn:todo:problem:{refusal.code}",
         title=title,
         status=status,
-        detail=_clean("A valid bearer token is needed." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()),
+        detail=_clean(
+            "A valid bearer token is needed." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()
+        ),
         code=refusal.code,
         request_id=exchange.request_id,
         errors=_items(refusal.problems) if isinstance(refusal, InvalidInput) else [],
