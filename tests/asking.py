@@ -175,4 +175,4 @@ async def ask(
     assert start["type"] == "http.response.start"
     assert not bodies[-1].get("more_body", False)
     content = b"".join(message["body"] for message in bodies)
-    return httpx.Response(start["status"], headers=start["headers"], content=content if method != "HEAD" else None)
+    return httpx.Response(start["status"], headers=start["headers"], content=content)
