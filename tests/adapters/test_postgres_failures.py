@@ -122,10 +122,16 @@ async def test_a_database_that_takes_no_more_connections_is_unavailable(database
         admin.execute(sql.SQL("drop role {}").format(role))
 
 
-async def test_a_database_in_read_only_mode_answers_reads_and_is_unavailable_for_writes(database_url: str) -> None:
+async def test_a_database_in_read_only_mode_answers_what_writes_nothing(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.tasks_of(ANN).add(task := make_task())
     execute(database_url, "alter database {db} set default_transaction_read_only = on")
     async with opened(database_url) as store:
-        await CALLS["page"](store)
+        assert (await store.tasks_of(ANN).page(TaskQuery())).items == (task,)
+        assert await store.tasks_of(ANN).edit(task.id, lambda task: task) == task
+        for write in (store.tasks_of(ANN).remove(task.id), store.tasks_of(ANN).edit(task.id, _toggle)):
+            with pytest.raises(StoreUnavailable):
+                await write
         with pytest.raises(StoreUnavailable):
             await CALLS["add"](store)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
-from factories import ANN, LATER, NOON, make_task
+from factories import ANN, BOB, LATER, NOON, make_task
 
 from todo_adapters.postgres import PostgresTaskStore
 from todo_core import Task, TaskExists, TaskNotFound, Version, VersionConflict
@@ -70,6 +70,14 @@ async def test_a_refusal_behind_the_lock_releases_it(postgres_store: PostgresTas
     with pytest.raises(VersionConflict):
         await tasks.edit(task.id, lambda task: task.expecting(Version(1)))
     assert (await tasks.edit(task.id, lambda task: task.toggled(at=LATER))).version == 5
+
+
+async def test_the_lock_is_on_the_owners_task_only(postgres_store: PostgresTaskStore, database_url: str) -> None:
+    await postgres_store.tasks_of(BOB).add(bobs := make_task(owner=BOB))
+    await postgres_store.tasks_of(ANN).add(make_task(id=bobs.id))
+    rename = f"{RENAME} and user_id = 'ann'"
+    await postgres_store.tasks_of(ANN).edit(bobs.id, interrupted(database_url, rename, "Renamed", bobs.id, times=3))
+    assert await postgres_store.tasks_of(BOB).get(bobs.id) == bobs
 
 
 async def test_an_edit_does_not_overwrite_a_task_that_was_removed_and_added_anew(
