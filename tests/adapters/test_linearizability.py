@@ -1,0 +1,219 @@
+"""Shared statements keep linearizability: what clients see who work at once on few tasks has an order, task by task.
+
+The last tests break that on purpose, each in a way that sharing statements invites: the judge must notice.
+"""
+
+import asyncio
+import pickle
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import histories
+import pytest
+from histories import History, record_store
+from linearizability import NO_TASKS, first_impossible, model
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore, sender, statements, store
+from todo_adapters.postgres.coalescer import Coalescer
+
+Change = Callable[[pytest.MonkeyPatch], None]
+
+
+def as_it_is(patch: pytest.MonkeyPatch) -> None:
+    """Shares statements as in earnest."""
+
+
+def in_batches(most: int, at_once: int) -> Change:
+    """Shares them so that many interleave."""
+
+    def apply(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(sender, "MOST_CALLS", most)
+        patch.setattr(sender, "AT_ONCE", at_once)
+
+    return apply
+
+
+def over_a_slow_network(patch: pytest.MonkeyPatch) -> None:
+    """Questions and answers are on their way for up to three milliseconds."""
+    once, chance = sender.Sender._once, random.Random(1)
+
+    async def dawdling(self: sender.Sender, work: Any) -> Any:
+        await asyncio.sleep(chance.random() * 0.003)
+        answer = await once(self, work)
+        await asyncio.sleep(chance.random() * 0.003)
+        return answer
+
+    patch.setattr(sender.Sender, "_once", dawdling)
+
+
+def dawdle_with_answers(patch: pytest.MonkeyPatch) -> None:
+    """What was read stays on its way for some milliseconds: allowed in itself, and what staleness needs."""
+    read = statements.read_many
+
+    async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
+        answers = await read(connection, keys)
+        await asyncio.sleep(0.005)
+        return answers
+
+    patch.setattr(store, "read_many", read_many)
+
+
+SHARING: dict[str, Change] = {
+    "as it is": as_it_is,
+    "in batches of three": in_batches(3, 2),
+    "in single calls": in_batches(1, 4),
+    "over a slow network": over_a_slow_network,
+    "with late answers": dawdle_with_answers,
+}
+
+
+def assert_linearizable(history: History) -> None:
+    assert len({call.action.kind for call in history}) == len(histories.KINDS), "too few calls to tell anything"
+    assert (impossible := first_impossible(history, NO_TASKS, model)) is None, impossible
+
+
+@pytest.mark.parametrize("share", SHARING.values(), ids=SHARING)
+async def test_one_process_is_linearizable(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, share: Change
+) -> None:
+    share(monkeypatch)
+    for history in await asyncio.gather(*(record_store(postgres_store, owner) for owner in ("ann", "bob"))):
+        assert_linearizable(history)
+
+
+async def test_two_stores_in_one_process_are_linearizable(
+    postgres_store: PostgresTaskStore, engine: AsyncEngine
+) -> None:
+    other = PostgresTaskStore(engine)
+    one, two = await asyncio.gather(record_store(postgres_store), record_store(other, seed=100))
+    await other.aclose()
+    assert_linearizable(one + two)
+
+
+async def test_two_processes_are_linearizable(database_url: str) -> None:
+    recorders = await asyncio.gather(*(recorder(database_url, seed) for seed in (0, 100)))
+    outputs = await asyncio.gather(*(each.communicate(b"go\n") for each in recorders))
+    one, two = (pickle.loads(output) for output, _ in outputs)  # noqa: S301  (our own)
+    assert max(call.began for call in one) > min(call.began for call in two) < max(call.ended for call in one)
+    assert_linearizable(one + two)
+
+
+async def recorder(url: str, seed: int) -> asyncio.subprocess.Process:
+    """A process that is ready to record when it reads a line."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(histories.__file__)), url, str(seed), "8", "40", stdin=pipe, stdout=pipe
+    )
+    assert process.stdout
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+def join_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
+    """A question that is being asked already is not asked again: its batch began before the call."""
+    dawdle_with_answers(patch)
+    under_way: dict[object, asyncio.Future[Any]] = {}
+    ask = Coalescer.call
+
+    def call(self: Coalescer[Any, Any], question: Any) -> asyncio.Future[Any]:
+        if not (isinstance(question, tuple) and len(question) == 2 and isinstance(question[0], str)):
+            return ask(self, question)
+        key = repr(question)
+        if key not in under_way or under_way[key].done():
+            under_way[key] = ask(self, question)
+        return under_way[key]
+
+    patch.setattr(Coalescer, "call", call)
+
+
+def answer_from_an_earlier_batch(patch: pytest.MonkeyPatch) -> None:
+    """Of every three reads of a task one is answered from memory."""
+    read, known, count = statements.read_many, {}, iter(range(10**9))
+
+    async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
+        fresh = await read(connection, keys)
+        answers = [known.get(key, now) if next(count) % 3 == 0 else now for key, now in zip(keys, fresh, strict=True)]
+        known.update(zip(keys, fresh, strict=True))
+        return answers
+
+    patch.setattr(store, "read_many", read_many)
+
+
+def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
+    condition = " AND tasks.version = call.was_version AND tasks.updated_at = call.was_updated_at"
+    assert condition in statements._SWAP_MANY
+    patch.setattr(statements, "_SWAP_MANY", statements._SWAP_MANY.replace(condition, ""))
+
+
+def delete_without_comparing(patch: pytest.MonkeyPatch) -> None:
+    condition = "call.version = 0"
+    assert condition in statements._DELETE_MANY
+    patch.setattr(statements, "_DELETE_MANY", statements._DELETE_MANY.replace(condition, "true"))
+
+
+def exchanged(name: str) -> Change:
+    """Two calls of one batch get each other's answer."""
+
+    def apply(patch: pytest.MonkeyPatch) -> None:
+        send = getattr(statements, name)
+
+        async def sending(connection: AsyncConnection, calls: Sequence[Any]) -> Sequence[Any]:
+            first, *rest = await send(connection, calls)
+            return [*rest, first]
+
+        patch.setattr(store, name, sending)
+
+    return apply
+
+
+def page_in_two_moments(patch: pytest.MonkeyPatch) -> None:
+    """Half of a batch's listing is as it was a moment ago."""
+    make = store.pages_many
+
+    def pages_many(shape: Any) -> Any:
+        send = make(shape)
+
+        async def torn(connection: AsyncConnection, listings: Sequence[Any]) -> Sequence[Any]:
+            before = await send(connection, listings)
+            await asyncio.sleep(0.002)
+            return [
+                type(new)((*old.items[:1], *new.items[1:]), new.next)
+                for old, new in zip(before, await send(connection, listings), strict=True)
+            ]
+
+        return made.setdefault(shape, torn)
+
+    made: dict[Any, Callable[..., Awaitable[Any]]] = {}
+    patch.setattr(store, "pages_many", pages_many)
+
+
+BREAKS: dict[str, Change] = {
+    "join what is under way": join_what_is_under_way,
+    "answer from an earlier batch": answer_from_an_earlier_batch,
+    "swap without comparing": swap_without_comparing,
+    "delete without comparing": delete_without_comparing,
+    "exchange what was read": exchanged("read_many"),
+    "exchange what was swapped": exchanged("swap_many"),
+    "exchange what was added": exchanged("insert_many"),
+    "page in two moments": page_in_two_moments,
+}
+
+
+@pytest.mark.parametrize("sabotage", BREAKS.values(), ids=BREAKS)
+async def test_a_store_that_is_not_linearizable_is_found_out(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
+) -> None:
+    sabotage(monkeypatch)
+    broken = PostgresTaskStore(engine)
+    try:
+        for attempt in range(10):  # what goes wrong is a matter of luck
+            history = await record_store(broken, f"{attempt}", seed=attempt)
+            if first_impossible(history, NO_TASKS, model) is not None:
+                return
+    finally:
+        await broken.aclose()
+    pytest.fail("nothing was noticed")
