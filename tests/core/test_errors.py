@@ -13,8 +13,10 @@ from todo_core import (
 
 
 def test_every_refusal_has_a_code_of_its_own() -> None:
-    codes = {each.code: each for each in (TodoError, *TodoError.__subclasses__())}
-    assert {code for code in codes if codes[code] is not TodoError} == {
+    # Other rooms add their own, which are there or not depending on what has been imported.
+    ours = [each for each in TodoError.__subclasses__() if each.__module__ == "todo_core.errors"]
+    codes = [each.code for each in ours]
+    assert set(codes) == {
         "invalid_input",
         "not_authenticated",
         "store_unavailable",
@@ -22,7 +24,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
         "task_not_found",
         "version_conflict",
     }
-    assert len(codes) == 1 + len(TodoError.__subclasses__())
+    assert len(codes) == len(set(codes))
 
 
 def test_messages_tell_what_to_do() -> None:
