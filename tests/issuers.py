@@ -38,6 +38,7 @@ class LoopbackIssuer:
         try:
             await asyncio.Event().wait()
         finally:
+            await _turns()  # a connection that is just being accepted would be lost, and never closed
             server.close()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,6 +60,13 @@ class LoopbackIssuer:
             writer.transport.abort()
             with suppress(OSError):
                 await writer.wait_closed()
+        await _turns()
+
+
+async def _turns() -> None:
+    """Let everything go on that is due in this event loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @contextmanager
