@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 from databases import ScratchCluster, make_scratch_folder, remove_scratch_folder, shared_scratch_cluster
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import migrate
+
+# A slow example says that the machine is busy, nothing of the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
