@@ -11,3 +11,13 @@ class FrozenClock:
 
     def now(self) -> datetime:
         return self.time
+
+
+class Seconds:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -82,12 +82,12 @@ class MemoryRateLimiter:
         """As `RateLimiter.aclose`: there is nothing to close."""
 
     def peek(self, key: str) -> Verdict:
-        """What the next `hit` would say, a little early; counts nothing."""
+        """Whether the next `hit` would pass, and how many would from now on; counts nothing."""
         now = self._now()
         window = self._windows.get(key)
         if window is None or now >= window.ends:
-            return _verdict(1, self.amount, self.window)
-        return _verdict(window.count + 1, self.amount, window.ends - now)
+            return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
+        return _verdict(window.count, self.amount, window.ends - now)._replace(allowed=window.count < self.amount)
 
     def _open(self, now: float) -> _Window:
         if now >= self._sweep_at:

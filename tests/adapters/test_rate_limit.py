@@ -52,11 +52,15 @@ async def test_the_count_begins_anew_when_the_window_has_ended_and_not_before() 
     assert await limiter.hit("ann") == (True, 0, 60)
 
 
-async def test_a_peek_tells_what_the_next_hit_will_say_and_counts_nothing() -> None:
-    limiter = MemoryRateLimiter("1/minute", now=Seconds())
-    assert limiter.peek("ann") == limiter.peek("ann") == (True, 0, 60)
+async def test_a_peek_tells_whether_the_next_would_pass_and_how_many_would_and_counts_nothing() -> None:
+    limiter = MemoryRateLimiter("2/minute", now=Seconds())
+    assert limiter.peek("ann") == limiter.peek("ann") == (True, 2, 60)
     await limiter.hit("ann")
-    assert not limiter.peek("ann").allowed
+    assert limiter.peek("ann") == (True, 1, 60)
+    await limiter.hit("ann")
+    assert limiter.peek("ann") == (False, 0, 60)
+    await limiter.hit("ann")
+    assert limiter.peek("ann") == (False, 0, 60)
 
 
 async def test_windows_that_have_ended_are_forgotten() -> None:

@@ -1,6 +1,7 @@
 """Finds out who asks, and keeps those who try one bad token after another from costing us a verification each."""
 
 import ipaddress
+import re
 from collections.abc import Collection
 from typing import Final, Protocol, TypeAlias
 
@@ -13,6 +14,7 @@ from todo_core import Authenticator, NotAuthenticated, OwnerId
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # as some proxies forward addresses
 
 
 class TokenVerifier(Authenticator, Protocol):
@@ -82,6 +84,8 @@ class Identification:
 
 
 def _parsed(address: str) -> Address | None:
+    if found := _WITH_PORT.fullmatch(address):
+        address = found["v6"] or found["v4"] or ""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -98,7 +102,7 @@ def _site(address: str) -> str:
 
 
 def policy_header(name: str, limiter: RateLimiter) -> Header:
-    """What the limit is (draft-ietf-httpapi-ratelimit-headers-10 §3)."""
+    """What the limit is (draft-ietf-httpapi-ratelimit-headers-11 §3)."""
     return b"ratelimit-policy", f'"{name}";q={limiter.amount};w={limiter.window}'.encode()
 
 

@@ -1,0 +1,217 @@
+"""Who sent a request, and how floods of bad tokens are kept from costing a verification each."""
+
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+from asking import Service, discard, make_service, token
+from clocks import Seconds
+from factories import ANN, BOB
+from refusals import problem
+
+from todo_adapters.jwt_identity import authenticator
+from todo_adapters.rate_limit import MemoryRateLimiter
+from todo_app.http.errors import TooManyRequests
+from todo_app.http.exchange import Exchange, fields_of
+from todo_app.http.identification import Identification
+from todo_core import NotAuthenticated, OwnerId
+
+PEER = "203.0.113.7"
+PROXY = "10.0.0.2"
+PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+
+
+class CountingVerifier:
+    """Knows `good` for Ann's token and `known` for one that it has verified before; counts what it has to verify."""
+
+    def __init__(self) -> None:
+        self.verified: list[str] = []
+
+    async def authenticate(self, token: str) -> OwnerId:
+        self.verified.append(token)
+        if token == "good":
+            return ANN
+        raise NotAuthenticated
+
+    def cached(self, token: str) -> OwnerId | None:
+        return BOB if token == "known" else None
+
+    async def aclose(self) -> None: ...
+
+
+class Door:
+    """An `Identification` that lets an address send three bad tokens a minute."""
+
+    def __init__(self, *, trusting: bool = True) -> None:
+        self.verifier = CountingVerifier()
+        self.clock = Seconds()
+        self.limiter = MemoryRateLimiter("3/minute", now=self.clock)
+        self.identify = Identification(self.verifier, self.limiter, PROXIES if trusting else [])
+
+    async def ask(self, token: str | None, peer: str | None = PEER, forwarded: str | list[str] = ()) -> str:
+        """Who it is: the owner, or the refusal's code."""
+        headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+        values = [forwarded] if isinstance(forwarded, str) else forwarded
+        headers += [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
+        scope = {"method": "GET", "client": None if peer is None else (peer, 50000)}
+        exchange = Exchange(scope, "id", fields_of(headers))
+        try:
+            return await self.identify(exchange, scope)
+        except (NotAuthenticated, TooManyRequests) as refused:
+            assert [name for name, _ in exchange.answer_headers] == [b"ratelimit-policy", b"ratelimit"]
+            return refused.code
+
+    async def is_shut_for(self, peer: str | None, forwarded: str | list[str] = ()) -> bool:
+        return await self.ask("bad", peer, forwarded) == "too_many_requests"
+
+    async def flood(self, peer: str | None = PEER, forwarded: str | list[str] = ()) -> None:
+        """Use up what that address may send."""
+        for _ in range(3):
+            assert await self.ask("bad", peer, forwarded) == "not_authenticated"
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+async def test_after_as_many_bad_tokens_none_of_that_address_is_verified_any_more(door: Door) -> None:
+    await door.flood()
+    assert len(door.verifier.verified) == 3
+    for bad in ("bad", "worse", "good"):  # also one that would have proved good: nobody has looked yet
+        assert await door.ask(bad) == "too_many_requests"
+    assert len(door.verifier.verified) == 3
+
+
+async def test_the_flood_of_one_address_is_nothing_to_another(door: Door) -> None:
+    await door.flood()
+    assert await door.ask("good", "203.0.113.8") == ANN
+    assert await door.ask("bad", "203.0.113.8") == "not_authenticated"
+
+
+async def test_a_token_that_is_known_to_be_good_passes_all_the_same(door: Door) -> None:
+    await door.flood()
+    assert await door.ask("known") == BOB
+    assert await door.ask("bad") == "too_many_requests"
+
+
+async def test_good_tokens_count_for_nothing(door: Door) -> None:
+    for _ in range(10):
+        assert await door.ask("good") == ANN
+    await door.flood()
+
+
+async def test_who_shows_no_token_is_told_so_and_counts_for_nothing(door: Door) -> None:
+    for _ in range(5):
+        assert await door.ask(None) == "not_authenticated"
+        assert await door.ask("not a token") == "not_authenticated"
+    await door.flood()
+    assert await door.ask(None) == "not_authenticated"
+    assert len(door.verifier.verified) == 3
+
+
+async def test_when_the_window_has_ended_tokens_are_verified_again(door: Door) -> None:
+    await door.flood()
+    door.clock.now += 59
+    assert await door.ask("good") == "too_many_requests"
+    door.clock.now += 1
+    assert await door.ask("good") == ANN
+    await door.flood()
+
+
+FROM_ONE_PLACE = {
+    "one hop": (PROXY, "198.51.100.1", PROXY, "198.51.100.1"),
+    "whatever the proxy": (PROXY, "198.51.100.1", "10.9.9.9", "198.51.100.1"),
+    "behind a proxy or not": (PROXY, "198.51.100.1", "198.51.100.1", ""),
+    "what it made up itself": (PROXY, "192.0.2.1, 198.51.100.1", PROXY, "192.0.2.2, 198.51.100.1"),
+    "made up to look like ours": (PROXY, "192.0.2.1, 10.1.1.1, 198.51.100.1", PROXY, "10.2.2.2, 198.51.100.1"),
+    "several proxies of ours": (PROXY, "192.0.2.1, 198.51.100.1, 10.1.1.1", PROXY, "198.51.100.1, 10.3.3.3, fd00::1"),
+    "in several headers": (PROXY, ["192.0.2.1", "198.51.100.1, 10.1.1.1"], PROXY, "198.51.100.1"),
+    "with empty hops": (PROXY, " , 198.51.100.1,, ", PROXY, "198.51.100.1"),
+    "IPv4 as IPv6": (PROXY, "::ffff:198.51.100.1", PROXY, "198.51.100.1"),
+    "a proxy's IPv4 as IPv6": ("::ffff:10.0.0.2", "198.51.100.1", PROXY, "198.51.100.1"),
+    "one IPv6 network of 64 bits": (PROXY, "2001:db8:1:2::1", PROXY, "2001:db8:1:2:ffff::9"),
+    "such a peer": ("2001:db8:1:2::1", "", "2001:db8:1:2::2", ""),
+    "spelled differently": (PROXY, "2001:db8::1", PROXY, "2001:0DB8:0:0::0001"),
+    "with a zone": ("fe80::1%eth0", "", "fe80::1%eth1", ""),
+    "with ports": (PROXY, "198.51.100.1:1111", PROXY, "198.51.100.1:2222"),
+    "IPv6 with ports": (PROXY, "[2001:db8::1]:1111", PROXY, "[2001:db8::2]"),
+    "no address at all": (PROXY, "unknown", PROXY, "_hidden; DROP TABLE"),
+    "bytes of any kind": (PROXY, "\xff\xfe\x01", PROXY, "1.2.3.4.5"),
+    "nobody knows where": (None, "", None, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "other_peer", "other_forwarded"), FROM_ONE_PLACE.values(), ids=FROM_ONE_PLACE
+)
+async def test_these_are_one_address(
+    door: Door, peer: str | None, forwarded: str | list[str], other_peer: str | None, other_forwarded: str
+) -> None:
+    await door.flood(peer, forwarded)
+    assert await door.is_shut_for(other_peer, other_forwarded)
+
+
+FROM_TWO_PLACES = {
+    "two peers": (PEER, "", "203.0.113.8", ""),
+    "two clients of a proxy": (PROXY, "198.51.100.1", PROXY, "198.51.100.2"),
+    "a client and its proxy": (PROXY, "198.51.100.1", PROXY, ""),
+    "two networks of 64 bits": (PROXY, "2001:db8:1:2::1", PROXY, "2001:db8:1:3::1"),
+    "a stranger behind another's proxy": (PROXY, "198.51.100.1, 192.0.2.9", PROXY, "198.51.100.1"),
+    "garbage and an address": (PROXY, "unknown", PROXY, "198.51.100.1"),
+}
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "other_peer", "other_forwarded"), FROM_TWO_PLACES.values(), ids=FROM_TWO_PLACES
+)
+async def test_these_are_two_addresses(
+    door: Door, peer: str, forwarded: str, other_peer: str, other_forwarded: str
+) -> None:
+    await door.flood(peer, forwarded)
+    assert not await door.is_shut_for(other_peer, other_forwarded)
+
+
+@pytest.mark.parametrize(
+    "forwarded", ["198.51.100.{}", "10.0.0.{}", "198.51.100.{}, 10.0.0.2", "2001:db8:{}::1", "x{}"]
+)
+async def test_nobody_but_a_trusted_proxy_is_believed(forwarded: str) -> None:
+    for door, peer in ((Door(), PEER), (Door(trusting=False), PROXY), (Door(), "::ffff:203.0.113.7")):
+        for number in range(3):
+            assert await door.ask("bad", peer, forwarded.format(number)) == "not_authenticated"
+        assert await door.is_shut_for(peer, forwarded.format(9))
+        assert len(door.verifier.verified) == 3
+
+
+async def test_addresses_that_ask_no_more_are_forgotten(door: Door) -> None:
+    for number in range(500):
+        await door.ask("bad", f"2001:db8:{number:x}::1")
+    door.clock.now += 120
+    await door.ask("bad")
+    assert len(door.limiter._windows) == 1
+
+
+async def test_the_running_service_checks_no_signature_in_a_flood_and_those_who_are_in_stay_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[str] = []
+    check = authenticator._check_signature
+
+    def counting(token: str, *arguments: object) -> None:
+        checked.append(token)
+        check(token, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(authenticator, "_check_signature", counting)
+    service: Service = make_service(bad_token_limit="5/minute")
+    path = f"/api/{ANN}/tasks"
+    assert (await service.ask("GET", path)).status_code == 200
+    bad = [token(ANN, life=timedelta(hours=number))[:-4] + "AAAA" for number in range(1, 21)]
+    answers = [await service.ask("GET", path, headers={"Authorization": f"Bearer {each}"}) for each in bad]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 15
+    assert checked[1:] == bad[:5]
+    for answer in answers[5:]:
+        problem(answer, 429)
+        assert answer.headers["retry-after"] == answer.headers["ratelimit"].rpartition("t=")[2]
+    assert (await service.ask("GET", path)).status_code == 200
+    assert len(checked) == 6
+    discard(service)
