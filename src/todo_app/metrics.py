@@ -1,6 +1,7 @@
 """What Prometheus scrapes: counts and durations by route template, never anything of a user's."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -94,12 +95,13 @@ def _forget_the_dead() -> None:
     for file in Path(os.environ[METRICS_FOLDER]).glob("gauge_live*_*.db"):
         pid = int(file.stem.rsplit("_", 1)[1])
         if not _lives(pid):
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):  # a sister process is at it as well
+                mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or its number has come to a stranger
         return False
     return True

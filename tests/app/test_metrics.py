@@ -1,0 +1,108 @@
+"""What Prometheus scrapes: numbers by route template, never anything of a user's, added up over processes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from asking import Service, discard, make_service
+from factories import ANN, make_id
+
+from todo_app import metrics
+
+# A process that counts, and is killed while it holds connections; then one that is asked.
+COUNTS_AND_DIES = """
+import os, signal
+from todo_app.metrics import Metrics
+metrics = Metrics()
+metrics.limiter_failures.inc(3)
+metrics._pool.labels("open").inc(5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+IS_ASKED = """
+from todo_app.metrics import Metrics
+metrics = Metrics()
+metrics.limiter_failures.inc(4)
+metrics._pool.labels("open").inc(2)
+print(metrics.exposition().decode())
+"""
+
+
+def numbers(text: str) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+async def scrape(service: Service) -> str:
+    answer = await service.ask("GET", "/metrics", user=None)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    return answer.text
+
+
+async def test_requests_are_counted_by_template_method_and_status() -> None:
+    service = make_service()
+    for path, user in (("tasks", ANN), ("tasks", ANN), (f"tasks/{make_id(1)}", ANN), ("tasks", None)):
+        await service.ask("GET", f"/api/{ANN}/{path}", user=user)
+    await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"})
+    for method in ("FOO", "BAR"):
+        await service.ask(method, "/nowhere")
+    found = numbers(await scrape(service))
+    name = "todo_http_request_duration_seconds_count"
+    counts = {labels: value for labels, value in found.items() if labels.startswith(name)}
+    assert counts == {
+        name + '{method="GET",route="/api/{user_id}/tasks",status="200"}': 2,
+        name + '{method="GET",route="/api/{user_id}/tasks/{task}",status="404"}': 1,
+        name + '{method="GET",route="none",status="401"}': 1,
+        name + '{method="POST",route="/api/{user_id}/tasks",status="201"}': 1,
+        name + '{method="other",route="none",status="404"}': 2,
+    }
+    for other in ("todo_rate_limit_store_failures_total", "todo_key_fetch_failures_total", "process_open_fds"):
+        assert other in found or sys.platform != "linux"
+    discard(service)
+
+
+async def test_nothing_that_was_sent_can_be_read_there() -> None:
+    service = make_service()
+    sent = ["u-4711-secret", "t-4711-secret", "q-4711-secret", "m-4711-SECRET", "id-4711-secret"]
+    user, title, query, method, request_id = sent
+    before = len(numbers(await scrape(service)))
+    await service.ask("POST", f"/api/{user}/tasks", user=user, json_={"title": title})
+    await service.ask("GET", f"/api/{user}/tasks?q={query}", user=user, headers={"X-Request-Id": request_id})
+    for number in range(20):
+        await service.ask(method, f"/api/{user}/{number}/{title}", user=user)
+        await service.ask("GET", f"/{user}/{number}", user=user)
+    text = await scrape(service)
+    for word in [*sent, "4711", service.token(user)]:
+        assert word not in text
+    assert set(re.findall(r'(\w+)="', text)) <= {
+        "route", "method", "status", "le", "state", "implementation", "major", "minor", "patchlevel", "version",
+    }  # fmt: skip
+    assert len(numbers(text)) - before < 100  # strangers do not make it grow
+    discard(service)
+
+
+def test_what_a_killed_process_counted_stays_and_its_connections_do_not(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", COUNTS_AND_DIES], env=environment, check=False, timeout=60)
+    asked = [sys.executable, "-c", IS_ASKED]
+    done = subprocess.run(asked, env=environment, check=True, timeout=60, capture_output=True, text=True)
+    found = numbers(done.stdout)
+    assert found["todo_rate_limit_store_failures_total"] == 7
+    assert found['todo_database_connections{state="open"}'] == 2
+
+
+def test_a_number_that_has_come_to_a_stranger_is_no_worker_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    (tmp_path / "gauge_livesum_4711.db").touch()
+    metrics._forget_the_dead()
+    assert not list(tmp_path.iterdir())
