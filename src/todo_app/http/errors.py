@@ -185,6 +185,9 @@ def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
             return [(b"etag", b'"%d"' % refusal.current)]
         case TooManyRequests():
             return [(b"retry-after", b"%d" % refusal.retry_after)]
+        case BodyTooLarge() | BodyTooSlow():
+            # Nobody will read what is left of the body, so the connection ends: the client must not use it again.
+            return [(b"connection", b"close")]
         case StoreUnavailable():
             return [(b"retry-after", b"%d" % RETRY_AFTER_OUTAGE)]
         case _:
