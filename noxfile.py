@@ -11,6 +11,7 @@ nox.options.default_venv_backend = "none"  # run.py and uv have installed what u
 nox.options.download_python = "never"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+BETTER_AUTH = "tests/e2e/test_better_auth.py"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -62,10 +63,22 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def better_auth(session: nox.Session) -> None:
+    """The tokens of a real Better Auth, installed from npm; skipped, and said so, where there is no node."""
+    run(session, "pytest", "-q", BETTER_AUTH)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Everything on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    coverage = [] if session.posargs else ["--cov", "--cov-report=term"]
+    """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
+    coverage = [] if session.posargs else ["--cov", "--cov-report=term", f"--ignore={BETTER_AUTH}"]
     run(session, "pytest", *(session.posargs or PARALLEL), *coverage)
+
+
+@nox.session
+def schemathesis(session: nox.Session) -> None:
+    """The OpenAPI document against a live server, by Schemathesis; arguments go to it, such as `-n 1000`."""
+    session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)
 
 
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
@@ -74,3 +87,22 @@ def tests_on(session: nox.Session) -> None:
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
     session.run_install("uv", "sync", "--quiet", "--frozen", "--python", session.virtualenv.location, env=environment)
     session.run("pytest", *(session.posargs or PARALLEL))
+
+
+@nox.session(venv_backend="uv", default=False)
+def bench(session: nox.Session) -> None:
+    """Cost per request beside a FastAPI baseline and the database's own limit (`nox -s bench -- --help`)."""
+    measure(session, "benchmarks")
+
+
+@nox.session(venv_backend="uv", default=False)
+def growth(session: nox.Session) -> None:
+    """How cost grows with connections, tasks and workers, memory over a million requests, and 10^6 rows' plans."""
+    measure(session, "benchmarks.growth")
+
+
+def measure(session: nox.Session, module: str) -> None:
+    """Run a benchmark in an environment of its own: what it compares with is no part of the development's."""
+    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+    session.run_install("uv", "sync", "--quiet", "--frozen", "--no-default-groups", "--group", "bench", env=environment)
+    session.run("python", "-m", module, *session.posargs)

@@ -134,6 +134,9 @@ def _operation(
     for kind in dict.fromkeys((*refusals, *_EVERYWHERE)):
         kinds.setdefault(str(int(status_of(kind)[0])), []).append(kind)
     answers = answers | {status: _refusal(group) for status, group in sorted(kinds.items())}
+    answers = {
+        status: answer | {"headers": {**answer.get("headers", {}), **_LIMITS}} for status, answer in answers.items()
+    }
     operation: _Json = {"operationId": name, "summary": summary, "tags": ["tasks"], "responses": answers}
     if parameters:
         operation["parameters"] = parameters
@@ -218,8 +221,20 @@ _HEADERS: Final = {
     "Location": {"description": "The new task's path.", "schema": _TEXT},
     "Link": {"description": 'The next page, as `rel="next"` (RFC 8288).', "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    # draft-ietf-httpapi-ratelimit-headers-11
+    "RateLimit": {
+        "description": "How many requests are left, and for how many seconds that holds.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r'^"[a-z-]+";r=\d+;t=\d+$', "examples": ['"default";r=998;t=3540']},
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests pass in a window of how many seconds.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r'^"[a-z-]+";q=\d+;w=\d+$', "examples": ['"default";q=1000;w=3600']},
+    },
     "WWW-Authenticate": {"description": "How to authenticate (RFC 6750).", "schema": _TEXT},
 }
+_LIMITS: Final = _headers(RateLimit="RateLimit", RateLimit_Policy="RateLimit-Policy")
 _USER: Final = _parameter(
     "user_id",
     "path",
