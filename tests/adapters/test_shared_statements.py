@@ -11,7 +11,8 @@ from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender, store
-from todo_core import StoreUnavailable, Task, TaskNotFound, TaskQuery
+from todo_adapters.postgres.listing import Shape
+from todo_core import Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -275,3 +276,38 @@ async def test_the_bound_is_the_one_that_is_set(
         await asyncio.sleep(0.1)
         assert len(await under_way(admin)) == 2
     assert await in_one_batch(*asking) == [None] * 20
+
+
+async def test_what_has_no_bound_is_sent_alone_and_leaves_connections_to_the_rest(engine: AsyncEngine) -> None:
+    sizes: list[int] = []
+    under_way = most = 0
+
+    async def batch(connection: AsyncConnection, calls: Sequence[int]) -> Sequence[int]:
+        nonlocal under_way, most
+        sizes.append(len(calls))
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.02)
+        under_way -= 1
+        return calls
+
+    alone = sender.Sender(engine, deadline=5)
+    assert await asyncio.gather(*(alone.read_alone(batch, number) for number in range(20))) == list(range(20))
+    assert sizes == [1] * 20
+    assert most == sender.ALONE_AT_ONCE
+    await alone.drain()
+
+
+@pytest.mark.parametrize(
+    ("query", "bounded"),
+    [
+        (TaskQuery(), True),
+        (TaskQuery(sort=Sort.CREATED_AT, limit=200), True),
+        (TaskQuery(search="milk"), False),
+        (TaskQuery(completed=False), False),
+        (TaskQuery(sort=Sort.TITLE), False),
+        (TaskQuery(sort=Sort.LAST_UPDATED), False),
+    ],
+)
+def test_only_a_listing_by_the_key_alone_is_bounded(query: TaskQuery, bounded: bool) -> None:
+    assert Shape.of(query).is_bounded is bounded

@@ -49,6 +49,11 @@ class Shape(NamedTuple):
         """The shape of that query."""
         return cls(query.sort, query.completed is not None, query.needle is not None, query.after is not None)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
+        return self.sort.field == "created_at" and not (self.filters or self.searches)
+
 
 @cache
 def pages_many(shape: Shape) -> Batch[Listing, Page]:

@@ -22,6 +22,7 @@ C = TypeVar("C")
 _RACES: Final = 5
 MOST_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
 AT_ONCE: Final = 1  # statements of one kind: fewer are fuller
+ALONE_AT_ONCE: Final = 4  # statements that are not shared: connections must remain for the others
 
 
 class Sender:
@@ -31,6 +32,9 @@ class Sender:
         self._engine = engine
         self._deadline = deadline
         self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
+        self._alone: Coalescer[tuple[Batch[Any, Any], Any], Any] = Coalescer(
+            self._send_alone, most=1, at_once=ALONE_AT_ONCE, patience=deadline
+        )
 
     def read(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
@@ -38,6 +42,10 @@ class Sender:
         Raises `StoreUnavailable`, at the latest when twice the deadline has passed.
         """
         return self._coalescer(batch, harmless=True).call(call)
+
+    def read_alone(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+        """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it."""
+        return self._alone.call((batch, call))
 
     def write(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
         """The answer to this call; as `read`, but never repeated where it may have been carried out."""
@@ -57,8 +65,12 @@ class Sender:
 
     async def drain(self) -> None:
         """Return when every call so far has its answer."""
-        for coalescer in list(self._coalescers.values()):
+        for coalescer in [*self._coalescers.values(), self._alone]:
             await coalescer.drain()
+
+    async def _send_alone(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
+        [(batch, call)] = calls
+        return await self._repeated(lambda connection: batch(connection, [call]), harmless=True)
 
     def _coalescer(self, batch: Batch[C, A], *, harmless: bool) -> Coalescer[C, A]:
         coalescer = self._coalescers.get(batch)

@@ -121,7 +121,9 @@ class PostgresOwnedTasks:
 
     async def page(self, query: TaskQuery) -> Page:
         """As `OwnedTasks.page`."""
-        return await self._sender.read(pages_many(Shape.of(query)), (self._owner, query))
+        shape = Shape.of(query)
+        read = self._sender.read if shape.is_bounded else self._sender.read_alone
+        return await read(pages_many(shape), (self._owner, query))
 
 
 def _found(task: Task | None) -> Task:
