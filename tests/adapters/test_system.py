@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -57,10 +57,20 @@ def test_ids_of_one_moment_increase_in_the_order_of_asking() -> None:
     assert ids.new(LATER + timedelta(microseconds=1)) > made[-1]
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads that interrupt each other all the time."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless")
 def test_threads_never_get_the_same_id() -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: [ids.new(NOON) for _ in range(2000)], range(8)))
-    assert len({each for some in made for each in some}) == 16_000
+        made = list(pool.map(lambda _: [ids.new(NOON) for _ in range(10_000)], range(8)))
+    assert len({each for some in made for each in some}) == 80_000
     assert all(some == sorted(some) for some in made)
 
 
