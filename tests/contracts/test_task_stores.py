@@ -25,5 +25,5 @@ class TestPostgres(TaskStoreContract):
 def test_memory_and_postgres_answer_alike(database_url: str) -> None:
     with asyncio.Runner() as runner:
         engine = create_engine(database_url)
-        assert_stores_agree(MemoryTaskStore(), PostgresTaskStore(engine), run=runner.run)
+        assert_stores_agree(MemoryTaskStore(), PostgresTaskStore(engine), run=runner.run, examples=50)
         runner.run(engine.dispose())
