@@ -1,0 +1,215 @@
+"""How cost grows with the work: connections, tasks in the table, tasks of one user, workers, and requests served.
+
+    nox -s growth                                # into docs/performance.md: about a quarter of an hour
+    nox -s growth -- --only plans,latency --dry
+    nox -s growth -- --seconds 1 --requests 10000 --rows 10000 --dry
+
+CPU is that of the server's processes plus PostgreSQL's, per request.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import psycopg
+
+from benchmarks import latency, plans, report, usage
+from benchmarks.limit import fill
+from benchmarks.load import Job, Result, User, request, run_apart, send
+from benchmarks.subjects import Database, Server, database, seed, serving
+from todo_adapters.postgres.migrations import migrate
+
+OURS = "todo-api"
+CONNECTIONS = (1, 8, 32, 128, 512)
+TABLE_ROWS = (100, 10_000, 1_000_000)
+USERS_ROWS = (10, 1_000, 100_000)
+KINDS = ("get", "list", "create", "toggle")
+PAGE, PAGES = 10, 100
+_FILL = """
+    insert into tasks select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', null, 1,
+        now(), now(), 'task number ' || n from generate_series(1, {rows}) n
+"""
+_FILL_USER = """
+    insert into tasks select %s, uuidv7(), 'Task number ' || n, 'of one user', null, 1, now(), now(),
+        'task number ' || n || ' of one user' from generate_series(1, %s) n
+"""
+
+
+def _new_database(base: Database, name: str) -> str:
+    url = base.make(name)
+    migrate(url)
+    return url
+
+
+def _execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+
+def _cost(server: Server, base: Database, job: Job) -> tuple[float, Result]:
+    """CPU microseconds per request, and the rest."""
+    before = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid)
+    result = asyncio.run(run_apart(job))
+    if result.bad:
+        raise SystemExit(f"{result.bad} of {result.requests} answers were bad")
+    return (usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid) - before) / result.requests * 1e6, result
+
+
+def connections(base: Database, options: argparse.Namespace) -> str:
+    """One table: get and list over more and more connections."""
+    rows = []
+    with serving(OURS, _new_database(base, "connections")) as server:
+        users = seed(server.url, 300, 20)
+        for count in CONNECTIONS:
+            row: list[object] = [count]
+            for kind in ("get", "list"):
+                cpu, result = _cost(server, base, Job(server.url, users, kind, count, options.seconds))
+                row += [cpu, result.requests / result.seconds, result.p50, result.p99]
+            rows.append(row)
+    columns = [f"{kind} {what}" for kind in ("get", "list") for what in ("CPU µs", "requests/s", "p50 ms", "p99 ms")]
+    return report.table(["connections", *columns], rows)
+
+
+def table_rows(base: Database, options: argparse.Namespace) -> str:
+    """One table: every kind, in tables of others' tasks."""
+    rows = []
+    for count in (min(count, options.rows) for count in TABLE_ROWS):
+        url = _new_database(base, f"rows{count}-{len(rows)}")
+        _execute(url, _FILL.format(rows=count), "vacuum analyze tasks")
+        with serving(OURS, url) as server:
+            users = seed(server.url, 100, 20)
+            job = {"connections": 32, "seconds": options.seconds}
+            costs = [_cost(server, base, Job(server.url, users, kind, **job))[0] for kind in KINDS]
+        rows.append([f"{count:,}", *costs])
+    return report.table(["tasks of others in the table", *(f"{kind} CPU µs" for kind in KINDS)], rows)
+
+
+def users_rows(base: Database, options: argparse.Namespace) -> str:
+    """One table: what one user's many tasks cost that user, asking one thing at a time."""
+    url, rows = _new_database(base, "users"), []
+    with serving(OURS, url) as server:
+        for count in (min(count, options.rows) for count in USERS_ROWS):
+            [user] = seed(server.url, 1, 1, prefix=f"user-{count}-")
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(_FILL_USER, [user.name, count - 1])
+                connection.execute("vacuum analyze tasks")
+            rows.append([f"{count:,}", *_of_user(server, base, user, count, options.seconds)])
+    asked = ("get", f"first page of {PAGE}", f"page {PAGES} by cursor", "search, found nowhere")
+    columns = [f"{name}, {what}" for name in asked for what in ("CPU µs", "p50 ms")]
+    return report.table(["tasks of the user", *columns], rows)
+
+
+def _of_user(server: Server, base: Database, user: User, count: int, seconds: float) -> list[float]:
+    host = urlsplit(server.url).netloc
+    first = f"?limit={PAGE}"
+    asked = [request(host, user, "get", user.tasks[0]), request(host, user, "list", query=first)]
+    figures = [_alone(server, base, each, seconds) for each in asked]
+    if count >= PAGE * PAGES:
+        figures.append(_alone(server, base, request(host, user, "list", query=_deep(server, user)), seconds))
+    else:
+        figures.append((float("nan"), float("nan")))
+    figures.append(_alone(server, base, request(host, user, "list", query=f"{first}&q=nowhere"), seconds))
+    return [value for figure in figures for value in figure]
+
+
+def _deep(server: Server, user: User) -> str:
+    """The query of page 100, found by walking there."""
+    host, query = urlsplit(server.url).netloc, f"?limit={PAGE}"
+    pages: list[bytes] = []
+    for _ in range(PAGES - 1):
+        asking = [request(host, user, "list", query=query)]
+        asyncio.run(send(server.url, asking, lambda _, body, __: pages.append(body), 1))
+        query = f"?limit={PAGE}&cursor={json.loads(pages[-1])['next_cursor']}"
+    return query
+
+
+def _alone(server: Server, base: Database, asked: bytes, seconds: float) -> tuple[float, float]:
+    """CPU microseconds and median milliseconds of one request, sent again and again over one connection."""
+    took: list[float] = []
+
+    def tell(status: int, _: bytes, seconds: float) -> None:
+        took.append(seconds)
+        if status != 200:
+            raise SystemExit(f"an answer was bad: {status}")
+
+    end = time.monotonic() + seconds
+    before = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid)
+    asyncio.run(send(server.url, iter(lambda: asked if time.monotonic() < end else None, None), tell, 1))
+    cpu = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid) - before
+    return cpu / len(took) * 1e6, sorted(took)[len(took) // 2] * 1e3
+
+
+def workers(base: Database, options: argparse.Namespace) -> str:
+    """One table: one worker process and two."""
+    rows = []
+    for count in (1, 2):
+        with serving(OURS, _new_database(base, f"workers{count}"), workers=count) as server:
+            users = seed(server.url, 300, 20)
+            for kind in ("get", "list", "toggle"):
+                cpu, result = _cost(server, base, Job(server.url, users, kind, 32, options.seconds))
+                rows.append([f"{count}, {kind}", cpu, result.requests / result.seconds, result.p50, result.p99])
+    return report.table(["workers, kind", "CPU µs", "requests/s", "p50 ms", "p99 ms"], rows)
+
+
+def memory(base: Database, options: argparse.Namespace) -> str:
+    """One table: the worker's memory as the requests of a mix go by, ten readings."""
+    rows, served = [], 0
+    with serving(OURS, _new_database(base, "memory")) as server:
+        users = seed(server.url, 300, 20)
+        [worker] = usage.workers(server.pid)
+        rows.append(["0", usage.memory_mib(worker)])
+        for number in range(10):
+            job = Job(server.url, users, "mix", 32, 600.0, number, most=options.requests // 10)
+            served += asyncio.run(run_apart(job)).requests
+            rows.append([f"{served:,}", usage.memory_mib(worker)])
+            print(rows[-1], flush=True)
+    return report.table(["requests served", "worker's memory, MiB (PSS)"], rows)
+
+
+def explained(base: Database, options: argparse.Namespace) -> str:
+    """What the plans are at the greatest number of rows, a tenth of them one user's."""
+    url = _new_database(base, "plans")
+    fill(url, 1, options.rows // 10)
+    _execute(url, _FILL.format(rows=options.rows - options.rows // 10), "vacuum analyze tasks")
+    return asyncio.run(plans.check(url, options.rows))
+
+
+def alone(base: Database, options: argparse.Namespace) -> str:
+    """One table: sharing statements against not sharing them, for somebody who is alone."""
+    return asyncio.run(latency.measure(_new_database(base, "latency"), int(options.seconds * 500)))
+
+
+PARTS: dict[str, Callable[[Database, argparse.Namespace], str]] = {
+    "plans": explained,
+    "latency": alone,
+    "connections": connections,
+    "table": table_rows,
+    "user": users_rows,
+    "workers": workers,
+    "memory": memory,
+}
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s growth --", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="some of: %(default)s")
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="tasks in the greatest table")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="for the memory's curve")
+    parser.add_argument("--dry", action="store_true", help="print, but write no file")
+    options = parser.parse_args()
+    with database() as base:
+        for name in options.only.split(","):
+            made = f"Made by `nox -s growth -- --only {name}`; {usage.load()}."
+            text = f"{made}\n\n{PARTS[name](base, options)}"
+            print(f"\n{name}: {text}", flush=True)
+            if not options.dry:
+                report.put(f"growth {name}", text)
+
+
+if __name__ == "__main__":
+    _main()

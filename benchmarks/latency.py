@@ -1,0 +1,74 @@
+"""What sharing costs somebody who is alone: a call through the store as it is, and one that shares nothing."""
+
+import statistics
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks import report
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.sender import Sender
+from todo_adapters.postgres.statements import Batch
+from todo_core import OwnedTasks, OwnerId, Task, TaskId, TaskQuery
+
+_NOW = datetime(2026, 11, 5, tzinfo=UTC)
+_LATENCY_ROUNDS = 5
+
+
+class _Unshared(Sender):
+    """Sends each call in a statement of its own, at once."""
+
+    async def read(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
+        return (await self._repeated(lambda connection: batch(connection, [call]), harmless=True))[0]
+
+    async def write(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
+        return (await self._repeated(lambda connection: batch(connection, [call]), harmless=False))[0]
+
+
+async def measure(url: str, calls: int) -> str:
+    """A table of p50s: one caller, one call at a time, both ways in turns."""
+    engine = create_engine(url)
+    ways = {"shared": _tasks(engine, Sender, "a"), "plain": _tasks(engine, _Unshared, "b")}
+    for tasks, owner in zip(ways.values(), "ab", strict=True):
+        for number in range(1, 21):
+            task_id, name = TaskId(UUID(int=number)), OwnerId(f"latency-{owner}")
+            await tasks.add(Task.new(id=task_id, owner=name, title="Late", at=_NOW))
+    rows = []
+    for name, act in _ACTS.items():
+        found: dict[str, list[float]] = {"shared": [], "plain": []}
+        for _ in range(_LATENCY_ROUNDS):
+            for way, tasks in ways.items():
+                found[way].append(await _p50(tasks, act, calls // _LATENCY_ROUNDS))
+        shared, plain = (statistics.median(found[way]) * 1e6 for way in ("shared", "plain"))
+        rows.append([name, shared, plain, shared / plain])
+    await engine.dispose()
+    return report.table(["one call at a time, p50", "shared µs", "plain µs", "shared ÷ plain"], rows)
+
+
+def _tasks(engine: AsyncEngine, sender: type[Sender], owner: str) -> OwnedTasks:
+    store = PostgresTaskStore(engine)
+    store._sender = sender(engine, 5.0)
+    return store.tasks_of(OwnerId(f"latency-{owner}"))
+
+
+_FIRST = TaskId(UUID(int=1))
+_Act = Callable[[OwnedTasks, int], Awaitable[object]]
+
+
+_ACTS: dict[str, _Act] = {
+    "get": lambda tasks, _: tasks.get(_FIRST),
+    "first page of 20": lambda tasks, _: tasks.page(TaskQuery(limit=20)),
+    "toggle": lambda tasks, _: tasks.edit(_FIRST, lambda task: task.toggled(at=_NOW)),
+}
+
+
+async def _p50(tasks: OwnedTasks, act: _Act, calls: int) -> float:
+    took = []
+    for number in range(calls):
+        began = perf_counter()
+        await act(tasks, number)
+        took.append(perf_counter() - began)
+    return statistics.median(took)
