@@ -16,7 +16,7 @@ import httpx
 
 TODO = str(Path(sys.executable).with_name("todo"))
 SETTINGS = ("TODO_", "BETTER_AUTH_", "DATABASE_", "PROMETHEUS_")
-START_SECONDS = 60.0
+START_SECONDS = 100.0
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -51,20 +51,22 @@ def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 class Server:
     """A running `todo serve`. Its output goes into files below `folder`."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int | None = None, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, host: str = "127.0.0.1", port: int | None = None, **variables: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._out, self._err = folder / f"out-{self.port}", folder / f"err-{self.port}"
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self.process = subprocess.Popen(
-                [TODO, "serve", "--port", str(self.port), *arguments],
+                [TODO, "serve", "--host", host, "--port", str(self.port), *arguments],
                 env=environment(**variables),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def started(self) -> "Server":
         """Wait until it answers."""
@@ -125,7 +127,7 @@ def _sessions() -> list[tuple[int, int]]:
 
 def database_pid(data_dir: Path) -> int | None:
     """The embedded database's process, if it runs."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):  # it may be there, and still empty
         pid = int((data_dir / "postgres/cluster/data/postmaster.pid").read_text().splitlines()[0])
         if any(pid == other for other, _ in _sessions()):
             return pid

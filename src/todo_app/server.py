@@ -18,7 +18,7 @@ from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.local import LocalDatabase, local_secret
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.troubles import troubles_named
-from todo_app.worker import GRACE, heed_signals_while_starting
+from todo_app.worker import GRACE, insist
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -35,7 +35,6 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     _require_free(host, port)
     # Granian heeds both from its own start to its end. Until then SIGTERM, too, must leave no database behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    heed_signals_while_starting()
     with LocalDatabase(settings) as database_url:
         with troubles_named():
             if settings.database_url is None:
@@ -56,7 +55,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
 
 
 def _run(host: str, port: int, workers: int) -> None:
-    MPServer(
+    server = MPServer(
         "todo_app.worker:create_worker",
         factory=True,
         address=host,
@@ -71,7 +70,9 @@ def _run(host: str, port: int, workers: int) -> None:
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
-    ).serve()
+    )
+    insist(server)
+    server.serve()
 
 
 def _require_free(host: str, port: int) -> None:

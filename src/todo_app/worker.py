@@ -1,4 +1,4 @@
-"""What a worker process of the server is, besides the application: a process that ends when it should."""
+"""Worker processes end when they should: when the server is told to, and when it has been killed."""
 
 import multiprocessing
 import os
@@ -8,10 +8,12 @@ import threading
 import time
 from typing import Final
 
+from granian.server.mp import MPServer
+
 from todo_app.http.exchange import App
 
 GRACE: Final = 30  # seconds that requests under way have when the server is told to stop
-LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
+LOOK_EVERY: Final = 0.5  # seconds between two looks at how the other process is
 
 
 def create_worker() -> App:
@@ -23,18 +25,20 @@ def create_worker() -> App:
     return create_app()
 
 
-def heed_signals_while_starting() -> None:
-    """Have processes forked from now on die of SIGTERM, and leave Ctrl-C to their parent, until they are set up.
+def insist(server: MPServer) -> None:
+    """From the moment that `server` is told to end, tell its workers so until they do; returns at once.
 
-    A forked worker would otherwise run its parent's handlers, to no effect, and be waited for in vain.
+    Granian tells them once. A worker that has just been forked, or whose event loop does not run yet, does not hear it.
     """
-    if sys.platform != "win32":
-        os.register_at_fork(after_in_child=_heed_signals)
+    threading.Thread(target=_repeat_the_end, args=[server], daemon=True).start()
 
 
-def _heed_signals() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _repeat_the_end(server: MPServer) -> None:
+    while True:
+        time.sleep(LOOK_EVERY)
+        if server.interrupt_signal:
+            for worker in list(server.wrks):
+                worker.terminate()  # type: ignore[no-untyped-call]  # granian's, not annotated
 
 
 def _follow_parent() -> None:
@@ -44,6 +48,7 @@ def _follow_parent() -> None:
         return
     while os.getppid() == parent.pid:
         time.sleep(LOOK_EVERY)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    for _ in range(int(GRACE / LOOK_EVERY)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LOOK_EVERY)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,18 +1,28 @@
 """Servers that run as processes, for tests that talk to them through sockets."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from databases import ScratchCluster
-from serving import Server, run
+from serving import Server, database_pid, run
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """Where the servers of this test keep their data, and where no database runs on after it."""
+    yield tmp_path / "data"
+    if (left := database_pid(tmp_path / "data")) is not None:
+        os.kill(left, signal.SIGINT)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers and ends them with the test; takes what `Server` takes but for the folder."""
     servers: list[Server] = []
 
@@ -23,12 +33,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in reversed(servers):
         server.discard()
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """Where a server of this test keeps its data."""
-    return tmp_path / "data"
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from databases import ScratchCluster
 from serving import Server, free_port, run
 
 from todo_adapters.postgres.migrations import migrate
 
 Serve = Callable[..., Server]
+pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 
 
@@ -26,8 +28,8 @@ def serve_refused(**variables: str) -> str:
     return refused("serve", "--port", str(free_port()), **variables)
 
 
-def test_an_outdated_schema_is_refused_until_it_is_migrated(
-    serve: Serve, empty_database_url: str, tmp_path: Path
+def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_told(
+    serve: Serve, cluster: ScratchCluster, empty_database_url: str, tmp_path: Path
 ) -> None:
     variables = {"DATABASE_URL": empty_database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATA_DIR": str(tmp_path / "d")}
     assert "todo migrate" in serve_refused(**variables)
@@ -38,11 +40,21 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated(
     assert server.said() == ""  # the greeting, and its token, are for newcomers
     with server.client(run("token", "ann", **variables).stdout.strip()) as client:
         assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
+        assert client.get("/health/ready").status_code == 200
+
+        migrate(empty_database_url, "base")
+        assert "todo migrate" in serve_refused(**variables)
+
+        cluster.drop(empty_database_url)
+        for path in ("/health/ready", "/api/ann/tasks"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert answer.headers["retry-after"]
+            assert urlsplit(empty_database_url).path[1:] not in answer.text
+        assert client.get("/health/live").status_code == 200
+    assert b'"event":"bug"' not in server.log()
     assert server.stop() == 0
     assert not (tmp_path / "d").exists()
-
-    migrate(empty_database_url, "base")
-    assert "todo migrate" in serve_refused(**variables)
 
 
 def test_tasks_survive_a_restart(serve: Serve, database_url: str) -> None:
@@ -54,20 +66,6 @@ def test_tasks_survive_a_restart(serve: Serve, database_url: str) -> None:
     assert first.stop() == 0
     with serve(port=first.port, **variables).started().client(token) as client:
         assert client.get("/api/ann/tasks").json()["items"] == made[::-1]
-
-
-def test_readiness_follows_the_database(serve: Serve, cluster: ScratchCluster, database_url: str) -> None:
-    server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
-    with server.client(run("token", "ann", BETTER_AUTH_SECRET=SECRET).stdout.strip()) as client:
-        assert client.get("/health/ready").status_code == 200
-        cluster.drop(database_url)
-        for path in ("/health/ready", "/api/ann/tasks"):
-            answer = client.get(path)
-            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-            assert answer.headers["retry-after"]
-            assert urlsplit(database_url).path[1:] not in answer.text
-        assert client.get("/health/live").status_code == 200
-    assert b'"event":"bug"' not in server.log()
 
 
 def test_who_cannot_start_says_why_in_one_line(database_url: str) -> None:
