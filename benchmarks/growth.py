@@ -161,11 +161,11 @@ def memory(base: Database, options: argparse.Namespace) -> str:
     with serving(OURS, _new_database(base, "memory")) as server:
         users = seed(server.url, 300, 20)
         [worker] = usage.workers(server.pid)
-        rows.append(["0", usage.memory_mib(worker)])
+        rows.append(["0", f"{usage.memory_mib(worker):.1f}"])
         for number in range(10):
             job = Job(server.url, users, "mix", 32, 600.0, number, most=options.requests // 10)
             served += asyncio.run(run_apart(job)).requests
-            rows.append([f"{served:,}", usage.memory_mib(worker)])
+            rows.append([f"{served:,}", f"{usage.memory_mib(worker):.1f}"])
             print(rows[-1], flush=True)
     return report.table(["requests served", "worker's memory, MiB (PSS)"], rows)
 

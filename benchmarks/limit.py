@@ -18,7 +18,7 @@ _PICK = "\\set u random(1, {users})\n\\set t random(1, {tasks})\n"
 _TASK = "user_id = 'bench-' || :u::text and id = ('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
 _STATEMENTS = {
     "get": f"select {_COLUMNS} from tasks where {_TASK};\n",
-    "list": f"select {_COLUMNS} from tasks where user_id = 'bench-' || :u::text order by id desc limit 51;\n",
+    "list": f"select {_COLUMNS} from tasks where user_id = 'bench-' || :u::text order by id desc limit 21;\n",
     "create": "insert into tasks values ('bench-' || :u::text, uuidv7(), 'Buy oat milk and bread on the way home',"
     " 'from the corner shop', null, 1, now(), now(), 'buy oat milk and bread on the way home from the corner shop')"
     " on conflict do nothing returning user_id, id;\n",

@@ -57,13 +57,15 @@ class Result:
 
 
 def request(host: str, user: User, kind: str, task: str = "", query: str = "") -> bytes:
-    """One request: get, list, create, toggle, or delete."""
+    """One request: get, list (of 20, however many have been created meanwhile), create, toggle, or delete."""
     path = f"/api/{user.name}/tasks"
     method = {"create": "POST", "toggle": "PATCH", "delete": "DELETE"}.get(kind, "GET")
     if kind in {"get", "toggle", "delete"}:
         path += f"/{task}"
     if kind == "toggle":
         path += "/complete"
+    if kind == "list":
+        query = query or "?limit=20"
     lines = [f"{method} {path}{query} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {user.token}"]
     if kind == "create":
         lines += ["Content-Type: application/json", f"Content-Length: {len(_BODY)}"]

@@ -142,9 +142,9 @@ def create(body: NewTask, user_id: Owner, opened: Opened) -> Task:
 
 
 @app.get("/api/{user_id}/tasks", response_model=TaskList)
-def page(user_id: Owner, opened: Opened) -> Any:
+def page(user_id: Owner, opened: Opened, limit: int = 50) -> Any:
     newest = select(Task).where(Task.user_id == user_id).order_by(desc(Task.created_at), desc(Task.id))
-    return {"items": opened.exec(newest.limit(50)).all()}
+    return {"items": opened.exec(newest.limit(limit)).all()}
 
 
 @app.get("/api/{user_id}/tasks/{task_id}", response_model=TaskView)
