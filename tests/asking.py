@@ -106,6 +106,7 @@ class Service:
         """Be as good as new. To make a service takes far longer than most of what tests ask of it."""
         if isinstance(self.store, MemoryTaskStore):
             self.store._tasks.clear()
+            self.store._keys.clear()
         self.log_from += len(self.raw_log())
 
 

@@ -2,6 +2,7 @@
 
 from todo_core.errors import (
     InvalidInput,
+    KeyReused,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
@@ -10,19 +11,24 @@ from todo_core.errors import (
     TodoError,
     VersionConflict,
 )
+from todo_core.idempotency import KEY_LIFE, Creation, IdempotencyKey, asks_for_the_same, idempotency_key
 from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, TaskStore
 from todo_core.queries import Cursor, Page, Sort, TaskQuery, searchable
 from todo_core.task import UNSET, Expected, OwnerId, Task, TaskId, Unset, Version, owner_id
 from todo_core.use_cases import TaskService
 
 __all__ = [
+    "KEY_LIFE",
     "UNSET",
     "Authenticator",
     "Clock",
+    "Creation",
     "Cursor",
     "Expected",
     "IdGenerator",
+    "IdempotencyKey",
     "InvalidInput",
+    "KeyReused",
     "NotAuthenticated",
     "OwnedTasks",
     "OwnerId",
@@ -41,6 +47,8 @@ __all__ = [
     "Unset",
     "Version",
     "VersionConflict",
+    "asks_for_the_same",
+    "idempotency_key",
     "owner_id",
     "searchable",
 ]

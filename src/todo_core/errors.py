@@ -53,6 +53,15 @@ class TaskExists(TodoError):
         super().__init__("You already have a task with this id.")
 
 
+class KeyReused(TodoError):
+    """The idempotency key has been used for a task with another title, description or state."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("You have used this idempotency key for another task: take a fresh key for each task.")
+
+
 class VersionConflict(TodoError):
     """The task has changed since the caller saw it. `current` is the version it has now."""
 

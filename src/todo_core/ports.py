@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from todo_core.idempotency import IdempotencyKey
 from todo_core.queries import Page, TaskQuery
 from todo_core.task import Expected, OwnerId, Task, TaskId
 
@@ -17,6 +18,15 @@ class OwnedTasks(Protocol):
 
     async def add(self, task: Task) -> None:
         """Store a new task. Raises `TaskExists` for an id that the owner has, `ValueError` for another's task."""
+        ...
+
+    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
+        """Store a new task unless this owner has used `key`; the task that was stored under it first, as it was then.
+
+        One of those who use a key at once stores, the others wait for it. What becomes of the task later, its removal
+        included, changes nothing here. A key is kept together with its task or not at all, for `KEY_LIFE` at least.
+        Raises `KeyReused` where the first task's title, description or state differ, otherwise as `add`.
+        """
         ...
 
     async def get(self, task_id: TaskId) -> Task:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from todo_core.idempotency import Creation, IdempotencyKey
 from todo_core.ports import Clock, IdGenerator, TaskStore
 from todo_core.queries import Page, TaskQuery
 from todo_core.task import UNSET, Expected, OwnerId, Task, TaskId, Unset
@@ -23,12 +24,33 @@ class TaskService:
         self, owner: OwnerId, *, title: str, description: str | None = None, completed: bool = False
     ) -> Task:
         """A new task of that owner. Raises `InvalidInput`."""
-        now = self.clock.now()
-        task = Task.new(
-            id=self.ids.new(now), owner=owner, title=title, description=description, completed=completed, at=now
-        )
+        task = self._new(owner, title, description, completed)
         await self.store.tasks_of(owner).add(task)
         return task
+
+    async def create_once(
+        self,
+        owner: OwnerId,
+        key: IdempotencyKey,
+        *,
+        title: str,
+        description: str | None = None,
+        completed: bool = False,
+    ) -> Creation:
+        """As `create`, but repeating it under the same key creates nothing: it gives the first one's outcome.
+
+        It may be repeated after any failure, from any process. Raises `InvalidInput`, and `KeyReused` where the first
+        call asked for another task.
+        """
+        task = self._new(owner, title, description, completed)
+        stored = await self.store.tasks_of(owner).add_once(key, task)
+        return Creation(stored, replayed=stored.id != task.id)
+
+    def _new(self, owner: OwnerId, title: str, description: str | None, completed: bool) -> Task:
+        now = self.clock.now()
+        return Task.new(
+            id=self.ids.new(now), owner=owner, title=title, description=description, completed=completed, at=now
+        )
 
     async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
         """The task as it is now."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from databases import ScratchCluster
 from factories import ANN, make_task
 from psycopg import sql
@@ -18,6 +19,7 @@ from todo_adapters.postgres.migrations import (
     UnfitDatabase,
     configuration,
     current_revision,
+    head,
     is_current,
     migrate,
 )
@@ -26,16 +28,23 @@ from todo_core import StoreUnavailable
 from todo_core.task import is_description, is_owner, is_title
 
 SCHEMA = """
-    select 'column', attname, format_type(atttypid, atttypmod) || ' ' || attnotnull || ' ' || coalesce(collname, '')
+    with ours as (select unnest(array[to_regclass('tasks'), to_regclass('idempotency_keys')]) as id)
+    select 'column', attrelid::regclass || '.' || attname,
+            format_type(atttypid, atttypmod) || ' ' || attnotnull || ' ' || coalesce(collname, '')
         from pg_attribute left join pg_collation on pg_collation.oid = attcollation
-        where attrelid = to_regclass('tasks') and attnum > 0 and not attisdropped
+        where attrelid in (select id from ours) and attnum > 0 and not attisdropped
     union all
-    select 'constraint', conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = to_regclass('tasks')
+    select 'default', adrelid::regclass || '.' || adnum, pg_get_expr(adbin, adrelid)
+        from pg_attrdef where adrelid in (select id from ours)
+    union all
+    select 'constraint', conname, pg_get_constraintdef(oid)
+        from pg_constraint where conrelid in (select id from ours)
     union all
     select 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid)
-        from pg_index where indrelid = to_regclass('tasks')
+        from pg_index where indrelid in (select id from ours)
     order by 1, 2
 """
+REVISIONS = sorted(revision.revision for revision in ScriptDirectory.from_config(configuration()).walk_revisions())
 
 
 def rows(url: str, statement: Any, *parameters: object) -> list[tuple[Any, ...]]:
@@ -54,7 +63,7 @@ def test_an_empty_database_is_brought_up_to_date_once(empty_database_url: str) -
     assert current_revision(empty_database_url) is None
     assert not is_current(empty_database_url)
     migrate(empty_database_url)
-    assert current_revision(empty_database_url) == "0001"
+    assert current_revision(empty_database_url) == head()
     assert is_current(empty_database_url)
     migrate(empty_database_url)
     assert is_current(empty_database_url)
@@ -63,14 +72,71 @@ def test_an_empty_database_is_brought_up_to_date_once(empty_database_url: str) -
 def test_the_way_back_leaves_nothing_and_the_way_forth_the_same_again(empty_database_url: str) -> None:
     migrate(empty_database_url)
     schema = rows(empty_database_url, SCHEMA)
-    assert len(schema) > 10
+    assert len(schema) > 30
     migrate(empty_database_url, "base")
     assert rows(empty_database_url, SCHEMA) == []
     assert current_revision(empty_database_url) is None
     migrate(empty_database_url)
     assert rows(empty_database_url, SCHEMA) == schema
-    migrate(empty_database_url, "0001")
+    for revision in reversed(REVISIONS[:-1]):
+        migrate(empty_database_url, revision)
+        assert current_revision(empty_database_url) == revision
+    migrate(empty_database_url)
     assert rows(empty_database_url, SCHEMA) == schema
+
+
+def test_revisions_are_numbered_one_by_one() -> None:
+    assert [f"{number:04}" for number in range(1, len(REVISIONS) + 1)] == REVISIONS
+    assert head() == REVISIONS[-1]
+
+
+def at_revision(url: str, ahead: int) -> str:
+    """Have the schema say that it is that much newer than what this version knows."""
+    revision = f"{int(head()) + ahead:04}"
+    with psycopg.connect(url) as connection:
+        connection.execute("update todo_schema_version set version_num = %s", [revision])
+    return revision
+
+
+def test_an_older_schema_is_not_served_and_one_that_is_a_revision_newer_is(empty_database_url: str) -> None:
+    for revision in REVISIONS[:-1]:
+        migrate(empty_database_url, revision)
+        assert not is_current(empty_database_url)
+    migrate(empty_database_url)
+    assert is_current(empty_database_url)
+    newer = at_revision(empty_database_url, 1)
+    assert is_current(empty_database_url)
+    migrate(empty_database_url)  # what a replica of this version does that starts meanwhile
+    assert current_revision(empty_database_url) == newer
+
+
+def test_a_schema_that_is_further_ahead_is_not_touched(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    newer = at_revision(empty_database_url, 2)
+    for ask in (migrate, is_current):
+        with pytest.raises(UnfitDatabase, match=f"at revision {newer}, .* knows {head()}"):
+            ask(empty_database_url)
+    assert current_revision(empty_database_url) == newer
+
+
+def test_a_migration_gives_up_on_a_table_that_somebody_keeps_locked(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("lock table tasks in access share mode")
+        with pytest.raises(StoreUnavailable):
+            migrate(empty_database_url, "base")
+    assert is_current(empty_database_url)
+
+
+def test_a_migration_leaves_the_tasks_as_they_are(empty_database_url: str) -> None:
+    migrate(empty_database_url, "0001")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(INSERT, row())
+    before = rows(empty_database_url, "select * from tasks")
+    migrate(empty_database_url)
+    assert rows(empty_database_url, "select * from tasks") == before
+    migrate(empty_database_url, "0001")
+    assert rows(empty_database_url, "select * from tasks") == before
 
 
 def test_the_migrations_make_what_the_table_says(empty_database_url: str, cluster: ScratchCluster) -> None:

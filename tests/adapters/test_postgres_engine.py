@@ -93,6 +93,7 @@ async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -
     with pytest.raises(StoreUnavailable):  # it may have been stored before the connection was lost
         await tasks.add(make_task())
     await tasks.add(make_task())
+    await store.aclose()
     await engine.dispose()
 
 

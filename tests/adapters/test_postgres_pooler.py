@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import is_current, migrate
-from todo_core import Sort, TaskQuery
+from todo_core import Sort, TaskQuery, idempotency_key
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
@@ -105,6 +105,11 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     assert (final.completed, final.version) == (True, 46)
     await asyncio.gather(*(tasks.remove(task.id, expected=task.version) for task in added[1:]))
     assert (await tasks.page(TaskQuery())).items == (final,)
+    kept = [task for task in added if task != added[0]][:3]
+    keys = [idempotency_key(f"{number % 3}") for number in range(12)]
+    told = await asyncio.gather(*(tasks.add_once(key, kept[int(key)]) for key in keys))
+    assert told == [kept[int(key)] for key in keys]
+    await store.aclose()
     await engine.dispose()
 
 

@@ -9,7 +9,9 @@ from factories import ANN
 from refusals import check_dressed, problem
 
 TASKS = f"/api/{ANN}/tasks"
-EXPOSED = {"ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"}
+EXPOSED = {
+    "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id",
+}  # fmt: skip
 ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", TASKS, {"json_": {"title": "x"}}),
     ("GET", TASKS, {}),
@@ -123,7 +125,7 @@ async def test_a_preflight_of_ours_is_let_through_without_a_token(service: Servi
     methods = {name.strip() for name in answer.headers["access-control-allow-methods"].split(",")}
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= methods
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
-    assert {"authorization", "content-type", "if-match", "if-none-match", "x-request-id"} == allowed
+    assert {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id"} == allowed
     assert int(answer.headers["access-control-max-age"]) > 0
     check_dressed(answer)
 

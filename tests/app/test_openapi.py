@@ -130,6 +130,9 @@ async def test_every_status_that_a_route_answers_is_listed(service: Service) -> 
         {"body": b"x" * 70_000},
         {"body": b"{}", "type_": "text/plain"}, {"user": None}, {"user": "bob"},
         {"json_": {"title": "x"}, "headers": {"If-Match": '"99"'}}, {"json_": {}, "headers": {"If-Match": "x"}},
+        {"json_": {"title": "x"}, "headers": {"Idempotency-Key": "a"}},
+        {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "a"}},
+        {"json_": {"title": "x"}, "headers": {"Idempotency-Key": '"'}},
         {"headers": {"If-None-Match": "*"}}, {"headers": {"If-None-Match": "x"}},
     ]  # fmt: skip
     for path, method, operation in OPERATIONS:

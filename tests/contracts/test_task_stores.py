@@ -25,5 +25,7 @@ class TestPostgres(TaskStoreContract):
 def test_memory_and_postgres_answer_alike(database_url: str) -> None:
     with asyncio.Runner() as runner:
         engine = create_engine(database_url)
-        assert_stores_agree(MemoryTaskStore(), PostgresTaskStore(engine), run=runner.run, examples=50)
+        store = PostgresTaskStore(engine)
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        runner.run(store.aclose())
         runner.run(engine.dispose())

@@ -2,6 +2,7 @@
 
 from todo_core import (
     InvalidInput,
+    KeyReused,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
@@ -17,6 +18,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
     ours = [each for each in TodoError.__subclasses__() if each.__module__ == "todo_core.errors"]
     codes = [each.code for each in ours]
     assert set(codes) == {
+        "idempotency_key_reused",
         "invalid_input",
         "not_authenticated",
         "store_unavailable",
@@ -31,6 +33,7 @@ def test_messages_tell_what_to_do() -> None:
     assert str(InvalidInput([Problem("title", "is bad"), Problem("q", "is worse")])) == "title is bad; q is worse"
     assert "no task with this id" in str(TaskNotFound())
     assert "already have a task" in str(TaskExists())
+    assert "a fresh key for each task" in str(KeyReused())
     assert "at version 3" in str(VersionConflict(3))
     assert "try again shortly" in str(StoreUnavailable())
     assert str(NotAuthenticated("the token has expired")) == "the token has expired"

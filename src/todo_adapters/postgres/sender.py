@@ -51,6 +51,10 @@ class Sender:
         """The answer to this call; as `read`, but never repeated where it may have been carried out."""
         return self._coalescer(batch, harmless=False).call(call)
 
+    def write_once(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+        """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
+        return self.read(batch, call)
+
     async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
         """What `work` returns, its statements stored together or not at all. It may be called several times."""
 

@@ -138,7 +138,7 @@ def task_of(owner: OwnerId, columns: Sequence[Any]) -> Task:
     return Task.restored(task_id, owner, title, description, completed_at, version, created_at, updated_at)
 
 
-_WRITTEN: Final[dict[str, Callable[[Task], object]]] = {
+WRITTEN: Final[dict[str, Callable[[Task], object]]] = {
     "user_id": attrgetter("owner"),
     "id": attrgetter("id"),
     "title": attrgetter("title"),
@@ -153,8 +153,9 @@ _READ: Final = ("id", "title", "description", "completed_at", "version", "create
 _CHANGING: Final = ("title", "description", "completed_at", "version", "updated_at", "search_text")
 
 
-def _columns(names: Iterable[str], written: Sequence[Task]) -> Columns:
-    return {name: [_WRITTEN[name](task) for task in written] for name in names}
+def written_columns(names: Iterable[str], written: Sequence[Task]) -> Columns:
+    """The values that these columns take from those tasks."""
+    return {name: [WRITTEN[name](task) for task in written] for name in names}
 
 
 async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Task | None]:
@@ -181,7 +182,7 @@ def _read_statement() -> ClauseElement:
 
 async def insert_many(connection: AsyncConnection, new: Sequence[Task]) -> list[bool]:
     """Store each task whose key is free; whether it was. Of two with one key, the first is stored."""
-    rows = await send(connection, _INSERT_MANY, _columns(_WRITTEN, new))
+    rows = await send(connection, _INSERT_MANY, written_columns(WRITTEN, new))
     stored = set(rows)
     answers = []
     for task in new:
@@ -191,9 +192,9 @@ async def insert_many(connection: AsyncConnection, new: Sequence[Task]) -> list[
 
 
 def _insert_statement() -> ClauseElement:
-    call = calls_of(**{name: tasks.c[name].type for name in _WRITTEN})
-    rows = select(*(call.c[name] for name in _WRITTEN)).order_by(call.c.place)
-    statement = insert(tasks).from_select(list(_WRITTEN), rows)
+    call = calls_of(**{name: tasks.c[name].type for name in WRITTEN})
+    rows = select(*(call.c[name] for name in WRITTEN)).order_by(call.c.place)
+    statement = insert(tasks).from_select(list(WRITTEN), rows)
     return statement.on_conflict_do_nothing(constraint=tasks.primary_key).returning(tasks.c.user_id, tasks.c.id)
 
 
@@ -201,7 +202,7 @@ async def swap_many(connection: AsyncConnection, swaps: Sequence[Swap]) -> list[
     """Compare and swap; whether it was. Of several swaps of one task at most one is."""
     # Statements that lock the same tasks in the same order cannot deadlock.
     order = sorted(range(len(swaps)), key=lambda place: (swaps[place].before.owner, swaps[place].before.id))
-    columns = _columns(("user_id", "id", *_CHANGING), [swaps[place].after for place in order])
+    columns = written_columns(("user_id", "id", *_CHANGING), [swaps[place].after for place in order])
     columns["was_version"] = [swaps[place].before.version for place in order]
     columns["was_updated_at"] = [swaps[place].before.updated_at for place in order]
     swapped = {order[place - 1] for (place,) in await send(connection, _SWAP_MANY, columns)}

@@ -7,6 +7,8 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.once import Once, insert_once_many
+from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.sender import Sender
 from todo_adapters.postgres.statements import (
     VERSION_MOST,
@@ -21,6 +23,8 @@ from todo_adapters.postgres.statements import (
 )
 from todo_core import (
     Expected,
+    IdempotencyKey,
+    KeyReused,
     OwnerId,
     Page,
     StoreUnavailable,
@@ -29,6 +33,7 @@ from todo_core import (
     TaskId,
     TaskNotFound,
     TaskQuery,
+    asks_for_the_same,
     owner_id,
 )
 
@@ -44,13 +49,15 @@ class PostgresTaskStore:
 
     def __init__(self, engine: AsyncEngine, *, deadline: float = 5.0) -> None:
         self._sender = Sender(engine, deadline)
+        self._pruning = Pruning(self._sender)
 
     def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return PostgresOwnedTasks(self._sender, owner_id(owner))
+        return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner))
 
     async def aclose(self) -> None:
         """As `TaskStore.aclose`. The engine may be disposed of after it."""
+        await self._pruning.aclose()
         await self._sender.drain()
 
     async def ready(self) -> None:
@@ -69,16 +76,30 @@ class PostgresTaskStore:
 class PostgresOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, sender: Sender, owner: OwnerId) -> None:
+    def __init__(self, sender: Sender, pruning: Pruning, owner: OwnerId) -> None:
         self._sender = sender
+        self._pruning = pruning
         self._owner = owner
 
     async def add(self, task: Task) -> None:
         """As `OwnedTasks.add`."""
-        if task.owner != self._owner:
-            raise ValueError("this task belongs to another owner")
+        self._begin(task)
         if not await self._sender.write(insert_many, task):
             raise TaskExists
+
+    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
+        """As `OwnedTasks.add_once`."""
+        self._begin(task)
+        while (first := await self._sender.write_once(insert_once_many, Once(key, task))) is None:
+            pass  # the key was there, and has expired and been pruned in between
+        if not asks_for_the_same(first, task):
+            raise KeyReused
+        return first
+
+    def _begin(self, task: Task) -> None:
+        if task.owner != self._owner:
+            raise ValueError("this task belongs to another owner")
+        self._pruning.begin_if_due()
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""

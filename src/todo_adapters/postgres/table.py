@@ -1,9 +1,22 @@
-"""The table of tasks. What the core promises of a task is repeated here, so that no other writer can break it."""
+"""The tables. What the core promises of a task is repeated here, so that no other writer can break it."""
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, MetaData, PrimaryKeyConstraint, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
 
+from todo_core.idempotency import KEY_LENGTH
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, TITLE_LENGTH
 
 # Collation "C" compares UTF-8 byte by byte, which is code point by code point: the order of Python and of the core,
@@ -52,4 +65,25 @@ tasks: Final = Table(
         f"created_at between {_MOMENTS} and updated_at between {_MOMENTS} and completed_at between {_MOMENTS}",
         name="tasks_moments_check",
     ),
+)
+
+# A key, and the task that was created under it as it was then. No foreign key: the key outlives an edit and a removal.
+# Rows are written by the statement that writes their tasks, whose constraints judge the same values; never updated.
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
+    # By the database's clock, which all replicas share.
+    Column("used_at", MOMENT, nullable=False, server_default=func.now()),
+    Column("id", Uuid, nullable=False),
+    Column("title", TEXT, nullable=False),
+    Column("description", TEXT),
+    Column("completed_at", MOMENT),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("user_id", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(f"char_length(key) between 1 and {KEY_LENGTH}", name="idempotency_keys_key_check"),
+    Index("idempotency_keys_used_at", "used_at"),
 )

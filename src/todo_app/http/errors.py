@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from todo_app.http.exchange import Exchange, Reply
 from todo_core import (
     InvalidInput,
+    KeyReused,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
@@ -95,6 +96,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     OriginNotAllowed: (HTTPStatus.FORBIDDEN, "Pages of this origin may not call"),
     TaskNotFound: (HTTPStatus.NOT_FOUND, "There is no such task"),
     TaskExists: (HTTPStatus.CONFLICT, "The task exists already"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another task"),
     VersionConflict: (HTTPStatus.PRECONDITION_FAILED, "The task has changed meanwhile"),
     StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "The database is away"),
     NoSuchRoute: (HTTPStatus.NOT_FOUND, "Nothing is served here"),

@@ -17,10 +17,13 @@ from todo_core import OwnerId, TaskService
 Methods = Callable[[str], tuple[str, ...]]
 """Which methods a path answers; none if nothing is served there."""
 
-_EXPOSED: Final = b"ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+_EXPOSED: Final = b"ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id",
+    ),
     (b"access-control-max-age", b"600"),
 )
 _API: Final = b"/api/"

@@ -16,7 +16,16 @@ from todo_app.http.errors import (
 )
 from todo_app.http.reading import JSON, MERGE_PATCH
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
-from todo_core import InvalidInput, NotAuthenticated, Sort, StoreUnavailable, TaskNotFound, TodoError, VersionConflict
+from todo_core import (
+    InvalidInput,
+    KeyReused,
+    NotAuthenticated,
+    Sort,
+    StoreUnavailable,
+    TaskNotFound,
+    TodoError,
+    VersionConflict,
+)
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH
 
@@ -81,8 +90,18 @@ def _list() -> _Json:
 
 
 def _create() -> _Json:
-    answer = _answer("The task as stored.", TaskView, ETag="ETag", Location="Location")
-    return _operation("createTask", "Create a task", {"201": answer}, _BODY, body=_content(NewTask, JSON))
+    headers = {"ETag": "ETag", "Location": "Location", "Idempotency_Replayed": "Idempotency-Replayed"}
+    answer = _answer(
+        "The task as stored; under a key that was used before, as it was stored then.", TaskView, **headers
+    )
+    return _operation(
+        "createTask",
+        "Create a task",
+        {"201": answer},
+        (*_BODY, KeyReused),
+        body=_content(NewTask, JSON),
+        parameters=[_IDEMPOTENCY_KEY],
+    )
 
 
 def _read() -> _Json:
@@ -219,6 +238,10 @@ _TEXT: Final = {"type": "string"}
 _HEADERS: Final = {
     "ETag": {"description": 'The task\'s version, such as `"3"`.', "schema": _TEXT},
     "Location": {"description": "The new task's path.", "schema": _TEXT},
+    "Idempotency-Replayed": {
+        "description": "There only where this answer was given before, under the same `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
+    },
     "Link": {"description": 'The next page, as `rel="next"` (RFC 8288).', "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     # draft-ietf-httpapi-ratelimit-headers-11
@@ -243,6 +266,16 @@ _USER: Final = _parameter(
     required=True,
 )
 _TASK: Final = _parameter("task_id", "path", "The task's id.", {"type": "string", "format": "uuid"}, required=True)
+_IDEMPOTENCY_KEY: Final = _parameter(
+    "Idempotency-Key",
+    "header",
+    'A fresh key of yours for each task, such as `"8e03978e-40d5-43e8-bc93-6894a57f9324"`: 1 to 255 printable ASCII '
+    "characters in double quotes, or a word without them. Repeating the request under its key within 24 hours creates "
+    "nothing and gives the first answer again, also where the task has been changed or deleted since; another task "
+    "under the same key is refused.",
+    _TEXT,
+    required=False,
+)
 _IF_MATCH: Final = _parameter(
     "If-Match", "header", 'Act only if the task has this entity tag, such as `"3"`.', _TEXT, required=False
 )

@@ -12,10 +12,22 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from todo_app.http.exchange import Exchange, Header, Reply
+from todo_app.http.idempotency import REPLAYED, read_idempotency_key
 from todo_app.http.preconditions import is_unmodified, read_if_match
 from todo_app.http.reading import JSON, MERGE_PATCH, no_body, read_json, read_optional_json, read_query
 from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView, or_as_it_is
-from todo_core import Expected, OwnerId, Page, Task, TaskId, TaskNotFound, TaskService, TodoError
+from todo_core import (
+    Creation,
+    Expected,
+    IdempotencyKey,
+    OwnerId,
+    Page,
+    Task,
+    TaskId,
+    TaskNotFound,
+    TaskService,
+    TodoError,
+)
 
 Body = TypeVar("Body")
 Caller: TypeAlias = Request[OwnerId, TaskService, State]
@@ -72,6 +84,25 @@ async def asked(request: Caller, wanted: TaskId, body: Awaitable[Body]) -> tuple
         raise
 
 
+async def created(request: Caller, new: NewTask, key: IdempotencyKey | None) -> Creation:
+    """The new task; under a key that has been used, the one that was new then."""
+    if key is None:
+        task = await request.auth.create(
+            request.user, title=new.title, description=new.description, completed=new.completed
+        )
+        return Creation(task, replayed=False)
+    return await request.auth.create_once(
+        request.user, key, title=new.title, description=new.description, completed=new.completed
+    )
+
+
+def reply_with_new(creation: Creation) -> Reply:
+    """The task that was created and where it is; a replay says that it is one, and otherwise the same as then."""
+    task = creation.task
+    location = (b"location", f"{tasks_path(task.owner)}/{task.id}".encode())
+    return reply_with(task, 201, location, *((REPLAYED,) if creation.replayed else ()))
+
+
 class TaskController(Controller):
     """`/api/{user_id}/tasks`. The gate has settled who calls and that the path is theirs."""
 
@@ -86,12 +117,9 @@ class TaskController(Controller):
 
     @post()
     async def create(self, request: Caller) -> Reply:
-        """A new task."""
-        new = await read_json(request, NEW_TASK, JSON)
-        task = await request.auth.create(
-            request.user, title=new.title, description=new.description, completed=new.completed
-        )
-        return reply_with(task, 201, (b"location", f"{tasks_path(task.owner)}/{task.id}".encode()))
+        """A new task; with an `Idempotency-Key` only once, however often it is asked for."""
+        key = read_idempotency_key(Exchange.of(request.scope))
+        return reply_with_new(await created(request, await read_json(request, NEW_TASK, JSON), key))
 
     @get("/{task:str}")
     async def read(self, request: Caller, task: FromPath[str]) -> Reply:

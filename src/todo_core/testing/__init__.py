@@ -16,7 +16,7 @@ long as nobody uses it at the same time: every test makes owners of its own.
 import pytest
 
 # Before they are imported: so that a failing assertion shows its values.
-for _module in ("agreement", "editing", "isolation", "keeping", "listing"):
+for _module in ("agreement", "editing", "isolation", "keeping", "listing", "once"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from todo_core.testing.agreement import assert_stores_agree  # noqa: E402

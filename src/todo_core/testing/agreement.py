@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from todo_core.errors import TodoError
+from todo_core.idempotency import IdempotencyKey
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
 from todo_core.task import OwnerId, Task, TaskId, Version
-from todo_core.testing.examples import descriptions, make_id, moments, queries, tasks_of, titles
+from todo_core.testing.examples import NASTY_KEYS, descriptions, make_id, moments, queries, tasks_of, titles
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
 
 # Few of each, so that they meet. The owners differ only where a storage might be careless.
 _IDS: Final = st.sampled_from([make_id(number) for number in range(5)])
+_KEYS: Final = st.sampled_from(NASTY_KEYS[:4])
 _WHO: Final = st.sampled_from(["ann", "Ann", "ann ", "a_n"])
 _VERSIONS: Final = st.sampled_from([Version(number) for number in (-1, 0, 1, 2, 3, 2**31, 2**63, 10**30)])
 _EXPECTED: Final = st.none() | _VERSIONS | st.frozensets(_VERSIONS)
@@ -72,6 +74,17 @@ class _Histories(RuleBasedStateMachine):
     def add_somebodys(self, who: str, whose: str, data: st.DataObject) -> None:
         task = data.draw(tasks_of(self.owner(whose), _IDS))
         self.both(who, lambda tasks: tasks.add(task))
+
+    @rule(who=_WHO, whose=_WHO, key=_KEYS, data=st.data())
+    def add_once(self, who: str, whose: str, key: IdempotencyKey, data: st.DataObject) -> None:
+        task = data.draw(tasks_of(self.owner(whose), _IDS))
+        self.both(who, lambda tasks: tasks.add_once(key, task))
+
+    @rule(who=_WHO, key=_KEYS, task_id=_IDS, done=st.none() | moments, at=moments)
+    def add_once_what_others_add_too(self, who: str, key: IdempotencyKey, task_id: TaskId, done: Any, at: Any) -> None:
+        owner = self.owner(who)
+        task = Task(id=task_id, owner=owner, title="Milk", completed_at=done, created_at=at, updated_at=at)
+        self.both(who, lambda tasks: tasks.add_once(key, task))
 
     @rule(who=_WHO, task_id=_IDS)
     def get(self, who: str, task_id: TaskId) -> None:

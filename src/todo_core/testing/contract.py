@@ -4,7 +4,8 @@ from todo_core.testing.editing import EditingContract
 from todo_core.testing.isolation import IsolationContract
 from todo_core.testing.keeping import KeepingContract
 from todo_core.testing.listing import ListingContract
+from todo_core.testing.once import OnceContract
 
 
-class TaskStoreContract(KeepingContract, IsolationContract, EditingContract, ListingContract):
+class TaskStoreContract(KeepingContract, IsolationContract, EditingContract, ListingContract, OnceContract):
     """Subclass it with a fixture `store` that gives a `TaskStore`; pytest then runs every promise on it."""

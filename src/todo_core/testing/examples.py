@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
+from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.queries import Cursor, Sort, TaskQuery
 from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task, TaskId, is_description, is_title
 
@@ -27,6 +28,11 @@ _EDGES = ("\ue000", "\ufeff", "\uffee", "\ufffd", "\uffff", "\U00010000", "\U001
 
 NASTY: Final = (*_WORDS.split(), *_UNSEEN, *_EDGES)
 """Texts that some storage somewhere gets wrong: wildcards, quotes, placeholders, letters whose case is not simple."""
+
+NASTY_KEYS: Final = tuple(
+    map(IdempotencyKey, ["a", "A", "a ", " a", " ", "%", "_", "\\", '"', "'", "{}", "null", ",", "~" * KEY_LENGTH])
+)
+"""Keys of every kind, all different."""
 
 _numbers = count(1)
 

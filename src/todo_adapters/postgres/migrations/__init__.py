@@ -26,13 +26,18 @@ class UnfitDatabase(Exception):
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the schema up to date (or, going back as well, to `revision`), wholly or not at all.
 
-    Several processes may do so at once: one does the work, the others wait and find it done. Raises `ValueError` for a
-    URL that is none, `StoreUnavailable`, and `UnfitDatabase`.
+    Several processes may do so at once: one does the work, the others wait and find it done. A schema that is one
+    revision ahead is left as it is. Raises `ValueError` for a URL that is none, `UnfitDatabase`, and
+    `StoreUnavailable`, also where somebody keeps a table locked for over five seconds.
     """
     with _connection(url) as connection, connection.begin():
         # For the transaction, not the session: behind a pooler no session is anybody's own.
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _check_encoding(connection)
+        if revision == "head" and _is_current(connection):
+            return
+        # An ALTER that waits for a long transaction makes everybody else wait behind itself: better fail, and retry.
+        connection.execute(text("set local lock_timeout = '5s'"))
         config = configuration(connection)
         going_back = revision != "head" and current(connection) not in {None, revision}
         (command.downgrade if going_back else command.upgrade)(config, revision)
@@ -45,8 +50,25 @@ def current_revision(url: str) -> str | None:
 
 
 def is_current(url: str) -> bool:
-    """Whether `migrate` would have nothing to do. Raises as `migrate` does."""
-    return current_revision(url) == ScriptDirectory.from_config(configuration()).get_current_head()
+    """Whether this version can work on the schema: it is up to date, or, as in a rolling deploy, one revision ahead.
+
+    Raises as `migrate` does.
+    """
+    with _connection(url) as connection:
+        return _is_current(connection)
+
+
+def _is_current(connection: Connection) -> bool:
+    """As `is_current`. Revisions are numbered one by one, so that a newer one can be told without knowing it."""
+    found, known = current(connection), head()
+    if found is not None and int(found) > int(known) + 1:
+        raise UnfitDatabase(f"The schema is at revision {found}, too far ahead of this version, which knows {known}.")
+    return found is not None and int(found) >= int(known)
+
+
+def head() -> str:
+    """The newest revision that this version knows."""
+    return str(ScriptDirectory.from_config(configuration()).get_current_head())
 
 
 def current(connection: Connection) -> str | None:

@@ -1,0 +1,202 @@
+"""What storage must promise of creations under a key: each happens once, whatever is repeated, when and by whom."""
+
+# ruff: noqa: S101 (these are tests)
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from todo_core.errors import KeyReused, TaskExists, TaskNotFound
+from todo_core.idempotency import IdempotencyKey
+from todo_core.ports import OwnedTasks, TaskStore
+from todo_core.queries import TaskQuery
+from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task, Version
+from todo_core.testing.examples import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
+    LATER,
+    NASTY,
+    NASTY_KEYS,
+    NOON,
+    make_owner,
+    make_task,
+)
+
+_KEY = IdempotencyKey("8e03978e-40d5-43e8-bc93-6894a57f9324")
+_OTHER = IdempotencyKey("another")
+_AT_ONCE = 25
+_WISHES = {
+    "plain": {},
+    "done": {"completed_at": NOON},
+    "empty description": {"description": ""},
+    "nasty": {"title": "".join(NASTY)[:TITLE_LENGTH], "description": "".join(NASTY)},
+    "longest": {"title": "😀" * TITLE_LENGTH, "description": "\U0010ffff" * DESCRIPTION_LENGTH},
+    "at the ends of time": {"completed_at": FIRST_MOMENT, "created_at": LAST_MOMENT, "updated_at": LATER},
+    "often changed": {"version": Version(2**62)},
+}
+_DIFFERING = {
+    "title": {"title": "Buy Milk"},
+    "description": {"description": "Two"},
+    "empty description": {"description": ""},
+    "completed": {"completed_at": NOON},
+}
+
+
+async def _all(tasks: OwnedTasks) -> set[Task]:
+    return set((await tasks.page(TaskQuery(limit=200))).items)
+
+
+def _again(task: Task) -> Task:
+    """What the same request asks for when it comes again later: another id, another moment."""
+    done = LAST_MOMENT if task.completed else None
+    return make_task(
+        owner=task.owner, title=task.title, description=task.description, completed_at=done, created_at=LAST_MOMENT
+    )
+
+
+class OnceContract:
+    """`add_once` under one key of one owner stores one task, and always tells of that one."""
+
+    @pytest.mark.parametrize("values", _WISHES.values(), ids=_WISHES)
+    async def test_a_repeat_gives_the_first_task_and_stores_none(
+        self, store: TaskStore, values: dict[str, object]
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        task = make_task(owner=owner, **values)
+        assert await tasks.add_once(_KEY, task) == task
+        assert await tasks.get(task.id) == task
+        for _ in range(2):
+            again = await tasks.add_once(_KEY, _again(task))
+            assert again == task
+            assert again.created_at.utcoffset() == task.created_at.utcoffset()
+        assert await tasks.add_once(_KEY, task) == task
+        assert await _all(tasks) == {task}
+
+    async def test_a_repeat_after_edits_gives_the_task_as_it_was_first(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.add_once(_KEY, task := make_task(owner=owner, description="Two litres"))
+        edited = await tasks.edit(task.id, lambda task: task.edited(title="Bread", description=None, at=LATER))
+        edited = await tasks.edit(task.id, lambda task: task.toggled(at=LATER))
+        assert await tasks.add_once(_KEY, _again(task)) == task
+        assert await _all(tasks) == {edited}
+        with pytest.raises(KeyReused):
+            await tasks.add_once(_KEY, _again(edited))
+
+    async def test_a_repeat_after_the_removal_creates_nothing(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.add_once(_KEY, task := make_task(owner=owner))
+        await tasks.remove(task.id)
+        for again in (_again(task), task):
+            assert await tasks.add_once(_KEY, again) == task
+        assert await _all(tasks) == set()
+        with pytest.raises(TaskNotFound):
+            await tasks.get(task.id)
+        with pytest.raises(KeyReused):
+            await tasks.add_once(_KEY, make_task(owner=owner, title="Other"))
+
+    @pytest.mark.parametrize("values", _DIFFERING.values(), ids=_DIFFERING)
+    async def test_another_task_under_the_same_key_is_refused(
+        self, store: TaskStore, values: dict[str, object]
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.add_once(_KEY, task := make_task(owner=owner))
+        with pytest.raises(KeyReused):
+            await tasks.add_once(_KEY, make_task(owner=owner, **values))
+        assert await tasks.add_once(_KEY, _again(task)) == task
+        assert await _all(tasks) == {task}
+
+    async def test_the_same_task_under_other_keys_or_none_is_another_one(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        added = [make_task(owner=owner) for _ in range(3)]
+        await tasks.add(added[0])
+        assert await tasks.add_once(_KEY, added[1]) == added[1]
+        assert await tasks.add_once(_OTHER, added[2]) == added[2]
+        assert await _all(tasks) == set(added)
+
+    async def test_keys_are_each_owners_own(self, store: TaskStore) -> None:
+        ann, bob = make_owner("ann"), make_owner("bob")
+        anns, bobs = make_task(owner=ann, title="Ann's"), make_task(owner=bob, title="Bob's")
+        assert await store.tasks_of(ann).add_once(_KEY, anns) == anns
+        assert await store.tasks_of(bob).add_once(_KEY, bobs) == bobs
+        await store.tasks_of(ann).remove(anns.id)
+        for task in (anns, bobs):
+            assert await store.tasks_of(task.owner).add_once(_KEY, _again(task)) == task
+        assert await _all(store.tasks_of(ann)) == set()
+        assert await _all(store.tasks_of(bob)) == {bobs}
+
+    async def test_keys_are_compared_exactly(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        added = {key: make_task(owner=owner, title=f"({key[:100]})") for key in NASTY_KEYS}
+        for _ in range(2):
+            for key, task in added.items():
+                assert await tasks.add_once(key, task) == task
+        assert await _all(tasks) == set(added.values())
+
+    async def test_of_many_who_use_one_key_at_once_one_creates_and_all_are_told_of_it(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        wishes = [make_task(owner=owner) for _ in range(_AT_ONCE)]
+        told = await asyncio.gather(*(tasks.add_once(_KEY, wish) for wish in wishes))
+        assert set(told) == await _all(tasks)
+        assert len(set(told)) == 1
+        assert told[0] in wishes
+
+    async def test_of_many_who_want_different_tasks_under_one_key_one_gets_it(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        wishes = [make_task(owner=owner, title=f"Wish {number % 5}") for number in range(_AT_ONCE)]
+        told = await asyncio.gather(*(tasks.add_once(_KEY, wish) for wish in wishes), return_exceptions=True)
+        (stored,) = await _all(tasks)
+        for wish, outcome in zip(wishes, told, strict=True):
+            if wish.title == stored.title:
+                assert outcome == stored
+            else:
+                assert isinstance(outcome, KeyReused)
+
+    async def test_many_keys_of_many_owners_at_once_do_not_mix(self, store: TaskStore) -> None:
+        owners = [make_owner() for _ in range(3)]
+        keys = [IdempotencyKey(f"{number}") for number in range(7)]
+        wishes = [(owner, key) for owner in owners for key in keys] * 3
+        told = await asyncio.gather(*(_wish(store, owner, key) for owner, key in wishes))
+        assert len(set(told)) == len(owners) * len(keys)
+        for (owner, key), task in zip(wishes, told, strict=True):
+            assert (task.owner, task.title) == (owner, f"Wish {key}")
+        for owner in owners:
+            assert await _all(store.tasks_of(owner)) == {task for task in told if task.owner == owner}
+
+    async def test_what_cannot_be_stored_uses_no_key(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.add(there := make_task(owner=owner))
+        task = make_task(owner=owner, title="Third")
+        with pytest.raises(TaskExists):
+            await tasks.add_once(_KEY, make_task(id=there.id, owner=owner, title="Other"))
+        with pytest.raises(ValueError, match="owner"):
+            await tasks.add_once(_KEY, make_task(owner=make_owner()))
+        assert await tasks.add_once(_KEY, task) == task
+        assert await _all(tasks) == {there, task}
+
+    async def test_an_id_that_is_taken_fails_only_the_one_who_brings_it(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.add(there := make_task(owner=owner))
+        wishes = [make_task(owner=owner) for _ in range(6)]
+        wishes[3] = replace(wishes[3], id=there.id)
+        keys = [IdempotencyKey(f"{number}") for number in range(6)]
+        told = await asyncio.gather(*map(tasks.add_once, keys, wishes), return_exceptions=True)
+        assert isinstance(told.pop(3), TaskExists)
+        assert told == wishes[:3] + wishes[4:]
+
+    async def test_a_cancelled_creation_happens_with_its_key_or_not_at_all(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        for pause in range(25):
+            key = IdempotencyKey(f"{pause}")
+            doing = asyncio.create_task(_wish(store, owner, key))
+            await asyncio.sleep(pause / 5000)
+            doing.cancel()
+            await asyncio.wait([doing])
+            task = await _wish(store, owner, key)
+            stored = await _all(tasks)
+            assert task in stored
+            assert len(stored) == pause + 1
+
+
+async def _wish(store: TaskStore, owner: OwnerId, key: IdempotencyKey) -> Task:
+    return await store.tasks_of(owner).add_once(key, make_task(owner=owner, title=f"Wish {key}"))

@@ -1,0 +1,163 @@
+"""`Idempotency-Key` on POST: a repeat gives the first answer, byte for byte, and creates nothing."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from asking import Service
+from factories import ANN, BOB
+from refusals import check_dressed, problem
+
+TASKS = f"/api/{ANN}/tasks"
+KEY = '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
+MILK = {"title": "Milk", "description": "two litres"}
+
+
+async def post(service: Service, body: Any = MILK, key: str | bytes = KEY, user: str = ANN) -> httpx.Response:
+    sent = key.encode() if isinstance(key, str) else key
+    return await service.ask("POST", f"/api/{user}/tasks", user=user, json_=body, headers=[(b"idempotency-key", sent)])
+
+
+def same(answer: httpx.Response, first: httpx.Response) -> None:
+    """Assert that the answer repeats the first one."""
+    assert "idempotency-replayed" not in first.headers
+    assert answer.headers.get_list("idempotency-replayed") == ["true"]
+    assert (answer.status_code, answer.content) == (first.status_code, first.content) == (201, first.content)
+    for name in ("etag", "location", "content-type", "cache-control"):
+        assert answer.headers[name] == first.headers[name]
+    check_dressed(answer)
+
+
+async def test_a_repeat_gives_the_first_answer_and_creates_nothing(service: Service) -> None:
+    first = await post(service)
+    for _ in range(3):
+        same(await post(service), first)
+    assert len(await service.tasks_of(ANN)) == 1
+
+
+async def test_so_it_does_when_the_task_has_been_changed_or_deleted_since(service: Service) -> None:
+    first = await post(service)
+    url = first.headers["location"]
+    await service.ask("PATCH", url, json_={"title": "Bread", "completed": True})
+    same(await post(service), first)
+    await service.ask("DELETE", url)
+    same(await post(service), first)
+    assert await service.tasks_of(ANN) == []
+    problem(await service.ask("GET", url), 404)
+
+
+@pytest.mark.parametrize(
+    "body", [{"title": "milk", "description": "two litres"}, {"title": "Milk"}, {**MILK, "completed": True}]
+)
+async def test_another_task_under_the_same_key_is_refused(service: Service, body: dict[str, object]) -> None:
+    first = await post(service)
+    refused = await post(service, body)
+    problem(refused, 422, "idempotency_key_reused")
+    assert "idempotency-replayed" not in refused.headers
+    same(await post(service), first)
+    assert len(await service.tasks_of(ANN)) == 1
+
+
+async def test_what_counts_is_what_a_body_says_not_how(service: Service) -> None:
+    first = await post(service, {"title": "Milk"})
+    for body in ({"title": "Milk", "description": None}, {"completed": False, "title": "Milk"}):
+        same(await post(service, body), first)
+    spaced = await service.ask("POST", TASKS, body=b' {"title" : "M\\u0069lk"}\n', headers={"Idempotency-Key": KEY})
+    same(spaced, first)
+
+
+async def test_keys_are_each_users_own(service: Service) -> None:
+    anns = await post(service)
+    bobs = await post(service, {"title": "Bob's"}, user=BOB)
+    assert "idempotency-replayed" not in bobs.headers
+    same(await post(service), anns)
+    same(await post(service, {"title": "Bob's"}, user=BOB), bobs)
+
+
+async def test_without_a_key_every_request_creates(service: Service) -> None:
+    first = await post(service)
+    for _ in range(2):
+        answer = await service.ask("POST", TASKS, json_=MILK)
+        assert answer.status_code == 201
+        assert "idempotency-replayed" not in answer.headers
+    assert len(await service.tasks_of(ANN)) == 3
+    same(await post(service), first)
+
+
+async def test_of_many_at_once_one_creates(service: Service) -> None:
+    answers = await asyncio.gather(*(post(service) for _ in range(20)))
+    (first,) = [answer for answer in answers if "idempotency-replayed" not in answer.headers]
+    for answer in answers:
+        if answer is not first:
+            same(answer, first)
+    assert len(await service.tasks_of(ANN)) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('"abc"', "abc"),
+        (' "abc"\t', "abc"),
+        (r'"a\\b"', r"a\b"),
+        ("a:b;c=d/e", '"a:b;c=d/e"'),
+        ('"' + "~" * 255 + '"', "~" * 255),
+    ],
+)
+async def test_a_key_is_the_same_with_quotes_and_without(service: Service, one: str, other: str) -> None:
+    first = await post(service, key=one)
+    same(await post(service, key=other), first)
+
+
+@pytest.mark.parametrize("key", ['" "', '"a b"', '"a, b"', r'"\""', r'"\\"', '"' + r"\"" * 255 + '"', "'a'", "?1", "a"])
+async def test_any_printable_ascii_is_a_key(service: Service, key: str) -> None:
+    first = await post(service, key=key)
+    same(await post(service, key=key), first)
+    assert "idempotency-replayed" not in (await post(service, key="x")).headers
+
+
+GARBAGE = [
+    "", " ", '""', '"', '"a', 'a"', 'a"b', '"a"b', '"a" "b"', '"a", "b"', '"a";x=1', '"a";', "a b", "a,b", "a, a", ",",
+    r'"\a"', '"\\"', '"' + "x" * 256 + '"', "x" * 256, b'"\xc3\xa9"', b"\xe9", b"\xff", '"a\x00b"', '"a\tb"', "\x7f",
+    '"\x1f"', "a\nb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", GARBAGE)
+async def test_anything_else_is_refused_and_creates_nothing(service: Service, key: str | bytes) -> None:
+    problem(await post(service, key=key), 400, "malformed_request")
+    assert await service.tasks_of(ANN) == []
+
+
+async def test_two_keys_are_none(service: Service) -> None:
+    for values in ((b'"a"', b'"b"'), (b"a", b"a"), (b"", b"a")):
+        sent = [(b"idempotency-key", value) for value in values]
+        problem(await service.ask("POST", TASKS, json_=MILK, headers=sent), 400, "malformed_request")
+
+
+async def test_a_very_long_header_costs_little(service: Service) -> None:
+    for key in ("x" * 60_000, '"' + "\\\\" * 30_000, '"' * 60_000):
+        problem(await post(service, key=key), 400)
+
+
+async def test_a_refused_request_uses_no_key(service: Service) -> None:
+    for body in ({"title": " "}, {"title": "Milk", "x": 1}, {}, []):
+        problem(await post(service, body), 422, "invalid_input")
+    problem(await service.ask("POST", TASKS, body=b"{", headers={"Idempotency-Key": KEY}), 400)
+    problem(await service.ask("POST", TASKS, json_=MILK, user=None, headers={"Idempotency-Key": KEY}), 401)
+    problem(await service.ask("POST", TASKS, json_=MILK, user=BOB, headers={"Idempotency-Key": KEY}), 403)
+    assert "idempotency-replayed" not in (await post(service)).headers
+
+
+async def test_other_methods_ignore_the_header(service: Service) -> None:
+    url = (await post(service)).headers["location"]
+    for key in (KEY, "not, a key"):
+        sent = {"Idempotency-Key": key}
+        for method, body in (("GET", ...), ("PUT", {"title": key}), ("PATCH", {"completed": True}), ("HEAD", ...)):
+            answer = await service.ask(method, url, json_=body, headers=sent)
+            assert answer.status_code == 200
+            assert "idempotency-replayed" not in answer.headers
+        assert (await service.ask("GET", TASKS, headers=sent)).status_code == 200
+        problem(await service.ask("POST", url, json_=MILK, headers=sent), 405)
+    assert (await service.ask("DELETE", url, headers={"Idempotency-Key": KEY})).status_code == 204
+    problem(await service.ask("DELETE", url, headers={"Idempotency-Key": KEY}), 404)

@@ -1,0 +1,134 @@
+"""`Idempotency-Key` against two real servers on one database: repeats at once, on both, and across a killed server."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+from serving import Server, eventually, run
+
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+TASKS = "/api/ann/tasks"
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def variables(database_url: str) -> dict[str, str]:
+    """The settings of both replicas."""
+    return {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+
+
+@pytest.fixture
+def token(variables: dict[str, str]) -> str:
+    return run("token", "ann", **variables).stdout.strip()
+
+
+def post(client: httpx.Client, key: str, title: str = "Milk") -> httpx.Response:
+    return client.post(TASKS, json={"title": title}, headers={"Idempotency-Key": f'"{key}"'})
+
+
+def told(answers: list[httpx.Response]) -> set[tuple[int, bytes, str, str]]:
+    return {(each.status_code, each.content, each.headers["etag"], each.headers["location"]) for each in answers}
+
+
+def listed(client: httpx.Client) -> list[str]:
+    """The ids of all of Ann's tasks."""
+    found: list[str] = []
+    page = {"next_cursor": ""}
+    while page["next_cursor"] is not None:
+        page = client.get(
+            TASKS, params={"limit": 200, "cursor": page["next_cursor"]} if found else {"limit": 200}
+        ).json()
+        found += [task["id"] for task in page["items"]]
+    return found
+
+
+def kill(server: Server) -> None:
+    """End it as a power cut would: every process of it, at once."""
+    for pid in server.family():
+        os.kill(pid, signal.SIGKILL)
+    server.process.wait(20)
+
+
+@contextmanager
+def inserts_held_up(url: str) -> Iterator[None]:
+    """Keep everybody's new tasks waiting in the database."""
+    with psycopg.connect(url) as connection:
+        connection.execute("lock table tasks in exclusive mode")
+        yield
+
+
+def waiting(url: str) -> int:
+    """How many statements wait for somebody's lock."""
+    statement = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with psycopg.connect(url) as connection:
+        return int(connection.execute(statement).fetchall()[0][0])
+
+
+def test_repeats_at_once_on_two_replicas_create_one_task_each(
+    serve: Serve, variables: dict[str, str], token: str
+) -> None:
+    servers = [serve("--workers", "2", **variables), serve(**variables)]
+    clients = [server.started().client(token) for server in servers]
+    with ThreadPoolExecutor(16) as pool:
+        for number in range(6):
+            doing = [pool.submit(post, clients[n % 2], f"key {number}", f"Task {number}") for n in range(24)]
+            answers = [each.result() for each in doing]
+            assert len(told(answers)) == 1
+            assert {answer.status_code for answer in answers} == {201}
+            assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    assert len(listed(clients[0])) == 6
+    refused = post(clients[1], "key 0", "Other")
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_again(
+    serve: Serve, variables: dict[str, str], token: str, database_url: str
+) -> None:
+    doomed, other = serve(**variables).started(), serve(**variables).started()
+    with ThreadPoolExecutor(1) as pool, doomed.client(token) as client, inserts_held_up(database_url):
+        asking = pool.submit(post, client, "key")
+        eventually(lambda: waiting(database_url) == 1)
+        kill(doomed)
+        with pytest.raises(httpx.TransportError):
+            asking.result()
+        # The database knows nothing of the server's end: it carries the statement out.
+    with other.client(token) as client:
+        eventually(lambda: len(listed(client)) == 1)
+        first = post(client, "key")
+        assert (first.status_code, first.headers["idempotency-replayed"]) == (201, "true")
+        assert listed(client) == [first.json()["id"]]
+        assert client.delete(first.headers["location"]).status_code == 204
+        assert told([post(client, "key")]) == told([first])
+        assert listed(client) == []
+
+
+def test_of_requests_that_a_killed_server_was_answering_each_has_happened_once_when_repeated(
+    serve: Serve, variables: dict[str, str], token: str
+) -> None:
+    doomed, other = serve(**variables).started(), serve(**variables).started()
+    acknowledged: dict[str, httpx.Response] = {}
+
+    def ask(number: int) -> None:
+        try:
+            acknowledged[f"{number}"] = post(client, f"{number}", f"Task {number}")
+        except httpx.TransportError:
+            return
+        if len(acknowledged) == 100:
+            kill(doomed)
+
+    with doomed.client(token) as client, ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(200)))
+    assert 100 <= len(acknowledged) < 200
+    with other.client(token) as client:
+        for number in range(200):
+            again = post(client, f"{number}", f"Task {number}")
+            assert again.status_code == 201
+            if (first := acknowledged.get(f"{number}")) is not None:
+                assert told([again]) == told([first])
+                assert again.headers["idempotency-replayed"] == "true"
+        assert len(listed(client)) == 200
