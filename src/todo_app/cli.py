@@ -86,6 +86,10 @@ def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     from todo_adapters.postgres.migrations import migrate
     from todo_app.troubles import troubles_named
 
+    if (direct := settings.migrations_database_url) is not None:
+        with troubles_named("TODO_MIGRATIONS_DATABASE_URL"):
+            migrate(direct)
+        return
     with LocalDatabase(settings) as database_url, troubles_named():
         migrate(database_url)
 

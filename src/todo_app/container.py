@@ -55,8 +55,13 @@ class Container(DeclarativeContainer):
 
     clock: Provider[Clock] = Singleton(SystemClock)
     ids: Provider[IdGenerator] = Singleton(SystemIds)
-    engine: Provider[AsyncEngine] = Singleton(create_engine, settings.provided.database_url)
-    store: Provider[TaskStore] = Singleton(PostgresTaskStore, engine)
+    engine: Provider[AsyncEngine] = Singleton(
+        create_engine,
+        settings.provided.database_url,
+        pool_size=settings.provided.database_pool_size,
+        pool_timeout=settings.provided.database_timeout,
+    )
+    store: Provider[TaskStore] = Singleton(PostgresTaskStore, engine, deadline=settings.provided.database_timeout)
     policy: Provider[JwtPolicy] = Singleton(jwt_policy, settings)
     verifier: Provider[TokenVerifier] = Singleton(authenticator, policy, clock, metrics)
     limiter: Provider[RateLimiter] = Singleton(rate_limiter, settings, metrics, log)

@@ -18,6 +18,9 @@ METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# A request must be answered before a server that is told to stop gives up on it (GRACE in worker.py); it may take twice
+# the timeout, once for its turn and once for its statement.
+_LEAST_TIMEOUT, _MOST_TIMEOUT = 0.1, 14.0
 _PORTS: Final = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
@@ -34,6 +37,9 @@ class Settings:
     """What an operator can choose; docs/settings.md describes each. Secrets are kept out of `repr`."""
 
     database_url: str | None = field(default=None, repr=False)
+    migrations_database_url: str | None = field(default=None, repr=False)
+    database_pool_size: int = 10
+    database_timeout: float = 5.0
     secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None
     issuer: str | None = None
@@ -55,7 +61,10 @@ class Settings:
         auth_url = _url(given, "BETTER_AUTH_URL")
         origin = _origin_of(auth_url) if auth_url else None
         return cls(
-            database_url=_database_url(given),
+            database_url=_database_url(given, "DATABASE_URL"),
+            migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
+            database_pool_size=_pool_size(given.get("TODO_DATABASE_POOL_SIZE", "10")),
+            database_timeout=_timeout(given.get("TODO_DATABASE_TIMEOUT", "5")),
             secret=_secret(given),
             jwks_url=_url(given, "TODO_JWKS_URL") or (f"{auth_url.rstrip('/')}/api/auth/jwks" if auth_url else None),
             issuer=given.get("TODO_JWT_ISSUER", origin),
@@ -72,6 +81,8 @@ class Settings:
         )._consistent()
 
     def _consistent(self) -> Self:
+        if self.migrations_database_url and not self.database_url:
+            raise SettingsError("TODO_MIGRATIONS_DATABASE_URL needs DATABASE_URL: it is another way to that database")
         if self.jwks_url and not (self.issuer and self.audience):
             raise SettingsError(
                 "TODO_JWT_ISSUER and TODO_JWT_AUDIENCE must be set with TODO_JWKS_URL, unless BETTER_AUTH_URL is"
@@ -79,11 +90,28 @@ class Settings:
         return self
 
 
-def _database_url(given: Mapping[str, str]) -> str | None:
-    url = given.get("DATABASE_URL")
+def _database_url(given: Mapping[str, str], name: str) -> str | None:
+    url = given.get(name)
     if url is not None and not re.match(r"postgres(ql)?://", url):
-        raise SettingsError("DATABASE_URL must begin with postgresql://")
+        raise SettingsError(f"{name} must begin with postgresql://")
     return url
+
+
+def _pool_size(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,2}", text, re.ASCII):
+        raise SettingsError(f"TODO_DATABASE_POOL_SIZE must be a whole number from 1 to 999, not {text!r}")
+    return int(text)
+
+
+def _timeout(text: str) -> float:
+    if (
+        not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII)
+        or not _LEAST_TIMEOUT <= float(text) <= _MOST_TIMEOUT
+    ):
+        raise SettingsError(
+            f"TODO_DATABASE_TIMEOUT must be seconds from {_LEAST_TIMEOUT} to {_MOST_TIMEOUT:.0f}, not {text!r}"
+        )
+    return float(text)
 
 
 def _secret(given: Mapping[str, str]) -> str | None:

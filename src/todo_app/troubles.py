@@ -11,16 +11,16 @@ from todo_core import StoreUnavailable
 
 
 @contextmanager
-def troubles_named() -> Iterator[None]:
-    """Raise what is wrong with the database as a `SettingsError`. It quotes no URL, and so no password."""
+def troubles_named(setting: str = "DATABASE_URL") -> Iterator[None]:
+    """Raise what is wrong with that setting's database as a `SettingsError`. It quotes no URL, and so no password."""
     try:
         yield
     except (ValueError, UnfitDatabase) as error:
-        raise SettingsError(f"DATABASE_URL: {error}") from error
+        raise SettingsError(f"{setting}: {error}") from error
     except StoreUnavailable as error:
-        raise SettingsError(f"DATABASE_URL: the database cannot be reached: {_first_line(error.__cause__)}") from error
+        raise SettingsError(f"{setting}: the database cannot be reached: {_first_line(error.__cause__)}") from error
     except DBAPIError as error:
-        raise SettingsError(f"DATABASE_URL: the database refuses: {_first_line(error.orig)}") from error
+        raise SettingsError(f"{setting}: the database refuses: {_first_line(error.orig)}") from error
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -7,7 +7,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from sqlalchemy.pool import QueuePool
 
+from todo_adapters.postgres import PostgresTaskStore
 from todo_app.container import Container
 from todo_app.settings import Settings, SettingsError
 
@@ -18,6 +20,9 @@ ISSUER = "https://auth.example"
 def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -> None:
     settings = Settings.read({})
     assert settings.database_url is None
+    assert settings.migrations_database_url is None
+    assert settings.database_pool_size == 10
+    assert settings.database_timeout == 5
     assert settings.secret is None
     assert settings.jwks_url is None
     assert settings.issuer is settings.audience is None
@@ -36,7 +41,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL", "TODO_JWKS_URL", "TODO_JWT_ISSUER",
         "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
-        "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT",
+        "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
+        "TODO_DATABASE_TIMEOUT",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -83,6 +89,9 @@ def test_the_others_are_taken_as_they_are() -> None:
     settings = Settings.read(
         {
             "DATABASE_URL": "postgresql://u:p@h/d?sslmode=require",
+            "TODO_MIGRATIONS_DATABASE_URL": "postgres://u:p@direct/d",
+            "TODO_DATABASE_POOL_SIZE": "3",
+            "TODO_DATABASE_TIMEOUT": "0.25",
             "BETTER_AUTH_SECRET": SECRET,
             "TODO_CORS_ORIGINS": " https://a.example , http://localhost:5173,,http://[::1]:3000",
             "TODO_RATE_LIMIT": "5 per 10 minute",
@@ -94,6 +103,8 @@ def test_the_others_are_taken_as_they_are() -> None:
         }
     )
     assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
+    assert settings.migrations_database_url == "postgres://u:p@direct/d"
+    assert (settings.database_pool_size, settings.database_timeout) == (3, 0.25)
     assert settings.secret == SECRET
     assert settings.cors_origins == ("https://a.example", "http://localhost:5173", "http://[::1]:3000")
     assert settings.rate_limit == "5 per 10 minute"
@@ -106,6 +117,12 @@ def test_the_others_are_taken_as_they_are() -> None:
 
 NONSENSE = [
     ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
+    ("TODO_MIGRATIONS_DATABASE_URL", "mysql://h/d"), ("TODO_MIGRATIONS_DATABASE_URL", "postgresql://h/d"),
+    ("TODO_DATABASE_POOL_SIZE", "0"), ("TODO_DATABASE_POOL_SIZE", "-1"), ("TODO_DATABASE_POOL_SIZE", "1000"),
+    ("TODO_DATABASE_POOL_SIZE", "ten"), ("TODO_DATABASE_POOL_SIZE", "1.5"), ("TODO_DATABASE_POOL_SIZE", "٣"),
+    ("TODO_DATABASE_TIMEOUT", "0"), ("TODO_DATABASE_TIMEOUT", "0.05"), ("TODO_DATABASE_TIMEOUT", "14.001"),
+    ("TODO_DATABASE_TIMEOUT", "5s"), ("TODO_DATABASE_TIMEOUT", "-5"), ("TODO_DATABASE_TIMEOUT", "inf"),
+    ("TODO_DATABASE_TIMEOUT", "nan"), ("TODO_DATABASE_TIMEOUT", "1e1"),
     ("BETTER_AUTH_SECRET", "short"), ("BETTER_AUTH_SECRET", "x" * 31),
     ("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890"), ("BETTER_AUTH_SECRET", "\udcff" * 40),
     ("BETTER_AUTH_SECRET", "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZI\n-----END PUBLIC KEY-----"),
@@ -135,7 +152,7 @@ def test_nonsense_is_refused_in_one_line_that_names_it(name: str, value: str) ->
     message = str(refused.value)
     assert message.startswith(name)
     assert message.isprintable()
-    if name in {"BETTER_AUTH_SECRET", "DATABASE_URL"} and len(value) > 4:
+    if name in {"BETTER_AUTH_SECRET", "DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"} and len(value) > 4:
         assert value not in message
 
 
@@ -147,7 +164,8 @@ def test_keys_without_an_issuer_to_check_are_refused() -> None:
 
 
 def test_secrets_stay_out_of_what_is_printed() -> None:
-    env = {"DATABASE_URL": "postgresql://u:hunter2@h/d", "BETTER_AUTH_SECRET": "hunter2" * 6}
+    url = "postgresql://u:hunter2@h/d"
+    env = {"DATABASE_URL": url, "TODO_MIGRATIONS_DATABASE_URL": url, "BETTER_AUTH_SECRET": "hunter2" * 6}
     assert "hunter2" not in repr(Settings.read({**env, "TODO_RATE_LIMIT_STORE": "redis://:hunter2@h"}))
 
 
@@ -155,6 +173,7 @@ def test_secrets_stay_out_of_what_is_printed() -> None:
     "env",
     [
         {"BETTER_AUTH_SECRET": SECRET},
+        {"BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_POOL_SIZE": "1", "TODO_DATABASE_TIMEOUT": "0.1"},
         {"BETTER_AUTH_URL": "https://app.example.com"},
         {"BETTER_AUTH_SECRET": SECRET, "BETTER_AUTH_URL": "http://localhost:3000", "TODO_JWT_AUDIENCE": "x"},
         {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT_STORE": "redis://localhost:1/0"},
@@ -189,3 +208,16 @@ def names_that_are_read() -> set[str]:
     source = Path(inspect.getfile(Settings)).read_text()
     strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
     return {text for text in strings if re.fullmatch("(TODO|BETTER_AUTH|DATABASE)_[A-Z_]+", str(text))}
+
+
+def test_pool_and_timeout_reach_the_database() -> None:
+    env = {"DATABASE_URL": "postgresql://localhost/x", "BETTER_AUTH_SECRET": SECRET}
+    container = Container(
+        settings=Settings.read({**env, "TODO_DATABASE_POOL_SIZE": "3", "TODO_DATABASE_TIMEOUT": "0.5"})
+    )
+    pool = container.engine().sync_engine.pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool.timeout()) == (3, 0.5)
+    store = container.store()
+    assert isinstance(store, PostgresTaskStore)
+    assert store._sender._deadline == 0.5

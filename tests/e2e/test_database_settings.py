@@ -1,0 +1,63 @@
+"""The settings of the database connection, on real servers: another way for migrations, the pool, the timeout."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+from serving import Server, run
+
+from todo_adapters.postgres.migrations import current_revision, head
+
+Serve = Callable[..., Server]
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+NOWHERE = "postgresql://u:hunter2@127.0.0.1:1/x"
+CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+
+
+def test_migrations_go_their_own_way(empty_database_url: str) -> None:
+    migrated = run("migrate", DATABASE_URL=NOWHERE, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
+    assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
+    assert current_revision(empty_database_url) == head()
+
+
+def test_a_way_that_leads_nowhere_is_named(empty_database_url: str) -> None:
+    refused = run("migrate", DATABASE_URL=empty_database_url, TODO_MIGRATIONS_DATABASE_URL=NOWHERE)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith("todo: TODO_MIGRATIONS_DATABASE_URL: the database cannot be reached")
+    assert "hunter2" not in refused.stderr
+    assert current_revision(empty_database_url) is None
+
+
+def test_a_server_keeps_no_more_connections_than_it_may(serve: Serve, database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_POOL_SIZE": "1"}
+    server = serve(**variables).started()
+    token = run("token", "ann", **variables).stdout.strip()
+
+    def ask(number: int) -> int:
+        body = {"title": f"{number}"}
+        answer = client.post("/api/ann/tasks", json=body) if number % 2 else client.get(f"/api/ann/tasks?q={number}")
+        return answer.status_code
+
+    most = 0
+    with server.client(token) as client, ThreadPoolExecutor(8) as pool, psycopg.connect(database_url) as connection:
+        for _ in range(10):
+            assert set(pool.map(ask, range(16))) == {200, 201}
+            counted = connection.execute(CONNECTIONS).fetchall()
+            most = max(most, counted[0][0])
+            connection.rollback()
+    assert most == 1
+
+
+def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_TIMEOUT": "0.5"}
+    server = serve(**variables).started()
+    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("lock table tasks")
+            begun = time.monotonic()
+            answer = client.get("/api/ann/tasks")
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert answer.headers["retry-after"]
+            assert 0.4 < time.monotonic() - begun < 4
+        assert client.get("/api/ann/tasks").status_code == 200
