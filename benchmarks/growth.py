@@ -32,6 +32,10 @@ _FILL = """
     insert into tasks select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', null, 1,
         now(), now(), 'task number ' || n from generate_series(1, {rows}) n
 """
+_FILL_KEYS = """
+    insert into idempotency_keys select 'other-' || n / 1000, 'key ' || n, now() - interval '1 ms' * n, uuidv7(),
+        'Task', null, null, 1, now(), now() from generate_series(1, {rows}) n
+"""
 _FILL_USER = """
     insert into tasks select %s, uuidv7(), 'Task number ' || n, 'of one user', null, 1, now(), now(),
         'task number ' || n || ' of one user' from generate_series(1, %s) n
@@ -174,7 +178,8 @@ def explained(base: Database, options: argparse.Namespace) -> str:
     """What the plans are at the greatest number of rows, a tenth of them one user's."""
     url = _new_database(base, "plans")
     fill(url, 1, options.rows // 10)
-    _execute(url, _FILL.format(rows=options.rows - options.rows // 10), "vacuum analyze tasks")
+    fillings = [_FILL.format(rows=options.rows - options.rows // 10), _FILL_KEYS.format(rows=options.rows)]
+    _execute(url, *fillings, "vacuum analyze")
     return asyncio.run(plans.check(url, options.rows))
 
 
