@@ -17,7 +17,7 @@ from todo_adapters.postgres import PostgresTaskStore, once, pruning, statements
 from todo_adapters.postgres import store as store_module
 from todo_adapters.postgres.once import Once, insert_once_many
 from todo_adapters.postgres.pruning import prune_keys
-from todo_core import IdempotencyKey, KeyReused, OwnedTasks, Task, TaskQuery
+from todo_core import IdempotencyKey, KeyReused, OwnedTasks, StoreUnavailable, Task, TaskQuery
 
 KEY = IdempotencyKey("key")
 KEEP = """
@@ -109,27 +109,35 @@ async def test_it_is_so_whatever_isolation_is_the_databases_default(
         assert await doing == theirs
 
 
-@pytest.mark.parametrize("cut", ["cancelled", "terminated"])
-async def test_a_creation_that_is_cut_off_between_key_and_task_leaves_neither(
-    cut: str, database_url: str, postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+async def test_a_creation_that_is_given_up_between_key_and_task_leaves_neither(
+    database_url: str, engine: AsyncEngine, rival: psycopg.AsyncConnection[Any]
 ) -> None:
-    tasks = postgres_store.tasks_of(ANN)
-    mine = make_task()
-    await rival.execute(ADD, values(mine))  # so that our key is written and our task waits
-    doing = await begun(tasks.add_once(KEY, mine))
-    if cut == "cancelled":
-        doing.cancel()
-        await asyncio.wait([doing])
-    else:
-        terminate = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'"
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            assert connection.execute(f"{terminate} and datname = current_database()").fetchall() == [(True,)]  # type: ignore[arg-type]
+    store = PostgresTaskStore(engine, deadline=0.5)
+    tasks = store.tasks_of(ANN)
+    await rival.execute(ADD, values(mine := make_task()))  # so that our key is written and our task waits
+    with pytest.raises(StoreUnavailable):
+        await tasks.add_once(KEY, mine)
     await rival.rollback()
-    if cut == "terminated":
-        assert await doing == mine  # it was sent once more
-    await postgres_store.aclose()
+    await store.aclose()
+    assert keys_in(database_url) == []
+    assert await stored(tasks) == []
     again = await tasks.add_once(KEY, make_task())
     assert await stored(tasks) == [again]
+
+
+async def test_a_creation_that_is_killed_between_key_and_task_leaves_neither_and_is_sent_again(
+    database_url: str, postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await rival.execute(ADD, values(mine := make_task()))
+    doing = await begun(tasks.add_once(KEY, mine))
+    terminate = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        assert connection.execute(terminate, [connection.info.dbname]).fetchall() == [(True,)]
+    await rival.rollback()
+    assert await doing == mine
+    again = await tasks.add_once(KEY, make_task())
+    assert await stored(tasks) == [again] == [mine]
     assert keys_in(database_url) == [KEY]
 
 
@@ -168,20 +176,19 @@ async def test_each_call_of_a_batch_gets_its_own_answer(engine: AsyncEngine) -> 
         assert [tuple(row) for row in found] == [(ANN, 3), (BOB, 1)]
 
 
-async def test_two_replicas_that_bring_the_same_keys_in_another_order_do_not_deadlock(
-    engine: AsyncEngine, database_url: str
+async def test_replicas_that_bring_the_same_keys_in_another_order_do_not_deadlock(
+    engine: AsyncEngine, rival: psycopg.AsyncConnection[Any]
 ) -> None:
-    keys = [IdempotencyKey(f"{number}") for number in range(64)]
-
-    async def replica(order: list[IdempotencyKey]) -> list[Task | None]:
-        async with engine.connect() as connection:
-            return await insert_once_many(connection, [Once(key, make_task(title=key)) for key in order])
-
-    for _ in range(5):
-        told = await asyncio.gather(replica(keys), replica(keys[::-1]), replica(keys[32:] + keys[:32]))
-        assert told[0] == told[1][::-1] == told[2][32:] + told[2][:32]
-        with psycopg.connect(database_url) as connection:
-            connection.execute("delete from idempotency_keys")
+    a, b = make_task(title="a"), make_task(title="b")
+    await rival.execute(KEEP, values(a) | {"key": "a"})
+    async with engine.connect() as connection:
+        calls = [Once(IdempotencyKey("b"), make_task(title="b")), Once(IdempotencyKey("a"), make_task(title="a"))]
+        doing = asyncio.create_task(insert_once_many(connection, calls))
+        await asyncio.wait([doing], timeout=0.2)
+        assert not doing.done()
+        await rival.execute(KEEP, values(b) | {"key": "b"})
+        await rival.commit()
+        assert await doing == [b, a]
 
 
 def age(url: str, hours: float, key: str = "%") -> None:
@@ -193,16 +200,19 @@ def age(url: str, hours: float, key: str = "%") -> None:
         )
 
 
-async def fill(tasks: OwnedTasks, *names: str) -> None:
+async def fill(store: PostgresTaskStore, *names: str) -> None:
+    """Use these keys, and wait until whatever was begun with it has ended."""
     for name in names:
-        await tasks.add_once(IdempotencyKey(name), make_task(title=name))
+        await store.tasks_of(ANN).add_once(IdempotencyKey(name), make_task(title=name))
+    if (looking := store._pruning._under_way) is not None:
+        await looking
 
 
 @pytest.mark.parametrize("keyed", [True, False])
 async def test_expired_keys_are_forgotten_by_whoever_creates_next_and_others_kept(
     keyed: bool, postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
 ) -> None:
-    await fill(postgres_store.tasks_of(ANN), "young", "old 1", "old 2")
+    await fill(postgres_store, "young", "old 1", "old 2")
     age(database_url, 23.9)
     age(database_url, 0.2, "old%")
     another = PostgresTaskStore(engine)
@@ -222,17 +232,14 @@ async def test_a_process_looks_for_expired_keys_now_and_then_only(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(pruning, "monotonic", lambda: now)
-    tasks = postgres_store.tasks_of(ANN)
-    await fill(tasks, "a")
-    await asyncio.sleep(0.1)  # the first look
+    await fill(postgres_store, "a")
     age(database_url, 25)
     now += 599
-    await fill(tasks, "b")
-    await asyncio.sleep(0.1)
+    await fill(postgres_store, "b")
     assert keys_in(database_url) == ["a", "b"]
     now += 1
-    await fill(tasks, "c")
-    await asyncio.to_thread(eventually, lambda: keys_in(database_url) == ["b", "c"])
+    await fill(postgres_store, "c")
+    assert keys_in(database_url) == ["b", "c"]
 
 
 async def test_very_many_expired_keys_are_forgotten_a_piece_at_a_time_and_by_several_at_once(
@@ -253,7 +260,7 @@ async def test_a_piece_is_bounded_and_leaves_alone_what_another_replica_is_forge
     engine: AsyncEngine, database_url: str, rival: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "AT_ONCE", 3)
-    await fill((store := PostgresTaskStore(engine)).tasks_of(ANN), *"abcdefg")
+    await fill(store := PostgresTaskStore(engine), *"abcdefg")
     age(database_url, 25)
     await rival.execute("delete from idempotency_keys where key in ('a', 'b')")
     async with engine.connect() as connection:
@@ -271,15 +278,14 @@ async def test_where_keys_cannot_be_forgotten_at_the_moment_creating_goes_on(
         raise psycopg.errors.AdminShutdown
 
     monkeypatch.setattr(pruning, "prune_keys", away)
-    await fill(postgres_store.tasks_of(ANN), "a", "b")
-    await asyncio.sleep(0.05)
+    await fill(postgres_store, "a", "b")
 
 
 async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
     postgres_store: PostgresTaskStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await fill(tasks, KEY)
+    await fill(postgres_store, KEY)
     read = once._read
 
     async def late(connection: AsyncConnection, places: Sequence[tuple[str, str]]) -> list[Task | None]:
