@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import psycopg
@@ -73,17 +73,18 @@ def test_repeats_at_once_on_two_replicas_create_one_task_each(
     serve: Serve, variables: dict[str, str], token: str
 ) -> None:
     servers = [serve("--workers", "2", **variables), serve(**variables)]
-    clients = [server.started().client(token) for server in servers]
-    with ThreadPoolExecutor(16) as pool:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.started().client(token)) for server in servers]
+        pool = stack.enter_context(ThreadPoolExecutor(16))
         for number in range(6):
             doing = [pool.submit(post, clients[n % 2], f"key {number}", f"Task {number}") for n in range(24)]
             answers = [each.result() for each in doing]
             assert len(told(answers)) == 1
             assert {answer.status_code for answer in answers} == {201}
             assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
-    assert len(listed(clients[0])) == 6
-    refused = post(clients[1], "key 0", "Other")
-    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+        assert len(listed(clients[0])) == 6
+        refused = post(clients[1], "key 0", "Other")
+        assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
 
 
 def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_again(
