@@ -273,7 +273,7 @@ _IDEMPOTENCY_KEY: Final = _parameter(
     "characters in double quotes, or a word without them. Repeating the request under its key within 24 hours creates "
     "nothing and gives the first answer again, also where the task has been changed or deleted since; another task "
     "under the same key is refused.",
-    _TEXT,
+    {"type": "string", "pattern": r'^(?:"(?:[ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--~]{1,255})$'},
     required=False,
 )
 _IF_MATCH: Final = _parameter(
