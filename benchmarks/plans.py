@@ -94,7 +94,7 @@ async def check(url: str, rows: int) -> str:
                     _require_key(name, plan)
                     checked += 1
     await engine.dispose()
-    return f"{checked} plans at {rows:,} rows: each by its index (forgotten keys by their age, all else by the primary key), no sequential scan."
+    return f"{checked} plans at {rows:,} rows: expired keys go by their age, all else by the primary key."
 
 
 async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
