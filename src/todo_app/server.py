@@ -18,7 +18,7 @@ from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.local import LocalDatabase, local_secret
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.troubles import troubles_named
-from todo_app.worker import GRACE, insist
+from todo_app.worker import GRACE, hold_signals_while_forking
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -71,7 +71,7 @@ def _run(host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
     )
-    insist(server)
+    hold_signals_while_forking()
     server.serve()
 
 

@@ -1,5 +1,6 @@
 """Worker processes end when they should: when the server is told to, and when it has been killed."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -8,47 +9,62 @@ import threading
 import time
 from typing import Final
 
-from granian.server.mp import MPServer
-
 from todo_app.http.exchange import App
 
 GRACE: Final = 30  # seconds that requests under way have when the server is told to stop
-LOOK_EVERY: Final = 0.5  # seconds between two looks at how the other process is
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
 
 
 def create_worker() -> App:
     """The application, in a worker process that ends with its parent, `GRACE` later at the most."""
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    if sys.platform != "win32":
+        _block()
+        threading.Thread(target=_end_once, args=[asyncio.get_event_loop()], daemon=True).start()
+        threading.Thread(target=_follow_parent, daemon=True).start()
     # Not before the process has been forked: what is imported here looks at the process's environment.
     from todo_app.main import create_app
 
     return create_app()
 
 
-def insist(server: MPServer) -> None:
-    """From the moment that `server` is told to end, tell its workers so until they do; returns at once.
+def hold_signals_while_forking() -> None:
+    """Keep a signal that reaches a worker right after its birth until `create_worker` can heed it."""
+    if sys.platform != "win32":
+        os.register_at_fork(before=_block, after_in_parent=_unblock)
 
-    Granian tells them once. A worker that has just been forked, or whose event loop does not run yet, does not hear it.
+
+def _block() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # threads started later inherit it
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _end_once(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the first SIGTERM through, once, while the event loop runs.
+
+    Granian (2.8) misses a signal that comes while its loop does not run, and a second one blocks it for good, and
+    with it the requests under way. SIGINT is not let through at all: Ctrl-C reaches the parent too, which tells us.
     """
-    threading.Thread(target=_repeat_the_end, args=[server], daemon=True).start()
+    signal.sigwait([signal.SIGTERM])
+    loop.call_soon_threadsafe(_pass_on)
 
 
-def _repeat_the_end(server: MPServer) -> None:
-    while True:
-        time.sleep(LOOK_EVERY)
-        if server.interrupt_signal:
-            for worker in list(server.wrks):
-                worker.terminate()  # type: ignore[no-untyped-call]  # granian's, not annotated
+def _pass_on() -> None:
+    while signal.SIGTERM in signal.sigpending():
+        signal.sigwait([signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    signal.raise_signal(signal.SIGTERM)
+    _block()
 
 
 def _follow_parent() -> None:
-    """End this process when the one that started it has been killed: it must not go on serving, holding the port."""
+    """End this process when the one that started it was killed: it must not go on serving, holding the port."""
     parent = multiprocessing.parent_process()
-    if parent is None or sys.platform == "win32":  # there, the pid of a dead parent remains
-        return
-    while os.getppid() == parent.pid:
+    while parent is not None and os.getppid() == parent.pid:
         time.sleep(LOOK_EVERY)
-    for _ in range(int(GRACE / LOOK_EVERY)):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
