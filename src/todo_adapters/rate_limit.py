@@ -1,20 +1,13 @@
-"""How often a key may act in a while: counted in this process, or for several replicas in Valkey or Redis."""
+"""How often a key may act in a while: the port, and the count in this process."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic, time
+from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
-from limits import RateLimitItem, parse
-from limits.aio.storage import RedisStorage
-from limits.errors import StorageError
-from redis.asyncio import BlockingConnectionPool
+from limits import parse
 
-STORE_TIMEOUT: Final = 0.25  # seconds: longer than any answer of a healthy store, short enough to be waited for
-STORE_COOLDOWN: Final = 1.0  # seconds without another attempt, an outage costs one wait a second, not one each
-_CONNECTIONS: Final = 8
 _SWEEP_EVERY: Final = 60.0  # seconds
 
 
@@ -76,7 +69,7 @@ class MemoryRateLimiter:
         if window is None or now >= window.ends:
             window = self._windows[key] = self._open(now)
         window.count += 1
-        return _verdict(window.count, self.amount, window.ends - now)
+        return verdict(window.count, self.amount, window.ends - now)
 
     async def aclose(self) -> None:
         """As `RateLimiter.aclose`: there is nothing to close."""
@@ -87,7 +80,7 @@ class MemoryRateLimiter:
         window = self._windows.get(key)
         if window is None or now >= window.ends:
             return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
-        return _verdict(window.count, self.amount, window.ends - now)._replace(allowed=window.count < self.amount)
+        return verdict(window.count, self.amount, window.ends - now)._replace(allowed=window.count < self.amount)
 
     def _open(self, now: float) -> _Window:
         if now >= self._sweep_at:
@@ -96,64 +89,6 @@ class MemoryRateLimiter:
         return _Window(ends=now + self.window, count=0)
 
 
-class SharedRateLimiter:
-    """Counts in Valkey or Redis, for all processes that use it. While that is away, everything passes.
-
-    `on_failure` is called for every act that had to be let through uncounted.
-    """
-
-    def __init__(self, limit: str, url: str, *, on_failure: Callable[[], None] = lambda: None) -> None:
-        self._item: RateLimitItem = parse(limit)
-        self.amount = self._item.amount
-        self.window = self._item.get_expiry()
-        # Valkey speaks Redis's protocol: one client library serves both.
-        url = url.replace("valkey", "redis", 1)
-        self._connections = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=STORE_TIMEOUT,
-            socket_timeout=STORE_TIMEOUT,
-            socket_connect_timeout=STORE_TIMEOUT,
-        )
-        self._storage = RedisStorage(
-            f"async+{url}",
-            wrap_exceptions=True,
-            implementation="redispy",
-            connection_pool=self._connections,  # type: ignore[arg-type]  # documented, but not annotated
-        )
-        self._on_failure = on_failure
-        self._away_until = 0.0
-        self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
-
-    async def hit(self, key: str) -> Verdict:
-        """As `RateLimiter.hit`."""
-        if monotonic() >= self._away_until:
-            try:
-                async with asyncio.timeout(STORE_TIMEOUT):
-                    return await self._ask(self._item.key_for(key))
-            except (StorageError, TimeoutError):
-                self._away_until = monotonic() + STORE_COOLDOWN
-        self._on_failure()
-        return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
-
-    async def aclose(self) -> None:
-        """As `RateLimiter.aclose`."""
-        await self._connections.aclose()
-
-    async def _ask(self, key: str) -> Verdict:
-        count = await self._storage.incr(key, self.window)
-        now = time()
-        if count == 1:
-            self._forget_the_ended(now)
-            self._ends[key] = now + self.window
-        elif self._ends.get(key, 0.0) <= now:
-            self._ends[key] = await self._storage.get_expiry(key)
-        return _verdict(count, self.amount, min(self.window, self._ends[key] - now))
-
-    def _forget_the_ended(self, now: float) -> None:
-        if len(self._ends) > 10_000:
-            self._ends = {key: ends for key, ends in self._ends.items() if ends > now}
-
-
-def _verdict(count: int, amount: int, seconds: float) -> Verdict:
+def verdict(count: int, amount: int, seconds: float) -> Verdict:
+    """What a key's count means in a window of `amount` that ends in `seconds`."""
     return Verdict(count <= amount, max(0, amount - count), max(1, math.ceil(seconds)))

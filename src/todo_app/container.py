@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.jwt_identity import JwtAuthenticator, JwtPolicy
 from todo_adapters.postgres.engine import create_engine
 from todo_adapters.postgres.store import PostgresTaskStore
-from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, SharedRateLimiter
+from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
 from todo_app.metrics import Metrics
@@ -32,12 +32,15 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
     """Where the requests of each user are counted."""
     if settings.rate_limit_store == "memory://":
         return MemoryRateLimiter(settings.rate_limit)
+    from todo_adapters.shared_rate_limit import SharedRateLimiter  # its client takes long to load
 
     def uncounted() -> None:
         metrics.limiter_failures.inc()
         log.rate_limit_store_away()
 
-    return SharedRateLimiter(settings.rate_limit, settings.rate_limit_store, on_failure=uncounted)
+    return SharedRateLimiter(
+        settings.rate_limit, settings.rate_limit_store, timeout=settings.rate_limit_timeout, on_failure=uncounted
+    )
 
 
 def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics) -> JwtAuthenticator:

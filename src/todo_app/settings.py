@@ -20,7 +20,8 @@ METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # A request must be answered before a server that is told to stop gives up on it (GRACE in worker.py); it may take twice
 # the timeout, once for its turn and once for its statement.
-_LEAST_TIMEOUT, _MOST_TIMEOUT = 0.1, 14.0
+_DATABASE_TIMEOUTS: Final = (0.1, 14.0)
+_RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _PORTS: Final = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
@@ -49,6 +50,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     rate_limit: str = "1000/hour"
     rate_limit_store: str = field(default="memory://", repr=False)
+    rate_limit_timeout: float = 0.25
     bad_token_limit: str = "100/minute"  # noqa: S105  (a limit, not a password)
     trusted_proxies: tuple[Network, ...] = ()
     log_level: str = "info"
@@ -64,7 +66,7 @@ class Settings:
             database_url=_database_url(given, "DATABASE_URL"),
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
             database_pool_size=_pool_size(given.get("TODO_DATABASE_POOL_SIZE", "10")),
-            database_timeout=_timeout(given.get("TODO_DATABASE_TIMEOUT", "5")),
+            database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", "5", *_DATABASE_TIMEOUTS),
             secret=_secret(given),
             jwks_url=_url(given, "TODO_JWKS_URL") or (f"{auth_url.rstrip('/')}/api/auth/jwks" if auth_url else None),
             issuer=given.get("TODO_JWT_ISSUER", origin),
@@ -76,6 +78,7 @@ class Settings:
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
+            rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given.get("TODO_DATA_DIR")),
         )._consistent()
@@ -103,14 +106,10 @@ def _pool_size(text: str) -> int:
     return int(text)
 
 
-def _timeout(text: str) -> float:
-    if (
-        not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII)
-        or not _LEAST_TIMEOUT <= float(text) <= _MOST_TIMEOUT
-    ):
-        raise SettingsError(
-            f"TODO_DATABASE_TIMEOUT must be seconds from {_LEAST_TIMEOUT} to {_MOST_TIMEOUT:.0f}, not {text!r}"
-        )
+def _seconds(given: Mapping[str, str], name: str, default: str, least: float, most: float) -> float:
+    text = given.get(name, default)
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII) or not least <= float(text) <= most:
+        raise SettingsError(f"{name} must be seconds from {least} to {most:.0f}, not {text!r}")
     return float(text)
 
 

@@ -29,6 +29,7 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
     assert settings.cors_origins == ("http://localhost:3000",)
     assert settings.rate_limit == "1000/hour"
     assert settings.rate_limit_store == "memory://"
+    assert settings.rate_limit_timeout == 0.25
     assert settings.bad_token_limit == "100/minute"
     assert settings.trusted_proxies == ()
     assert settings.log_level == "info"
@@ -42,7 +43,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
-        "TODO_DATABASE_TIMEOUT",
+        "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -96,6 +97,7 @@ def test_the_others_are_taken_as_they_are() -> None:
             "TODO_CORS_ORIGINS": " https://a.example , http://localhost:5173,,http://[::1]:3000",
             "TODO_RATE_LIMIT": "5 per 10 minute",
             "TODO_RATE_LIMIT_STORE": "valkeys://user:pass@h:6380/1",
+            "TODO_RATE_LIMIT_TIMEOUT": "1.5",
             "TODO_LOG_LEVEL": "WARNING",
             "TODO_DATA_DIR": "~/tasks",
             "TODO_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
@@ -109,6 +111,7 @@ def test_the_others_are_taken_as_they_are() -> None:
     assert settings.cors_origins == ("https://a.example", "http://localhost:5173", "http://[::1]:3000")
     assert settings.rate_limit == "5 per 10 minute"
     assert settings.rate_limit_store == "valkeys://user:pass@h:6380/1"
+    assert settings.rate_limit_timeout == 1.5
     assert settings.log_level == "warning"
     assert settings.data_dir == Path.home() / "tasks"
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
@@ -122,6 +125,7 @@ NONSENSE = [
     ("TODO_DATABASE_POOL_SIZE", "ten"), ("TODO_DATABASE_POOL_SIZE", "1.5"), ("TODO_DATABASE_POOL_SIZE", "٣"),
     ("TODO_DATABASE_TIMEOUT", "0"), ("TODO_DATABASE_TIMEOUT", "0.05"), ("TODO_DATABASE_TIMEOUT", "14.001"),
     ("TODO_DATABASE_TIMEOUT", "5s"), ("TODO_DATABASE_TIMEOUT", "-5"), ("TODO_DATABASE_TIMEOUT", "inf"),
+    ("TODO_RATE_LIMIT_TIMEOUT", "0"), ("TODO_RATE_LIMIT_TIMEOUT", "5.1"), ("TODO_RATE_LIMIT_TIMEOUT", "1s"),
     ("TODO_DATABASE_TIMEOUT", "nan"), ("TODO_DATABASE_TIMEOUT", "1e1"),
     ("BETTER_AUTH_SECRET", "short"), ("BETTER_AUTH_SECRET", "x" * 31),
     ("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890"), ("BETTER_AUTH_SECRET", "\udcff" * 40),
