@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
 
 from todo_adapters.postgres.engine import connection_arguments
 from todo_adapters.postgres.failures import unavailable_where_it_passes
+
+if TYPE_CHECKING:
+    from alembic.config import Config  # Alembic takes long to load, and a server on a current schema has no use for it
 
 # Not Alembic's usual name: the database may be shared with a program that uses Alembic too.
 VERSION_TABLE: Final = "todo_schema_version"
@@ -38,6 +38,8 @@ def migrate(url: str, revision: str = "head") -> None:
             return
         # An ALTER that waits for a long transaction makes everybody else wait behind itself: better fail, and retry.
         connection.execute(text("set local lock_timeout = '5s'"))
+        from alembic import command
+
         config = configuration(connection)
         going_back = revision != "head" and current(connection) not in {None, revision}
         (command.downgrade if going_back else command.upgrade)(config, revision)
@@ -67,17 +69,21 @@ def _is_current(connection: Connection) -> bool:
 
 
 def head() -> str:
-    """The newest revision that this version knows."""
-    return str(ScriptDirectory.from_config(configuration()).get_current_head())
+    """The newest revision that this version knows: the number that begins its file's name."""
+    return max(file.name.partition("_")[0] for file in files(__name__).joinpath("versions").iterdir() if file.is_file())
 
 
 def current(connection: Connection) -> str | None:
     """As `current_revision`, on a connection at hand."""
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    return connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar_one_or_none()
 
 
-def configuration(connection: Connection | None = None) -> Config:
+def configuration(connection: Connection | None = None) -> "Config":
     """What Alembic's own commands take, for this history and that connection."""
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "todo_adapters.postgres:migrations")
     config.set_main_option("path_separator", "os")
