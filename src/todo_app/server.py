@@ -5,8 +5,10 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
@@ -18,7 +20,7 @@ from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.local import LocalDatabase, local_secret
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.troubles import troubles_named
-from todo_app.worker import GRACE, hold_signals_while_forking
+from todo_app.worker import GRACE, keep_for_good
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -33,8 +35,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     if settings.database_url is not None and not (settings.secret or settings.jwks_url):
         raise SettingsError("BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set: without them no token can be verified")
     _require_free(host, port)
-    # Granian heeds both from its own start to its end. Until then SIGTERM, too, must leave no database behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = Signals()
     with LocalDatabase(settings) as database_url:
         with troubles_named():
             if settings.database_url is None:
@@ -51,10 +52,44 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
             if workers > 1:
                 os.environ[METRICS_FOLDER] = folder
-            _run(host, port, workers)
+            _run(signals, host, port, workers)
 
 
-def _run(host: str, port: int, workers: int) -> None:
+class Signals:
+    """SIGINT and SIGTERM end the server, whatever it is doing: none may be missed, and no database left behind."""
+
+    _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        """Raise `KeyboardInterrupt` at either, until `end` takes over."""
+        self._told = False
+        for number in self._ENDING:
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        self._told = True
+        raise KeyboardInterrupt
+
+    def end(self, server: MPServer) -> None:
+        """From now on, end that server at either, and let none reach the workers before they heed it.
+
+        Granian's own handlers (2.8) take a lock which the thread that they interrupt may be holding.
+        """
+        if sys.platform == "win32":
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._ENDING)  # threads and processes started later inherit it
+        if self._told:  # and the exception was lost, which may happen in a finalizer
+            raise KeyboardInterrupt
+
+        def wait() -> None:
+            while True:
+                signal.sigwait(self._ENDING)
+                server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def _run(signals: Signals, host: str, port: int, workers: int) -> None:
     server = MPServer(
         "todo_app.worker:create_worker",
         factory=True,
@@ -71,7 +106,10 @@ def _run(host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
     )
-    hold_signals_while_forking()
+    import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
+
+    keep_for_good()
+    signals.end(server)
     server.serve()
 
 
