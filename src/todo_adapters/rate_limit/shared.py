@@ -12,7 +12,7 @@ from limits.errors import StorageError
 from redis import RedisError
 from redis.asyncio import BlockingConnectionPool
 
-from todo_adapters.rate_limit import Verdict, verdict
+from todo_adapters.rate_limit.limiter import Verdict, verdict
 
 STORE_COOLDOWN: Final = 1.0  # seconds without another attempt, an outage costs one wait a second, not one each
 _CONNECTIONS: Final = 8
