@@ -176,7 +176,7 @@ class Task:
 
     def as_completed(self, *, at: datetime) -> Self:
         """Done. A task that is done already stays as it is, with the moment it was first done."""
-        return self if self.completed else self._changed(at, completed_at=at)
+        return self if self.completed else self._changed(at, completed_at=self._moment(at))
 
     def reopened(self, *, at: datetime) -> Self:
         """Not done."""
@@ -193,7 +193,7 @@ class Task:
         """With these values; what is `UNSET` stays. Values that it has already change nothing, not even the version."""
         completed_at = self.completed_at
         if completed is not UNSET and completed != self.completed:
-            completed_at = at if completed else None
+            completed_at = self._moment(at) if completed else None
         return self._changed(
             at,
             title=self.title if title is UNSET else title,
@@ -216,11 +216,12 @@ class Task:
     def _changed(self, at: datetime, **values: object) -> Self:
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
+        version = Version(self.version + 1)
+        return replace(self, version=version, updated_at=self._moment(at), **values)  # type: ignore[arg-type]
+
+    def _moment(self, at: datetime) -> datetime:
         # Clocks of several machines differ: time must not run backwards within one task.
-        moment = max(at, self.updated_at)
-        if values.get("completed_at") is at:
-            values["completed_at"] = moment
-        return replace(self, version=Version(self.version + 1), updated_at=moment, **values)  # type: ignore[arg-type]
+        return max(at, self.updated_at)
 
 
 # How `Task.restored` fills a frozen task: the slots themselves, at a quarter of the price of `__init__`.

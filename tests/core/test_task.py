@@ -133,6 +133,11 @@ def test_time_never_runs_backwards_within_a_task() -> None:
     assert done.reopened(at=NOON).updated_at == LATER
 
 
+def test_the_moment_of_an_edit_does_not_touch_when_the_task_was_first_done() -> None:
+    task = make_task(updated_at=LATER, completed_at=NOON)
+    assert task.edited(title="Else", at=NOON).completed_at == NOON  # the very object: it must not be taken for new
+
+
 @given(titles, descriptions, st.booleans(), moments, moments)
 def test_an_edit_either_changes_nothing_or_raises_the_version_by_one(
     title: str, description: str | None, completed: bool, created: datetime, at: datetime
