@@ -112,4 +112,4 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
 def _openapi(_: argparse.Namespace, __: Settings) -> None:
     from todo_app.http.openapi import openapi
 
-    print(json.dumps(openapi(), indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(openapi(), indent=2))  # noqa: T201

@@ -149,6 +149,7 @@ def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None
     code, out, err = run(capsys, "openapi")
     assert (code, err) == (0, "")
     assert json.loads(out) == openapi()
+    assert out.isascii()  # whatever encoding a terminal or a file has, it is JSON in UTF-8 there
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
