@@ -33,7 +33,8 @@ USER = """
 import os, signal, sys
 from pathlib import Path
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
-signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+# Past the buffer of `print`, in the middle of which the signal may come.
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"interrupted\\n"))
 folder, durable, uid, packages = sys.argv[1:]
 if packages:
     binaries._wheel = lambda: Path(packages)
