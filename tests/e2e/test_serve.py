@@ -129,6 +129,26 @@ def test_a_kill_leaves_no_worker_and_a_database_that_the_next_start_adopts(serve
     assert database_pid(data_dir) is None
 
 
+def test_a_killed_database_is_an_outage_until_the_next_start_and_loses_nothing(serve: Serve, data_dir: Path) -> None:
+    server = serve(TODO_DATA_DIR=str(data_dir)).started()
+    token = server.greeting_token()
+    with server.client(token) as client:
+        assert client.post("/api/dev/tasks", json={"title": "survive"}).status_code == 201
+        database = database_pid(data_dir)
+        assert database is not None
+        os.kill(database, signal.SIGKILL)
+        eventually(lambda: client.get("/health/ready").status_code == 503)
+        assert client.get("/api/dev/tasks").status_code == 503
+        assert client.get("/health/live").status_code == 200
+    assert server.stop() == 0
+
+    heir = serve(port=server.port, TODO_DATA_DIR=str(data_dir)).started()
+    with heir.client(token) as client:
+        assert [task["title"] for task in client.get("/api/dev/tasks").json()["items"]] == ["survive"]
+    assert heir.stop() == 0
+    assert database_pid(data_dir) is None
+
+
 def test_a_killed_worker_is_replaced(serve: Serve, data_dir: Path) -> None:
     server = serve(TODO_DATA_DIR=str(data_dir)).started()
     (worker,) = set(server.family()) - {server.process.pid}
