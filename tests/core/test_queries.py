@@ -127,9 +127,10 @@ def is_behind(query: TaskQuery, task: Task) -> bool:
 def test_pages_put_together_are_all_tasks_in_order(tasks: Sequence[Task], sort: Sort, limit: int) -> None:
     page = TaskQuery(sort=sort, limit=limit).page_of(tasks)
     found = list(page.items)
-    while page.next:
-        page = TaskQuery(sort=sort, limit=limit, after=page.next).page_of(tasks)
+    while after := page.next:
+        page = TaskQuery(sort=sort, limit=limit, after=after).page_of(tasks)
         found.extend(page.items)
+        assert page.next != after, "a page ends where the one before it did"
     assert found == list(TaskQuery(sort=sort).page_of(tasks).items)
     assert len(found) == len(tasks)
 

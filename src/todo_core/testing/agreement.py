@@ -142,7 +142,8 @@ async def _outcome(call: Call, tasks: OwnedTasks) -> object:
 async def _walk(tasks: OwnedTasks, sort: Sort, limit: int) -> list[Task]:
     page = await tasks.page(TaskQuery(sort=sort, limit=limit))
     walked = list(page.items)
-    while page.next is not None:
-        page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=page.next))
+    while (after := page.next) is not None:
+        page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=after))
         walked.extend(page.items)
+        assert page.next != after, "a page ends where the one before it did"
     return walked
