@@ -76,7 +76,10 @@ async def test_the_lock_is_on_the_owners_task_only(postgres_store: PostgresTaskS
     await postgres_store.tasks_of(BOB).add(bobs := make_task(owner=BOB))
     await postgres_store.tasks_of(ANN).add(make_task(id=bobs.id))
     rename = f"{RENAME} and user_id = 'ann'"
-    await postgres_store.tasks_of(ANN).edit(bobs.id, interrupted(database_url, rename, "Renamed", bobs.id, times=3))
+    mine = postgres_store.tasks_of(ANN)
+    edited = await mine.edit(bobs.id, interrupted(database_url, rename, "Renamed", bobs.id, times=3))
+    assert edited == await mine.get(bobs.id)
+    assert edited.version == 5
     assert await postgres_store.tasks_of(BOB).get(bobs.id) == bobs
 
 
