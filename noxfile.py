@@ -12,6 +12,7 @@ nox.options.download_python = "never"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 BETTER_AUTH = "tests/e2e/test_better_auth.py"
+DEPLOYMENT = "tests/deployment"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -71,8 +72,8 @@ def better_auth(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    coverage = [] if session.posargs else ["--cov", "--cov-report=term", f"--ignore={BETTER_AUTH}"]
-    run(session, "pytest", *(session.posargs or PARALLEL), *coverage)
+    elsewhere = [f"--ignore={BETTER_AUTH}", f"--ignore={DEPLOYMENT}"]
+    run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
 
 
 @nox.session
@@ -81,12 +82,20 @@ def schemathesis(session: nox.Session) -> None:
     session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)
 
 
+@nox.session(venv_backend="uv", default=False)
+def deployment(session: nox.Session) -> None:
+    """The image, compose.yaml, the manifests, the workflows, and Caddy with TLS in front of two real servers."""
+    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+    session.run_install("uv", "sync", "--quiet", "--frozen", "--group", "deployment", env=environment)
+    session.run("pytest", *(session.posargs or ["-q", DEPLOYMENT]))
+
+
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
     """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`."""
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
     session.run_install("uv", "sync", "--quiet", "--frozen", "--python", session.virtualenv.location, env=environment)
-    session.run("pytest", *(session.posargs or PARALLEL))
+    session.run("pytest", *(session.posargs or [*PARALLEL, f"--ignore={DEPLOYMENT}"]))
 
 
 @nox.session(venv_backend="uv", default=False)

@@ -1,0 +1,131 @@
+"""What describes a deployment, read by the tools of those who will run it, and held against itself."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(sys.executable).parent
+KUBERNETES = ROOT / "deploy/kubernetes"
+OLDEST_KUBERNETES = "1.32"
+MANIFESTS = [path for path in sorted(KUBERNETES.rglob("*.yaml")) if path.name != "kustomization.yaml"]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVERS = ("todo-a", "todo-b")
+
+
+def check(tool: str, *arguments: str | Path) -> None:
+    """Run a tool of the environment; what it finds fails the test."""
+    done = subprocess.run(
+        [TOOLS / tool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def documents(path: Path) -> list[dict]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    check("hadolint", "--failure-threshold", "info", "Dockerfile")
+
+
+def test_the_compose_file_is_one() -> None:
+    check("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_every_manifest_is_what_kubernetes_takes(path: Path) -> None:
+    for version in (OLDEST_KUBERNETES, "1.37"):
+        check("kubernetes-validate", "--strict", "--kubernetes-version", version, path)
+
+
+@pytest.mark.parametrize("folder", [KUBERNETES, KUBERNETES / "migrate"], ids=lambda folder: folder.name)
+def test_kustomize_makes_one_of_them(folder: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("there is no kubectl")
+    made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True).stdout
+    images = re.findall(r"image: (\S+)", made)
+    assert images
+    assert all(re.fullmatch(r".+/todo-api:\d+\.\d+\.\d+", image) for image in images)
+
+
+def test_the_job_and_the_servers_are_of_one_version_which_is_the_packages() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    kustomizations = [documents(folder / "kustomization.yaml")[0] for folder in (KUBERNETES, KUBERNETES / "migrate")]
+    assert [made["images"] for made in kustomizations][0] == kustomizations[1]["images"]
+    assert kustomizations[0]["images"][0]["newTag"] == version
+
+
+def test_no_secret_is_written_down() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    for name in ("POSTGRES_PASSWORD", "BETTER_AUTH_SECRET"):
+        values = re.findall(rf"^ +{name}: (.*)$", text, re.MULTILINE)
+        assert values
+        assert all(value.startswith(f"${{{name}:") for value in values)
+    assert re.search(r"postgresql://todo:\$\{POSTGRES_PASSWORD:\?", text)
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_container_is_careful_limited_and_of_an_exact_version(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert re.search(r":(\d+\.\d+(\.\d+)?(-\w+)?|\$\{TODO_VERSION.*)$", service["image"])
+    assert ("ports" in service) == (name == "caddy"), "only the proxy is reached from outside"
+
+
+def test_what_the_servers_trust_is_the_network_of_the_proxy() -> None:
+    edge = COMPOSE["networks"]["edge"]["ipam"]["config"][0]["subnet"]
+    for name in SERVERS:
+        assert COMPOSE["services"][name]["environment"]["TODO_TRUSTED_PROXIES"] == edge
+    assert [name for name, service in COMPOSE["services"].items() if "edge" in service["networks"]] == [
+        "caddy",
+        *SERVERS,
+    ]
+    assert COMPOSE["networks"]["data"]["internal"] is True
+
+
+def test_nobody_is_killed_while_a_server_may_still_answer() -> None:
+    from todo_app.worker import GRACE
+
+    pod = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]
+    before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > GRACE + before
+    assert all(int(COMPOSE["services"][name]["stop_grace_period"].rstrip("s")) > GRACE for name in SERVERS)
+
+
+def test_the_proxy_lets_idle_connections_go_before_the_servers_do() -> None:
+    from todo_app.server import HEAD_SECONDS
+
+    kept = re.search(r"keepalive (\d+)s", (ROOT / "deploy/Caddyfile").read_text())
+    assert kept
+    assert int(kept[1]) < HEAD_SECONDS
+
+
+def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:
+    ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
+    paths = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
+    assert paths == {"/api", "/docs", "/openapi.json", "/health/live"}
+
+
+def test_probes_ask_what_they_should() -> None:
+    container = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"  # the database's absence kills nobody
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+
+
+def test_the_image_runs_as_a_number_and_with_exec() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
+    for name in ("ENTRYPOINT", "CMD"):  # a shell in between would keep signals to itself
+        assert json.loads(re.search(rf"^{name} (.+)$", text, re.MULTILINE)[1])
