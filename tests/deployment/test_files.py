@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
+GITHUB = ROOT / ".github"
 KUBERNETES = ROOT / "deploy/kubernetes"
 OLDEST_KUBERNETES = "1.32"
 MANIFESTS = [path for path in sorted(KUBERNETES.rglob("*.yaml")) if path.name != "kustomization.yaml"]
@@ -34,6 +35,21 @@ def documents(path: Path) -> list[dict]:
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     check("hadolint", "--failure-threshold", "info", "Dockerfile")
+
+
+def test_workflows_and_issue_forms_are_what_github_takes() -> None:
+    check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *sorted(GITHUB.glob("workflows/*.yml")))
+    forms = sorted(path for path in GITHUB.glob("ISSUE_TEMPLATE/*.yml") if path.name != "config.yml")
+    check("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
+    check("check-jsonschema", "--builtin-schema", "vendor.github-issue-config", GITHUB / "ISSUE_TEMPLATE/config.yml")
+
+
+def test_workflows_open_no_door() -> None:
+    check("zizmor", "--offline", "--no-progress", "--persona", "regular", GITHUB / "workflows")
+
+
+def test_the_hooks_before_a_commit_are_valid() -> None:
+    check("pre-commit", "validate-config")
 
 
 def test_the_compose_file_is_one() -> None:
@@ -59,8 +75,9 @@ def test_kustomize_makes_one_of_them(folder: Path) -> None:
 def test_the_job_and_the_servers_are_of_one_version_which_is_the_packages() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     kustomizations = [documents(folder / "kustomization.yaml")[0] for folder in (KUBERNETES, KUBERNETES / "migrate")]
-    assert [made["images"] for made in kustomizations][0] == kustomizations[1]["images"]
-    assert kustomizations[0]["images"][0]["newTag"] == version
+    servers, job = (made["images"][0] for made in kustomizations)
+    assert servers == job
+    assert job["newTag"] == version
 
 
 def test_no_secret_is_written_down() -> None:
