@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -82,6 +83,41 @@ async def test_two_processes_that_share_a_valkey_let_exactly_the_limit_pass(valk
     assert sorted(verdict.remaining for verdict in verdicts)[-10:] == list(range(10))
     assert all(3590 <= verdict.reset_after <= 3600 for verdict in verdicts)
     await asyncio.gather(one.aclose(), other.aclose())
+
+
+async def test_a_flood_is_counted_to_the_last_and_is_no_outage(valkey: ValkeyServer) -> None:
+    failures: list[None] = []
+    limiter = SharedRateLimiter("100/hour", url_of(valkey), timeout=0.25, on_failure=lambda: failures.append(None))
+    await limiter.hit("bob")
+
+    async def busy() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+            time.sleep(0.3)  # noqa: ASYNC251  (the event loop hears nothing, as in a flood)
+
+    *verdicts, _ = await asyncio.gather(*(limiter.hit("ann") for _ in range(5000)), busy())
+    assert sum(verdict.allowed for verdict in verdicts if verdict) == 100
+    assert not failures
+    await limiter.aclose()
+
+
+async def test_a_queue_of_many_users_is_no_outage(valkey: ValkeyServer) -> None:
+    failures: list[None] = []
+    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=lambda: failures.append(None))
+    await limiter.hit("bob")
+    await asyncio.gather(*(limiter.hit(f"user{number}") for number in range(3000)))
+    assert not failures
+    assert not (await limiter.hit("user2999")).allowed
+    await limiter.aclose()
+
+
+async def test_who_gives_up_takes_no_count_away(valkey: ValkeyServer) -> None:
+    limiter = SharedRateLimiter("10/hour", url_of(valkey), timeout=60)
+    first, second = (asyncio.create_task(limiter.hit("ann")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).remaining == 8
+    await limiter.aclose()
 
 
 async def test_a_shared_window_ends_for_everybody(valkey: ValkeyServer) -> None:

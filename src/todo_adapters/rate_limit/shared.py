@@ -1,10 +1,11 @@
 """How often a key may act in a while: counted in Valkey or Redis, for all replicas together."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic, time
-from typing import Final
+from typing import Final, TypeVar
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
@@ -16,6 +17,17 @@ from todo_adapters.rate_limit.limiter import Verdict, verdict
 
 STORE_COOLDOWN: Final = 1.0  # seconds without another attempt, an outage costs one wait a second, not one each
 _CONNECTIONS: Final = 8
+_GUARD: Final = 10.0  # seconds: our own timeout comes first, and minds a busy event loop as the client's does not
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(slots=True)
+class _Hits:
+    """Hits of one key that are sent to the store together: a flood of one user's takes no more of it than a few."""
+
+    count: int = 0
+    sent: "asyncio.Task[tuple[int, float] | None]" = field(init=False)
 
 
 class SharedRateLimiter:
@@ -36,9 +48,9 @@ class SharedRateLimiter:
         self._connections = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            timeout=_GUARD,
+            socket_timeout=_GUARD,
+            socket_connect_timeout=_GUARD,
         )
         self._storage = RedisStorage(
             f"async+{url}",
@@ -48,38 +60,72 @@ class SharedRateLimiter:
         )
         self._timeout = timeout
         self._on_failure = on_failure
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._gathering: dict[str, _Hits] = {}
         self._away_until = 0.0
         self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
-        if monotonic() >= self._away_until:
+        hits = self._gathering.get(key)
+        if hits is None:
+            hits = self._gathering[key] = _Hits()
+            hits.sent = asyncio.create_task(self._send(key, hits))
+        hits.count += 1
+        place = hits.count
+        # Not `await hits.sent`: a caller who gives up must not take the count away from the others.
+        await asyncio.wait([hits.sent])
+        window = hits.sent.result()
+        if window is None:
+            self._on_failure()
+            return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
+        before, seconds = window
+        return verdict(before + place, self.amount, seconds)
+
+    async def _send(self, key: str, hits: "_Hits") -> tuple[int, float] | None:
+        """What was counted before these hits, and in how many seconds the window ends; None if the store is away."""
+        async with self._turns:  # a queue of ours is no outage of the store: whoever could cause one would go uncounted
+            del self._gathering[key]
+            if monotonic() < self._away_until:
+                return None
             try:
-                async with asyncio.timeout(self._timeout):
-                    return await self._ask(self._item.key_for(key))
+                count, seconds = await self._in_time(self._ask(self._item.key_for(key), hits.count))
             except (StorageError, TimeoutError):
                 self._away_until = monotonic() + STORE_COOLDOWN
                 await self._close_idle()  # they are most likely as dead, and each would cost another cooldown
-        self._on_failure()
-        return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
+                return None
+        return count - hits.count, seconds
+
+    async def _in_time(self, asking: Coroutine[None, None, _Answer]) -> _Answer:
+        """The answer. It is listened for twice: one that came while the event loop was busy elsewhere is not late."""
+        task = asyncio.create_task(asking)
+        for _ in range(2):
+            await asyncio.wait([task], timeout=self._timeout / 2)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=self._timeout)
+            raise TimeoutError
+        return task.result()
 
     async def aclose(self) -> None:
         """As `RateLimiter.aclose`."""
         await self._connections.aclose()
 
     async def _close_idle(self) -> None:
-        with suppress(RedisError):  # a connection that does not even close in time
-            await self._connections.disconnect(inuse_connections=False)
+        with suppress(RedisError, TimeoutError):  # a connection that does not even close in time
+            async with asyncio.timeout(self._timeout):
+                await self._connections.disconnect(inuse_connections=False)
 
-    async def _ask(self, key: str) -> Verdict:
-        count = await self._storage.incr(key, self.window)
+    async def _ask(self, key: str, hits: int) -> tuple[int, float]:
+        """Count so many hits: how many there are now, and in how many seconds the window ends."""
+        count = await self._storage.incr(key, self.window, hits)
         now = time()
-        if count == 1:
+        if count == hits:
             self._forget_the_ended(now)
             self._ends[key] = now + self.window
         elif self._ends.get(key, 0.0) <= now:
             self._ends[key] = await self._storage.get_expiry(key)
-        return verdict(count, self.amount, min(self.window, self._ends[key] - now))
+        return count, min(self.window, self._ends[key] - now)
 
     def _forget_the_ended(self, now: float) -> None:
         if len(self._ends) > 10_000:
