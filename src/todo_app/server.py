@@ -28,6 +28,9 @@ DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 # commonly keep idle connections: one that sends on a connection that is just being closed answers 502.
 HEAD_SECONDS = 65
 HEAD_BYTES = 64 * 1024
+OPEN_FILES: Final = 10_000  # of one process; macOS allows no more than 10 240
+_OWN_FILES: Final = 256  # what a worker opens itself: its database connections above all
+_CONNECTIONS_ON_WINDOWS: Final = 1024
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -105,12 +108,30 @@ def _run(signals: Signals, host: str, port: int, workers: int) -> None:
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
+        backpressure=_connections(),
     )
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
     keep_for_good()
     signals.end(server)
     server.serve()
+
+
+def _connections() -> int:
+    """How many clients a worker may hold at once. Granian's own 1024 for all workers are soon held by idle ones.
+
+    Raises the limit on open files, which the workers inherit, as far as it may.
+    """
+    if sys.platform == "win32":
+        return _CONNECTIONS_ON_WINDOWS
+    import resource  # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    files = OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
+    return max(files - _OWN_FILES, files // 2)
 
 
 def _require_free(host: str, port: int) -> None:

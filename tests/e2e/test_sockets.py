@@ -2,8 +2,10 @@
 
 import json
 import re
+import resource
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 from serving import Server, eventually, head, raw, statuses
@@ -283,6 +285,16 @@ def test_a_slow_client_is_served_and_holds_nobody_up(shared: Server, token: str)
     assert time.monotonic() - started < 5
     for connection in idle:
         connection.close()
+
+
+def test_more_than_a_thousand_idle_clients_shut_nobody_out(shared: Server) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    with ExitStack() as idle:
+        for _ in range(1200):
+            idle.enter_context(socket.create_connection(("127.0.0.1", shared.port), 10))
+        assert statuses(raw(shared.port, head())) == [200]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_servers_log_is_one_object_a_line_and_holds_nothing_that_was_sent(shared: Server, token: str) -> None:
