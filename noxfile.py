@@ -110,6 +110,12 @@ def growth(session: nox.Session) -> None:
     measure(session, "benchmarks.growth")
 
 
+@nox.session(venv_backend="uv", default=False)
+def soak(session: nox.Session) -> None:
+    """A million requests, hostile ones included, each answer checked against a model; the server must not grow."""
+    measure(session, "benchmarks.soak")
+
+
 def measure(session: nox.Session, module: str) -> None:
     """Run a benchmark in an environment of its own: what it compares with is no part of the development's."""
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}

@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Protocol
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 PLOT = DOCUMENT.with_name("performance.svg")
+
+
+class Sample(Protocol):
+    """What a server holds after so many requests."""
+
+    requests: int
+    memory: float
+    files: int
+    connections: int
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -31,14 +42,34 @@ def put(name: str, text: str, document: Path = DOCUMENT) -> None:
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{rest.partition(end)[2]}")
 
 
-def plot(costs: Mapping[str, Mapping[str, float]], path: Path = PLOT) -> None:
-    """Bars of CPU time per request: one group per kind, one bar per subject."""
+def curves(samples: Sequence[Sample], path: Path) -> None:
+    """What a server held over the requests that it had answered: a panel for each measure, from nothing upwards."""
+    pyplot = _pyplot()
+    panels = {"memory": "memory, MiB (PSS)", "files": "open files", "connections": "database connections"}
+    figure, axes = pyplot.subplots(len(panels), figsize=(8, 6), layout="constrained", sharex=True)
+    for (name, title), each in zip(panels.items(), axes, strict=True):
+        each.plot([sample.requests for sample in samples], [getattr(sample, name) for sample in samples])
+        each.set_ylim(bottom=0)
+        each.set_ylabel(title, fontsize=8)
+    axes[-1].set_xlabel("requests answered")
+    axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _pyplot() -> ModuleType:
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "todo-api"  # the same figures make the same file
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def plot(costs: Mapping[str, Mapping[str, float]], path: Path = PLOT) -> None:
+    """Bars of CPU time per request: one group per kind, one bar per subject."""
+    pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
     kinds = list(next(iter(costs.values())))
     width = 0.8 / len(costs)

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import psycopg
@@ -57,10 +58,11 @@ def database() -> Iterator[Database]:
 
 @dataclass
 class Server:
-    """A server under test."""
+    """A server under test, and what it writes to its standard output."""
 
     url: str
     pid: int
+    log: Path
     users: list[User] = field(default_factory=list)
 
 
@@ -74,19 +76,22 @@ COMMANDS = {
 
 
 @contextmanager
-def serving(name: str, database_url: str, *, workers: int = 1) -> Iterator[Server]:
+def serving(
+    name: str, database_url: str, *, workers: int = 1, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Server]:
     """That server on that database, from when it answers until the end of the block."""
     port = _free_port()
-    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT}
+    usual = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT}
+    variables = {**usual, **settings}
     command = [part.format(port=port, workers=workers) for part in COMMANDS[name]]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("TODO_", "BETTER_AUTH_"))}
     with (
-        tempfile.TemporaryFile() as log,
+        tempfile.NamedTemporaryFile(prefix="todo-bench-") as log,
         subprocess.Popen(command, env=environment | variables, stdout=log, start_new_session=True) as process,
     ):
         try:
             _wait_for(port, process)
-            yield Server(f"http://127.0.0.1:{port}", process.pid)
+            yield Server(f"http://127.0.0.1:{port}", process.pid, Path(log.name))
         finally:
             process.send_signal(signal.SIGTERM)
             try:

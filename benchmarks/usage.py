@@ -25,6 +25,15 @@ def memory_mib(pid: int) -> float:
     return total / 2**20
 
 
+def open_files(pid: int) -> int:
+    """Files, sockets and pipes that the process and everything below it hold open."""
+    total = 0
+    for process in _tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += process.num_fds()
+    return total
+
+
 def workers(pid: int) -> list[int]:
     """The children of a server's main process."""
     return [child.pid for child in psutil.Process(pid).children()]

@@ -1,0 +1,22 @@
+"""The soak, small: real servers and every answer checked, so that what judges a million requests cannot rot."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_small_soak_finds_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.soak", "--requests", "3000", "--users", "20", "--hostile", "10", "--dry"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "Answers with 5xx: 0" in done.stdout
+    asked = {line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")}
+    assert asked >= {"create once", "list", "another's path", "another's id", "bad token", "aborted", "no HTTP"}
