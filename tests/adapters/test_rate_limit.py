@@ -171,3 +171,21 @@ async def test_a_store_that_hangs_costs_one_short_wait_and_not_one_each() -> Non
     await limiter.aclose()
     server.close()
     await server.wait_closed()
+
+
+async def test_nobody_is_overtaken_again_and_again(valkey: ValkeyServer) -> None:
+    limiter = SharedRateLimiter("9999/hour", url_of(valkey), timeout=60)
+    answered = [0] * 100
+
+    async def ask(caller: int) -> int:
+        for _ in range(20):
+            await limiter.hit("ann")
+            answered[caller] += 1
+        return min(answered)
+
+    # Far more at once than there are connections, each back as soon as it is answered. Who waits too long would be let
+    # through uncounted: the last must be near its end when the first is there.
+    progress = await asyncio.gather(*(ask(caller) for caller in range(100)))
+    assert min(progress) >= 15
+    assert (await limiter.hit("ann")).remaining == 9999 - 2001
+    await limiter.aclose()

@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 from redis import RedisError
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 
 from todo_adapters.rate_limit.limiter import Verdict, verdict
 
@@ -45,10 +45,9 @@ class SharedRateLimiter:
         self.window = self._item.get_expiry()
         # Valkey speaks Redis's protocol: one client library serves both.
         url = url.replace("valkey", "redis", 1)
-        self._connections = BlockingConnectionPool.from_url(
+        self._connections = ConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=_GUARD,
             socket_timeout=_GUARD,
             socket_connect_timeout=_GUARD,
         )
@@ -60,7 +59,7 @@ class SharedRateLimiter:
         )
         self._timeout = timeout
         self._on_failure = on_failure
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._turns = asyncio.Semaphore(_CONNECTIONS)  # first come, first served, unlike the library's own queue
         self._gathering: dict[str, _Hits] = {}
         self._away_until = 0.0
         self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
