@@ -9,8 +9,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import uvloop
@@ -23,6 +25,7 @@ from todo_adapters.jwt_identity import issue_token
 
 TELL_EVERY = 0.25  # seconds
 GREED = 0.5  # the greedy ask that much more than their share
+AT_ONCE = 0.5  # of the others, so many ask at one time
 _DAY = timedelta(days=1)
 
 
@@ -35,8 +38,9 @@ class Crowd:
     secret: str
     limit: int
     names: list[str]
-    greedy: int  # so many of them ask half as often again as the others, which is more than the limit lets pass
+    greedy: int  # so many of them ask more, and without waiting for their turns: more than the limit lets pass
     requests: int
+    seconds: float  # beyond which nobody asks any more
     hostile: int  # so many requests more
     attackers: int
     idle: int  # connections on which a request is begun and never ended
@@ -115,13 +119,13 @@ async def drive(crowd: Crowd) -> Tally:
         asyncio.create_task(_tell([*users, *attackers])),
         *(asyncio.create_task(_hold(crowd)) for _ in range(crowd.idle)),
     ]
+    end, turns = monotonic() + crowd.seconds, asyncio.Semaphore(max(1, round(AT_ONCE * len(users))))
     async with asyncio.TaskGroup() as group:
-        for user, want in zip(users, wants, strict=True):
-            group.create_task(user.live(want))
+        for place, (user, want) in enumerate(zip(users, wants, strict=True)):
+            group.create_task(user.live(want, end, nullcontext() if place < crowd.greedy else turns))
         for place, attacker in enumerate(attackers):
-            group.create_task(
-                attacker.live(crowd.hostile // crowd.attackers + (place < crowd.hostile % crowd.attackers))
-            )
+            want = crowd.hostile // crowd.attackers + (place < crowd.hostile % crowd.attackers)
+            group.create_task(attacker.live(want, end))
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
+from time import monotonic
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -66,10 +67,10 @@ class Attacker:
         self._chance = Random(seed)  # noqa: S311
         self.asked = 0
 
-    async def live(self, requests: int) -> None:
-        """Send so many requests. Raises `WrongAnswer`."""
+    async def live(self, requests: int, end: float) -> None:
+        """Send so many requests, but none after `end` (of `monotonic`). Raises `WrongAnswer`."""
         attacks, weights = zip(*self._attacks(), strict=True)
-        while self.asked < requests:
+        while self.asked < requests and monotonic() < end:
             self.asked += 1
             await self._carry_out(self._chance.choices(attacks, weights)[0]())
 

@@ -75,6 +75,8 @@ class Client(asyncio.Protocol):
         """As `asyncio.Protocol` says."""
         self._received += data
         waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.cancelled():  # who asked has given up
+            return
         try:
             found = read(self._received, to_head=self._to_head)
             if waiting is None or (found and found[1]):

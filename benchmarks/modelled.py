@@ -7,8 +7,10 @@ byte for byte from every later read.
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from random import Random
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -110,15 +112,16 @@ class ModelledUser:
         self._created: dict[str, dict[str, Any]] = {}
         self._places: dict[Sort, str] = {}
 
-    async def live(self, requests: int) -> None:
-        """Send so many requests. Raises `WrongAnswer`."""
+    async def live(self, requests: int, end: float, turns: AbstractAsyncContextManager[object]) -> None:
+        """Send so many requests, but none after `end` (of `monotonic`), taking turns. Raises `WrongAnswer`."""
         acts, weights = zip(*self._acts(), strict=True)
-        while self.asked < requests:
+        while self.asked < requests and monotonic() < end:
             act = self._chance.choices(acts, weights)[0]
             if len(self.tasks) > TASKS_MOST and act == self._create:
                 act = self._delete
             try:
-                await act()
+                async with turns:
+                    await act()
             except (WrongAnswer, ConnectionError, ValueError) as problem:
                 raise WrongAnswer(f"{self._last}: {problem}") from problem
             if self._chance.random() < 0.01:

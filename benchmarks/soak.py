@@ -104,6 +104,7 @@ def _crowds(server: Server, options: argparse.Namespace) -> tuple[list[Crowd], i
         Crowd(
             host=address.hostname or "", port=address.port or 80, secret=SECRET, limit=_limit(options),
             names=names[place::CROWDS], greedy=greedy, requests=(options.requests - hostile) // CROWDS,
+            seconds=60 * options.minutes,
             hostile=hostile // CROWDS, attackers=8, idle=10, seed=options.seed + place,
         )
         for place in range(CROWDS)
@@ -115,7 +116,7 @@ def _limit(options: argparse.Namespace) -> int:
 
 
 async def _drive(crowds: list[Crowd], watch: Watch) -> Tally:
-    """Let them all ask; every request's kind and status. Raises `SystemExit` if any was answered wrongly."""
+    """Let them all ask; every request's kind and status. Raises `RuntimeError` if any was answered wrongly."""
     asked, tally = [0] * len(crowds), Counter[tuple[str, int]]()
 
     async def follow(place: int, process: asyncio.subprocess.Process) -> None:
@@ -129,7 +130,7 @@ async def _drive(crowds: list[Crowd], watch: Watch) -> Tally:
             for kind, status, count in told.get("tally", []):
                 tally[kind, status] += count
         if await process.wait():
-            raise SystemExit(1)
+            raise RuntimeError("a wrong answer, as told above")
 
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "benchmarks.crowd"]
@@ -141,6 +142,7 @@ async def _drive(crowds: list[Crowd], watch: Watch) -> Tally:
         for process in processes:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
     return tally
 
 
@@ -190,7 +192,10 @@ def soak(options: argparse.Namespace) -> tuple[str, list[Sample]]:
         watch = Watch(server, url, max(1, options.requests // SAMPLES))
         watch.pass_by(0)
         busy = usage.load()
-        tally = asyncio.run(_drive(crowds, watch))
+        try:
+            tally = asyncio.run(_drive(crowds, watch))
+        except RuntimeError as wrong:
+            raise SystemExit(str(wrong)) from None
         seconds, requests = time.monotonic() - watch.began, sum(tally.values())
         watch.samples.append(watch.look(requests))
         _require_flat(watch.samples)
@@ -229,6 +234,7 @@ def _held(samples: list[Sample], left: Sample) -> str:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s soak --", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float, default=50, help="less than the limit's window; fewer requests then")
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--hostile", type=float, default=5, help="per cent of the requests")
     parser.add_argument("--seed", type=int, default=0)
