@@ -13,6 +13,7 @@ nox.options.download_python = "never"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 BETTER_AUTH = "tests/e2e/test_better_auth.py"
 DEPLOYMENT = "tests/deployment"
+BROWSER = "tests/e2e/test_docs_page.py"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -70,9 +71,15 @@ def better_auth(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The page at /docs in Chromium, every operation tried; skipped, and said so, without Chromium and node."""
+    run(session, "pytest", "-q", BROWSER)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    elsewhere = [f"--ignore={BETTER_AUTH}", f"--ignore={DEPLOYMENT}"]
+    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, DEPLOYMENT)]
     run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
 
 

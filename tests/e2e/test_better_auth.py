@@ -7,18 +7,16 @@ import asyncio
 import base64
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import httpx
 import pytest
+from e2e.npm import NEEDS_NODE, NODE, installed
 from e2e.running import Service, serving
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
@@ -33,7 +31,7 @@ ALGORITHMS = ["EdDSA", "ES256", "ES512", "RS256", "PS256"]
 CACHES = ["cache signed with the secret", "cache signed with the keys", "cache encrypted", "cache compact"]
 
 pytestmark = [
-    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="node and npm are not installed"),
+    NEEDS_NODE,
     pytest.mark.timeout(300),
 ]
 
@@ -57,32 +55,16 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def installed(request: pytest.FixtureRequest) -> Path:
-    """A folder with the server and its packages; made once and kept, whole or not at all."""
-    files = [SOURCE / name for name in ("package.json", "package-lock.json", "server.mjs")]
-    digest = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    cache = Path(request.config.cache.mkdir("better-auth"))
-    folder = cache / digest[:16]
-    if not folder.exists():
-        made = Path(mkdtemp(dir=cache))
-        for file in files:
-            shutil.copy(file, made)
-        npm = [str(shutil.which("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-        subprocess.run(npm, cwd=made, check=True, capture_output=True, timeout=240)
-        try:
-            made.rename(folder)
-        except OSError:  # another worker was quicker
-            shutil.rmtree(made)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def issuers(installed: Path) -> Iterator[dict[str, str]]:
+def issuers(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The base URL of each setting that `server.mjs` runs."""
     environment = {**os.environ, "BETTER_AUTH_SECRET": SECRET, "NODE_ENV": "production"}
-    command = [str(shutil.which("node")), "server.mjs"]
     with subprocess.Popen(
-        command, cwd=installed, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(NODE), "server.mjs"],
+        cwd=installed(request.config, SOURCE),
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -1,20 +1,88 @@
 """Serves the API's own documentation, with no request to any other host."""
 
+import gzip
 import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, Final
 
-from litestar import get
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
-from todo_app.http.exchange import Reply
+from todo_app.http.exchange import Exchange, Header, Reply
 from todo_app.http.openapi import openapi
+
+# Swagger UI draws its icons from `data:` and sets styles by script, which needs no 'unsafe-inline'. It calls no host
+# but this one, and nobody may frame it.
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_TAKES_GZIP: Final = re.compile(
+    rb"(?:^|,)[ \t]*gzip[ \t]*(?:;[ \t]*q=(?:1(?:\.0*)?|0\.\d{0,2}[1-9]\d*)[ \t]*)?(?:,|$)", re.IGNORECASE
+)
+_FOLDER: Final = files("todo_app.http") / "swagger_ui"
+_FILES: Final = {
+    "/docs": ("page.html", "text/html; charset=utf-8"),
+    "/docs/start.js": ("start.js", "text/javascript; charset=utf-8"),
+    "/docs/look.css": ("look.css", "text/css; charset=utf-8"),
+    "/docs/swagger-ui-bundle.js": ("swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"),
+    "/docs/swagger-ui.css": ("swagger-ui.css.gz", "text/css; charset=utf-8"),
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is served: compressed once, for all requests, and asked for again only if it has changed."""
+
+    zipped: bytes
+    headers: tuple[Header, ...]
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str, *headers: Header) -> "Asset":
+        """That content, which may be compressed already."""
+        zipped = content if content.startswith(b"\x1f\x8b") else gzip.compress(content, mtime=0)
+        usual = ((b"content-type", media_type.encode()), (b"cache-control", b"no-cache"), (b"vary", b"Accept-Encoding"))
+        return cls(zipped, (*usual, *headers))
+
+    @cached_property
+    def plain(self) -> bytes:
+        """The content uncompressed: few ask for it, and it is made for the first who does."""
+        return gzip.decompress(self.zipped)
+
+    @cached_property
+    def _digest(self) -> str:
+        return sha256(self.zipped).hexdigest()[:32]
+
+    def reply(self, exchange: Exchange) -> Reply:
+        """The answer for that request (RFC 9110 §12.5.3 and §13.1.2)."""
+        zipped = _TAKES_GZIP.search(exchange.header(b"accept-encoding") or b"") is not None
+        tag = f'"{self._digest}{"-gzip" if zipped else ""}"'.encode()
+        headers = [*self.headers, (b"etag", tag)]
+        if tag in (exchange.header(b"if-none-match") or b""):
+            return Reply(304, headers)
+        if zipped:
+            return Reply(200, [*headers, (b"content-encoding", b"gzip")], self.zipped)
+        return Reply(200, headers, self.plain)
 
 
 def docs_routes() -> list[HTTPRouteHandler]:
-    """`/openapi.json`."""
+    """`/docs` with what it is made of, and `/openapi.json`."""
     document = json.dumps(openapi(), ensure_ascii=False).encode()
+    policy = (b"content-security-policy", PAGE_POLICY.encode())
+    assets = {
+        path: Asset.of((_FOLDER / name).read_bytes(), media_type, policy) for path, (name, media_type) in _FILES.items()
+    }
+    assets["/openapi.json"] = Asset.of(document, "application/json")
+    return [_route(path, asset) for path, asset in assets.items()]
 
-    @get("/openapi.json")
-    async def openapi_json() -> Reply:
-        return Reply(200, [(b"content-type", b"application/json"), (b"cache-control", b"no-cache")], document)
 
-    return [openapi_json]
+def _route(path: str, asset: Asset) -> HTTPRouteHandler:
+    @get(path)
+    async def read(request: Request[Any, Any, Any]) -> Reply:
+        return asset.reply(Exchange.of(request.scope))
+
+    return read

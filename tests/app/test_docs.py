@@ -1,0 +1,88 @@
+"""The documentation at /docs, without a browser: open to everybody, compressed, cached, and kept to this origin."""
+
+import gzip
+import re
+
+import pytest
+from asking import Service
+from refusals import check_dressed, problem
+
+from todo_app.http.docs import PAGE_POLICY
+
+PAGE = "/docs"
+PARTS = {
+    PAGE: "text/html; charset=utf-8",
+    "/docs/start.js": "text/javascript; charset=utf-8",
+    "/docs/look.css": "text/css; charset=utf-8",
+    "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "/docs/swagger-ui.css": "text/css; charset=utf-8",
+    "/openapi.json": "application/json",
+}
+
+
+@pytest.mark.parametrize(("path", "media_type"), PARTS.items())
+async def test_every_part_needs_no_token_and_is_asked_for_again_only_if_it_changed(
+    service: Service, path: str, media_type: str
+) -> None:
+    answer = await service.ask("GET", path, user=None, headers={"Accept-Encoding": "gzip, br"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "Accept-Encoding" in answer.headers.get_list("vary")
+    check_dressed(answer, **{} if path == "/openapi.json" else {"content_security_policy": PAGE_POLICY})
+    again = {"Accept-Encoding": "gzip", "If-None-Match": f'"x", {answer.headers["etag"]}'}
+    unchanged = await service.ask("GET", path, user=None, headers=again)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == answer.headers["etag"]
+    changed = await service.ask("GET", path, user=None, headers={"If-None-Match": '"x"'})
+    assert changed.status_code == 200
+    head = await service.ask("HEAD", path, user=None, headers={"Accept-Encoding": "gzip"})
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == answer.headers["content-length"]
+
+
+@pytest.mark.parametrize("accepted", [None, "", "br", "identity", "gzip;q=0", "gzip; q=0.000", "xgzip", "gzip;q=0, br"])
+async def test_who_does_not_take_gzip_gets_the_same_uncompressed(service: Service, accepted: str | None) -> None:
+    plain = await service.ask("GET", PAGE, user=None, headers={} if accepted is None else {"Accept-Encoding": accepted})
+    zipped = await service.ask("GET", PAGE, user=None, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == zipped.text
+    assert plain.headers["etag"] != zipped.headers["etag"]
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "GZIP", "br, gzip", "deflate, gzip;q=1.0, *;q=0.5", "gzip;q=0.001"])
+async def test_who_takes_gzip_gets_it(service: Service, accepted: str) -> None:
+    answer = await service.ask("GET", PAGE, user=None, headers={"Accept-Encoding": accepted})
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+def test_the_page_may_run_and_ask_only_what_comes_from_here() -> None:
+    assert {name: sources for name, *sources in (directive.split() for directive in PAGE_POLICY.split(";"))} == {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+
+
+async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Service) -> None:
+    page = (await service.ask("GET", PAGE, user=None)).text
+    named = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
+    assert {f"/{name}" for name in named} == PARTS.keys() - {PAGE}
+    assert not re.search(r"<script>|<style|style=|\son\w+=", page)
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs/x", "/docs/swagger-ui.css.gz", "/docs/page.html", "/docs/../docs"])
+async def test_nothing_else_is_served_below_it(service: Service, path: str) -> None:
+    answer = await service.ask("GET", path, user=None)
+    problem(answer, 404, "not_found")
+
+
+async def test_the_page_is_only_read(service: Service) -> None:
+    answer = await service.ask("POST", PAGE, user=None)
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
