@@ -1,6 +1,5 @@
 """The documentation at /docs, without a browser: open to everybody, compressed, cached, and kept to this origin."""
 
-import gzip
 import re
 
 import pytest
