@@ -14,6 +14,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 BETTER_AUTH = "tests/e2e/test_better_auth.py"
 DEPLOYMENT = "tests/deployment"
 BROWSER = "tests/e2e/test_docs_page.py"
+CLIENT = "tests/e2e/test_openapi_client.py"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -77,9 +78,15 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def client(session: nox.Session) -> None:
+    """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
+    run(session, "pytest", "-q", CLIENT)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, DEPLOYMENT)]
+    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, CLIENT, DEPLOYMENT)]
     run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from msgspec import Meta
 
 from todo_app.http.exchange import Exchange, Reply
 from todo_core import (
@@ -113,30 +114,41 @@ _BUG: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 RETRY_AFTER_OUTAGE: Final = 2  # seconds: a failover or a serverless wake-up takes about this long
 
 
+_STATUS: Final = {"minimum": 400, "maximum": 599}
+_CODE: Final = {"enum": sorted(kind.code for kind in STATUSES)}
+
+
 class ProblemItem(msgspec.Struct, frozen=True):
     """One thing wrong with the request, and where (RFC 6901)."""
 
-    pointer: str
+    pointer: Annotated[str, Meta(description="A JSON Pointer into the body, or the parameter's name after a slash.")]
     detail: str
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of every refusal (RFC 9457 §3.1)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    errors: list[ProblemItem] = []
+    type: Annotated[str, Meta(description="Stable: `urn:todo:problem:` and the code.")]
+    title: Annotated[str, Meta(description="The same for all problems of this code.")]
+    status: Annotated[int, Meta(description="The status of the answer.", extra_json_schema=_STATUS)]
+    detail: Annotated[str, Meta(description="What to do, for people to read.")]
+    code: Annotated[str, Meta(description="Stable: what to tell problems apart by.", extra_json_schema=_CODE)]
+    request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
+    errors: Annotated[list[ProblemItem], Meta(description="Of `invalid_input` only: everything at fault.")] = []
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply:
     """The answer that tells a caller of this error. Of a bug it tells nothing but that it happened."""
     refusal = error if isinstance(error, TodoError) else _as_refusal(error, exchange)
+    problem = problem_of(refusal, exchange.request_id)
+    headers = [(b"content-type", b"application/problem+json"), *_headers(refusal)]
+    return Reply(problem.status, headers, msgspec.json.encode(problem))
+
+
+def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
+    """The refusal in the words that a caller gets."""
     status, title = status_of(type(refusal))
-    problem = ProblemDetails(
+    return ProblemDetails(
         type=f"urn:todo:problem:{refusal.code}",
         title=title,
         status=status,
@@ -144,11 +156,9 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
             "A valid bearer token is needed." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()
         ),
         code=refusal.code,
-        request_id=exchange.request_id,
+        request_id=request_id,
         errors=_items(refusal.problems) if isinstance(refusal, InvalidInput) else [],
     )
-    headers = [(b"content-type", b"application/problem+json"), *_headers(refusal)]
-    return Reply(status, headers, msgspec.json.encode(problem))
 
 
 def status_of(kind: type[TodoError]) -> tuple[HTTPStatus, str]:

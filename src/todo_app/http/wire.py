@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from todo_core import UNSET as AS_IT_IS
 from todo_core import Page, Task, Unset
-from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH
+from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, TITLE_LENGTH
 
 Present = TypeVar("Present")
 
@@ -25,6 +25,7 @@ _DESCRIPTION: Final = {
     "maxLength": DESCRIPTION_LENGTH,
     "pattern": TEXT_PATTERN,
 }
+_USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
 Title: TypeAlias = Annotated[
     str,
     Meta(
@@ -49,7 +50,7 @@ class TaskView(msgspec.Struct, frozen=True, gc=False):
     """One task of one user."""
 
     id: Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
-    user_id: Annotated[str, Meta(description="Whose it is: the `sub` of the token.")]
+    user_id: Annotated[str, Meta(description="Whose it is: the `sub` of the token.", extra_json_schema=_USER_ID)]
     title: Title
     description: Description | None
     completed: bool
@@ -84,7 +85,7 @@ class TaskListView(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A task to be made."""
+    """A task to be made: without a description and not completed, unless it says so."""
 
     title: Title
     description: Description | None = None

@@ -1,0 +1,97 @@
+"""The document's examples: made by what makes the answers, so that their form is right."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from todo_app.http.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    InternalError,
+    MalformedRequest,
+    NotYourPath,
+    TooManyRequests,
+    UnsupportedMediaType,
+    problem_of,
+)
+from todo_app.http.reading import BODY_MOST, BODY_SECONDS
+from todo_app.http.wire import TaskListView, TaskView
+from todo_core import (
+    Cursor,
+    InvalidInput,
+    KeyReused,
+    NotAuthenticated,
+    Page,
+    Problem,
+    Sort,
+    StoreUnavailable,
+    Task,
+    TaskId,
+    TaskNotFound,
+    TodoError,
+    VersionConflict,
+    owner_id,
+)
+
+MADE: Final = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
+CHANGED: Final = datetime(2026, 11, 5, 12, 30, tzinfo=UTC)
+TASK: Final = Task.new(
+    id=TaskId(UUID("019a540b-b400-7cc3-98c4-dc0c0c07398f")),
+    owner=owner_id("ann"),
+    title="Buy oat milk",
+    description="two litres",
+    completed=False,
+    at=MADE,
+)
+CURSOR: Final = Cursor.behind(TASK, Sort.NEWEST).encode()
+KEY: Final = "8e03978e-40d5-43e8-bc93-6894a57f9324"
+REQUEST_ID: Final = "5f1d1f2cbd0c4be1a2f0c3d4"
+
+CREATE: Final = {
+    "described": {"title": "Buy oat milk", "description": "two litres"},
+    "shortest": {"title": "Buy oat milk"},
+    "done": {"title": "Call Bob", "completed": True},
+}
+REPLACE: Final = {
+    "content": {"title": "Buy oat milk", "description": "three litres", "completed": True},
+    "as_read": msgspec.to_builtins(TaskView.of(TASK)) | {"description": "three litres"},
+}
+EDIT: Final = {
+    "title": {"title": "Buy oat milk and bread"},
+    "clear": {"description": None},
+    "done": {"completed": True},
+}
+COMPLETE: Final = {"done": {"completed": True}, "open": {"completed": False}}
+CREATED: Final = msgspec.to_builtins(TaskView.of(TASK))
+DONE: Final = msgspec.to_builtins(TaskView.of(TASK.as_completed(at=CHANGED)))
+REPLACED: Final = DONE | {"description": "three litres"}
+EDITED: Final = msgspec.to_builtins(TaskView.of(TASK.edited(title="Buy oat milk and bread", at=CHANGED)))
+LISTED: Final = msgspec.to_builtins(TaskListView.of(Page((TASK,), None)))
+
+_REFUSALS: Final = (
+    MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."),
+    NotAuthenticated(),
+    NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`."),
+    TaskNotFound(),
+    BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds."),
+    VersionConflict(3),
+    BodyTooLarge(f"A body may have at most {BODY_MOST} bytes."),
+    UnsupportedMediaType("Send the body as application/json in UTF-8, without a content coding."),
+    InvalidInput([Problem("limit", "must be a whole number from 1 to 200")]),
+    KeyReused(),
+    TooManyRequests(1800),
+    InternalError("The request failed for no fault of yours; its id names it in our log."),
+    StoreUnavailable(),
+)
+
+
+def refusals() -> dict[str, Any]:
+    """An example of every refusal that an operation may answer, by its code."""
+    return {refusal.code: _example(refusal) for refusal in _REFUSALS}
+
+
+def _example(refusal: TodoError) -> dict[str, Any]:
+    problem = problem_of(refusal, REQUEST_ID)
+    return {"summary": problem.title, "value": msgspec.to_builtins(problem)}

@@ -1,0 +1,197 @@
+"""The examples of the OpenAPI document: every one is sent, and every answer is what the document says it is."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asking import Service, make_service
+from factories import ANN
+from jsonschema_rs import validator_for
+
+from todo_app.http.openapi import openapi
+from todo_app.http.openapi.examples import TASK
+from todo_core import StoreUnavailable
+
+DOCUMENT = openapi()
+PROBLEM = "application/problem+json"
+OPERATIONS = {
+    operation["operationId"]: (
+        method.upper(),
+        path,
+        [*item.get("parameters", []), *operation.get("parameters", [])],
+        operation,
+    )
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+}
+VARYING = {"id", "version", "created_at", "updated_at", "completed_at", "next_cursor", "request_id"}
+
+
+def requests() -> Iterator[tuple[str, str | None, Any, dict[str, Any]]]:
+    """Every operation with every body, and with each of its optional parameters: its examples, and its default."""
+    for name, (_, _, parameters, operation) in OPERATIONS.items():
+        content = operation.get("requestBody", {"content": {}})["content"]
+        bodies = [(kind, shown["value"]) for kind, part in content.items() for shown in part["examples"].values()]
+        if not operation.get("requestBody", {}).get("required", False):
+            bodies.append((None, None))
+        for kind, body in bodies:
+            yield name, kind, body, {}
+        kind, body = bodies[0]
+        for parameter in parameters:
+            if not parameter.get("required"):
+                schema = parameter["schema"]
+                values = [*schema.get("examples", []), *schema.get("enum", [])] or [schema.get("default", True)]
+                for value in values:
+                    yield name, kind, body, {parameter["name"]: value}
+
+
+def schema_of(content: dict[str, Any]) -> Any:
+    """What validates such a content."""
+    return validator_for({**content["schema"], "components": DOCUMENT["components"]}, validate_formats=True)
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """The part that a reference leads to, or the part itself."""
+    for name in part.get("$ref", "#").split("/")[1:]:
+        part = part[name] if name in part else DOCUMENT[name]
+    return part
+
+
+async def send(service: Service, name: str, kind: str | None, body: Any, given: dict[str, Any]) -> Any:
+    """The answer to that operation, on the example's task, with these parameters."""
+    method, path, parameters, _ = OPERATIONS[name]
+    place = {parameter["name"]: parameter["in"] for parameter in parameters}
+    query = "&".join(
+        f"{key}={str(value).lower() if value is True else value}"
+        for key, value in given.items()
+        if place[key] == "query"
+    )
+    required = {
+        parameter["name"]: parameter["schema"]["examples"][0] for parameter in parameters if parameter.get("required")
+    }
+    headers = {key: value for key, value in given.items() if place[key] == "header"}
+    target = path.format(**required) + (f"?{query}" if query else "")
+    sent = {} if kind is None else {"json_": body, "headers": {**headers, "Content-Type": kind}}
+    return await service.ask(method, target, **({"headers": headers} | sent))
+
+
+def check(name: str, answer: Any) -> dict[str, Any]:
+    """Assert that the answer is one that the document tells of; the part that tells of it."""
+    told = OPERATIONS[name][3]["responses"][str(answer.status_code)]
+    for header, ref in told["headers"].items():
+        described = DOCUMENT["components"]["headers"][ref["$ref"].rpartition("/")[2]]
+        if header in answer.headers:
+            value: Any = answer.headers[header]
+            schema = described["schema"]
+            assert validator_for(schema).is_valid(int(value) if schema["type"] == "integer" else value), header
+        else:
+            assert not described.get("required"), header
+    own = {
+        "etag",
+        "location",
+        "link",
+        "retry-after",
+        "www-authenticate",
+        "idempotency-replayed",
+        "ratelimit",
+        "ratelimit-policy",
+    }
+    assert own & answer.headers.keys() <= {header.lower() for header in told["headers"]}
+    if "content" not in told:
+        assert answer.content == b""
+        return told
+    ((kind, content),) = told["content"].items()
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    schema_of(content).validate(answer.text if kind == "text/plain" else answer.json())
+    return told
+
+
+def form(value: Any) -> Any:
+    """A value without what is another one every time."""
+    if isinstance(value, dict):
+        return {name: None if name in VARYING else form(inner) for name, inner in value.items()}
+    return [form(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(("name", "kind", "body", "given"), [*requests()])
+async def test_every_example_is_taken_and_answered_as_the_document_says(
+    service: Service, name: str, kind: str | None, body: Any, given: dict[str, Any]
+) -> None:
+    await service.store.tasks_of(TASK.owner).add(TASK)
+    answer = await send(service, name, kind, body, given)
+    assert answer.status_code in {200, 201, 204, 304}, answer.text
+    content = check(name, answer).get("content", {})
+    first = (
+        kind is None
+        or body == next(iter(OPERATIONS[name][3]["requestBody"]["content"][kind]["examples"].values()))["value"]
+    )
+    if first and not given and "example" in (shown := next(iter(content.values()), {})):
+        assert form(answer.json()) == form(shown["example"])
+
+
+def test_every_example_of_an_answer_fits_its_schema() -> None:
+    for _, _, _, operation in OPERATIONS.values():
+        for told in operation["responses"].values():
+            for content in told.get("content", {}).values():
+                examples = [resolved(shown)["value"] for shown in content.get("examples", {}).values()]
+                for example in examples + ([content["example"]] if "example" in content else []):
+                    schema_of(content).validate(example)
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "malformed_request": ("createTask", {"body": b"{"}),
+    "not_authenticated": ("listTasks", {"user": None}),
+    "not_your_path": ("listTasks", {"user": "bob"}),
+    "task_not_found": ("getTask", {}),
+    "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
+    "body_too_large": ("createTask", {"body": b" " * 70_000}),
+    "unsupported_media_type": ("createTask", {"body": b"{}", "type_": "text/plain"}),
+    "invalid_input": ("listTasks", {"query": "?limit=x"}),
+    "idempotency_key_reused": ("createTask", {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "k"}}),
+    "too_many_requests": ("listTasks", {}),
+    "internal_error": ("listTasks", {}),
+    "store_unavailable": ("listTasks", {}),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    service = make_service(rate_limit="1/hour") if code == "too_many_requests" else make_service()
+    name, request = REFUSED[code]
+    method, path, _, _ = OPERATIONS[name]
+    tasks = f"/api/{ANN}/tasks"
+    if code == "version_conflict":
+        await service.store.tasks_of(TASK.owner).add(TASK)
+        for _ in range(2):
+            await service.ask("PATCH", f"{tasks}/{TASK.id}/complete")
+    elif code == "idempotency_key_reused":
+        await service.ask("POST", tasks, json_={"title": "x"}, headers={"Idempotency-Key": "k"})
+    elif code == "too_many_requests":
+        await service.ask("GET", tasks)
+    elif code in {"internal_error", "store_unavailable"}:
+        error = StoreUnavailable() if code == "store_unavailable" else RuntimeError()
+        monkeypatch.setattr(service.store, "tasks_of", failing(error))
+    target = path.format(user_id=ANN, task_id=TASK.id) + request.get("query", "")
+    answer = await service.ask(method, target, **{key: value for key, value in request.items() if key != "query"})
+    example = DOCUMENT["components"]["examples"][code]["value"]
+    assert f"`{code}`" in check(name, answer)["description"]
+    assert sorted(answer.json()) == sorted(example)
+    numbers = (re.sub(r"\d+", "n", told["detail"]) for told in (answer.json(), example))
+    assert next(numbers) == next(numbers)
+    assert form(answer.json()) | {"detail": ""} == form(example) | {"detail": ""}
+
+
+def failing(error: Exception) -> Any:
+    """A function that raises that error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_every_refusal_but_the_slow_one_is_tried() -> None:
+    """That one takes 20 seconds; test_bodies.py has it."""
+    assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow"}
