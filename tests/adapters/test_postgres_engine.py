@@ -1,5 +1,6 @@
 """URLs become connections: what is passed on, what is hidden, what is noticed."""
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.engine import connection_arguments
-from todo_core import StoreUnavailable
+from todo_core import StoreUnavailable, TaskQuery
 
 
 async def backend(engine: AsyncEngine) -> int:
@@ -23,6 +24,21 @@ def terminate_others(url: str) -> None:
     statement = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
     with psycopg.connect(url) as connection:
         connection.execute(f"{statement} and pid <> pg_backend_pid()")
+
+
+WAITING = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
+async def waiting(url: str, statements: int) -> None:
+    """Wait until so many statements wait for a lock."""
+    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while await (await connection.execute(f"select count(*) {WAITING}")).fetchone() != (statements,):
+            await asyncio.sleep(0.02)
+
+
+def terminate_waiting(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(f"select pg_terminate_backend(pid) {WAITING}")
 
 
 def test_a_url_as_neon_gives_it_is_passed_on_to_libpq() -> None:
@@ -74,24 +90,31 @@ async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngin
         assert (await connection.execute(text("select count(*) from kept"))).scalar_one() == 0
 
 
-async def test_what_died_while_idle_is_replaced_unseen(database_url: str) -> None:
-    engine = create_engine(database_url, ping_after=0)
-    store = PostgresTaskStore(engine)
-    await store.ready()
+@pytest.mark.parametrize("ping_after", [0, 1000])
+async def test_what_died_while_idle_is_replaced_unseen(database_url: str, ping_after: float) -> None:
+    engine = create_engine(database_url, ping_after=ping_after)
+    tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
+    await asyncio.gather(store.ready(), tasks.page(TaskQuery()), tasks.add(make_task()))  # several connections
     terminate_others(database_url)
+    await tasks.add(make_task())
     await store.ready()
+    await store.aclose()
     await engine.dispose()
 
 
 async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -> None:
-    engine = create_engine(database_url, ping_after=1000)
+    engine = create_engine(database_url)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
-    await store.ready()
-    terminate_others(database_url)
-    await store.ready()
-    terminate_others(database_url)
-    with pytest.raises(StoreUnavailable):  # it may have been stored before the connection was lost
-        await tasks.add(make_task())
+    with psycopg.connect(database_url) as other:
+        other.execute("lock table tasks")
+        reading = asyncio.ensure_future(tasks.page(TaskQuery()))
+        writing = asyncio.ensure_future(tasks.add(make_task()))
+        await waiting(database_url, 2)
+        terminate_waiting(database_url)
+        await asyncio.wait({writing}, timeout=5)
+        with pytest.raises(StoreUnavailable):  # it may have been stored before the connection was lost
+            writing.result()
+    assert (await reading).items == ()
     await tasks.add(make_task())
     await store.aclose()
     await engine.dispose()

@@ -1,5 +1,7 @@
 """Connections to PostgreSQL: how a URL becomes a pool that survives poolers, restarts and idle nights."""
 
+import select
+import sys
 from time import monotonic
 from typing import Any, Final
 
@@ -32,9 +34,9 @@ def connection_arguments(url: str) -> dict[str, Any]:
 def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0) -> AsyncEngine:
     """An engine of at most `pool_size` connections, opened as they are needed, each statement its own transaction.
 
-    A call waits `pool_timeout` seconds for a free connection. One that sat idle for `ping_after` seconds is tried
-    before it is used, and replaced with all its contemporaries if it is dead. Raises `ValueError` for a URL that is
-    none.
+    A call waits `pool_timeout` seconds for a free connection. One that sat idle for `ping_after` seconds, or on which
+    something has come meanwhile, such as its end, is tried before it is used, and replaced with all its contemporaries
+    if it is dead. Raises `ValueError` for a URL that is none.
     """
     arguments = connection_arguments(url)
 
@@ -84,9 +86,23 @@ def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
 
     @event.listens_for(engine.sync_engine, "checkout")
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-        if monotonic() - entry.info.get("idle_since", monotonic()) < seconds:
-            return
         try:
-            engine.dialect.do_ping(connection)
+            idle = monotonic() - entry.info.get("idle_since", monotonic())
+            if idle >= seconds or _has_come_to(entry.driver_connection):
+                engine.dialect.do_ping(connection)
         except Error as problem:
             raise InvalidatePoolError from problem
+
+
+def _has_come_to(connection: Any) -> bool:
+    """Whether there is something to read, which nobody asked for: a look, and no round trip.
+
+    A server that ends a connection says so at once, mostly: a write that is sent on it nevertheless would have to be
+    given up, since nobody could tell whether it was carried out.
+    """
+    descriptor = connection.pgconn.socket
+    if sys.platform == "win32":
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
