@@ -32,7 +32,10 @@ WAITING = "from pg_stat_activity where datname = current_database() and wait_eve
 async def waiting(url: str, statements: int) -> None:
     """Wait until so many statements wait for a lock."""
     async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        while await (await connection.execute(f"select count(*) {WAITING}")).fetchone() != (statements,):
+        while True:
+            cursor = await connection.execute(f"select count(*) {WAITING}")
+            if await cursor.fetchone() == (statements,):
+                return
             await asyncio.sleep(0.02)
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from factories import ANN, LATER, make_id, make_task
+from poolers import passage_to
 from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -84,6 +85,21 @@ async def test_a_silent_database_is_unavailable_in_time(call: Call) -> None:
             with pytest.raises(StoreUnavailable):
                 await call(store)
             assert monotonic() - begun < 1.5
+
+
+@every_call
+async def test_a_network_that_swallows_everything_delays_nobody_for_longer(database_url: str, call: Call) -> None:
+    with passage_to(database_url) as (passage, url):
+        async with opened(url, deadline=0.3) as store:
+            await store.ready()
+            passage.swallow(True)
+            for _ in range(2):
+                begun = monotonic()
+                with pytest.raises(StoreUnavailable):
+                    await call(store)
+                assert monotonic() - begun < 4  # the driver alone would wait for ten seconds
+            passage.swallow(False)
+            await store.ready()
 
 
 async def test_readiness_takes_two_seconds_at_most_whatever_the_deadline() -> None:

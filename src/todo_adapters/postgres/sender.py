@@ -20,6 +20,7 @@ from todo_adapters.postgres.statements import Batch, driver_of
 A = TypeVar("A")
 C = TypeVar("C")
 _RACES: Final = 5
+_CANCELLING: Final = 0.5  # seconds that the database has for cancelling a statement
 MOST_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
 AT_ONCE: Final = 1  # statements of one kind: fewer are fuller
 ALONE_AT_ONCE: Final = 4  # statements that are not shared: connections must remain for the others
@@ -39,7 +40,7 @@ class Sender:
     def read(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
 
-        Raises `StoreUnavailable`, at the latest when twice the deadline has passed.
+        Raises `StoreUnavailable`, at the latest when about twice the deadline has passed.
         """
         return self._coalescer(batch, harmless=True).call(call)
 
@@ -91,10 +92,11 @@ class Sender:
         """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `harmless` anyway.
 
         The deadline is kept on this side, because a pooler refuses or forgets a `statement_timeout`; the driver then
-        cancels the statement.
+        cancels the statement. Where the network swallows that too, it would wait for ten seconds: told a second time,
+        it closes the connection at once.
         """
         with unavailable_where_it_passes():
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline + _CANCELLING), asyncio.timeout(self._deadline):
                 for _ in range(_RACES):
                     try:
                         return await self._once(work)
