@@ -56,9 +56,7 @@ async def test_nothing_is_prepared_behind_a_pooler(pooled_url: str) -> None:
     await engine.dispose()
 
 
-def test_migrations_go_past_the_pooler_or_through_it(pooled_url: str, empty_database_url: str) -> None:
-    for direct in (empty_database_url, pooled_url):
-        migrate(empty_database_url, "base")
-        migrated = run("migrate", DATABASE_URL=pooled_url, TODO_MIGRATIONS_DATABASE_URL=direct)
-        assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
-        assert current_revision(pooled_url) == head()
+def test_migrations_go_past_the_pooler(pooled_url: str, empty_database_url: str) -> None:
+    migrated = run("migrate", DATABASE_URL=pooled_url, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
+    assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
+    assert current_revision(pooled_url) == head()

@@ -1,0 +1,68 @@
+"""Connections are dropped while idle or under way, cut or swallowed on the way, or led through a pooler."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from faults.database import Database
+from faults.load import token
+from faults.stage import HANGING, Stage, settings
+from poolers import Passage, passage_to, pooler_before
+from serving import Server
+
+pytestmark = pytest.mark.timeout(240)
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def passage(a_database: Database) -> Iterator[tuple[Passage, str]]:
+    with passage_to(a_database.url) as made:
+        yield made
+
+
+def test_dropped_while_idle(stage: Stage) -> None:
+    with stage.servers[0].client(token("idle")) as client:
+        for number in range(10):
+            made = [client.post("/api/idle/tasks", json={"title": f"{number}"}) for _ in range(4)]
+            assert [answer.status_code for answer in made] == [201] * 4
+            assert client.get("/api/idle/tasks").status_code == 200
+            stage.database.terminate_connections()
+
+
+def test_dropped_under_load(stage: Stage) -> None:
+    with stage.load("connections: all dropped, 20 times") as load:
+        for _ in range(20):
+            stage.database.terminate_connections()
+            load.flows(20)
+        stage.comes_back(load)
+
+
+def test_cut_on_the_way(a_database: Database, passage: tuple[Passage, str], serve: Serve) -> None:
+    between, url = passage
+    stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
+    with stage.load("connections: cut between server and database, 20 times") as load:
+        for _ in range(20):
+            between.cut()
+            load.flows(20)
+        stage.comes_back(load)
+
+
+def test_swallowed_on_the_way(a_database: Database, passage: tuple[Passage, str], serve: Serve) -> None:
+    between, url = passage
+    stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
+    with stage.load("connections: a network that swallows everything for 15 s") as load:
+        between.swallow(True)
+        load.goes_on(HANGING)
+        between.swallow(False)
+        between.cut()
+        stage.comes_back(load)
+    assert load.away > 0
+
+
+def test_through_a_pooler(a_database: Database, serve: Serve) -> None:
+    with pooler_before(a_database.url) as url:
+        stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
+        with stage.load("pooler: its connections to the database dropped, 10 times") as load:
+            for _ in range(10):
+                a_database.terminate_pooled()
+                load.flows(20)
+            stage.comes_back(load)

@@ -1,0 +1,91 @@
+"""The database dies, is away, has no room or no connection left, or hangs, while 24 users write without a pause."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.database import Database, full, small_disk
+from faults.stage import HANGING, Stage, settings
+from serving import Server, eventually
+
+from todo_adapters.postgres.migrations import migrate
+
+pytestmark = pytest.mark.timeout(240)
+Serve = Callable[..., Server]
+
+
+def test_killed_and_started_again(stage: Stage) -> None:
+    with stage.load("database: kill -9 of the postmaster, started again at once") as load:
+        stage.database.kill()
+        stage.database.start()
+        stage.comes_back(load)
+
+
+def test_killed_three_times_in_a_row(stage: Stage) -> None:
+    with stage.load("database: kill -9, three times") as load:
+        for _ in range(3):
+            stage.database.kill()
+            stage.database.start()
+            stage.comes_back(load)
+
+
+def test_restarted(stage: Stage) -> None:
+    with stage.load("database: fast restart") as load:
+        stage.database.shut_down_fast()
+        stage.database.start()
+        stage.comes_back(load)
+
+
+def test_away_for_ten_seconds(stage: Stage) -> None:
+    with stage.load("database: kill -9, away for 10 s") as load:
+        stage.database.kill()
+        load.goes_on(10)
+        stage.database.start()
+        stage.comes_back(load)
+    assert load.away > 100
+
+
+def test_out_of_connections(stage: Stage) -> None:
+    with stage.load("database: every connection taken by others for 6 s") as load:
+        with stage.database.connections_taken(stage.paused()):
+            load.goes_on(6)
+        stage.comes_back(load)
+    assert load.away > 100
+
+
+@pytest.mark.parametrize(
+    ("what", "statement"),
+    [
+        ("the table locked against writing", "lock table tasks in exclusive mode"),
+        ("the table locked against everything", "lock table tasks"),
+        ("a task locked that users write to", "select from tasks order by user_id, id limit 24 for update"),
+    ],
+)
+def test_a_lock(stage: Stage, what: str, statement: str) -> None:
+    with stage.load(f"database: {what} for 15 s") as load:
+        with stage.database.locked(statement):
+            load.goes_on(HANGING)
+        stage.comes_back(load)
+    assert load.away > 0
+
+
+def test_disk_full(serve: Serve) -> None:
+    try:
+        with small_disk() as disk:
+            on_a_small_disk(disk, serve)
+    except PermissionError as problem:
+        pytest.skip(f"{problem}")
+
+
+def on_a_small_disk(disk: Path, serve: Serve) -> None:
+    database = Database(disk)
+    try:
+        migrate(database.url)
+        stage = Stage(database, [serve("--workers", "2", **settings(database.url)).started()])
+        with stage.load("database: disk full") as load:
+            with full(disk):
+                eventually(lambda: load.away > 50, 60)
+            stage.comes_back(load)
+        assert load.away > 0
+    finally:
+        database.stop()

