@@ -102,6 +102,8 @@ def deployment(session: nox.Session) -> None:
     environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
     session.run_install("uv", "sync", "--quiet", "--frozen", "--group", "deployment", env=environment)
     session.run("pytest", *(session.posargs or ["-q", DEPLOYMENT]))
+
+
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Databases, connections and processes die under load, and no write is lost (`-- --document`: docs/faults.md)."""
