@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender, statements, store
 from todo_adapters.postgres.coalescer import Coalescer
+from todo_adapters.postgres.connections import Connections
 
 Change = Callable[[pytest.MonkeyPatch], None]
 
@@ -39,15 +40,15 @@ def in_batches(most: int, at_once: int) -> Change:
 
 def over_a_slow_network(patch: pytest.MonkeyPatch) -> None:
     """Questions and answers are on their way for up to three milliseconds."""
-    once, chance = sender.Sender._once, random.Random(1)
+    run, chance = Connections.run, random.Random(1)
 
-    async def dawdling(self: sender.Sender, work: Any) -> Any:
+    async def dawdling(self: Connections, work: Any) -> Any:
         await asyncio.sleep(chance.random() * 0.003)
-        answer = await once(self, work)
+        answer = await run(self, work)
         await asyncio.sleep(chance.random() * 0.003)
         return answer
 
-    patch.setattr(sender.Sender, "_once", dawdling)
+    patch.setattr(Connections, "run", dawdling)
 
 
 def dawdle_with_answers(patch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,7 @@ async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert await store.tasks_of(ANN).get(task.id) == task
     assert await store.tasks_of(ANN).edit(task.id, _toggle) == _toggle(task)
+    await store.aclose()
     await engine.dispose()
 
 
@@ -209,6 +210,7 @@ async def test_readiness_does_not_wait_for_a_frozen_database(engine: AsyncEngine
     finally:
         os.kill(backend, signal.SIGCONT)
     await store.ready()
+    await store.aclose()
 
 
 async def test_readiness_that_nobody_waits_for_any_more_leaves_nothing(database_url: str) -> None:

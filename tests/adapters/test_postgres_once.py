@@ -123,6 +123,7 @@ async def test_a_creation_that_is_given_up_between_key_and_task_leaves_neither(
     assert await stored(tasks) == []
     again = await tasks.add_once(KEY, make_task())
     assert await stored(tasks) == [again]
+    await store.aclose()
 
 
 async def test_a_creation_that_is_killed_between_key_and_task_leaves_neither_and_is_sent_again(

@@ -162,7 +162,7 @@ from datetime import UTC, datetime
 
 async def main(url, task_id, word, times):
     engine = create_engine(url)
-    tasks = PostgresTaskStore(engine).tasks_of(OwnerId("ann"))
+    tasks = (store := PostgresTaskStore(engine)).tasks_of(OwnerId("ann"))
     await tasks.get(task_id)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -170,6 +170,7 @@ async def main(url, task_id, word, times):
         title=task.title + word, completed=not task.completed, at=datetime(2026, 11, 6, tzinfo=UTC)
     )
     await asyncio.gather(*(tasks.edit(task_id, change) for _ in range(times)))
+    await store.aclose()
     await engine.dispose()
 
 asyncio.run(main(sys.argv[1], TaskId(UUID(sys.argv[2])), sys.argv[3], int(sys.argv[4])))

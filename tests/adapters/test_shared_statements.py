@@ -210,6 +210,7 @@ async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_w
     ]  # fmt: skip
     assert inserts.sizes == [3, 1]  # who is cancelled on the way is carried out, who is before is not
     assert len((await tasks.page(TaskQuery())).items) == 4
+    await postgres_store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 

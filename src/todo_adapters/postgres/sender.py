@@ -6,10 +6,10 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.coalescer import Coalescer
+from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import (
     lost_a_race,
     lost_its_connection,
@@ -30,7 +30,7 @@ class Sender:
     """Sends calls: those of one kind that wait for each other share a statement."""
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
-        self._engine = engine
+        self._connections = Connections(engine)
         self._deadline = deadline
         self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
         self._alone: Coalescer[tuple[Batch[Any, Any], Any], Any] = Coalescer(
@@ -69,9 +69,10 @@ class Sender:
         return await self._repeated(transaction, harmless=False)
 
     async def drain(self) -> None:
-        """Return when every call so far has its answer."""
+        """Return when every call so far has its answer, and the pool its connections."""
         for coalescer in [*self._coalescers.values(), self._alone]:
             await coalescer.drain()
+        await self._connections.aclose()
 
     async def _send_alone(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
         [(batch, call)] = calls
@@ -99,19 +100,8 @@ class Sender:
             async with asyncio.timeout(self._deadline + _CANCELLING), asyncio.timeout(self._deadline):
                 for _ in range(_RACES):
                     try:
-                        return await self._once(work)
+                        return await self._connections.run(work)
                     except psycopg.Error as problem:
                         if not (lost_a_race(problem) or (harmless and lost_its_connection(problem))):
                             raise
-                return await self._once(work)
-
-    async def _once(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
-        async with self._engine.connect() as connection:
-            try:
-                return await work(connection)
-            except BaseException:
-                # The driver's connection is used past SQLAlchemy, which must be told of what it can't see.
-                driver = driver_of(connection)
-                if driver.closed or driver.info.transaction_status != TransactionStatus.IDLE:
-                    await connection.invalidate()
-                raise
+                return await self._connections.run(work)

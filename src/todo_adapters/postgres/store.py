@@ -42,7 +42,7 @@ _RACES: Final = 3
 
 
 class PostgresTaskStore:
-    """A `TaskStore` in the table that `migrations` makes. The engine's maker disposes of it.
+    """A `TaskStore` in the table that `migrations` makes. The engine's maker disposes of it, after `aclose`.
 
     A call that takes more than `deadline` seconds raises `StoreUnavailable`.
     """

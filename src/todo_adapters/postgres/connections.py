@@ -1,0 +1,94 @@
+"""Connections for statements: taken from the pool, and kept for the next statement where the pool can spare them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Final, NamedTuple, TypeVar
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from todo_adapters.postgres.engine import something_came_on
+from todo_adapters.postgres.statements import driver_of
+
+A = TypeVar("A")
+LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one
+
+
+class _Held(NamedTuple):
+    connection: AsyncConnection
+    checkout: AsyncExitStack
+    since: float
+
+
+class Connections:
+    """Lends connections. A checkout from the pool costs more than a small statement (docs/performance.md).
+
+    So a connection is kept for the next statement: for `LINGER` seconds, and only as long as at least half of the pool
+    is left to others.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._kept: list[_Held] = []  # the one used last comes last, and is used first
+        self._timer: asyncio.TimerHandle | None = None
+        self._going_back: set[asyncio.Task[None]] = set()
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
+        """What `work` returns. Where it raises, its connection goes back, or is closed if it is not fit for others."""
+        held = await self._taken()
+        try:
+            answer = await work(held.connection)
+        except BaseException:
+            # The driver's connection is used past SQLAlchemy, which must be told of what it can't see.
+            driver = driver_of(held.connection)
+            if driver.closed or driver.info.transaction_status != TransactionStatus.IDLE:
+                await held.connection.invalidate()
+            await held.checkout.aclose()
+            raise
+        if self._can_be_spared():
+            self._keep(held)
+        else:
+            await held.checkout.aclose()
+        return answer
+
+    async def aclose(self) -> None:
+        """Give back what is kept; the pool has it when this returns."""
+        self._give_back(before=float("inf"))
+        if self._going_back:
+            await asyncio.wait(self._going_back)
+
+    async def _taken(self) -> _Held:
+        while self._kept:
+            held = self._kept.pop()
+            if not something_came_on(driver_of(held.connection)):
+                return held
+            await held.checkout.aclose()  # the pool tries it before anybody uses it again
+        checkout = AsyncExitStack()
+        return _Held(await checkout.enter_async_context(self._engine.connect()), checkout, 0.0)
+
+    def _can_be_spared(self) -> bool:
+        pool = self._engine.pool
+        return isinstance(pool, QueuePool) and pool.checkedout() <= pool.size() // 2
+
+    def _keep(self, held: _Held) -> None:
+        loop = asyncio.get_running_loop()
+        self._kept.append(held._replace(since=loop.time()))
+        if self._timer is None:
+            self._timer = loop.call_later(LINGER, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._give_back(before=loop.time() - LINGER)
+        if self._kept:
+            self._timer = loop.call_at(self._kept[0].since + LINGER, self._look)
+
+    def _give_back(self, *, before: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._kept and self._kept[0].since <= before:
+            going_back = asyncio.create_task(self._kept.pop(0).checkout.aclose())
+            self._going_back.add(going_back)
+            going_back.add_done_callback(self._going_back.discard)

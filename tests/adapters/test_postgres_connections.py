@@ -1,0 +1,130 @@
+"""A connection is kept from one statement to the next, and never from those who need it more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, cast
+
+import psycopg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+from todo_adapters.postgres import connections, create_engine
+from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.statements import driver_of, execute
+
+
+async def backend(connection: AsyncConnection) -> int:
+    [(pid,)] = await execute(connection, "select pg_backend_pid()", {})
+    return cast("int", pid)
+
+
+def in_use(engine: AsyncEngine) -> int:
+    return cast("QueuePool", engine.pool).checkedout()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (nobody could set an event)
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def pool_of(url: str, size: int) -> AsyncIterator[tuple[AsyncEngine, Connections]]:
+    engine = create_engine(url, pool_size=size, pool_timeout=0.2)
+    lent = Connections(engine)
+    try:
+        yield engine, lent
+        await lent.aclose()
+        assert in_use(engine) == 0
+    finally:
+        await lent.aclose()
+        await engine.dispose()
+
+
+async def test_one_checkout_serves_statement_after_statement(database_url: str) -> None:
+    async with pool_of(database_url, 10) as (engine, lent):
+        checkouts: list[object] = []
+        event.listen(engine.sync_engine, "checkout", lambda *what: checkouts.append(what))
+        assert len({await lent.run(backend) for _ in range(5)}) == 1
+        assert len(checkouts) == 1
+
+
+async def test_who_works_at_once_has_a_connection_each(database_url: str) -> None:
+    async with pool_of(database_url, 10) as (_, lent):
+        for _ in range(3):
+            assert len(set(await asyncio.gather(*(lent.run(backend) for _ in range(4))))) == 4
+
+
+async def test_a_kept_connection_goes_back_after_a_while(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LINGER", 0.1)
+    async with pool_of(database_url, 10) as (engine, lent):
+        await asyncio.gather(*(lent.run(backend) for _ in range(3)))
+        assert in_use(engine) == 3
+        await until(lambda: in_use(engine) == 0)
+        await lent.run(backend)  # and then the next is kept, and goes back, as well
+        assert in_use(engine) == 1
+        await until(lambda: in_use(engine) == 0)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+async def test_half_of_the_pool_is_left_to_others(database_url: str, size: int, kept: int) -> None:
+    async with pool_of(database_url, size) as (engine, lent):
+        for _ in range(3):
+            await asyncio.gather(*(lent.run(backend) for _ in range(size)))
+            assert in_use(engine) <= kept
+        await lent.run(backend)
+        assert in_use(engine) == min(kept, 1)
+        async with engine.connect() as another:
+            assert await backend(another)
+
+
+async def test_an_engine_that_keeps_no_connections_gets_each_back(database_url: str) -> None:
+    connect = partial(psycopg.AsyncConnection.connect, database_url, autocommit=True)
+    engine = create_async_engine("postgresql+psycopg://", async_creator=connect, poolclass=NullPool)
+    lent = Connections(engine)
+    assert await lent.run(backend) != await lent.run(backend)
+    await engine.dispose()
+
+
+async def test_what_failed_is_not_kept_and_not_fit_for_others_where_it_broke_off(database_url: str) -> None:
+    async def fail(connection: AsyncConnection) -> None:
+        seen.append(await backend(connection))
+        raise LookupError
+
+    async def break_off(connection: AsyncConnection) -> None:
+        seen.append(await backend(connection))
+        await driver_of(connection).execute("begin")
+        raise LookupError
+
+    async with pool_of(database_url, 10) as (engine, lent):
+        for work, same in ((fail, True), (break_off, False)):
+            seen: list[int] = []
+            with pytest.raises(LookupError):
+                await lent.run(work)
+            assert in_use(engine) == 0
+            assert ([await lent.run(backend)] == seen) is same
+
+
+async def test_a_kept_connection_that_has_died_is_noticed_before_it_is_used(database_url: str) -> None:
+    async with pool_of(database_url, 10) as (_, lent):
+        dead = await lent.run(backend)
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
+            await admin.execute("select pg_terminate_backend(%s, 5000)", [dead])
+        assert await lent.run(backend) != dead
+
+
+async def test_a_caller_that_gives_up_takes_no_connection_along(database_url: str) -> None:
+    async def sleep(connection: AsyncConnection) -> Any:
+        return await execute(connection, "select pg_sleep(60)", {})
+
+    async with pool_of(database_url, 10) as (engine, lent):
+        for _ in range(3):
+            sleeping = asyncio.create_task(lent.run(sleep))
+            await until(lambda: in_use(engine) == 1)
+            sleeping.cancel()
+            await asyncio.wait([sleeping])
+            await until(lambda: in_use(engine) == 0)
