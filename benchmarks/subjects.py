@@ -80,7 +80,7 @@ def serving(
     name: str, database_url: str, *, workers: int = 1, settings: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Server]:
     """That server on that database, from when it answers until the end of the block."""
-    port = _free_port()
+    port = free_port()
     usual = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT}
     variables = {**usual, **settings}
     command = [part.format(port=port, workers=workers) for part in COMMANDS[name]]
@@ -137,7 +137,8 @@ def _user(name: str, secret: str) -> User:
     return User(name, issue_token(secret.encode(), name, timedelta(days=1), datetime.now(UTC)), [])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_small_soak_finds_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--requests", "3000", "--users", "20", "--hostile", "10", "--dry"],
+        [sys.executable, "-m", "benchmarks.soak", "--requests", "2000", "--users", "16", "--hostile", "10", "--dry"],
         cwd=ROOT,
         capture_output=True,
         text=True,
