@@ -94,8 +94,8 @@ def _served(base: Database, limit: int) -> Iterator[tuple[Server, str]]:
             yield server, url
 
 
-def _crowds(server: Server, options: argparse.Namespace) -> tuple[list[Crowd], int]:
-    """Who asks, and the limit that it takes for most to stay below it and for some not to."""
+def _crowds(server: Server, options: argparse.Namespace) -> list[Crowd]:
+    """Who asks."""
     address = urlsplit(server.url)
     hostile = round(options.requests * options.hostile / 100)
     greedy = max(1, round(options.users * 0.02) // CROWDS)
@@ -112,6 +112,7 @@ def _crowds(server: Server, options: argparse.Namespace) -> tuple[list[Crowd], i
 
 
 def _limit(options: argparse.Namespace) -> int:
+    """What most stay below, and the greedy do not."""
     return round(1.1 * options.requests / options.users)
 
 
@@ -202,9 +203,10 @@ def soak(options: argparse.Namespace) -> tuple[str, list[Sample]]:
         left = _require_left(watch, watch.samples[0], requests)
         logged = _require_quiet(server.log)
     made = (
-        f"Made by `nox -s soak`: {requests:,} requests in {seconds:,.0f} s ({requests / seconds:,.0f} a second), "
-        f"{options.hostile:g} % of them hostile; {options.users} users, {WORKERS} workers; {busy} before, "
-        f"{usage.load()} after.\n\nAnswers with 5xx: 0, also among the {logged:,} requests in the server's own log. "
+        f"Made by `nox -s soak -- --requests {options.requests}`: {requests:,} requests in {seconds:,.0f} s "
+        f"({requests / seconds:,.0f} a second), {options.hostile:g} % of them hostile; {options.users} users, "
+        f"{WORKERS} workers; {busy} before, {usage.load()} after.\n\n"
+        f"Answers with 5xx: 0, also among the {logged:,} requests in the server's own log. "
         "Answers other than the model's: 0."
     )
     return "\n\n".join([made, _answers(tally), _held(watch.samples, left)]), watch.samples
