@@ -15,6 +15,7 @@ BETTER_AUTH = "tests/e2e/test_better_auth.py"
 DEPLOYMENT = "tests/deployment"
 BROWSER = "tests/e2e/test_docs_page.py"
 CLIENT = "tests/e2e/test_openapi_client.py"
+SITE = "tests/test_site.py"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -86,8 +87,16 @@ def client(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, CLIENT, DEPLOYMENT)]
+    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, CLIENT, DEPLOYMENT, SITE)]
     run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
+
+
+@nox.session(venv_backend="uv")
+def docs(session: nox.Session) -> None:
+    """The documents as a site, in `site/`: no warning, nothing from another host."""
+    sync(session, "--group", "docs")
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "docs", "site")
+    session.run("pytest", "-q", SITE)
 
 
 @nox.session
@@ -99,8 +108,7 @@ def schemathesis(session: nox.Session) -> None:
 @nox.session(venv_backend="uv", default=False)
 def deployment(session: nox.Session) -> None:
     """The image, compose.yaml, the manifests, the workflows, and Caddy with TLS in front of two real servers."""
-    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
-    session.run_install("uv", "sync", "--quiet", "--frozen", "--group", "deployment", env=environment)
+    sync(session, "--group", "deployment")
     session.run("pytest", *(session.posargs or ["-q", DEPLOYMENT]))
 
 
@@ -113,9 +121,8 @@ def faults(session: nox.Session) -> None:
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
     """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`."""
-    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
-    session.run_install("uv", "sync", "--quiet", "--frozen", "--python", session.virtualenv.location, env=environment)
-    session.run("pytest", *(session.posargs or [*PARALLEL, f"--ignore={DEPLOYMENT}"]))
+    sync(session, "--python", session.virtualenv.location)
+    session.run("pytest", *(session.posargs or [*PARALLEL, f"--ignore={DEPLOYMENT}", f"--ignore={SITE}"]))
 
 
 @nox.session(venv_backend="uv", default=False)
@@ -138,6 +145,11 @@ def soak(session: nox.Session) -> None:
 
 def measure(session: nox.Session, module: str) -> None:
     """Run a benchmark in an environment of its own: what it compares with is no part of the development's."""
-    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
-    session.run_install("uv", "sync", "--quiet", "--frozen", "--no-default-groups", "--group", "bench", env=environment)
+    sync(session, "--no-default-groups", "--group", "bench")
     session.run("python", "-m", module, *session.posargs)
+
+
+def sync(session: nox.Session, *choice: str) -> None:
+    """Have the session's own environment hold what uv.lock says of these groups."""
+    environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+    session.run_install("uv", "sync", "--quiet", "--frozen", *choice, env=environment)

@@ -125,11 +125,16 @@ def _sessions() -> list[tuple[int, int]]:
     return [(int(pid), int(session)) for pid, session, state in found if not state.startswith("Z")]
 
 
+def lives(pid: int) -> bool:
+    """Whether that process runs."""
+    return any(pid == other for other, _ in _sessions())
+
+
 def database_pid(data_dir: Path) -> int | None:
     """The embedded database's process, if it runs."""
     with suppress(OSError, ValueError, IndexError):  # it may be there, and still empty
         pid = int((data_dir / "postgres/cluster/data/postmaster.pid").read_text().splitlines()[0])
-        if any(pid == other for other, _ in _sessions()):
+        if lives(pid):
             return pid
     return None
 

@@ -1,0 +1,51 @@
+"""Every code block of the documents is run, or says why it isn't."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pages import ROOT, Reader, blocks_of, pages
+from serving import database_pid
+
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.binaries import find_binaries
+
+pytestmark = [
+    pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="there is no bash or no curl"),
+]
+NOT_RUN = {"README.md": 1, "docs/deploy-neon.md": 1}  # each says why in its document
+ELSEWHERE = {"docs/how-to/better-auth.md": "tests/e2e/test_better_auth.py"}  # needs node
+
+
+@pytest.fixture
+def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """Somebody with PostgreSQL's programs and a database, as far as the page speaks of them."""
+    variables, programs = {"TODO_DATA_DIR": str(tmp_path / "data")}, list[Path]()
+    if "$DATABASE_URL" in (ROOT / request.node.callspec.params["page"]).read_text():
+        variables["DATABASE_URL"] = request.getfixturevalue("database_url")
+        programs.append(find_binaries(Account(os.geteuid(), os.getegid(), dropped=False)))
+    with Reader(tmp_path, *programs, **variables) as reader:
+        yield reader
+    assert database_pid(tmp_path / "data") is None
+
+
+@pytest.mark.parametrize("page", sorted({*pages()} - {*ELSEWHERE}))
+def test_a_reader_can_do_what_the_page_says(page: str, reader: Reader) -> None:
+    reader.read(blocks_of(ROOT / page))
+
+
+def test_what_is_not_run_is_counted() -> None:
+    excused = Counter(page for page in pages() for block in blocks_of(ROOT / page) if block.excuse)
+    assert excused == NOT_RUN
+
+
+def test_a_file_that_a_page_shows_is_used_on_it() -> None:
+    for page in pages():
+        blocks = blocks_of(ROOT / page)
+        for number, block in enumerate(blocks):
+            if block.file:
+                name = block.file.partition(".")[0]
+                assert any(name in later.text for later in blocks[number + 1 :]), f"{page}: {block.file}"
