@@ -149,7 +149,7 @@ def core() -> Iterator[str]:
         for name in names:
             yield from told(name, getattr(todo_core, name))
     yield "\n## Testing\n\nIn `todo_core.testing`, which needs pytest and Hypothesis, for"
-    yield "a storage of your own."
+    yield "[a storage of your own](../how-to/storage-adapter.md)."
     import todo_core.testing as testing
 
     for name in testing.__all__:
