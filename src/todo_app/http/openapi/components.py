@@ -67,7 +67,13 @@ REFUSAL_HEADERS: Final[dict[type[TodoError], dict[str, str]]] = {
     TooManyRequests: {"Retry_After": "Retry-After"},
     StoreUnavailable: {"Retry_After": "Retry-After"},
 }
-_TAG: Final = {"type": "string", "examples": ['"1"']}
+# `*`, or a list of entity tags, members of which may be empty (RFC 9110 §13.1, §8.8.3 and §5.6.1).
+_TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'
+_TAGS: Final = {
+    "type": "string",
+    "pattern": rf"^(?:[ \t]*\*[ \t]*|{_TAG}(?:,{_TAG})*)$",
+    "examples": ['"1"'],
+}
 _HEADERS: Final = {
     "X-Request-Id": {
         "description": "Names the request in the service's log; your own, if you sent one of this form.",
@@ -151,10 +157,10 @@ IDEMPOTENCY_KEY: Final = _parameter(
     required=False,
 )
 IF_MATCH: Final = _parameter(
-    "If-Match", "header", 'Act only if the task has this entity tag, such as `"3"`.', _TAG, required=False
+    "If-Match", "header", 'Act only if the task has this entity tag, such as `"3"`.', _TAGS, required=False
 )
 IF_NONE_MATCH: Final = _parameter(
-    "If-None-Match", "header", "Answer 304 if what is asked for still has this entity tag.", _TAG, required=False
+    "If-None-Match", "header", "Answer 304 if what is asked for still has this entity tag.", _TAGS, required=False
 )
 FILTERS: Final = [
     _parameter("completed", "query", "Only tasks that are done, or only those that are not.", {"type": "boolean"}),
