@@ -23,7 +23,7 @@ def test_every_test_and_file_that_is_named_exists(document: str) -> None:
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")]
     links = [
         (document, link)
         for document in documents

@@ -1,0 +1,27 @@
+"""The published contract on a storage of one's own: every promise of `todo_core.ports`, and memory's answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlite_store import SqliteTaskStore
+
+from todo_adapters.memory import MemoryTaskStore
+from todo_core import TaskStore
+from todo_core.testing import TaskStoreContract, assert_stores_agree
+
+
+class TestSqliteTaskStore(TaskStoreContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[TaskStore]:
+        store = SqliteTaskStore(tmp_path / "tasks.db")
+        yield store
+        await store.aclose()
+
+
+def test_it_answers_as_memory_does(tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        store = SqliteTaskStore(tmp_path / "tasks.db")
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        runner.run(store.aclose())
