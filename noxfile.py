@@ -13,7 +13,7 @@ nox.options.download_python = "never"
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 BETTER_AUTH = "tests/e2e/test_better_auth.py"
 DEPLOYMENT = "tests/deployment"
-BROWSER = "tests/e2e/test_docs_page.py"
+BROWSER = ["tests/browser", "tests/e2e/test_docs_page.py"]
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
@@ -72,10 +72,11 @@ def better_auth(session: nox.Session) -> None:
     run(session, "pytest", "-q", BETTER_AUTH)
 
 
-@nox.session
+@nox.session(venv_backend="uv")
 def browser(session: nox.Session) -> None:
-    """The page at /docs in Chromium, every operation tried; skipped, and said so, without Chromium and node."""
-    run(session, "pytest", "-q", BROWSER)
+    """What a person sees in Chromium: /docs, and the example's page; skipped, and said so, where it is missing."""
+    sync(session, "--group", "browser")
+    session.run("pytest", "-q", *(session.posargs or BROWSER))
 
 
 @nox.session
@@ -87,7 +88,7 @@ def client(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, BROWSER, CLIENT, DEPLOYMENT, SITE)]
+    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, *BROWSER, CLIENT, DEPLOYMENT, SITE)]
     run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
 
 
