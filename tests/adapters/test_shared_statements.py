@@ -293,10 +293,32 @@ async def test_what_has_no_bound_is_sent_alone_and_leaves_connections_to_the_res
         return calls
 
     alone = sender.Sender(engine, deadline=5)
-    assert await asyncio.gather(*(alone.read_alone(batch, number) for number in range(20))) == list(range(20))
+    asking = (alone.read_alone(batch, number, whose=f"user {number % 10}") for number in range(20))
+    assert await asyncio.gather(*asking) == list(range(20))
     assert sizes == [1] * 20
     assert most == sender.ALONE_AT_ONCE
     await alone.drain()
+
+
+async def test_who_asks_for_many_without_bound_waits_for_oneself_and_others_do_not(engine: AsyncEngine) -> None:
+    begun: list[str] = []
+    gate = asyncio.Event()
+
+    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+        begun.extend(calls)
+        if calls[0].startswith("ann"):
+            await gate.wait()
+        return calls
+
+    alone = sender.Sender(engine, deadline=10)
+    anns = [asyncio.ensure_future(alone.read_alone(batch, f"ann {number}", whose="ann")) for number in range(20)]
+    for number in range(5):
+        assert await alone.read_alone(batch, f"bob {number}", whose="bob") == f"bob {number}"
+    assert [each for each in begun if each.startswith("ann")] == ["ann 0"]
+    gate.set()
+    assert await asyncio.gather(*anns) == [f"ann {number}" for number in range(20)]
+    await alone.drain()
+    assert not alone._queues  # owners come and go: they must not pile up
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import IsolationLevel
@@ -34,8 +35,10 @@ class Sender:
         self._deadline = deadline
         self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
         self._alone: Coalescer[tuple[Batch[Any, Any], Any], Any] = Coalescer(
-            self._send_alone, most=1, at_once=ALONE_AT_ONCE, patience=deadline
+            self._send_alone, most=1, at_once=ALONE_AT_ONCE, patience=deadline / 2
         )
+        # Of those who have something in there; a coalescer lives as long as it has something to send.
+        self._queues: WeakValueDictionary[str, Coalescer[tuple[Batch[Any, Any], Any], Any]] = WeakValueDictionary()
 
     def read(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
@@ -44,9 +47,15 @@ class Sender:
         """
         return self._coalescer(batch, harmless=True).call(call)
 
-    def read_alone(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
-        """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it."""
-        return self._alone.call((batch, call))
+    def read_alone(self, batch: Batch[C, A], call: C, *, whose: str) -> Awaitable[A]:
+        """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it.
+
+        Of each owner's, one is under way at a time: who asks for many waits for oneself, and the others do not.
+        """
+        queue = self._queues.get(whose)
+        if queue is None:
+            queue = self._queues[whose] = Coalescer(self._queue_up, most=1, at_once=1, patience=self._deadline / 2)
+        return queue.call((batch, call))
 
     def write(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
         """The answer to this call; as `read`, but never repeated where it may have been carried out."""
@@ -70,9 +79,12 @@ class Sender:
 
     async def drain(self) -> None:
         """Return when every call so far has its answer, and the pool its connections."""
-        for coalescer in [*self._coalescers.values(), self._alone]:
+        for coalescer in [*self._coalescers.values(), *self._queues.values(), self._alone]:
             await coalescer.drain()
         await self._connections.aclose()
+
+    async def _queue_up(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
+        return [await self._alone.call(call) for call in calls]
 
     async def _send_alone(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
         [(batch, call)] = calls

@@ -143,8 +143,9 @@ class PostgresOwnedTasks:
     async def page(self, query: TaskQuery) -> Page:
         """As `OwnedTasks.page`."""
         shape = Shape.of(query)
-        read = self._sender.read if shape.is_bounded else self._sender.read_alone
-        return await read(pages_many(shape), (self._owner, query))
+        if shape.is_bounded:
+            return await self._sender.read(pages_many(shape), (self._owner, query))
+        return await self._sender.read_alone(pages_many(shape), (self._owner, query), whose=self._owner)
 
 
 def _found(task: Task | None) -> Task:
