@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from benchmarks import latency, plans, report, usage
+from benchmarks import latency, plans, profile, report, usage
 from benchmarks.limit import fill
 from benchmarks.load import Job, Result, User, request, run_apart, send
 from benchmarks.subjects import Database, Server, database, seed, serving
@@ -188,9 +188,18 @@ def alone(base: Database, options: argparse.Namespace) -> str:
     return asyncio.run(latency.measure(_new_database(base, "latency"), int(options.seconds * 500)))
 
 
+def layers(base: Database, options: argparse.Namespace) -> str:
+    """One table: where a request's time goes."""
+    url = _new_database(base, "profile")
+    with serving(OURS, url) as server:
+        users = seed(server.url, 300, 20)
+    return profile.measure(url, users, int(options.seconds * 2500))
+
+
 PARTS: dict[str, Callable[[Database, argparse.Namespace], str]] = {
     "plans": explained,
     "latency": alone,
+    "profile": layers,
     "connections": connections,
     "table": table_rows,
     "user": users_rows,

@@ -30,7 +30,8 @@ class _Unshared(Sender):
 async def measure(url: str, calls: int) -> str:
     """A table of p50s: one caller, one call at a time, both ways in turns."""
     engine = create_engine(url)
-    ways = {"shared": _tasks(engine, Sender, "a"), "plain": _tasks(engine, _Unshared, "b")}
+    senders = {"shared": Sender(engine, 5.0), "plain": _Unshared(engine, 5.0)}
+    ways = {way: _tasks(engine, sender, owner) for (way, sender), owner in zip(senders.items(), "ab", strict=True)}
     for tasks, owner in zip(ways.values(), "ab", strict=True):
         for number in range(1, 21):
             task_id, name = TaskId(UUID(int=number)), OwnerId(f"latency-{owner}")
@@ -45,13 +46,15 @@ async def measure(url: str, calls: int) -> str:
                 took[way].append(perf_counter() - began)
         shared, plain = (statistics.median(took[way]) * 1e6 for way in ways)
         rows.append([name, shared, plain, shared / plain])
+    for sender in senders.values():
+        await sender.drain()
     await engine.dispose()
     return report.table(["one call at a time, p50", "shared µs", "plain µs", "shared ÷ plain"], rows)
 
 
-def _tasks(engine: AsyncEngine, sender: type[Sender], owner: str) -> OwnedTasks:
+def _tasks(engine: AsyncEngine, sender: Sender, owner: str) -> OwnedTasks:
     store = PostgresTaskStore(engine)
-    store._sender = sender(engine, 5.0)
+    store._sender = sender
     return store.tasks_of(OwnerId(f"latency-{owner}"))
 
 
