@@ -21,7 +21,8 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
 
 # Few of each, so that they meet. The owners differ only where a storage might be careless.
-_IDS: Final = st.sampled_from([make_id(number) for number in range(5)])
+_ID_COUNT: Final = 5
+_IDS: Final = st.sampled_from([make_id(number) for number in range(_ID_COUNT)])
 _KEYS: Final = st.sampled_from(NASTY_KEYS[:4])
 _WHO: Final = st.sampled_from(["ann", "Ann", "ann ", "a_n"])
 _VERSIONS: Final = st.sampled_from([Version(number) for number in (-1, 0, 1, 2, 3, 2**31, 2**63, 10**30)])
@@ -142,8 +143,8 @@ async def _outcome(call: Call, tasks: OwnedTasks) -> object:
 async def _walk(tasks: OwnedTasks, sort: Sort, limit: int) -> list[Task]:
     page = await tasks.page(TaskQuery(sort=sort, limit=limit))
     walked = list(page.items)
-    while (after := page.next) is not None:
-        page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=after))
+    # There are as many tasks as ids at the most: a storage that repeats them must fail, not go on for ever.
+    while page.next is not None and len(walked) <= _ID_COUNT:
+        page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=page.next))
         walked.extend(page.items)
-        assert page.next != after, "a page ends where the one before it did"
     return walked
