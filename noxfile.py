@@ -20,7 +20,8 @@ SITE = "tests/test_site.py"
 WHEELS = "tests/wheels"
 # What a session of its own runs, and that of all tests leaves out.
 SEPARATE = [f"--ignore={each}" for each in (BETTER_AUTH, *BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
-PARALLEL = ["-n", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
+# Two for each processor: tests wait for servers and databases as long as they compute.
+PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
 _shims = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))

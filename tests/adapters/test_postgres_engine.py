@@ -143,6 +143,29 @@ async def test_only_what_sat_idle_is_pinged(database_url: str, monkeypatch: pyte
     await engine.dispose()
 
 
+async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_at_once() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        while await reader.read(1024):
+            pass
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        engine = create_engine(f"postgresql://ann@127.0.0.1:{port}/db?sslmode=disable")
+        connecting = asyncio.create_task(engine.connect().start())
+        await begun.wait()
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError) as given_up:
+            await connecting
+        await asyncio.wait_for(ended.wait(), 5)
+        await engine.dispose()
+    assert given_up.value  # it lives to the end: nothing has waited for its collection
+
+
 async def test_nobody_waits_for_ever_for_a_free_connection(database_url: str) -> None:
     engine = create_engine(database_url, pool_size=1, pool_timeout=0.1)
     async with engine.connect():

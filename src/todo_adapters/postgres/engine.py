@@ -3,6 +3,7 @@
 import select
 import sys
 from time import monotonic
+from traceback import clear_frames
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, ProgrammingError
@@ -41,7 +42,11 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, p
     arguments = connection_arguments(url)
 
     async def connect() -> AsyncConnection[Any]:
-        connection = await AsyncConnection.connect(**arguments)
+        try:
+            connection = await AsyncConnection.connect(**arguments)
+        except BaseException as error:
+            clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
+            raise
         await _prepare_nothing_behind_a_pooler(connection)
         return connection
 
