@@ -2,6 +2,7 @@
 
 import select
 import sys
+from functools import partial
 from time import monotonic
 from traceback import clear_frames
 from typing import Any, Final
@@ -39,20 +40,9 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, p
     something has come meanwhile, such as its end, is tried before it is used, and replaced with all its contemporaries
     if it is dead. Raises `ValueError` for a URL that is none.
     """
-    arguments = connection_arguments(url)
-
-    async def connect() -> AsyncConnection[Any]:
-        try:
-            connection = await AsyncConnection.connect(**arguments)
-        except BaseException as error:
-            clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
-            raise
-        await _prepare_nothing_behind_a_pooler(connection)
-        return connection
-
     engine = create_async_engine(
         "postgresql+psycopg://",
-        async_creator=connect,
+        async_creator=partial(_connect, connection_arguments(url)),
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
@@ -64,6 +54,16 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, p
     )
     _ping_what_sat_idle(engine, ping_after)
     return engine
+
+
+async def _connect(arguments: dict[str, Any]) -> AsyncConnection[Any]:
+    try:
+        connection = await AsyncConnection.connect(**arguments)
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
+        raise
+    await _prepare_nothing_behind_a_pooler(connection)
+    return connection
 
 
 async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> None:
