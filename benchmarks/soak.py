@@ -65,7 +65,8 @@ class Watch:
         """Take a sample now."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             counted = (
-                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+                "select count(*) from pg_stat_activity where datname = current_database()"
+                " and pid <> pg_backend_pid() and backend_type = 'client backend'"  # autovacuum comes and goes
             )
             [connections] = connection.execute(counted).fetchone() or [0]
         took, pid = time.monotonic() - self.began, self.server.pid
