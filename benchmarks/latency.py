@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import report
 from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.batch import Batch
 from todo_adapters.postgres.sender import Sender
-from todo_adapters.postgres.statements import Batch
 from todo_core import OwnedTasks, OwnerId, Task, TaskId, TaskQuery
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)

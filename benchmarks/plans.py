@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres import create_engine, pruning, statements
+from todo_adapters.postgres import batch, create_engine, pruning, statements
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.once import Once, insert_once_many
 from todo_adapters.postgres.statements import Removal, Swap, delete_many, insert_many, locked, read_many, swap_many
@@ -57,7 +57,7 @@ def _listings(count: int) -> Iterator[tuple[str, Ask]]:
 @contextmanager
 def _explaining(plans: list[str]) -> Iterator[None]:
     """Every statement is explained instead of carried out: with its values, and as a prepared one for any values."""
-    execute = statements.execute
+    execute = batch.execute
 
     async def explain(connection: AsyncConnection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
         plans.append(_lines(await execute(connection, f"explain {statement}", parameters)))
@@ -66,15 +66,15 @@ def _explaining(plans: list[str]) -> Iterator[None]:
         kinds = {name: "::interval" if isinstance(parameters[name], timedelta) else "" for name in names}
         numbers = {name: f"${number}{kinds[name]}" for number, name in enumerate(names, 1)}
         general = _PARAMETER.sub(lambda found: numbers[found[1]], statement)
-        cursor = await statements.driver_of(connection).execute(f"explain (generic_plan) {general}")
+        cursor = await batch.driver_of(connection).execute(f"explain (generic_plan) {general}")
         plans.append(_lines(await cursor.fetchall()))
         return []
 
-    statements.execute = pruning.execute = explain
+    batch.execute = statements.execute = pruning.execute = explain
     try:
         yield
     finally:
-        statements.execute = pruning.execute = execute
+        batch.execute = statements.execute = pruning.execute = execute
 
 
 def _lines(rows: list[Any]) -> str:

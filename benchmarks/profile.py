@@ -14,8 +14,8 @@ from benchmarks import report
 from benchmarks.load import User
 from benchmarks.subjects import LIMIT, SECRET
 from todo_app.container import Container
+from todo_app.log import Log
 from todo_app.main import create_app
-from todo_app.observability import Log
 from todo_app.settings import Settings
 
 AT_ONCE = 13  # requests under way, as many as share a statement on average with 32 connections
@@ -25,12 +25,12 @@ LAYERS = {
     "Litestar: routing, request, handler": ("/litestar/",),
     "driver: a statement and its rows": ("/psycopg/", "/psycopg_binary/"),
     "pool: checkouts": ("/sqlalchemy/", "/greenlet/"),
-    "statements: arrays and tasks": ("postgres/statements", "postgres/listing", "postgres/once"),
+    "statements: arrays and tasks": ("postgres/batch", "postgres/statements", "postgres/listing", "postgres/once"),
     "sharing: gathering, deadlines, connections": ("todo_adapters/postgres/",),
     "identity: header, token by its digest": ("jwt_identity/", "http/identification"),
     "limit per user": ("/rate_limit/",),
     "metrics": ("todo_app/metrics", "/prometheus_client/"),
-    "log": ("todo_app/observability",),
+    "log": ("todo_app.log",),
     "edge and gate: id, headers, path, origin": ("http/edge", "http/gate", "http/exchange"),
     "controller: body, id, JSON, answer": ("todo_app/http/",),
     "core: rules, ids, clock": ("todo_core/", "todo_adapters/system", "uuid.py", "dataclasses.py"),

@@ -17,8 +17,8 @@ from todo_adapters.jwt_identity import issue_token
 from todo_adapters.memory import MemoryTaskStore
 from todo_app.container import Container
 from todo_app.http.exchange import App
+from todo_app.log import Log
 from todo_app.main import create_app
-from todo_app.observability import Log
 from todo_app.settings import Settings
 from todo_core import OwnerId, Task, TaskQuery, TaskStore
 

@@ -10,8 +10,8 @@ from todo_adapters.postgres.store import PostgresTaskStore
 from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
+from todo_app.log import Log
 from todo_app.metrics import Metrics
-from todo_app.observability import Log
 from todo_app.settings import Settings
 from todo_core import Clock, IdGenerator, TaskService, TaskStore
 

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, QueuePool
 
 from todo_adapters.postgres import connections, create_engine
+from todo_adapters.postgres.batch import driver_of, execute
 from todo_adapters.postgres.connections import Connections
-from todo_adapters.postgres.statements import driver_of, execute
 
 
 async def backend(connection: AsyncConnection) -> int:

@@ -13,7 +13,7 @@ from serving import eventually
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, once, pruning, statements
+from todo_adapters.postgres import PostgresTaskStore, batch, once, pruning
 from todo_adapters.postgres import store as store_module
 from todo_adapters.postgres.once import Once, insert_once_many
 from todo_adapters.postgres.pruning import prune_keys
@@ -308,11 +308,11 @@ async def test_keys_are_found_by_their_primary_key_and_expired_ones_by_age(engin
         await connection.execute(text("analyze idempotency_keys"))
         explain = "explain " + once._READ_KEYS
         parameters = {"owner_array": "{ann,bob}", "key_array": "{a,b}"}
-        plan = str(await statements.execute(connection, explain, parameters))  # type: ignore[arg-type]
+        plan = str(await batch.execute(connection, explain, parameters))  # type: ignore[arg-type]
         assert "idempotency_keys_pkey" in plan
         assert "Seq Scan" not in plan
         parameters = {"life": pruning.KEY_LIFE, "most": 100}
-        plan = str(await statements.execute(connection, "explain " + pruning._PRUNE, parameters))  # type: ignore[arg-type]
+        plan = str(await batch.execute(connection, "explain " + pruning._PRUNE, parameters))  # type: ignore[arg-type]
         assert "idempotency_keys_used_at" in plan
         assert "Tid Scan" in plan
         assert "Seq Scan" not in plan

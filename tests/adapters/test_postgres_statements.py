@@ -8,7 +8,7 @@ from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import statements
+from todo_adapters.postgres import batch
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.statements import (
     Removal,
@@ -107,11 +107,11 @@ async def plan(connection: AsyncConnection, send: Any, calls: Any) -> str:
             sent.append((statement, parameters))
             return await original(connection, statement, parameters)
 
-        original = statements.execute
-        patch.setattr(statements, "execute", execute)
+        original = batch.execute
+        patch.setattr(batch, "execute", execute)
         await send(connection, calls)
     [(statement, parameters)] = sent
-    explained = await statements.execute(connection, f"explain {statement}", parameters)
+    explained = await batch.execute(connection, f"explain {statement}", parameters)
     return "\n".join(line for (line,) in explained)
 
 

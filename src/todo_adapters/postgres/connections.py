@@ -9,8 +9,8 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from todo_adapters.postgres.batch import driver_of
 from todo_adapters.postgres.engine import something_came_on
-from todo_adapters.postgres.statements import driver_of
 
 A = TypeVar("A")
 LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one

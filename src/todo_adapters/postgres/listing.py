@@ -22,14 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
-from todo_adapters.postgres.statements import (
-    Batch,
-    calls_of,
-    prepared,
-    send,
-    task_columns,
-    task_of,
-)
+from todo_adapters.postgres.batch import Batch, calls_of, prepared, send
+from todo_adapters.postgres.statements import task_columns, task_of
 from todo_adapters.postgres.table import tasks
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 

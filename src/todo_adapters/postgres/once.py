@@ -13,15 +13,8 @@ from sqlalchemy import ClauseElement, Integer, Text, literal_column, select, tru
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.statements import (
-    WRITTEN,
-    calls_of,
-    prepared,
-    send,
-    task_columns,
-    task_of,
-    written_columns,
-)
+from todo_adapters.postgres.batch import calls_of, prepared, send
+from todo_adapters.postgres.statements import WRITTEN, task_columns, task_of, written_columns
 from todo_adapters.postgres.table import idempotency_keys, tasks
 from todo_core import IdempotencyKey, Task, TaskExists
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.sender import Sender
-from todo_adapters.postgres.statements import execute
 from todo_core import KEY_LIFE, StoreUnavailable
 
 EVERY: Final = 600.0  # seconds

@@ -9,14 +9,10 @@ import psycopg
 from psycopg import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres.batch import Batch, driver_of
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
-from todo_adapters.postgres.failures import (
-    lost_a_race,
-    lost_its_connection,
-    unavailable_where_it_passes,
-)
-from todo_adapters.postgres.statements import Batch, driver_of
+from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 
 A = TypeVar("A")
 C = TypeVar("C")
