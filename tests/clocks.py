@@ -1,5 +1,7 @@
-"""A clock for tests."""
+"""Clocks for tests, and waiting for what comes about in its own time."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 
@@ -21,3 +23,10 @@ class Seconds:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when it has come true; five seconds are too long."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (nobody could set an event)
+            await asyncio.sleep(0.001)

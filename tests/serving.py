@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -170,3 +170,7 @@ def head(method: str = "GET", target: str = "/health/live", *fields: str, versio
     named = {field.partition(":")[0].lower() for field in fields}
     usual = [field for field in ("Host: x", "Connection: close") if field.partition(":")[0].lower() not in named]
     return "\r\n".join([f"{method} {target} {version}", *usual, *fields, "", ""]).encode("latin-1")
+
+
+Serve: TypeAlias = Callable[..., Server]
+"""The fixture `serve`: starts a server with these arguments and variables, and ends it with the test."""

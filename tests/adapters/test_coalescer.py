@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from clocks import until
 
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_core import StoreUnavailable
@@ -39,12 +40,6 @@ async def database() -> Database:
 
 def coalescer_of(database: Database, *, most: int = 64, at_once: int = 1, patience: float = 5.0) -> Coalescer[int, int]:
     return Coalescer(database.send, most=most, at_once=at_once, patience=patience)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (nobody could set an event)
-            await asyncio.sleep(0)
 
 
 def contains(poison: int) -> Callable[[Sequence[int]], Exception | None]:

@@ -1,13 +1,14 @@
 """A connection is kept from one statement to the next, and never from those who need it more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
 import psycopg
 import pytest
+from clocks import until
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
@@ -24,12 +25,6 @@ async def backend(connection: AsyncConnection) -> int:
 
 def in_use(engine: AsyncEngine) -> int:
     return cast("QueuePool", engine.pool).checkedout()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (nobody could set an event)
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

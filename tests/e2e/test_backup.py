@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -11,14 +10,13 @@ from threading import Event
 import httpx
 import psycopg
 import pytest
-from serving import Server, run
+from serving import Serve, run
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.binaries import find_binaries
 from todo_core.testing.examples import NASTY
 
-Serve = Callable[..., Server]
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
 BODIES = [

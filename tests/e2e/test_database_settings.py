@@ -1,15 +1,13 @@
 """The settings of the database connection, on real servers: another way for migrations, the pool, the timeout."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
-from serving import Server, run
+from serving import Serve, run
 
 from todo_adapters.postgres.migrations import current_revision, head
 
-Serve = Callable[..., Server]
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 NOWHERE = "postgresql://u:hunter2@127.0.0.1:1/x"
 CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"

@@ -2,18 +2,17 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import httpx
 import psycopg
 import pytest
-from serving import Server, eventually, run
+from serving import Serve, Server, eventually, run
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
-Serve = Callable[..., Server]
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """Servers on a schema that is not their own: one revision newer is served, as while replicas are being replaced."""
 
-from collections.abc import Callable
-
 import psycopg
-from serving import Server, free_port, run
+from serving import Serve, free_port, run
 
 from todo_adapters.postgres.migrations import head, migrate
 
-Serve = Callable[..., Server]
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a next revision may bring (docs/migrations.md): a column that may stay empty, a table, an index.
 EXPANSION = """

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import START_SECONDS, Server, database_pid, eventually, run
+from serving import START_SECONDS, Serve, Server, database_pid, eventually, run
 
 from todo_app.worker import GRACE
 
-Serve = Callable[..., Server]
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="the embedded database runs on Linux and macOS"),
     pytest.mark.timeout(300),  # a busy machine starts processes slowly

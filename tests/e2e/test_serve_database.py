@@ -1,16 +1,14 @@
 """`todo serve` and `todo migrate` on a database of one's own, and the settings that stop them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from databases import ScratchCluster
-from serving import Server, free_port, run
+from serving import Serve, free_port, run
 
 from todo_adapters.postgres.migrations import migrate
 
-Serve = Callable[..., Server]
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 

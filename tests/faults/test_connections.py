@@ -1,16 +1,15 @@
 """Connections are dropped while idle or under way, cut or swallowed on the way, or led through a pooler."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from faults.database import Database
 from faults.load import token
 from faults.stage import HANGING, Stage, settings
 from poolers import Passage, passage_to, pooler_before
-from serving import Server
+from serving import Serve
 
 pytestmark = pytest.mark.timeout(240)
-Serve = Callable[..., Server]
 
 
 @pytest.fixture

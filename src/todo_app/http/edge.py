@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 from random import getrandbits
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeAlias
 
 from todo_app.http.errors import is_refusal, reply_to
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scope, Send, fields_of
 
-Observe = Callable[[Exchange, float], None]
+Observe: TypeAlias = Callable[[Exchange, float], None]
 """Called once a request with the exchange and its duration in seconds, after the answer went out."""
 
 _OWN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")

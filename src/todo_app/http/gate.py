@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from litestar.routes import HTTPRoute
@@ -14,7 +14,7 @@ from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope,
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_core import OwnerId, TaskService
 
-Methods = Callable[[str], tuple[str, ...]]
+Methods: TypeAlias = Callable[[str], tuple[str, ...]]
 """Which methods a path answers; none if nothing is served there."""
 
 _EXPOSED: Final = b"ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"

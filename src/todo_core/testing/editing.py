@@ -5,6 +5,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import pytest
 
@@ -14,7 +15,7 @@ from todo_core.queries import Sort, TaskQuery
 from todo_core.task import Task, Version
 from todo_core.testing.examples import LATER, NASTY, NOON, make_id, make_owner, make_task
 
-Change = Callable[[Task], Task]
+Change: TypeAlias = Callable[[Task], Task]
 _FORBIDDEN: dict[str, Change] = {
     "another id": lambda task: replace(task, id=make_id(0), version=Version(task.version + 1)),
     "another owner": lambda task: replace(task, owner=make_owner(), version=Version(task.version + 1)),

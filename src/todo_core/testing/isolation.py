@@ -3,7 +3,7 @@
 # ruff: noqa: S101 (these are tests)
 
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -16,7 +16,7 @@ from todo_core.testing.examples import LATER, make_owner, make_task
 
 _ALIKE = ["ann", "Ann", "ann ", " ann", "an_", "an%", "%", "a\\nn", "ann'", "änn", "a\u0308nn", "ＡＮＮ", "ann\u200b"]
 
-Attempt = Callable[[OwnedTasks, Task], Awaitable[object]]
+Attempt: TypeAlias = Callable[[OwnedTasks, Task], Awaitable[object]]
 _REACHES: dict[str, Attempt] = {
     "get": lambda tasks, task: tasks.get(task.id),
     "edit": lambda tasks, task: tasks.edit(task.id, _never_called),

@@ -1,6 +1,6 @@
 """What the operations of the document share: schemas, headers, parameters, and examples of refusals."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -12,7 +12,7 @@ from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, Versi
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH
 
-Json = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 
 
 def headers(**names: str) -> Json:
