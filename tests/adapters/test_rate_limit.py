@@ -66,6 +66,18 @@ async def test_windows_that_have_ended_are_forgotten() -> None:
     assert len(limiter._windows) == 1
 
 
+async def test_shared_windows_that_have_ended_are_forgotten_and_others_are_not(valkey: ValkeyServer) -> None:
+    clock = Seconds()
+    limiter = SharedRateLimiter("9/minute", url_of(valkey), timeout=60, now=clock)
+    await asyncio.gather(*(limiter.hit(f"user{number}") for number in range(100)))
+    clock.now += 59
+    await limiter.hit("bob")
+    clock.now += 1
+    await limiter.hit("ann")
+    assert [key.split("/")[1] for key in limiter._ends] == ["bob", "ann"]
+    await limiter.aclose()
+
+
 async def test_two_processes_that_share_a_valkey_let_exactly_the_limit_pass(valkey: ValkeyServer) -> None:
     # A busy machine's answers may take longer than the usual timeout.
     one, other = (SharedRateLimiter("10/hour", url_of(valkey), timeout=60) for _ in range(2))

@@ -1,7 +1,10 @@
 """How often a key may act in a while: the port, and what a count means."""
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+SWEEP_EVERY: Final = 60.0
+"""Seconds between two looks through all windows for those that have ended: they must not pile up."""
 
 
 class Verdict(NamedTuple):

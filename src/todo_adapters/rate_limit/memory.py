@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
 
 from limits import parse
 
-from todo_adapters.rate_limit.limiter import Verdict, verdict
-
-_SWEEP_EVERY: Final = 60.0  # seconds
+from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
 
 
 @dataclass(slots=True)
@@ -31,7 +28,7 @@ class MemoryRateLimiter:
         self.window = item.get_expiry()
         self._now = now
         self._windows: dict[str, _Window] = {}
-        self._sweep_at = now() + _SWEEP_EVERY
+        self._sweep_at = now() + SWEEP_EVERY
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
@@ -56,5 +53,5 @@ class MemoryRateLimiter:
     def _open(self, now: float) -> _Window:
         if now >= self._sweep_at:
             self._windows = {key: window for key, window in self._windows.items() if now < window.ends}
-            self._sweep_at = now + _SWEEP_EVERY
+            self._sweep_at = now + SWEEP_EVERY
         return _Window(ends=now + self.window, count=0)

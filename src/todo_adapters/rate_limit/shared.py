@@ -13,7 +13,7 @@ from limits.errors import StorageError
 from redis import RedisError
 from redis.asyncio import ConnectionPool
 
-from todo_adapters.rate_limit.limiter import Verdict, verdict
+from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
 
 STORE_COOLDOWN: Final = 1.0  # seconds without another attempt, an outage costs one wait a second, not one each
 _CONNECTIONS: Final = 8
@@ -38,7 +38,13 @@ class SharedRateLimiter:
     """
 
     def __init__(
-        self, limit: str, url: str, *, timeout: float = 0.25, on_failure: Callable[[], None] = lambda: None
+        self,
+        limit: str,
+        url: str,
+        *,
+        timeout: float = 0.25,
+        on_failure: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time,
     ) -> None:
         self._item: RateLimitItem = parse(limit)
         self.amount = self._item.amount
@@ -62,7 +68,9 @@ class SharedRateLimiter:
         self._turns = asyncio.Semaphore(_CONNECTIONS)  # first come, first served, unlike the library's own queue
         self._gathering: dict[str, _Hits] = {}
         self._away_until = 0.0
+        self._now = now  # the store's clock, which tells when a window ends, is the wall's
         self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
+        self._sweep_at = now() + SWEEP_EVERY
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
@@ -118,14 +126,15 @@ class SharedRateLimiter:
     async def _ask(self, key: str, hits: int) -> tuple[int, float]:
         """Count so many hits: how many there are now, and in how many seconds the window ends."""
         count = await self._storage.incr(key, self.window, hits)
-        now = time()
+        now = self._now()
+        self._sweep(now)
         if count == hits:
-            self._forget_the_ended(now)
             self._ends[key] = now + self.window
         elif self._ends.get(key, 0.0) <= now:
             self._ends[key] = await self._storage.get_expiry(key)
         return count, min(self.window, self._ends[key] - now)
 
-    def _forget_the_ended(self, now: float) -> None:
-        if len(self._ends) > 10_000:
+    def _sweep(self, now: float) -> None:
+        if now >= self._sweep_at:
             self._ends = {key: ends for key, ends in self._ends.items() if ends > now}
+            self._sweep_at = now + SWEEP_EVERY
