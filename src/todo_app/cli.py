@@ -6,15 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
 from todo_adapters.embedded import EmbeddedDatabaseError
-from todo_adapters.jwt_identity import issue_token
-from todo_app.local import LocalDatabase, local_secret
+from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError
-from todo_core import InvalidInput, owner_id
+from todo_core import InvalidInput
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -98,15 +97,7 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
     if secret is None:
         raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
-    token = issue_token(
-        secret.encode(),
-        owner_id(options.user),
-        expires_in=options.expires,
-        now=datetime.now(UTC),
-        issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
-        audience=settings.audience if settings.checks_audience_of_hs256 else None,
-    )
-    print(token)  # noqa: T201
+    print(token_for(options.user, options.expires, secret, settings))  # noqa: T201
 
 
 def _openapi(_: argparse.Namespace, __: Settings) -> None:

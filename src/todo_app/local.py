@@ -1,12 +1,14 @@
-"""What the server makes for itself where nothing is configured: a database of its own and a secret."""
+"""What the server makes for itself where nothing is configured: a database, a secret, and tokens to try it with."""
 
 import os
 import secrets
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
 from todo_adapters.embedded import EmbeddedPostgres
+from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.settings import Settings, SettingsError
 
@@ -43,6 +45,18 @@ def local_secret(data_dir: Path) -> str:
     except ValueError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error}") from error
     return secret
+
+
+def token_for(user: str, life: timedelta, secret: str, settings: Settings) -> str:
+    """A token that a server with these settings and this secret believes. Raises `InvalidInput` as `owner_id` does."""
+    return issue_token(
+        secret.encode(),
+        user,
+        expires_in=life,
+        now=datetime.now(UTC),
+        issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
+        audience=settings.audience if settings.checks_audience_of_hs256 else None,
+    )
 
 
 def _write_once(path: Path, text: str) -> None:

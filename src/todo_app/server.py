@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -15,9 +15,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import is_current, migrate
-from todo_app.local import LocalDatabase, local_secret
+from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.troubles import troubles_named
 from todo_app.worker import GRACE, keep_for_good
@@ -153,14 +152,7 @@ def _with_local_secret(settings: Settings) -> Settings:
 def _greet(settings: Settings, host: str, port: int) -> None:
     """Tell a newcomer, on standard error, where things are and a first request that works."""
     assert settings.secret is not None  # noqa: S101  (settled by _with_local_secret)
-    token = issue_token(
-        settings.secret.encode(),
-        DEVELOPMENT_USER,
-        expires_in=DEVELOPMENT_TOKEN_LIFE,
-        now=datetime.now(UTC),
-        issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
-        audience=settings.audience if settings.checks_audience_of_hs256 else None,
-    )
+    token = token_for(DEVELOPMENT_USER, DEVELOPMENT_TOKEN_LIFE, settings.secret, settings)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     lines = [
         f"Serving {address} (documentation at {address}/docs)",

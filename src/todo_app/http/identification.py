@@ -9,10 +9,10 @@ from todo_adapters.jwt_identity import bearer_token
 from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, Verdict
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, Header, Scope
+from todo_app.settings import Network
 from todo_core import Authenticator, NotAuthenticated, OwnerId
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # as some proxies forward addresses
 

@@ -20,6 +20,14 @@ for _module in ("agreement", "editing", "isolation", "keeping", "listing", "once
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from todo_core.testing.agreement import assert_stores_agree  # noqa: E402
-from todo_core.testing.contract import TaskStoreContract  # noqa: E402
+from todo_core.testing.editing import EditingContract  # noqa: E402
+from todo_core.testing.isolation import IsolationContract  # noqa: E402
+from todo_core.testing.keeping import KeepingContract  # noqa: E402
+from todo_core.testing.listing import ListingContract  # noqa: E402
+from todo_core.testing.once import OnceContract  # noqa: E402
 
 __all__ = ["TaskStoreContract", "assert_stores_agree"]
+
+
+class TaskStoreContract(KeepingContract, IsolationContract, EditingContract, ListingContract, OnceContract):
+    """Subclass it with a fixture `store` that gives a `TaskStore`; pytest then runs every promise on it."""
