@@ -167,6 +167,7 @@ async def test_pages_neither_repeat_nor_hide_when_tasks_come_and_go(service: Ser
         ("a/b~c=1", ["/a~1b~0c"]),
         ("=1", [""]),
         ("limit=x&sort=x&completed=y&z=1", ["/limit", "/sort", "/completed", "/z"]),
+        ("z=1&limit=0&q=%00", ["/z", "/limit", "/q"]),
         ("&".join(f"q{number}=1" for number in range(21)), [""]),
     ],
 )

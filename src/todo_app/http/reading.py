@@ -13,6 +13,7 @@ from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, Un
 from todo_app.http.exchange import Exchange, Receive
 from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
+from todo_core.task import DESCRIPTION_RULE, is_description
 
 BODY_MOST: Final = 64 * 1024  # bytes
 BODY_SECONDS: Final = 20.0  # nobody may hold a place in the server for longer by sending slowly
@@ -168,9 +169,15 @@ def _completed(text: str) -> bool:
 
 
 def _limit(text: str) -> int:
-    if not _DIGITS.fullmatch(text):
+    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= PAGE_MOST:
         raise ValueError(f"must be a whole number from 1 to {PAGE_MOST}")
     return int(text)
+
+
+def _search(text: str) -> str:
+    if not is_description(text):
+        raise ValueError(DESCRIPTION_RULE)
+    return text
 
 
 def _sort(text: str) -> Sort:
@@ -182,7 +189,7 @@ def _sort(text: str) -> Sort:
 _FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
 _PARAMETERS: Final[dict[str, Callable[[str], object]]] = {
     "completed": _completed,
-    "q": str,
+    "q": _search,
     "sort": _sort,
     "limit": _limit,
     "cursor": Cursor.decode,
