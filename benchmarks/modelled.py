@@ -17,10 +17,10 @@ from uuid import UUID
 
 from benchmarks.http1 import Answer, Client
 from benchmarks.judging import Tally, WrongAnswer, require, require_problem
+from benchmarks.wishes import Wishes
 from todo_adapters.memory import MemoryTaskStore
 from todo_core import (
     Creation,
-    Cursor,
     InvalidInput,
     KeyReused,
     OwnerId,
@@ -29,7 +29,6 @@ from todo_core import (
     Task,
     TaskId,
     TaskNotFound,
-    TaskQuery,
     TaskService,
     TodoError,
     Version,
@@ -40,24 +39,6 @@ from todo_core import (
 STATUSES = {TaskNotFound: 404, VersionConflict: 412, InvalidInput: 422, KeyReused: 422}
 TASKS_MOST = 60  # of one user: beyond it, more is deleted than created
 CLOCKS_DIFFER = timedelta(seconds=1)
-_WORDS = [
-    "Milk",
-    "milch",
-    "STRASSE",
-    "straße",
-    "İstanbul",
-    "ﬁle",
-    "Ärger",
-    "ärger",
-    "買う",
-    "🥛",
-    "50% off",
-    "a_b",
-    "\\",
-]
-_SEARCHES = ["milk", "MI", "strasse", "i̇", "file", "%", "_", "\\", "🥛", "nowhere", " ", "Ä"]
-_BAD_TITLES = ["", "   ", "x" * 201, "a\x00b", "a\nb"]
-_SORTS = list(Sort)
 Result = TypeVar("Result")
 
 
@@ -105,6 +86,7 @@ class ModelledUser:
         self._client, self._token, self._bad_tokens, self._tally = client, token, bad_tokens, tally
         self._limit, self._counted, self.asked = limit, 0, 0
         self._chance = Random(seed)  # noqa: S311
+        self._wishes = Wishes(self._chance)
         self._told, self._last = Told(), ""
         self._model = TaskService(MemoryTaskStore(), self._told, self._told)
         self._gone: list[TaskId] = []
@@ -189,19 +171,6 @@ class ModelledUser:
     def path(self, task: TaskId | None = None) -> str:
         return f"/api/{self.name}/tasks" + (f"/{task}" if task else "")
 
-    def _title(self) -> str:
-        if self._chance.random() < 0.02:
-            return self._chance.choice(_BAD_TITLES)
-        return " ".join(self._chance.choices(_WORDS, k=self._chance.choice((1, 1, 2, 3))))
-
-    def _content(self) -> dict[str, Any]:
-        content: dict[str, Any] = {"title": self._title()}
-        if self._chance.random() < 0.5:
-            content["description"] = self._chance.choice([None, "", "two\nlines\tand a tab", *_WORDS])
-        if self._chance.random() < 0.2:
-            content["completed"] = self._chance.random() < 0.5
-        return content
-
     def _some_task(self) -> TaskId:
         """One of this user's, mostly; otherwise another's, a deleted or an unknown one: each as unknown as the next."""
         dice = self._chance.random()
@@ -214,22 +183,12 @@ class ModelledUser:
             self._chance.choice(list(other.tasks)) if other.tasks else TaskId(UUID(int=self._chance.getrandbits(128)))
         )
 
-    def _expecting(self, task: TaskId) -> tuple[str, frozenset[Version] | None]:
-        """An `If-Match` for that task, and what it means: none, the right version, a stale one, a list, any."""
-        dice, body = self._chance.random(), self.tasks.get(task)
-        now = Version(json.loads(body)["version"]) if body and dice < 0.4 else Version(1)
-        if dice < 0.15:
-            return f'If-Match: "{now}"\r\n', frozenset([now])
-        if dice < 0.25:
-            return f'If-Match: "{now + 1}"\r\n', frozenset([Version(now + 1)])
-        if dice < 0.3:
-            return f'If-Match: "{now + 5}", "x" , "{now}"\r\n', frozenset([Version(now + 5), Version(0), now])
-        if dice < 0.33:
-            return f'If-Match: W/"{now}"\r\n', frozenset()
-        return ("If-Match: *\r\n" if dice < 0.36 else ""), None
+    def _version(self, task: TaskId) -> Version:
+        """The version of this user's task; any other is as good as at its first."""
+        return Version(json.loads(self.tasks.get(task, b'{"version": 1}'))["version"])
 
     async def _create(self) -> None:
-        content = self._content()
+        content = self._wishes.content()
         if (answer := await self._ask("create", "POST", self.path(), content)) is None:
             return
         task = await self._outcome(answer, self._model.create(self.name, **content))
@@ -245,7 +204,7 @@ class ModelledUser:
 
     async def _create_once(self) -> None:
         """Under a fresh key, again under a used one, or under a used one for something else."""
-        key, content, dice = f"{self.name} {self.asked}", self._content(), self._chance.random()
+        key, content, dice = f"{self.name} {self.asked}", self._wishes.content(), self._chance.random()
         if self._keys and dice < 0.4:
             key = self._chance.choice(self._keys)
             content = self._created[key] if dice < 0.3 else content
@@ -289,27 +248,8 @@ class ModelledUser:
         expected = self.tasks[task.id] if has_body and not is_known else b""
         require(answer.body == expected, answer, expected)
 
-    def _query(self) -> tuple[dict[str, str], TaskQuery]:
-        chance, given = self._chance, dict[str, str]()
-        sort = chance.choice(_SORTS) if chance.random() < 0.6 else Sort.NEWEST
-        completed, search = chance.choice([None, None, True, False]), None
-        if chance.random() < 0.3:
-            search = given["q"] = chance.choice(_SEARCHES)
-        if completed is not None:
-            given["completed"] = "true" if completed else "false"
-        if sort is not Sort.NEWEST:
-            given["sort"] = sort
-        limit = chance.choice([1, 2, 5, 10, 20, 50, 200])
-        if limit != 50:
-            given["limit"] = str(limit)
-        after = self._places.get(sort) if chance.random() < 0.6 else None
-        if after is not None:
-            given["cursor"] = after
-        place = Cursor.decode(after) if after else None
-        return given, TaskQuery(completed=completed, search=search, sort=sort, limit=limit, after=place)
-
     async def _page(self) -> None:
-        given, query = self._query()
+        given, query = self._wishes.query(self._places)
         target = f"{self.path()}?{urlencode(given)}"
         if (answer := await self._ask("list", "GET", target)) is None:
             return
@@ -337,7 +277,7 @@ class ModelledUser:
         self, kind: str, method: str, path: str, body: object, task: TaskId, change: Callable[..., Awaitable[Task]],
         **values: Any,
     ) -> None:  # fmt: skip
-        field, expected = self._expecting(task)
+        field, expected = self._wishes.expecting(self._version(task))
         if (answer := await self._ask(kind, method, path, body, field)) is None:
             return
         changed = await self._outcome(answer, change(self.name, task, **values, expected=expected))
@@ -346,7 +286,7 @@ class ModelledUser:
             self.tasks[task] = answer.body
 
     async def _put(self) -> None:
-        task, content = self._some_task(), self._content()
+        task, content = self._some_task(), self._wishes.content()
         body = {**json.loads(self.tasks.get(task, b"{}")), **content} if self._chance.random() < 0.2 else content
         if "description" not in content:
             body.pop("description", None)
@@ -355,7 +295,7 @@ class ModelledUser:
         await self._change("put", "PUT", self.path(task), body, task, self._model.replace, **content)
 
     async def _patch(self) -> None:
-        content = self._content()
+        content = self._wishes.content()
         if self._chance.random() < 0.4:
             del content["title"]
         task = self._some_task()
@@ -369,7 +309,7 @@ class ModelledUser:
 
     async def _delete(self) -> None:
         task = self._some_task()
-        field, expected = self._expecting(task)
+        field, expected = self._wishes.expecting(self._version(task))
         if (answer := await self._ask("delete", "DELETE", self.path(task), fields=field)) is None:
             return
         if await self._outcome(answer, self._removed(task, expected)):
