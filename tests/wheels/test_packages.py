@@ -93,6 +93,15 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
     uv("pip", "check", "--python", python)
 
 
+@pytest.mark.parametrize("extra", [extra for extra in BRINGS if "todo_app.cli" not in BRINGS[extra]])
+@pytest.mark.parametrize("command", ["serve", "--version"])
+def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path], extra: str, command: str) -> None:
+    todo = installed(extra).with_name("todo")
+    done = subprocess.run([todo, command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert re.fullmatch(r"todo: \w+ is not installed; pip install 'todo-api\[server\]', .+\n", done.stderr), done.stderr
+
+
 def test_a_type_checker_sees_the_types_of_the_installed_packages(
     installed: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -1,0 +1,20 @@
+"""The command `todo`: says what to install where it came without the packages that it needs."""
+
+import sys
+
+
+def main() -> int:
+    """Hand over to the command line; returns the exit code."""
+    try:
+        from todo_app.cli import main as command
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith("todo_"):
+            raise
+        needed = "pip install 'todo-api[server]', or [all] for a PostgreSQL of its own too"
+        print(f"todo: {missing.name} is not installed; {needed}", file=sys.stderr)  # noqa: T201
+        return 2
+    return command()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
