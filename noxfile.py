@@ -12,14 +12,14 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # where CI is set too: it says which were there
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-BETTER_AUTH = "tests/e2e/test_better_auth.py"
+ISSUERS = ["tests/e2e/test_better_auth.py", "tests/e2e/test_openid_provider.py"]
 DEPLOYMENT = "tests/deployment"
 BROWSER = ["tests/browser", "tests/e2e/test_docs_page.py"]
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
 WHEELS = "tests/wheels"
 # What a session of its own runs, and that of all tests leaves out.
-SEPARATE = [f"--ignore={each}" for each in (BETTER_AUTH, *BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
+SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, *BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 
@@ -88,8 +88,8 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session
 def better_auth(session: nox.Session) -> None:
-    """The tokens of a real Better Auth, installed from npm; skipped, and said so, where there is no node."""
-    run(session, "pytest", "-q", BETTER_AUTH)
+    """Tokens of a real Better Auth and a real OpenID provider, both from npm; skipped, and said so, without node."""
+    run(session, "pytest", "-q", *ISSUERS)
 
 
 @nox.session(venv_backend="uv")

@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,26 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import httpx
 from markdown_it import MarkdownIt
 from serving import environment, eventually, free_port, lives
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = {"text"}  # what such a block shows, the block before it must have printed
-_SERVES = re.compile(r"(?:python3 run\.py|todo) serve[^\n]*\Z")
+FOLDERS = ("docs", "examples", "deploy", "benchmarks", "tests", ".github")  # the root's own documents beside these
+_PORT = re.compile(r"\b(?:8000|8001|3000)\b")
+_SERVES = re.compile(
+    r"(?:(?:python3 run\.py|todo) serve|granian|python -m http\.server|python \S+_service\.py)[^\n]*\Z"
+)
 _NAMES_A_FILE = re.compile(r"(?:#|//) ([\w-]+\.\w+)\n")
-_EXCUSE = re.compile(r"<!-- not run: (.+?) -->", re.DOTALL)
+_REMARK = re.compile(r"<!-- (not run|run by): (.+?) -->", re.DOTALL)
 _END = "the block has ended"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A code block, and why it is not run if it isn't: `<!-- not run: why -->` on the line before it."""
+    """A code block. On the line before it may stand `<!-- not run: why -->` or `<!-- run by: a test that does -->`."""
 
     language: str
     text: str
     line: int
     excuse: str = ""
+    runner: str = ""
 
     @property
     def file(self) -> str:
@@ -42,7 +48,7 @@ class Block:
 
 def pages() -> list[str]:
     """Every document with code blocks, as a path from the project's folder."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    found = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.md"))]
     return sorted(path.relative_to(ROOT).as_posix() for path in found if blocks_of(path))
 
 
@@ -51,20 +57,22 @@ def blocks_of(path: Path) -> list[Block]:
     blocks, before = [], ""
     for token in MarkdownIt().parse(path.read_text()):
         if token.type in {"fence", "code_block"}:
-            excuse = _EXCUSE.fullmatch(before)
             line = token.map[0] + 1 if token.map else 0
-            blocks.append(Block(token.info, token.content, line, excuse[1] if excuse else ""))
+            remark = dict([found.groups()]) if (found := _REMARK.fullmatch(before)) else {}
+            excuse, runner = remark.get("not run", ""), remark.get("run by", "")
+            blocks.append(Block(token.info, token.content, line, excuse, runner))
         before = token.content.strip() if token.type == "html_block" else ""
     return blocks
 
 
 class Reader:
-    """Somebody at a shell in a clone, who does what a page says. For 8000 and 8001 it has free ports."""
+    """Somebody at a shell in a clone, who does what a page says. For its ports it has free ones."""
 
-    def __init__(self, folder: Path, *programs: Path, **variables: str) -> None:
-        """`programs` are folders that go into PATH, behind that of this Python."""
+    def __init__(self, folder: Path, *programs: Path, places: dict[str, str] | None = None, **variables: str) -> None:
+        """`programs` are folders that go into PATH, behind that of this Python; `places` what stands for an address."""
         self._folder = folder
-        self._ports = {"8000": str(free_port()), "8001": str(free_port())}
+        self._ports = {port: str(free_port()) for port in ("8000", "8001", "3000")}
+        self._places = places or {}
         self._servers: dict[str, str] = {}
         self._count = 0
         _make_clone(folder)
@@ -83,13 +91,24 @@ class Reader:
         )
         self._order("set -euo pipefail")
 
+    @property
+    def url(self) -> str:
+        """Where its server is."""
+        return f"http://127.0.0.1:{self._ports['8000']}"
+
+    def _here(self, text: str) -> str:
+        """What it reads, with this machine's ports and addresses."""
+        for place, here in self._places.items():
+            text = text.replace(place, here)
+        return _PORT.sub(lambda port: self._ports[port[0]], text)
+
     def read(self, blocks: list[Block]) -> None:
         """Do it all. Fails where a command fails, an answer is a refusal, or the page shows another output."""
         output = ""
         for block, after in zip(blocks, [*blocks[1:], None], strict=True):
-            text = re.sub("800[01]", lambda port: self._ports[port[0]], block.text)
+            text = self._here(block.text)
             shown = after is not None and after.language in OUTPUT
-            if block.excuse:
+            if block.excuse or block.runner:
                 continue
             if block.language in OUTPUT:
                 assert _agree(text, output), f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
@@ -97,35 +116,44 @@ class Reader:
                 (self._folder / block.file).write_text(text)
             elif block.language == "python":
                 (self._folder / "block.py").write_text(text)
-                output = self._run("python3 block.py", block, refusals=shown)
+                output = self._run(f"python3 {shlex.quote(str(self._folder / 'block.py'))}", block, refusals=shown)
             elif block.language == "sh":
                 output = self._run(text.rstrip(), block, refusals=shown)
             else:
                 raise AssertionError(f"line {block.line}: nobody knows how to run {block.language!r}")
+
+    def _place(self, command: str) -> tuple[str, bool]:
+        """Where this command serves, a port or the path of a socket, and whether it says so itself."""
+        for word in shlex.split(command):
+            if word in self._ports.values():
+                return word, True
+            if word.endswith(".sock"):
+                return f"{self._order('pwd')}/{word}", True
+        return self._ports["8000"], False
+
+    def _make_room(self, place: str) -> None:
+        """Who starts a second server somewhere has ended the first."""
+        if place in self._servers:
+            self._end(self._servers.pop(place))
 
     def _run(self, command: str, block: Block, *, refusals: bool) -> str:
         self._count += 1
         script, out = (self._folder / f"{name}-{self._count}" for name in ("block", "output"))
         serves = _SERVES.search(command)
         if serves:
-            port = self._make_room(serves[0])
-            command += f"{'' if '--port' in serves[0] else f' --port {port}'} &\nSERVER=$!"
+            place, named = self._place(serves[0])
+            self._make_room(place)
+            command += f"{'' if named else f' --port {place}'} &\nSERVER=$!"
         script.write_text(f"{command}\n")
-        self._order(f"export CURL_HOME=$PWD/{'lenient' if refusals else 'strict'}")
-        said = self._order(f"source ./{script.name} >{out.name} 2>&1 </dev/null")
+        curl = self._folder / ("lenient" if refusals else "strict")
+        self._order(f"export CURL_HOME={shlex.quote(str(curl))}")
+        said = self._order(f"source {shlex.quote(str(script))} >{shlex.quote(str(out))} 2>&1 </dev/null")
         assert said is not None, f"line {block.line} failed:\n{block.text}\n{out.read_text()}"
         if serves:
-            self._servers[port] = str(self._order("echo $SERVER"))
-            eventually(lambda: _answers(port) or not lives(int(self._servers[port])), 60)
-            assert lives(int(self._servers[port])), out.read_text()
+            self._servers[place] = str(self._order("echo $SERVER"))
+            eventually(lambda: _answers(place) or not lives(int(self._servers[place])), 60)
+            assert lives(int(self._servers[place])), out.read_text()
         return out.read_text()
-
-    def _make_room(self, command: str) -> str:
-        """The port that this command serves at. Who starts a second server at one has ended the first."""
-        port = self._ports["8001" if f"--port {self._ports['8001']}" in command else "8000"]
-        if port in self._servers:
-            self._end(self._servers.pop(port))
-        return port
 
     def _end(self, server: str) -> None:
         if self._bash.poll() is None:
@@ -159,9 +187,10 @@ class Reader:
 
 
 def _make_clone(folder: Path) -> None:
-    """The files that `python3 run.py` needs, and a .venv as it makes one, holding what is installed here."""
-    for name in ("run.py", "pyproject.toml", "uv.lock"):
+    """What `python3 run.py` needs, the examples, and a .venv as it makes one, holding what is installed here."""
+    for name in ("run.py", "pyproject.toml", "uv.lock", "noxfile.py"):
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".venv").mkdir()
     (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
     spec = importlib.util.spec_from_file_location("run", folder / "run.py")
@@ -172,9 +201,11 @@ def _make_clone(folder: Path) -> None:
     run.write_stamp("dev", inputs=run.digest_of_inputs())
 
 
-def _answers(port: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=5).is_success
+def _answers(place: str) -> bool:
+    """Whether somebody serves there: a port, or the path of a socket."""
+    with suppress(OSError), socket.socket() if place.isdecimal() else socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(("127.0.0.1", int(place)) if place.isdecimal() else place)
+        return True
     return False
 
 

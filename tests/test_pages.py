@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,12 @@ from todo_adapters.embedded.binaries import find_binaries
 pytestmark = [
     pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="there is no bash or no curl"),
 ]
+DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has a database
 NOT_RUN = {  # each says why in its document
     "README.md": 1,
     "docs/deploy-neon.md": 1,
     "docs/deploy.md": 4,
     "docs/faults.md": 1,
-    "docs/how-to/better-auth.md": 2,
     "docs/releasing.md": 1,
 }
 
@@ -29,11 +30,16 @@ NOT_RUN = {  # each says why in its document
 @pytest.fixture
 def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     """Somebody with PostgreSQL's programs and a database, as far as the page speaks of them."""
-    variables, programs = {"TODO_DATA_DIR": str(tmp_path / "data")}, list[Path]()
-    if "$DATABASE_URL" in (ROOT / request.node.callspec.params["page"]).read_text():
+    variables, programs, places = {"TODO_DATA_DIR": str(tmp_path / "data")}, list[Path](), dict[str, str]()
+    text = (ROOT / request.node.callspec.params["page"]).read_text()
+    if "(Linux)" in text and sys.platform != "linux":
+        pytest.skip("it is about what only Linux has")
+    if DATABASE in text:
+        places[DATABASE] = request.getfixturevalue("database_url")
+    if "$DATABASE_URL" in text:
         variables["DATABASE_URL"] = request.getfixturevalue("database_url")
         programs.append(find_binaries(Account(os.geteuid(), os.getegid(), dropped=False)))
-    with Reader(tmp_path, *programs, **variables) as reader:
+    with Reader(tmp_path, *programs, places=places, **variables) as reader:
         yield reader
     assert database_pid(tmp_path / "data") is None
 
@@ -46,6 +52,12 @@ def test_a_reader_can_do_what_the_page_says(page: str, reader: Reader) -> None:
 def test_what_is_not_run_is_counted() -> None:
     excused = Counter(page for page in pages() for block in blocks_of(ROOT / page) if block.excuse)
     assert excused == NOT_RUN
+
+
+def test_what_another_test_runs_is_run_there() -> None:
+    named = {(page, block.runner) for page in pages() for block in blocks_of(ROOT / page) if block.runner}
+    assert named
+    assert not [(page, test) for page, test in named if Path(page).name not in (ROOT / test).read_text()]
 
 
 def test_a_file_that_a_page_shows_is_used_on_it() -> None:
