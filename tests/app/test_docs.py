@@ -1,6 +1,7 @@
 """The documentation at /docs, without a browser: open to everybody, compressed, cached, and kept to this origin."""
 
 import re
+from pathlib import Path
 
 import pytest
 from asking import Service
@@ -9,6 +10,7 @@ from refusals import check_dressed, problem
 from todo_app.http.docs import PAGE_POLICY
 
 PAGE = "/docs"
+SECURITY = Path(__file__).parents[2] / "docs/security.md"
 PARTS = {
     PAGE: "text/html; charset=utf-8",
     "/docs/start.js": "text/javascript; charset=utf-8",
@@ -66,6 +68,12 @@ def test_the_page_may_run_and_ask_only_what_comes_from_here() -> None:
         "form-action": ["'none'"],
         "frame-ancestors": ["'none'"],
     }
+
+
+async def test_the_document_on_security_names_the_policies_that_are_sent(service: Service) -> None:
+    sent = {(await service.ask("GET", path)).headers["content-security-policy"] for path in (PAGE, "/health/live")}
+    named = re.findall(r"^\| .+? \| `(default-src [^`]+)` \|", SECURITY.read_text(), re.MULTILINE)
+    assert {*named} == sent
 
 
 async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Service) -> None:
