@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,24 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     ]
     assert links
     assert not [(document.name, link) for document, link in links if not (document.parent / link).exists()]
+
+
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, str]:
+    """What nox can run, and `*` for what it runs unless told otherwise, `-` for the rest."""
+    listed = subprocess.run([sys.executable, "-m", "nox", "-l"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name: mark for mark, name in re.findall(r"^([*-]) (\S+) ->", listed.stdout, re.MULTILINE)}
+
+
+def test_contributors_are_told_of_every_session_that_is_not_in_the_default_run(sessions: dict[str, str]) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    by_name = {re.sub(r"-3\.\d+$", "-3.", name) for name, mark in sessions.items() if mark == "-"}
+    assert by_name
+    assert not [name for name in by_name if f"`{name}" not in text]
+
+
+def test_every_session_that_is_named_exists(sessions: dict[str, str]) -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    named = {(path.name, name) for path in documents for name in re.findall(r"-s ([a-z][\w.-]*)", path.read_text())}
+    assert named
+    assert not [(path, name) for path, name in named if name not in sessions]
