@@ -19,7 +19,6 @@ pytestmark = [
 ]
 DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has a database
 NOT_RUN = {  # each says why in its document
-    "docs/deploy-neon.md": 1,
     "docs/deploy.md": 4,
     "docs/faults.md": 1,
     "docs/releasing.md": 1,

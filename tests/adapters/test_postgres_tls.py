@@ -1,5 +1,6 @@
 """A PostgreSQL that takes TLS connections only, as hosted ones do: an installed one, since the wheel's has no TLS."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from cryptography import x509
@@ -20,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from databases import roomy_folder
 from factories import ANN, make_task
-from serving import eventually, free_port
+from pages import ROOT, blocks_of
+from serving import Server, eventually, free_port, run
 from sqlalchemy import text
 
 from todo_adapters.embedded.account import Account
@@ -30,6 +33,7 @@ from todo_core import StoreUnavailable
 
 PASSWORD = "of the tests"
 HBA = "hostssl all all 127.0.0.1/32 scram-sha-256\nhostnossl all all 127.0.0.1/32 reject\n"
+NEONS_ADDRESS = re.compile(r"postgresql://USER:PASSWORD@ep-NAME(?:-pooler)?\.REGION\.aws\.neon\.tech/DB")
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "ssl": "on", "ssl_cert_file": "server.crt",
     "ssl_key_file": "server.key", "fsync": "off",
@@ -146,6 +150,20 @@ async def test_everything_goes_through_tls(server: TlsServer, options: dict[str,
     assert version == "TLSv1.3"
     await store.aclose()
     await engine.dispose()
+
+
+def test_a_server_runs_on_the_settings_that_the_page_on_neon_shows(server: TlsServer, tmp_path: Path) -> None:
+    (settings,) = blocks_of(ROOT / "docs/deploy-neon.md")
+    text, count = NEONS_ADDRESS.subn(server.url().rstrip("?"), settings.text)
+    assert count == 2
+    variables = dict(line.split("=", 1) for line in text.splitlines())
+    assert set(variables) > {"DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"}
+    assert (migrated := run("migrate", **variables)).returncode == 0, migrated.stderr
+    running = Server(tmp_path, **variables, BETTER_AUTH_SECRET="of the tests, and of no use elsewhere")
+    try:
+        assert httpx.get(f"{running.started().url}/health/ready", trust_env=False).status_code == 200
+    finally:
+        running.discard()
 
 
 @pytest.mark.parametrize("options", [{"sslmode": "disable"}, {"sslmode": "verify-full", "sslrootcert": "OTHER"}])
