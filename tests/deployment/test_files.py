@@ -146,3 +146,17 @@ def test_the_image_runs_as_a_number_and_with_exec() -> None:
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
     for name in ("ENTRYPOINT", "CMD"):  # a shell in between would keep signals to itself
         assert json.loads(re.search(rf"^{name} (.+)$", text, re.MULTILINE)[1])
+
+
+def test_the_commands_that_need_an_engine_or_a_cluster_name_what_is_there() -> None:
+    text = (ROOT / "docs/deploy.md").read_text()
+    services = re.findall(r"docker compose (?:up|run|exec|cp)(?: --?[\w-]+)* ([a-z][\w-]*)", text)
+    assert len(services) > 4
+    assert {*services} <= COMPOSE["services"].keys()
+    folders = re.findall(r"kubectl apply -k (\S+)", text)
+    assert folders
+    assert all((ROOT / folder / "kustomization.yaml").exists() for folder in folders)
+    objects = {(each["kind"].lower(), each["metadata"]["name"]) for path in MANIFESTS for each in documents(path)}
+    named = re.findall(r"\b(job|deployment)[/ ](todo[\w-]*)", text)
+    assert len(named) > 3
+    assert {*named} <= objects
