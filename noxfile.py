@@ -94,7 +94,7 @@ def better_auth(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv")
 def browser(session: nox.Session) -> None:
-    """What a person sees in Chromium: /docs, and the example's page; skipped, and said so, where it is missing."""
+    """Chromium: /docs, the example's page, and one with Better Auth; skipped, and said so, where it is missing."""
     sync(session, "--group", "browser")
     session.run("pytest", "-q", *(session.posargs or BROWSER))
 
