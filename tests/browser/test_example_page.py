@@ -1,67 +1,17 @@
 """`examples/page.html` in a browser, on another origin than the API: what a person sees when they use it."""
 
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import httpx
 import pytest
-from databases import ScratchCluster
 from serving import Server
-
-from todo_adapters.jwt_identity import issue_token
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-SECRET = "of the browser's tests, and of no use elsewhere"
 MILK, BREAD, HOSTILE = "Buy oat milk", "Bread 🍞", "<img src=x onerror=document.title='robbed'>"
 pytestmark = pytest.mark.timeout(300)
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[str]:
-    """Where the page is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=EXAMPLES))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def api(
-    browser: object, origin: str, cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """The API, which lets that origin in and no other. Needs the browser first: without one nothing is started."""
-    url = cluster.create_database(migrated)
-    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_CORS_ORIGINS": origin}
-    server = Server(tmp_path_factory.mktemp("api"), **variables)
-    yield server.started()
-    server.discard()
-    cluster.drop(url)
-
-
-@pytest.fixture
-def owner() -> str:
-    """Somebody new, whose id has to be escaped in a path and decoded as UTF-8."""
-    return f"Änn/{uuid4()}"
-
-
-@pytest.fixture
-def token(owner: str) -> str:
-    return issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
 
 
 @pytest.fixture

@@ -1,0 +1,81 @@
+"""The page at /docs in a real browser: somebody pastes a token and tries every operation."""
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from e2e.npm import NEEDS_NODE, installed
+from serving import Server
+
+from todo_app.http.openapi import openapi
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SHIPPED = Path(__file__).parents[2] / "src/todo_app/http/swagger_ui"
+SUCCESS = {
+    "createTask": 201, "listTasks": 200, "getTask": 200, "replaceTask": 200, "editTask": 200, "completeTask": 200,
+    "deleteTask": 204, "isLive": 200, "isReady": 200, "getMetrics": 200, "getOpenapi": 200,
+}  # fmt: skip
+TELL_VIOLATIONS = """
+  addEventListener("securitypolicyviolation", (event) => violated(`${event.violatedDirective} ${event.blockedURI}`));
+"""
+STORED = "[Object.keys(localStorage), Object.keys(sessionStorage), document.cookie]"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_a_person_pastes_a_token_and_tries_every_operation(page: "Page", api: Server, token: str) -> None:
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: message.type == "log" or complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(f"{error}"))
+    page.expose_function("violated", lambda violation: complaints.append(violation))  # takes no built-in method
+    page.add_init_script(TELL_VIOLATIONS)
+    page.goto(f"{api.url}/docs")
+    authorize(page, token)
+    assert {operation: tried(page, operation) for operation in SUCCESS} == SUCCESS
+    assert complaints == []
+    assert {"{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in asked} == {api.url}
+    assert page.evaluate(STORED) == [[], [], ""]  # a closed tab forgets the token
+    assert token not in api.log().decode()
+
+
+def authorize(page: "Page", token: str) -> None:
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator(".auth-container input").fill(token)
+    page.locator(".auth-container button[type=submit]").click()
+    page.locator(".btn-done").click()
+
+
+def tried(page: "Page", operation: str) -> int:
+    """The status that the page shows after that operation was tried on it."""
+    block = page.locator(f".opblock[id$='-{operation}']")
+    block.locator(".opblock-summary-control").click()
+    block.locator(".btn.execute").click()
+    status = block.locator(".live-responses-table tbody .response-col_status").inner_text()
+    block.locator(".opblock-summary-control").click()
+    return int(status.split()[0])
+
+
+def test_every_operation_of_the_document_is_tried() -> None:
+    assert {
+        operation["operationId"]
+        for item in openapi()["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    } == SUCCESS.keys()
+
+
+@NEEDS_NODE
+def test_what_is_shipped_of_swagger_ui_is_what_npm_has(request: pytest.FixtureRequest) -> None:
+    """The package-lock's integrity hash, which npm has checked, holds for these bytes."""
+    source = Path(__file__).with_name("docs_page")
+    package = installed(request.config, source) / "node_modules/swagger-ui-dist"
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert gzip.decompress((SHIPPED / f"{name}.gz").read_bytes()) == (package / name).read_bytes()
+    for name in ("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"):
+        assert (SHIPPED / name).read_bytes() == (package / name).read_bytes()
