@@ -48,8 +48,15 @@ def test_workflows_open_no_door() -> None:
     check("zizmor", "--offline", "--no-progress", "--persona", "regular", GITHUB / "workflows")
 
 
+@pytest.mark.parametrize("path", sorted(GITHUB.glob("workflows/*.yml")), ids=lambda path: path.name)
+def test_a_job_may_do_no_more_than_it_asks_for(path: Path) -> None:
+    workflow = documents(path)[0]
+    assert workflow["permissions"] == {}
+    assert all(isinstance(job["permissions"], dict) for job in workflow["jobs"].values())
+
+
 def test_the_hooks_before_a_commit_are_valid() -> None:
-    check("pre-commit", "validate-config")
+    check("pre-commit", "validate-config", ".pre-commit-config.yaml")
 
 
 def test_the_compose_file_is_one() -> None:
