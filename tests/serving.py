@@ -90,7 +90,12 @@ class Server:
 
     def family(self) -> list[int]:
         """The processes in its session, itself included: the database is in one of its own."""
-        return [pid for pid, session in _sessions() if session == self.process.pid]
+        return [pid for pid, session, _ in _processes() if session == self.process.pid]
+
+    def workers(self) -> set[int]:
+        """The processes that answer; where they are not forked, Python has one more, to clear up after them."""
+        named = {pid: command for pid, session, command in _processes() if session == self.process.pid}
+        return {pid for pid, command in named.items() if "resource_tracker" not in command} - {self.process.pid}
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal it and wait for its end; returns its exit code."""
@@ -118,16 +123,17 @@ class Server:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
 
 
-def _sessions() -> list[tuple[int, int]]:
-    """Every living process and its session, from ps, which every POSIX system has."""
-    lines = subprocess.run(["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True).stdout
-    found = [line.split() for line in lines.splitlines()]
-    return [(int(pid), int(session)) for pid, session, state in found if not state.startswith("Z")]
+def _processes() -> list[tuple[int, int, str]]:
+    """Every living process, its session and its command, from ps, which every POSIX system has."""
+    asked = ["ps", "-A", "-ww", "-o", "pid=,sess=,stat=,args="]
+    lines = subprocess.run(asked, capture_output=True, encoding="utf-8", errors="replace", check=True).stdout
+    found = [[*line.split(None, 3), ""][:4] for line in lines.splitlines()]
+    return [(int(pid), int(session), command) for pid, session, state, command in found if not state.startswith("Z")]
 
 
 def lives(pid: int) -> bool:
     """Whether that process runs."""
-    return any(pid == other for other, _ in _sessions())
+    return any(pid == other for other, *_ in _processes())
 
 
 def database_pid(data_dir: Path) -> int | None:

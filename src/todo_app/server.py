@@ -1,5 +1,6 @@
 """Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -109,6 +110,9 @@ def _run(signals: Signals, host: str, port: int, workers: int) -> None:
         workers_kill_timeout=GRACE,
         backpressure=_connections(),
     )
+    if sys.platform == "linux":
+        # Python 3.14 has another default, with which Granian starts each worker from nothing.
+        multiprocessing.set_start_method("fork", force=True)
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
     keep_for_good()

@@ -164,6 +164,28 @@ async def test_deep_nesting_is_refused(service: Service, task: dict[str, Any], b
     await refused_everywhere(service, task, 400, body=body)
 
 
+@pytest.mark.parametrize(("depth", "status"), [(100, 422), (101, 400)])
+async def test_how_deep_a_body_may_be_nested_is_the_same_on_every_python(
+    service: Service, task: dict[str, Any], depth: int, status: int
+) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        body = b'{"x":' + opening * (depth - 1) + b"1" + closing * (depth - 1) + b"}"
+        await refused_everywhere(service, task, status, body=body)
+    beside = b'{"x":[' + b"[],{}," * 500 + b"[" * (depth - 2) + b"]" * (depth - 2) + b"]}"
+    await refused_everywhere(service, task, status, body=beside)
+
+
+async def test_brackets_in_a_text_nest_nothing(service: Service) -> None:
+    body = {"title": '"[' * 100, "description": '\\"{[' * 250}
+    made = await service.ask("POST", TASKS, json_=body)
+    assert made.status_code == 201
+    assert {name: made.json()[name] for name in body} == body
+
+
+async def test_a_string_that_never_ends_is_refused_in_no_time(service: Service, task: dict[str, Any]) -> None:
+    await refused_everywhere(service, task, 400, body=b"[" * 101 + b'"' + b'\\"' * 30_000)
+
+
 async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task: dict[str, Any]) -> None:
     await refused(service, task, "POST", "", 413, body=b"[" * 100_000)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(s
 
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
     server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
-    assert len(server.family()) == 3
+    assert len(server.workers()) == 2
     assert database_pid(data_dir) is not None
     told = time.monotonic()
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
@@ -58,7 +59,7 @@ def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Pa
 
 def check_ended(server: Server, data_dir: Path) -> None:
     """Make sure that nothing of the server runs on, and that its database was the last to go."""
-    assert server.family() == []
+    eventually(lambda: server.family() == [])
     assert database_pid(data_dir) is None
     assert not server.answers()
     assert "Traceback" not in server.said()
@@ -148,11 +149,19 @@ def test_a_killed_database_is_an_outage_until_the_next_start_and_loses_nothing(s
     assert database_pid(data_dir) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python does not fork")
+def test_workers_are_forked_and_so_share_what_the_server_has_imported(serve: Serve, data_dir: Path) -> None:
+    server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
+    eventually(lambda: len(server.workers()) == len(server.family()) - 1 == 2)
+    commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in server.family()}
+    assert len(commands) == 1  # a process that starts from nothing has another
+
+
 def test_a_killed_worker_is_replaced(serve: Serve, data_dir: Path) -> None:
     server = serve(TODO_DATA_DIR=str(data_dir)).started()
-    (worker,) = set(server.family()) - {server.process.pid}
+    (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
-    eventually(lambda: set(server.family()) - {server.process.pid, worker} and server.answers(), START_SECONDS)
+    eventually(lambda: server.workers() - {worker} and server.answers(), START_SECONDS)
     assert server.stop() in {0, 1}
     assert database_pid(data_dir) is None
 

@@ -16,6 +16,7 @@ from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_RULE, is_description
 
 BODY_MOST: Final = 64 * 1024  # bytes
+DEPTH_MOST: Final = 100  # brackets in brackets: what Python itself bears differs from version to version
 BODY_SECONDS: Final = 20.0  # nobody may hold a place in the server for longer by sending slowly
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -34,8 +35,11 @@ _MEDIA_TYPE = re.compile(
 )
 _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never looks back: any bytes may come
+_BRACKET = re.compile(rb"[][{}]")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
+_NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."
 
 
 def _too_large() -> BodyTooLarge:
@@ -107,6 +111,7 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """What the JSON says. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it says something else."""
     try:
         body.decode()  # also the members that are skipped must be text
+        _require_shallow(body)
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -114,7 +119,17 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
                 msgspec.json.decode(body)  # the first broken rule stopped the reading: is the rest JSON at all?
             raise InvalidInput([_problem(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply.") from None
+        raise MalformedRequest(_NOT_READ) from None
+
+
+def _require_shallow(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") <= DEPTH_MOST:
+        return  # nearly always: only more of them are worth a closer look
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEPTH_MOST:
+            raise MalformedRequest(_NOT_READ)
 
 
 def _problem(message: str) -> Problem:
