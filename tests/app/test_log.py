@@ -1,12 +1,22 @@
 """The log: one line of JSON a request, whatever is in the request, and nothing of what users write."""
 
 import json
+import logging
+import os
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asking import Service
+from clocks import Seconds
 from factories import ANN, BOB
+
+from todo_app import log as module
+from todo_app.http.exchange import Exchange
+from todo_app.log import QUIET_FOR, Log
 
 TASKS = f"/api/{ANN}/tasks"
 MEMBERS = {"time", "level", "event", "method", "route", "status", "ms", "user", "request_id"}
@@ -122,3 +132,76 @@ async def test_a_closed_connection_is_no_bug(service: Service) -> None:
     answer = await service.ask("POST", TASKS, body=[b'{"ti', None])  # type: ignore[list-item]
     assert answer.status_code == 400
     assert [line["event"] for line in service.log()] == ["request"]
+
+
+class OwnLog:
+    """A log in a file; outside an event loop, where these tests are, each line is written at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+
+    def at(self, level: str) -> Log:
+        return Log(level, self._descriptor)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._file.read_bytes().splitlines()]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnLog]:
+    made = OwnLog(tmp_path / "log")
+    yield made
+    made.close()
+
+
+def an_exchange() -> Exchange:
+    return Exchange({"method": "GET", "headers": []}, "id", {})
+
+
+def test_how_long_a_request_took_is_told_in_milliseconds(own: OwnLog) -> None:
+    own.at("info").request(an_exchange(), 1.2345678)
+    assert [line["ms"] for line in own.lines()] == [1234.568]
+
+
+def test_whoever_wants_warnings_only_is_told_of_no_requests(own: OwnLog) -> None:
+    log = own.at("warning")
+    log.request(an_exchange(), 0.001)
+    log.events.info("unwanted")
+    log.rate_limit_store_away()
+    assert [line["event"] for line in own.lines()] == ["rate_limit_store_away"]
+
+
+def test_an_outage_of_the_shared_limits_store_is_told_once_a_minute(
+    own: OwnLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Seconds()
+    monkeypatch.setattr(module, "monotonic", clock)
+    log = own.at("info")
+    for moved, told in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
+        clock.now += moved
+        log.rate_limit_store_away()
+        assert len(own.lines()) == told
+
+
+def test_what_one_write_does_not_take_is_written_by_the_next(own: OwnLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = SimpleNamespace(write=lambda descriptor, data: os.write(descriptor, data[:7]))
+    monkeypatch.setattr(module, "os", hasty)
+    own.at("info").request(an_exchange(), 0.001)
+    assert [line["event"] for line in own.lines()] == ["request"]
+
+
+def test_of_a_librarys_trouble_its_words_and_the_exceptions_name_are_told(own: OwnLog) -> None:
+    handler = module._Adopting(own.at("info"))
+    try:
+        raise ValueError("hunter2")
+    except ValueError as error:
+        trouble = (ValueError, error, error.__traceback__)
+    handler.handle(logging.LogRecord("a.library", logging.ERROR, __file__, 1, "%s went", ("it",), trouble))
+    (line,) = own.lines()
+    told = [line[name] for name in ("event", "logger", "message", "exception")]
+    assert told == ["library", "a.library", "it went", "ValueError"]
+    assert "hunter2" not in str(line)
