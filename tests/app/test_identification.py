@@ -159,6 +159,8 @@ FROM_TWO_PLACES = {
     "two networks of 64 bits": (PROXY, "2001:db8:1:2::1", PROXY, "2001:db8:1:3::1"),
     "a stranger behind another's proxy": (PROXY, "198.51.100.1, 192.0.2.9", PROXY, "198.51.100.1"),
     "garbage and an address": (PROXY, "unknown", PROXY, "198.51.100.1"),
+    "with ports": (PROXY, "198.51.100.1:1111", PROXY, "198.51.100.2:1111"),
+    "IPv6 with ports": (PROXY, "[2001:db8:1:2::1]:1111", PROXY, "[2001:db8:1:3::1]:1111"),
 }
 
 
@@ -209,6 +211,8 @@ async def test_the_running_service_checks_no_signature_in_a_flood_and_those_who_
     answers = [await service.ask("GET", path, headers={"Authorization": f"Bearer {each}"}) for each in bad]
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 15
     assert checked[1:] == bad[:5]
+    left = [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers]
+    assert left == [f'"bad-tokens";r={max(0, 4 - number)}' for number in range(20)]
     for answer in answers[5:]:
         problem(answer, 429)
         assert answer.headers["retry-after"] == answer.headers["ratelimit"].rpartition("t=")[2]

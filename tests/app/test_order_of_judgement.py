@@ -4,7 +4,8 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from asking import Service, make_service
+from asking import Service, discard, make_service
+from clocks import Seconds
 from factories import ANN, BOB, make_id
 from refusals import problem
 
@@ -69,6 +70,18 @@ async def test_the_limit_comes_after_the_path_and_before_the_rest() -> None:
         problem(answer, 429)
     assert (await service.ask("GET", f"/api/{BOB}/tasks", user=BOB)).status_code == 200
     assert await service.tasks_of(OwnerId(ANN)) == []
+
+
+async def test_who_asks_too_often_is_told_how_much_of_the_window_is_left() -> None:
+    service = make_service(rate_limit="1/hour")
+    service.container.limiter()._now = clock = Seconds()  # type: ignore[attr-defined]
+    for moved, left in ((0, 3600), (600, 3000), (1000, 2000)):
+        clock.now += moved
+        answer = await service.ask("GET", f"/api/{ANN}/tasks")
+        assert answer.headers["ratelimit"] == f'"default";r=0;t={left}'
+        assert answer.headers.get("retry-after") == (f"{left}" if moved else None)
+    problem(answer, 429)
+    discard(service)
 
 
 async def test_a_preflight_needs_no_token_and_plain_options_does(service: Service) -> None:
