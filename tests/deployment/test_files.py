@@ -144,7 +144,8 @@ def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:
 
 def test_probes_ask_what_they_should() -> None:
     container = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
-    assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"  # the database's absence kills nobody
+    for probe in ("startupProbe", "livenessProbe"):  # the database's absence kills nobody
+        assert container[probe]["httpGet"]["path"] == "/health/live"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
