@@ -9,6 +9,7 @@ import tempfile
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from typing import Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -113,6 +114,9 @@ def _run(signals: Signals, host: str, port: int, workers: int) -> None:
     if sys.platform == "linux":
         # Python 3.14 has another default, with which Granian starts each worker from nothing.
         multiprocessing.set_start_method("fork", force=True)
+    elif sys.platform != "win32":
+        # Up to Python 3.13 its start unblocks the signals that `Signals.end` blocks: it must have been started before.
+        resource_tracker.ensure_running()
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
     keep_for_good()
