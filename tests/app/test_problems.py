@@ -15,7 +15,8 @@ import todo_adapters
 import todo_app
 import todo_core
 from todo_adapters.memory import MemoryTaskStore
-from todo_app.http.errors import RETRY_AFTER_OUTAGE, STATUSES, status_of
+from todo_app.http.errors import STATUSES, status_of
+from todo_app.http.problems import RETRY_AFTER_OUTAGE
 from todo_core import StoreUnavailable, TaskExists, TodoError
 
 TASKS = f"/api/{ANN}/tasks"

@@ -49,20 +49,7 @@ class SharedRateLimiter:
         self._item: RateLimitItem = parse(limit)
         self.amount = self._item.amount
         self.window = self._item.get_expiry()
-        # Valkey speaks Redis's protocol: one client library serves both.
-        url = url.replace("valkey", "redis", 1)
-        self._connections = ConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            socket_timeout=_GUARD,
-            socket_connect_timeout=_GUARD,
-        )
-        self._storage = RedisStorage(
-            f"async+{url}",
-            wrap_exceptions=True,
-            implementation="redispy",
-            connection_pool=self._connections,  # type: ignore[arg-type]  # documented, but not annotated
-        )
+        self._connections, self._storage = _storage(url)
         self._timeout = timeout
         self._on_failure = on_failure
         self._turns = asyncio.Semaphore(_CONNECTIONS)  # first come, first served, unlike the library's own queue
@@ -138,3 +125,18 @@ class SharedRateLimiter:
         if now >= self._sweep_at:
             self._ends = {key: ends for key, ends in self._ends.items() if ends > now}
             self._sweep_at = now + SWEEP_EVERY
+
+
+def _storage(url: str) -> tuple[ConnectionPool, RedisStorage]:
+    # Valkey speaks Redis's protocol: one client library serves both.
+    url = url.replace("valkey", "redis", 1)
+    connections = ConnectionPool.from_url(
+        url, max_connections=_CONNECTIONS, socket_timeout=_GUARD, socket_connect_timeout=_GUARD
+    )
+    storage = RedisStorage(
+        f"async+{url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        connection_pool=connections,  # type: ignore[arg-type]  # documented, but not annotated
+    )
+    return connections, storage

@@ -6,8 +6,9 @@ from random import getrandbits
 from time import perf_counter
 from typing import Final, TypeAlias
 
-from todo_app.http.errors import is_refusal, reply_to
+from todo_app.http.errors import is_refusal
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scope, Send, fields_of
+from todo_app.http.problems import reply_to
 
 Observe: TypeAlias = Callable[[Exchange, float], None]
 """Called once a request with the exchange and its duration in seconds, after the answer went out."""

@@ -1,19 +1,16 @@
-"""Every refusal as problem+json (RFC 9457): the one table from errors to statuses, and those that only HTTP has."""
+"""The errors that only HTTP has, and the one table from all errors to statuses."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from msgspec import Meta
 
-from todo_app.http.exchange import Exchange, Reply
+from todo_app.http.exchange import Exchange
 from todo_core import (
     InvalidInput,
     KeyReused,
     NotAuthenticated,
-    Problem,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
@@ -110,55 +107,10 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     InternalError: (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
 }
 
+STATUS_RULES: Final = {"minimum": 400, "maximum": 599}
+"""What the OpenAPI document says of a refusal's status."""
+
 _BUG: Final = HTTPStatus.INTERNAL_SERVER_ERROR
-RETRY_AFTER_OUTAGE: Final = 2  # seconds: a failover or a serverless wake-up takes about this long
-
-
-_STATUS: Final = {"minimum": 400, "maximum": 599}
-_CODE: Final = {"enum": sorted(kind.code for kind in STATUSES)}
-
-
-class ProblemItem(msgspec.Struct, frozen=True):
-    """One thing wrong with the request, and where (RFC 6901)."""
-
-    pointer: Annotated[str, Meta(description="A JSON Pointer into the body, or the parameter's name after a slash.")]
-    detail: str
-
-
-class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of every refusal (RFC 9457 §3.1)."""
-
-    type: Annotated[str, Meta(description="Stable: `urn:todo:problem:` and the code.")]
-    title: Annotated[str, Meta(description="The same for all problems of this code.")]
-    status: Annotated[int, Meta(description="The status of the answer.", extra_json_schema=_STATUS)]
-    detail: Annotated[str, Meta(description="What to do, for people to read.")]
-    code: Annotated[str, Meta(description="Stable: what to tell problems apart by.", extra_json_schema=_CODE)]
-    request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
-    errors: Annotated[list[ProblemItem], Meta(description="Of `invalid_input` only: everything at fault.")] = []
-
-
-def reply_to(error: Exception, exchange: Exchange) -> Reply:
-    """The answer that tells a caller of this error. Of a bug it tells nothing but that it happened."""
-    refusal = error if isinstance(error, TodoError) else _as_refusal(error, exchange)
-    problem = problem_of(refusal, exchange.request_id)
-    headers = [(b"content-type", b"application/problem+json"), *_headers(refusal)]
-    return Reply(problem.status, headers, msgspec.json.encode(problem))
-
-
-def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
-    """The refusal in the words that a caller gets."""
-    status, title = status_of(type(refusal))
-    return ProblemDetails(
-        type=f"urn:todo:problem:{refusal.code}",
-        title=title,
-        status=status,
-        detail=_clean(
-            "A valid bearer token is needed." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()
-        ),
-        code=refusal.code,
-        request_id=request_id,
-        errors=_items(refusal.problems) if isinstance(refusal, InvalidInput) else [],
-    )
 
 
 def status_of(kind: type[TodoError]) -> tuple[HTTPStatus, str]:
@@ -171,7 +123,7 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, TodoError) or (isinstance(error, HTTPException) and error.status_code < _BUG)
 
 
-def _as_refusal(error: Exception, exchange: Exchange) -> TodoError:
+def as_refusal(error: Exception, exchange: Exchange) -> TodoError:
     """What the framework itself refuses, in our terms."""
     match error:
         case NotFoundException():
@@ -182,37 +134,3 @@ def _as_refusal(error: Exception, exchange: Exchange) -> TodoError:
             return MalformedRequest(error.detail)
         case _:
             return InternalError("The request failed for no fault of yours; its id names it in our log.")
-
-
-def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
-    match refusal:
-        case NotAuthenticated():
-            # RFC 6750 §3.1: who sent no credentials is told no error code.
-            error = getattr(refusal, "error", "invalid_token")
-            challenge = f'Bearer realm="todo", error="{error}"' if error else 'Bearer realm="todo"'
-            return [(b"www-authenticate", challenge.encode())]
-        case MethodNotAllowed():
-            return [(b"allow", refusal.allowed.encode())]
-        case VersionConflict():
-            return [(b"etag", b'"%d"' % refusal.current)]
-        case TooManyRequests():
-            return [(b"retry-after", b"%d" % refusal.retry_after)]
-        case BodyTooLarge() | BodyTooSlow():
-            # Nobody will read what is left of the body, so the connection ends: the client must not use it again.
-            return [(b"connection", b"close")]
-        case StoreUnavailable():
-            return [(b"retry-after", b"%d" % RETRY_AFTER_OUTAGE)]
-        case _:
-            return []
-
-
-def _items(problems: Iterable[Problem]) -> list[ProblemItem]:
-    return [
-        ProblemItem(pointer=_clean(f"/{problem.field}" if problem.field else ""), detail=_clean(problem.detail))
-        for problem in problems
-    ]
-
-
-def _clean(text: str) -> str:
-    """Text that JSON in UTF-8 can hold: a caller's lone surrogates must not break the refusal of them."""
-    return text.encode("utf-8", "replace").decode()

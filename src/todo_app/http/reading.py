@@ -1,19 +1,15 @@
-"""Reads what a request carries: body and query. Whatever cannot be read gets its own clear refusal."""
+"""Reads the body of a request. Whatever cannot be read gets its own clear refusal."""
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
-from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
-from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
-from todo_core.task import DESCRIPTION_RULE, is_description
+from todo_core import InvalidInput, Problem
 
 BODY_MOST: Final = 64 * 1024  # bytes
 DEPTH_MOST: Final = 100  # brackets in brackets: what Python itself bears differs from version to version
@@ -37,7 +33,6 @@ _AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never looks back: any bytes may come
 _BRACKET = re.compile(rb"[][{}]")
-_DIGITS = re.compile(r"[0-9]{1,9}")
 _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
 _NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."
 
@@ -135,78 +130,12 @@ def _require_shallow(body: bytes) -> None:
 def _problem(message: str) -> Problem:
     """msgspec tells the place in its own notation: `$.title`, or in words where a member is missing or too many."""
     if (field := _FIELD.fullmatch(message)) is not None:
-        return Problem(_escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
+        return Problem(escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
     place = _AT.search(message)
     pointer = place[1].lstrip(".").replace(".", "/") if place else ""
     return Problem(pointer, f"{'' if pointer else 'the body '}is wrong: {_AT.sub('', message)}")
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """A member's name as JSON Pointer spells it (RFC 6901 §3), or as much of it as is worth repeating."""
     return name[:100].replace("~", "~0").replace("/", "~1")
-
-
-def read_query(query_string: bytes) -> TaskQuery:
-    """The listing that a query string asks for. Raises `InvalidInput`, naming the parameters at fault."""
-    if not query_string:
-        return _FIRST_PAGE
-    problems: list[Problem] = []
-    values: dict[str, object] = {}
-    for name, text in _parameters(query_string):
-        if name in values:
-            problems.append(Problem(_escaped(name), "must be given once"))
-            continue
-        values[name] = None
-        try:
-            values[name] = _PARAMETERS[name](text)
-        except KeyError:
-            problems.append(Problem(_escaped(name), f"is unknown here: there are {', '.join(_PARAMETERS)}"))
-        except ValueError as error:
-            problems.append(Problem(name, str(error)))
-        except InvalidInput as error:
-            problems.extend(error.problems)
-    if problems:
-        raise InvalidInput(problems)
-    return TaskQuery(**{_ATTRIBUTES.get(name, name): value for name, value in values.items()})  # type: ignore[arg-type]
-
-
-def _parameters(query_string: bytes) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
-    except ValueError:  # covers UnicodeDecodeError
-        raise InvalidInput([Problem("", "the query must be at most 20 parameters in percent-encoded UTF-8")]) from None
-
-
-def _completed(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
-def _limit(text: str) -> int:
-    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= PAGE_MOST:
-        raise ValueError(f"must be a whole number from 1 to {PAGE_MOST}")
-    return int(text)
-
-
-def _search(text: str) -> str:
-    if not is_description(text):
-        raise ValueError(DESCRIPTION_RULE)
-    return text
-
-
-def _sort(text: str) -> Sort:
-    if text not in list(Sort):
-        raise ValueError(f"must be one of {', '.join(Sort)}")
-    return Sort(text)
-
-
-_FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
-_PARAMETERS: Final[dict[str, Callable[[str], object]]] = {
-    "completed": _completed,
-    "q": _search,
-    "sort": _sort,
-    "limit": _limit,
-    "cursor": Cursor.decode,
-}
-_ATTRIBUTES: Final = {"q": "search", "cursor": "after"}

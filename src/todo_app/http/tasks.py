@@ -1,7 +1,7 @@
 """The seven things a user can do with tasks, over HTTP: read the request, call one use case, shape the answer."""
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import UUID
@@ -14,7 +14,8 @@ from litestar.params import FromPath
 from todo_app.http.exchange import Exchange, Header, Reply
 from todo_app.http.idempotency import REPLAYED, read_idempotency_key
 from todo_app.http.preconditions import is_unmodified, read_if_match
-from todo_app.http.reading import JSON, MERGE_PATCH, no_body, read_json, read_optional_json, read_query
+from todo_app.http.query import read_query
+from todo_app.http.reading import JSON, MERGE_PATCH, no_body, read_json, read_optional_json
 from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView, or_as_it_is
 from todo_core import (
     Creation,
@@ -103,6 +104,13 @@ def reply_with_new(creation: Creation) -> Reply:
     return reply_with(task, 201, location, *((REPLAYED,) if creation.replayed else ()))
 
 
+def completion(tasks: TaskService, body: Completion | None) -> Callable[..., Awaitable[Task]]:
+    """What a request to complete asks for: toggling without a body, otherwise what the body says."""
+    if body is None:
+        return tasks.toggle
+    return tasks.complete if body.completed else tasks.reopen
+
+
 class TaskController(Controller):
     """`/api/{user_id}/tasks`. The gate has settled who calls and that the path is theirs."""
 
@@ -167,8 +175,7 @@ class TaskController(Controller):
         wanted, tasks = task_id(task), request.auth
         reading = read_optional_json(request, COMPLETION, JSON, MERGE_PATCH)
         body, expected = await asked(request, wanted, reading)
-        act = tasks.toggle if body is None else tasks.complete if body.completed else tasks.reopen
-        return reply_with(await act(request.user, wanted, expected=expected))
+        return reply_with(await completion(tasks, body)(request.user, wanted, expected=expected))
 
     # The status is the reply's own; Litestar would refuse a handler of 204 that is annotated with a reply.
     @delete("/{task:str}", status_code=200)

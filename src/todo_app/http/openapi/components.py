@@ -4,9 +4,10 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from todo_app.http.errors import ProblemDetails, TooManyRequests
+from todo_app.http.errors import TooManyRequests
 from todo_app.http.openapi.examples import CURSOR, KEY, refusals
 from todo_app.http.openapi.examples import TASK as MILK
+from todo_app.http.problems import ProblemDetails
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
 from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST

@@ -10,7 +10,6 @@ from todo_app.http.errors import (
     InternalError,
     MalformedRequest,
     NotYourPath,
-    ProblemDetails,
     TooManyRequests,
     UnsupportedMediaType,
     status_of,
@@ -31,6 +30,7 @@ from todo_app.http.openapi.components import (
     components,
     headers,
 )
+from todo_app.http.problems import ProblemDetails
 from todo_app.http.reading import JSON, MERGE_PATCH
 from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
 from todo_core import (

@@ -14,8 +14,8 @@ from todo_app.http.errors import (
     NotYourPath,
     TooManyRequests,
     UnsupportedMediaType,
-    problem_of,
 )
+from todo_app.http.problems import problem_of
 from todo_app.http.reading import BODY_MOST, BODY_SECONDS
 from todo_app.http.wire import TaskListView, TaskView
 from todo_core import (
