@@ -35,6 +35,9 @@ async def test_every_part_needs_no_token_and_is_asked_for_again_only_if_it_chang
     unchanged = await service.ask("GET", path, user=None, headers=again)
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == answer.headers["etag"]
+    for tags in ("*", f'W/{answer.headers["etag"]} ,"x"'):
+        known = await service.ask("GET", path, user=None, headers={"If-None-Match": tags} | {"Accept-Encoding": "gzip"})
+        assert known.status_code == 304
     changed = await service.ask("GET", path, user=None, headers={"If-None-Match": '"x"'})
     assert changed.status_code == 200
     head = await service.ask("HEAD", path, user=None, headers={"Accept-Encoding": "gzip"})

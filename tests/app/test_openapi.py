@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from factories import ANN
 
 from todo_app.http.errors import STATUSES, status_of
 from todo_app.http.openapi import openapi
+from todo_core.task import is_description, is_title
 
 DOCUMENT = openapi()
 OPERATIONS = [
@@ -94,8 +96,17 @@ def test_schemas_are_strict_about_what_a_body_may_hold() -> None:
     assert "required" not in schemas["TaskPatch"] or schemas["TaskPatch"]["required"] == []
     title = schemas["NewTask"]["properties"]["title"]
     assert (title["minLength"], title["maxLength"]) == (1, 200)
-    re.compile(title["pattern"])
     assert set(schemas["Task"]["required"]) == set(schemas["Task"]["properties"])
+
+
+@pytest.mark.parametrize(("member", "obeys"), [("title", is_title), ("description", is_description)])
+def test_a_pattern_and_the_cores_rule_agree_on_every_character(member: str, obeys: Callable[[str], bool]) -> None:
+    schema = DOCUMENT["components"]["schemas"]["NewTask"]["properties"][member]
+    schema = next(kind for kind in schema.get("anyOf", [schema]) if "pattern" in kind)
+    pattern = re.compile(schema["pattern"].replace("$", r"\Z"))  # ECMAScript's, whose `$` is no end of a line
+    characters = map(chr, [*range(0xD800), *range(0xE000, sys.maxunicode + 1)])
+    texts = (text for each in characters for text in (each, f"a{each}"))
+    assert [text for text in texts if bool(pattern.search(text)) != obeys(text)] == []
 
 
 async def test_it_lists_exactly_what_is_served(service: Service) -> None:

@@ -148,7 +148,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
     "body_too_large": ("createTask", {"body": b" " * 70_000}),
     "unsupported_media_type": ("createTask", {"body": b"{}", "type_": "text/plain"}),
-    "invalid_input": ("listTasks", {"query": "?limit=x"}),
+    "invalid_input": ("createTask", {"json_": {"title": ""}}),
+    "invalid_query": ("listTasks", {"query": "?limit=x"}),
     "idempotency_key_reused": ("createTask", {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "k"}}),
     "too_many_requests": ("listTasks", {}),
     "internal_error": ("listTasks", {}),
@@ -176,7 +177,7 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
     target = path.format(user_id=ANN, task_id=TASK.id) + request.get("query", "")
     answer = await service.ask(method, target, **{key: value for key, value in request.items() if key != "query"})
     example = DOCUMENT["components"]["examples"][code]["value"]
-    assert f"`{code}`" in check(name, answer)["description"]
+    assert f"`{example['code']}`" in check(name, answer)["description"]
     assert sorted(answer.json()) == sorted(example)
     numbers = (re.sub(r"\d+", "n", told["detail"]) for told in (answer.json(), example))
     assert next(numbers) == next(numbers)

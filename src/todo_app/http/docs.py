@@ -62,7 +62,8 @@ class Asset:
         zipped = _TAKES_GZIP.search(exchange.header(b"accept-encoding") or b"") is not None
         tag = f'"{self._digest}{"-gzip" if zipped else ""}"'.encode()
         headers = [*self.headers, (b"etag", tag)]
-        if tag in (exchange.header(b"if-none-match") or b""):
+        known = (exchange.header(b"if-none-match") or b"").split(b",")
+        if {each.strip(b" \t").removeprefix(b"W/") for each in known} & {tag, b"*"}:
             return Reply(304, headers)
         if zipped:
             return Reply(200, [*headers, (b"content-encoding", b"gzip")], self.zipped)

@@ -9,17 +9,24 @@ from msgspec import UNSET, Meta, UnsetType
 
 from todo_core import UNSET as AS_IT_IS
 from todo_core import Page, Task, Unset
-from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, TITLE_LENGTH
+from todo_core.task import DESCRIPTION_LENGTH, DESCRIPTION_RULE, OWNER_LENGTH, TITLE_LENGTH, TITLE_RULE
 
 Present = TypeVar("Present")
 
+
+def _told(rule: str) -> str:
+    return f"It {rule}. Characters are Unicode code points."
+
+
 # The rules are the core's, and are checked there; what stands here is only what the OpenAPI document says of them.
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f]"
+# Not `\s`: what that is differs from Python to ECMAScript, whose expressions these are.
+_NOT_BLANK: Final = r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
 _TITLE: Final = {
     "minLength": 1,
     "maxLength": TITLE_LENGTH,
-    "pattern": rf"^{_PRINTABLE}*[^\s\u0000-\u001f\u007f-\u009f]{_PRINTABLE}*$",
+    "pattern": rf"^{_PRINTABLE}*{_NOT_BLANK}{_PRINTABLE}*$",
 }
 _DESCRIPTION: Final = {
     "maxLength": DESCRIPTION_LENGTH,
@@ -29,7 +36,7 @@ _USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
 Title: TypeAlias = Annotated[
     str,
     Meta(
-        description=f"1 to {TITLE_LENGTH} characters (Unicode code points), not all blank, without control characters.",
+        description=_told(TITLE_RULE),
         examples=["Buy oat milk"],
         extra_json_schema=_TITLE,
     ),
@@ -37,7 +44,7 @@ Title: TypeAlias = Annotated[
 Description: TypeAlias = Annotated[
     str,
     Meta(
-        description=f"At most {DESCRIPTION_LENGTH} characters; newline and tab are the only control characters.",
+        description=_told(DESCRIPTION_RULE),
         examples=["two litres"],
         extra_json_schema=_DESCRIPTION,
     ),

@@ -7,6 +7,7 @@ import msgspec
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.openapi.examples import CURSOR, KEY, refusals
 from todo_app.http.openapi.examples import TASK as MILK
+from todo_app.http.preconditions import TAGS_MOST
 from todo_app.http.problems import ProblemDetails
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
 from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
@@ -72,14 +73,16 @@ REFUSAL_HEADERS: Final[dict[type[TodoError], dict[str, str]]] = {
 _TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'
 _TAGS: Final = {
     "type": "string",
+    "maxLength": TAGS_MOST,
     "pattern": rf"^(?:[ \t]*\*[ \t]*|{_TAG}(?:,{_TAG})*)$",
     "examples": ['"1"'],
 }
+_REQUEST_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$", "examples": ["5f1d1f2cbd0c4be1a2f0c3d4"]}
 _HEADERS: Final = {
     "X-Request-Id": {
         "description": "Names the request in the service's log; your own, if you sent one of this form.",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$", "examples": ["5f1d1f2cbd0c4be1a2f0c3d4"]},
+        "schema": _REQUEST_ID,
     },
     "ETag": {
         "description": 'The task\'s version, such as `"3"`.',
@@ -142,6 +145,13 @@ TASK: Final = _parameter(
     "The task's id.",
     {"type": "string", "format": "uuid", "examples": [str(MILK.id)]},
     required=True,
+)
+OWN_REQUEST_ID: Final = _parameter(
+    "X-Request-Id",
+    "header",
+    "Your own name for the request, for the answer and the log.",
+    _REQUEST_ID,
+    required=False,
 )
 IDEMPOTENCY_KEY: Final = _parameter(
     "Idempotency-Key",

@@ -22,6 +22,7 @@ from todo_app.http.openapi.components import (
     IF_NONE_MATCH,
     LIMITS,
     NAMES,
+    OWN_REQUEST_ID,
     REFUSAL_HEADERS,
     REQUEST_ID,
     TASK,
@@ -77,20 +78,24 @@ def openapi() -> Json:
 
 def _task_paths() -> Json:
     tasks, task = "/api/{user_id}/tasks", "/api/{user_id}/tasks/{task_id}"
+    one = [USER, TASK, OWN_REQUEST_ID]
     return {
-        tasks: {"parameters": [USER], "get": _list(), "post": _create()},
-        task: {"parameters": [USER, TASK], "get": _read(), "put": _replace(), "patch": _edit(), "delete": _delete()},
-        f"{task}/complete": {"parameters": [USER, TASK], "patch": _complete()},
+        tasks: {"parameters": [USER, OWN_REQUEST_ID], "get": _list(), "post": _create()},
+        task: {"parameters": one, "get": _read(), "put": _replace(), "patch": _edit(), "delete": _delete()},
+        f"{task}/complete": {"parameters": one, "patch": _complete()},
     }
 
 
 def _list() -> Json:
-    return _operation(
+    operation = _operation(
         ("listTasks", "List tasks", "A page of tasks, newest first if nothing else is asked for."),
         {"200": _answer("One page.", TaskListView, examples.LISTED, Link="Link")},
         (InvalidInput,),
         parameters=FILTERS,
     )
+    (refusal,) = operation["responses"]["422"]["content"].values()
+    refusal["examples"] = {InvalidInput.code: {"$ref": f"#/components/examples/{examples.INVALID_QUERY}"}}
+    return operation
 
 
 def _create() -> Json:

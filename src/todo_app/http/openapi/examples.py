@@ -34,6 +34,8 @@ from todo_core import (
     VersionConflict,
     owner_id,
 )
+from todo_core.queries import PAGE_MOST
+from todo_core.task import TITLE_RULE
 
 MADE: Final = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
 CHANGED: Final = datetime(2026, 11, 5, 12, 30, tzinfo=UTC)
@@ -70,6 +72,7 @@ REPLACED: Final = DONE | {"description": "three litres"}
 EDITED: Final = msgspec.to_builtins(TaskView.of(TASK.edited(title="Buy oat milk and bread", at=CHANGED)))
 LISTED: Final = msgspec.to_builtins(TaskListView.of(Page((TASK,), None)))
 
+INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
     MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."),
     NotAuthenticated(),
@@ -79,7 +82,7 @@ _REFUSALS: Final = (
     VersionConflict(3),
     BodyTooLarge(f"A body may have at most {BODY_MOST} bytes."),
     UnsupportedMediaType("Send the body as application/json in UTF-8, without a content coding."),
-    InvalidInput([Problem("limit", "must be a whole number from 1 to 200")]),
+    InvalidInput([Problem("title", TITLE_RULE)]),
     KeyReused(),
     TooManyRequests(1800),
     InternalError("The request failed for no fault of yours; its id names it in our log."),
@@ -88,8 +91,9 @@ _REFUSALS: Final = (
 
 
 def refusals() -> dict[str, Any]:
-    """An example of every refusal that an operation may answer, by its code."""
-    return {refusal.code: _example(refusal) for refusal in _REFUSALS}
+    """An example of every refusal that an operation may answer, by its code; one more for what a listing refuses."""
+    query = InvalidInput([Problem("limit", f"must be a whole number from 1 to {PAGE_MOST}")])
+    return {refusal.code: _example(refusal) for refusal in _REFUSALS} | {INVALID_QUERY: _example(query)}
 
 
 def _example(refusal: TodoError) -> dict[str, Any]:
