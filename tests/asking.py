@@ -140,23 +140,7 @@ async def ask(
 
     A part that is None stands for a client that has gone away.
     """
-    raw_path, _, query = target.partition(b"?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": raw_path.decode("utf-8", "replace"),  # nobody should look at it: it has been decoded once
-        "raw_path": raw_path,
-        "query_string": query,
-        "root_path": "",
-        "headers": list(fields),
-        "client": ("127.0.0.1", 50000),
-        "server": ("127.0.0.1", 8000),
-        "extensions": {},
-        "state": {},
-    }
+    scope = _scope(method, target, fields)
     incoming = [
         {"type": "http.disconnect"}
         if part is None
@@ -177,3 +161,24 @@ async def ask(
     assert not bodies[-1].get("more_body", False)
     content = b"".join(message["body"] for message in bodies)
     return httpx.Response(start["status"], headers=start["headers"], content=content)
+
+
+def _scope(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """What ASGI says of a request before its body."""
+    raw_path, _, query = target.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": raw_path.decode("utf-8", "replace"),  # nobody should look at it: it has been decoded once
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": list(fields),
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+        "extensions": {},
+        "state": {},
+    }
