@@ -108,6 +108,14 @@ def test_every_container_is_careful_limited_and_of_an_exact_version(name: str) -
     assert ("ports" in service) == (name == "caddy"), "only the proxy is reached from outside"
 
 
+def test_our_image_is_built_once_for_all_its_services_and_asked_of_no_registry() -> None:
+    ours = {name: service for name, service in COMPOSE["services"].items() if "todo-api" in service["image"]}
+    assert ours.keys() == {*SERVERS, "migrate"}
+    assert len({service["image"] for service in ours.values()}) == 1
+    assert [name for name, service in COMPOSE["services"].items() if "build" in service] == ["migrate"]
+    assert all(service["pull_policy"] == "never" for service in ours.values())
+
+
 def test_what_the_servers_trust_is_the_network_of_the_proxy() -> None:
     edge = COMPOSE["networks"]["edge"]["ipam"]["config"][0]["subnet"]
     for name in SERVERS:
