@@ -150,6 +150,12 @@ def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:
     assert paths == {"/api", "/docs", "/openapi.json", "/health/live"}
 
 
+def test_the_ingress_names_its_class_and_the_guide_says_that_it_is_yours_to_choose() -> None:
+    ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
+    assert ingress["spec"]["ingressClassName"]
+    assert "`ingressClassName`" in (ROOT / "docs/deploy.md").read_text()
+
+
 def test_probes_ask_what_they_should() -> None:
     container = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
     for probe in ("startupProbe", "livenessProbe"):  # the database's absence kills nobody
