@@ -150,6 +150,18 @@ def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:
     assert paths == {"/api", "/docs", "/openapi.json", "/health/live"}
 
 
+@pytest.mark.parametrize("folder", [KUBERNETES, KUBERNETES / "migrate"], ids=lambda folder: folder.name)
+def test_every_pod_may_reach_names_and_the_database_though_its_namespace_lets_nothing_out(folder: Path) -> None:
+    files = documents(folder / "kustomization.yaml")[0]["resources"]  # the job is applied before the servers' files are
+    made = [each for name in files for each in documents(folder / name)]
+    pods = [each["spec"]["template"]["metadata"]["labels"] for each in made if "template" in each.get("spec", {})]
+    policies = [each["spec"] for each in made if each["kind"] == "NetworkPolicy"]
+    assert pods
+    for labels in pods:
+        mine = [policy for policy in policies if policy["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert {53, 5432} <= {port["port"] for policy in mine for rule in policy["egress"] for port in rule["ports"]}
+
+
 def test_the_ingress_names_its_class_and_the_guide_says_that_it_is_yours_to_choose() -> None:
     ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
     assert ingress["spec"]["ingressClassName"]
