@@ -168,6 +168,15 @@ def test_the_ingress_names_its_class_and_the_guide_says_that_it_is_yours_to_choo
     assert "`ingressClassName`" in (ROOT / "docs/deploy.md").read_text()
 
 
+def test_who_waits_for_the_migration_hears_of_its_failure_too() -> None:
+    text = (ROOT / "docs/deploy.md").read_text()
+    ended, completed = re.findall(r"kubectl wait --for=(\S+) --timeout=(\d+)([ms]) job/todo-migrate", text)
+    job = next(made for made in documents(KUBERNETES / "migrate/job.yaml") if made["kind"] == "Job")
+    assert ended[0] == "jsonpath='{.status.conditions[0].type}'"  # a job has conditions when it ends, and not before
+    assert int(ended[1]) * 60 > job["spec"]["activeDeadlineSeconds"]
+    assert completed == ("condition=complete", "10", "s")
+
+
 def test_probes_ask_what_they_should() -> None:
     container = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
     for probe in ("startupProbe", "livenessProbe"):  # the database's absence kills nobody
