@@ -105,6 +105,7 @@ def errors() -> Iterator[str]:
     yield "Every refusal is `application/problem+json` (RFC 9457). `code` is stable, and `type` is"
     yield "`urn:todo:problem:` with the code; `title` and `detail` are for people and may change. `request_id` names"
     yield "the request in the log; `errors` says which members are at fault, where there are any."
+    yield "Only a request whose head cannot be read at all gets none of this: a bare 400, 414 or 431."
     rows = ((f"`{kind.code}`", str(int(status)), title, text_of(kind)) for kind, (status, title) in STATUSES.items())
     yield from table("code", "status", "title", "when", rows=rows)
 

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 import pytest
 from serving import Server, eventually, head, raw, statuses
 
+from todo_app.http.openapi import openapi
+
 TASKS = "/api/ann/tasks"
 GOOD = b'{"title":"x"}'
 JSON = "Content-Type: application/json"
@@ -225,6 +227,49 @@ def test_giant_heads_are_refused(shared: Server, token: str) -> None:
         431
     ]
     assert statuses(raw(shared.port, head("GET", TASKS, f"Authorization: Bearer {'x' * 20_000}"))) == [401]
+
+
+def test_a_head_of_64_kib_is_read_and_one_of_more_than_128_is_not_however_it_comes(shared: Server) -> None:
+    fits, too_long = (head("GET", "/health/live", "X: " + "x" * (size - 100)) for size in (64 * 1024, 128 * 1024 + 200))
+    cut: list[bytes | float] = []
+    for position in range(0, len(fits), 8192):
+        cut += [fits[position : position + 8192], 0.01]
+    assert statuses(raw(shared.port, fits)) == [200]
+    assert statuses(raw(shared.port, *cut)) == [200]
+    assert statuses(raw(shared.port, too_long)) == [431]
+
+
+UNREADABLE = {
+    "no HTTP": (b"GET / HTTP/1.1 x\r\n\r\n", 400),
+    "a length that is none": (head("POST", TASKS, "Content-Length: x", "Origin: https://x.example"), 400),
+    "an address of 65 535 bytes": (head("GET", "/" + "x" * 65_534), 414),
+    "101 header fields": (head("GET", "/health/live", *[f"X-{number}: x" for number in range(99)]), 431),
+}
+
+
+@pytest.mark.parametrize("shape", UNREADABLE)
+def test_a_head_that_cannot_be_read_is_answered_by_a_bare_status_as_the_documents_say(
+    shared: Server, shape: str
+) -> None:
+    request, status = UNREADABLE[shape]
+    answer = raw(shared.port, request)
+    assert statuses(answer) == [status]
+    fields, _, body = answer.partition(b"\r\n\r\n")
+    assert {line.partition(b":")[0] for line in fields.splitlines()[1:]} == {b"connection", b"content-length", b"date"}
+    assert body == b""
+    assert f"{status}" in openapi()["info"]["description"]
+
+
+def test_heads_that_cannot_be_read_are_neither_logged_nor_counted(shared: Server) -> None:
+    for request, _ in UNREADABLE.values():
+        raw(shared.port, request)
+    raw(shared.port, head("GET", "/health/live", "X-Request-Id: after-the-unreadable"))
+    log = eventually(lambda: log if b'"after-the-unreadable"' in (log := shared.log()) else None)
+    numbers = raw(shared.port, head("GET", "/metrics"))
+    assert b'status="200"' in numbers
+    for status in (414, 431):
+        assert status not in {json.loads(line)["status"] for line in log.splitlines()}
+        assert b'status="%d"' % status not in numbers
 
 
 def test_a_host_header_changes_nothing(shared: Server, token: str) -> None:

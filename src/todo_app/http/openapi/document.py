@@ -47,7 +47,9 @@ from todo_core import (
 _DESCRIPTION: Final = """\
 Every user's tasks, reachable with that user's token only. Below `/api` a request needs `Authorization: Bearer <JWT>`,
 and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457) with a
-stable `code`. HEAD works wherever GET does.
+stable `code`. HEAD works wherever GET does. Only a request whose head cannot be read (no HTTP/1, an address over 65 534
+bytes, more than 100 header fields, a head over 64 to 128 KiB) gets a bare 400, 414 or 431: no body, and no header that
+is told of here.
 """
 _EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, InternalError, StoreUnavailable)
 _BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
