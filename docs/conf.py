@@ -2,6 +2,7 @@
 
 import re
 from importlib import metadata
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -26,6 +27,16 @@ def for_the_site(_: Sphinx, document: str, source: list[str]) -> None:
             source[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {part.splitlines()[0]}\n\n{pages}\n```\n"
 
 
+def open_at_the_first_page(app: Sphinx, failure: Exception | None) -> None:
+    """Sphinx names pages for their documents, and servers show a folder's index.html: that one leads to ours."""
+    if failure is None:
+        first = f"{root_doc}.html"
+        leads = f'<meta http-equiv="refresh" content="0; url={first}"><a href="{first}">{project}</a>'
+        page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{project}</title>{leads}</html>\n'
+        Path(app.outdir, "index.html").write_text(page)
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.connect("source-read", for_the_site)
+    app.connect("build-finished", open_at_the_first_page)

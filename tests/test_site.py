@@ -33,6 +33,13 @@ def test_every_document_is_a_page() -> None:
     assert documents <= {path.relative_to(SITE).with_suffix("") for path in SITE.glob("**/*.html")}
 
 
+def test_who_opens_the_folder_comes_to_the_first_page() -> None:
+    page = (SITE / "index.html").read_text()
+    addresses = re.findall(r'(?:url=|href=")([^"]+)"', page)
+    assert addresses == ["README.html", "README.html"], "one for browsers to follow, one to click on"
+    assert (SITE / "README.html").exists()
+
+
 def test_no_page_fetches_anything_from_another_host() -> None:
     pages = [*SITE.glob("**/*.html")]
     fetched = [(page.name, address) for page in pages for address in Fetches(page).found]
