@@ -8,6 +8,8 @@ from asking import Service
 from factories import make_id
 from refusals import problem
 
+from todo_app.http.openapi import openapi
+
 # Names that a sloppy comparison would mix up: by case, by prefix, by normal form, by what a path makes of them.
 USERS = [
     ("ann", "bob"), ("ann", "ANN"), ("ann", "ann2"), ("ann", "an"), ("ann", "ann "), ("\u00e9", "e\u0301"),
@@ -57,6 +59,17 @@ def said(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
         (name, value) for name, value in answer.headers.multi_items() if name not in {"x-request-id", "ratelimit"}
     ]
     return answer.status_code, headers, answer.content.replace(own.encode(), b"")
+
+
+def test_every_operation_on_tasks_is_among_the_routes() -> None:
+    below = {
+        path.removeprefix("/api/{user_id}/tasks").replace("{task_id}", "{id}"): [*item.keys() - {"parameters"}]
+        for path, item in openapi()["paths"].items()
+        if path.startswith("/api/")
+    }
+    operations = {(method.upper(), path) for path, methods in below.items() for method in methods}
+    assert len(operations) > 6
+    assert operations <= {(method, path) for method, path, _ in ROUTES}
 
 
 @users
