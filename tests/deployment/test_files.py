@@ -1,6 +1,8 @@
 """What describes a deployment, read by the tools of those who will run it, and held against itself."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import blocks_of
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -19,6 +22,11 @@ OLDEST_KUBERNETES = "1.32"
 MANIFESTS = [path for path in sorted(KUBERNETES.rglob("*.yaml")) if path.name != "kustomization.yaml"]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVERS = ("todo-a", "todo-b")
+REGISTRY = """\
+import hashlib, sys
+print('"sha256:' + hashlib.sha256(sys.argv[4].encode()).hexdigest() + '"')
+"""  # tells as the digest what can be told from the image's name
+EXACT = r":(\d+\.\d+(\.\d+)?(-\w+)?(@sha256:[0-9a-f]{64})?|\$\{TODO_VERSION.*)$"
 
 
 def check(tool: str, *arguments: str | Path) -> None:
@@ -104,7 +112,7 @@ def test_every_container_is_careful_limited_and_of_an_exact_version(name: str) -
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
-    assert re.search(r":(\d+\.\d+(\.\d+)?(-\w+)?|\$\{TODO_VERSION.*)$", service["image"])
+    assert re.search(EXACT, service["image"])
     assert ("ports" in service) == (name == "caddy"), "only the proxy is reached from outside"
 
 
@@ -114,6 +122,29 @@ def test_our_image_is_built_once_for_all_its_services_and_asked_of_no_registry()
     assert len({service["image"] for service in ours.values()}) == 1
     assert [name for name, service in COMPOSE["services"].items() if "build" in service] == ["migrate"]
     assert all(service["pull_policy"] == "never" for service in ours.values())
+
+
+def test_the_releases_step_writes_the_digest_that_the_registry_tells_behind_every_image(tmp_path: Path) -> None:
+    before = [Path(shutil.copy(ROOT / name, tmp_path)).read_text() for name in ("Dockerfile", "compose.yaml")]
+    docker = tmp_path / "docker"  # in place of a registry
+    docker.write_text(f"#!{sys.executable}\n{REGISTRY}")
+    docker.chmod(0o755)
+    step = next(block for block in blocks_of(ROOT / "docs/releasing.md") if "imagetools" in block.text)
+    for _ in range(2):  # a second time it finds nothing left to do
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-eu", "-c", step.text], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+    named = re.compile(r"^(# syntax=|ARG PYTHON=| +image: (?!todo-api))(\S+)$", re.MULTILINE)
+    expected = [named.sub(lambda found: found[0] + "@" + digest_of(found), text) for text in before]
+    assert [(tmp_path / name).read_text() for name in ("Dockerfile", "compose.yaml")] == expected
+    assert sum(len(named.findall(text)) for text in before) == 5
+    check("hadolint", "--failure-threshold", "info", tmp_path / "Dockerfile")
+    for service in yaml.safe_load(expected[1])["services"].values():
+        assert re.search(EXACT, service["image"])
+
+
+def digest_of(line: re.Match[str]) -> str:
+    image = f"python:{line[2]}" if "PYTHON" in line[1] else line[2]
+    return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
 
 def test_what_the_servers_trust_is_the_network_of_the_proxy() -> None:
