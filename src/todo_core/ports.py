@@ -25,7 +25,8 @@ class OwnedTasks(Protocol):
 
         One of those who use a key at once stores, the others wait for it. What becomes of the task later, its removal
         included, changes nothing here. A key is kept together with its task or not at all, for `KEY_LIFE` at least.
-        Raises `KeyReused` where the first task's title, description or state differ, otherwise as `add`.
+        Another's task is refused first, with `ValueError`, whether the key is used or not. Raises `KeyReused` where the
+        first task's title, description or state differ; otherwise as `add`.
         """
         ...
 

@@ -75,7 +75,7 @@ class KeepingContract:
     async def test_somebody_elses_task_cannot_be_added(self, store: TaskStore) -> None:
         mine, other = make_owner(), make_owner()
         foreign = make_task(owner=other)
-        with pytest.raises(ValueError, match="owner"):
+        with pytest.raises(ValueError):  # noqa: PT011 (how it is worded is the storage's own)
             await store.tasks_of(mine).add(foreign)
         for owner in (mine, other):
             with pytest.raises(TaskNotFound):

@@ -1,0 +1,165 @@
+"""The published contract asks for what `todo_core.ports` promises, and for no more; what differs it tells soon."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis.database import InMemoryExampleDatabase
+
+from todo_adapters.memory import MemoryOwnedTasks, MemoryTaskStore
+from todo_core import (
+    IdempotencyKey,
+    OwnerId,
+    Page,
+    StoreUnavailable,
+    Task,
+    TaskId,
+    TaskNotFound,
+    TaskQuery,
+    TaskStore,
+    VersionConflict,
+)
+from todo_core.testing import TaskStoreContract, agreement, assert_stores_agree
+
+
+class NotYours(ValueError):
+    """A storage's own way to say `ValueError`."""
+
+
+class NoSuchRow(TaskNotFound):
+    """A storage's own way to say `TaskNotFound`."""
+
+
+class Another:
+    """One owner's tasks in memory, from which a storage differs in what its class says."""
+
+    def __init__(self, inner: MemoryOwnedTasks) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class InItsOwnWords(Another):
+    async def add(self, task: Task) -> None:
+        try:
+            await self.inner.add(task)
+        except ValueError:
+            raise NotYours("fremd") from None
+
+    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
+        try:
+            return await self.inner.add_once(key, task)
+        except ValueError:
+            raise NotYours("fremd") from None
+
+    async def get(self, task_id: TaskId) -> Task:
+        try:
+            return await self.inner.get(task_id)
+        except TaskNotFound:
+            raise NoSuchRow from None
+
+
+class WithAnotherVersionInItsConflicts(Another):
+    async def remove(self, task_id: TaskId, *, expected: Any = None) -> None:
+        try:
+            await self.inner.remove(task_id, expected=expected)
+        except VersionConflict as conflict:
+            raise VersionConflict(conflict.current + 1) from None
+
+
+class WithAnotherError(Another):
+    async def remove(self, task_id: TaskId, *, expected: Any = None) -> None:
+        try:
+            await self.inner.remove(task_id, expected=expected)
+        except TaskNotFound:
+            raise ValueError("there is none") from None
+
+
+class WithPagesThatEndTooSoon(Another):
+    """Wrong only where there are several: the shortest history takes Hypothesis minutes."""
+
+    async def page(self, query: TaskQuery) -> Page:
+        page = await self.inner.page(query)
+        return replace(page, items=page.items[:-1]) if len(page.items) > 2 else page
+
+
+class WithAMood(Another):
+    """Wrong once, and never again."""
+
+    moods = iter("")
+
+    async def get(self, task_id: TaskId) -> Task:
+        if next(self.moods, ""):
+            raise StoreUnavailable
+        return await self.inner.get(task_id)
+
+
+class WithKeysSeenFirst(Another):
+    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
+        return await self.inner.add_once(key, replace(task, owner=self.inner._owner))
+
+
+class Store(MemoryTaskStore):
+    def __init__(self, kind: Callable[[MemoryOwnedTasks], Any]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def tasks_of(self, owner: OwnerId) -> Any:
+        return self.kind(super().tasks_of(owner))
+
+
+class TestInItsOwnWords(TaskStoreContract):
+    @pytest.fixture
+    def store(self) -> TaskStore:
+        return Store(InItsOwnWords)
+
+
+def agree(kind: Callable[[MemoryOwnedTasks], Any], examples: int) -> None:
+    with asyncio.Runner() as runner:
+        assert_stores_agree(MemoryTaskStore(), Store(kind), run=runner.run, examples=examples)
+
+
+def test_a_storage_may_word_its_errors_as_it_likes() -> None:
+    agree(InItsOwnWords, examples=50)
+
+
+@pytest.mark.parametrize("kind", [WithAnotherVersionInItsConflicts, WithAnotherError, WithKeysSeenFirst])
+def test_what_an_error_means_must_agree(kind: type[Another], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_PATIENCE", 0.0)
+    with pytest.raises(AssertionError):
+        agree(kind, examples=200)
+
+
+async def test_a_storage_that_looks_at_the_key_before_the_owner_fails_the_contract() -> None:
+    with pytest.raises(pytest.fail.Exception):
+        await TaskStoreContract().test_somebody_elses_task_is_refused_even_under_a_used_key(Store(WithKeysSeenFirst))
+
+
+@pytest.fixture(params=[InMemoryExampleDatabase(), None], ids=["kept", "nowhere"])
+def database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where Hypothesis keeps what it finds, unless told otherwise."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("of this test", settings(database=request.param))
+    settings.load_profile("of this test")
+    yield
+    settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_difference_is_told_with_its_history_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_PATIENCE", 0.0)
+    with pytest.raises(AssertionError) as failure:
+        agree(WithPagesThatEndTooSoon, examples=500)
+    assert "state = Histories()" in "".join(failure.value.__notes__)
+
+
+@pytest.mark.parametrize("patience", [0.0, 100.0])
+def test_a_storage_that_differs_only_at_times_fails_too(patience: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_PATIENCE", patience)
+    monkeypatch.setattr(WithAMood, "moods", iter([*20 * [""], "bad"]))
+    with pytest.raises(AssertionError, match="not each time"):
+        agree(WithAMood, examples=100)
