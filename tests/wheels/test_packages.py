@@ -1,6 +1,7 @@
 """What is in the packages, what each extra brings, and what a type checker makes of them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -51,14 +52,30 @@ def test_the_sdist_holds_what_is_in_the_repository_and_nothing_else(sdist: Path)
         f"src/{path}" for path in ("todo_core/__init__.py", "todo_core/py.typed", "todo_app/cli.py")
     }
     assert {name.split("/")[0] for name in held} == {
-        *("src", "tests", "examples", "docs"),
-        *("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml", "uv.lock", "noxfile.py", "run.py"),
+        *("src", "tests", "examples", "docs", "benchmarks", "deploy", ".github"),
+        *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"),
+        *("pyproject.toml", "uv.lock", "noxfile.py", "run.py", "Dockerfile", "compose.yaml"),
+        *(".dockerignore", ".editorconfig", ".env.example", ".pre-commit-config.yaml"),
         *(".gitignore", "PKG-INFO"),  # these hatchling adds
     }
     if shutil.which("git") and (ROOT / ".git").exists():
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
         assert held - set(listed) == {"PKG-INFO"}
+        kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert not [name for name in kept.splitlines() if name not in held and not name.startswith(".ci/")]
+
+
+def test_the_tests_find_in_the_sdist_what_they_read(sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    chosen = ["tests/test_documents.py", "tests/test_reference.py", "tests/core/test_task.py"]
+    for options in (["--collect-only", "--ignore=tests/browser"], chosen):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        variables = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_sdist_builds_the_same_wheel_as_the_repository(wheel: Path, tmp_path: Path) -> None:
