@@ -69,7 +69,10 @@ class Reader:
     """Somebody at a shell in a clone, who does what a page says. For its ports it has free ones."""
 
     def __init__(self, folder: Path, *programs: Path, places: dict[str, str] | None = None, **variables: str) -> None:
-        """`programs` are folders that go into PATH, behind that of this Python; `places` what stands for an address."""
+        """`programs` are folders that go into PATH; `places` what stands for an address.
+
+        The environment is in PATH only once the page has activated it.
+        """
         self._folder = folder
         self._ports = {port: str(free_port()) for port in ("8000", "8001", "3000")}
         self._places = places or {}
@@ -79,11 +82,14 @@ class Reader:
         for strictness, option in {"strict": "fail-with-body\n", "lenient": ""}.items():
             (folder / strictness).mkdir()
             (folder / strictness / ".curlrc").write_text(f"silent\nshow-error\n{option}")
-        path = [Path(sys.executable).parent, *programs, os.environ.get("PATH", os.defpath)]
+        (folder / "system").mkdir()  # with the Python that .venv was made with: run.py would make another's anew
+        (folder / "system/python3").symlink_to(Path(sys.executable).resolve())
+        path = [folder / "system", *programs, _path_without_environments()]
+        own = {"PATH": os.pathsep.join(map(str, path))}
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
-            env={**environment(**variables), "PATH": os.pathsep.join(map(str, path))},
+            env=environment(**variables, **own),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -199,6 +205,12 @@ def _make_clone(folder: Path) -> None:
     run = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(run)
     run.write_stamp("dev", inputs=run.digest_of_inputs())
+
+
+def _path_without_environments() -> str:
+    """PATH as it is before somebody activates an environment, this one or one that a tool has made."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not (Path(folder).parent / "pyvenv.cfg").exists())
 
 
 def _answers(place: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import ROOT, Reader, blocks_of, pages
+from pages import ROOT, Block, Reader, blocks_of, pages
 from serving import database_pid
 
 from todo_adapters.embedded.account import Account
@@ -44,6 +44,18 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
 @pytest.mark.parametrize("page", pages())
 def test_a_reader_can_do_what_the_page_says(page: str, reader: Reader) -> None:
     reader.read(blocks_of(ROOT / page))
+
+
+def test_a_reader_has_the_environment_once_the_page_activates_it(tmp_path: Path) -> None:
+    uses, activates = (
+        Block("sh", command, 1) for command in ("python3 -c 'import todo_core'", "source .venv/bin/activate")
+    )
+    for name in ("without", "with"):
+        (tmp_path / name).mkdir()
+    with Reader(tmp_path / "without") as reader, pytest.raises(AssertionError, match="No module named 'todo_core'"):
+        reader.read([uses])
+    with Reader(tmp_path / "with") as reader:
+        reader.read([activates, uses])
 
 
 def test_what_is_not_run_is_counted() -> None:
