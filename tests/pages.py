@@ -86,6 +86,7 @@ class Reader:
         (folder / "system/python3").symlink_to(Path(sys.executable).resolve())
         path = [folder / "system", *programs, _path_without_environments()]
         own = {"PATH": os.pathsep.join(map(str, path))}
+        own |= {"PYTEST_DEBUG_TEMPROOT": str(folder)}  # else a pytest on a page clears away what the one around it made
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,

@@ -58,6 +58,11 @@ def test_a_reader_has_the_environment_once_the_page_activates_it(tmp_path: Path)
         reader.read([activates, uses])
 
 
+def test_a_pytest_on_a_page_leaves_alone_what_the_one_around_it_made(tmp_path: Path) -> None:
+    with Reader(tmp_path) as reader:
+        reader.read([Block("sh", "echo $PYTEST_DEBUG_TEMPROOT", 1), Block("text", str(tmp_path), 2)])
+
+
 def test_what_is_not_run_is_counted() -> None:
     excused = Counter(page for page in pages() for block in blocks_of(ROOT / page) if block.excuse)
     assert excused == NOT_RUN
