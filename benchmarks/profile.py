@@ -30,7 +30,7 @@ LAYERS = {
     "identity: header, token by its digest": ("jwt_identity/", "http/identification"),
     "limit per user": ("/rate_limit/",),
     "metrics": ("todo_app/metrics", "/prometheus_client/"),
-    "log": ("todo_app.log",),
+    "log": ("todo_app/log",),
     "edge and gate: id, headers, path, origin": ("http/edge", "http/gate", "http/exchange"),
     "controller: body, id, JSON, answer": ("todo_app/http/",),
     "core: rules, ids, clock": ("todo_core/", "todo_adapters/system", "uuid.py", "dataclasses.py"),
@@ -65,6 +65,8 @@ async def _layers(url: str, users: list[User], kind: str, requests: int) -> dict
         profiler.disable()
     # A profiler slows calls more than work: its shares hold, its times do not.
     own = _own_times(pstats.Stats(profiler).stats)  # type: ignore[attr-defined]
+    if absent := LAYERS.keys() - own.keys():
+        raise SystemExit(f"no file is in these layers any more: {', '.join(sorted(absent))}")
     return {layer: cost * own[layer] / sum(own.values()) for layer in LAYERS}
 
 
