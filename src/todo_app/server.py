@@ -67,6 +67,7 @@ class Signals:
     def __init__(self) -> None:
         """Raise `KeyboardInterrupt` at either, until `end` takes over."""
         self._told = False
+        sys.unraisablehook = _unraisable
         for number in self._ENDING:
             signal.signal(number, self._interrupt)
 
@@ -91,6 +92,12 @@ class Signals:
                 server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
         threading.Thread(target=wait, daemon=True).start()
+
+
+def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of an interrupt that a finalizer lost: `Signals` has not lost it, and somebody pressed Ctrl-C."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
 
 
 def _run(signals: Signals, host: str, port: int, workers: int) -> None:

@@ -111,6 +111,23 @@ def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, data_dir: 
     assert "Traceback" not in server.said()
 
 
+def test_an_interrupt_that_comes_in_a_finalizer_is_told_nobody() -> None:
+    lines = (
+        "import os, signal",
+        "from todo_app.server import Signals",
+        "class Last:",
+        "    def __init__(self, end): self.end = end",
+        "    def __del__(self): self.end()",
+        "Signals()",
+        "Last(lambda: os.kill(os.getpid(), signal.SIGTERM))",
+        "Last(lambda: 1 / 0)",
+    )
+    program = "\n".join(lines)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "KeyboardInterrupt" not in done.stderr
+    assert "ZeroDivisionError" in done.stderr  # whatever else is lost there must be seen
+
+
 def test_a_kill_leaves_no_worker_and_a_database_that_the_next_start_adopts(serve: Serve, data_dir: Path) -> None:
     killed = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
     token = killed.greeting_token()
