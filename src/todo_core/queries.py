@@ -15,6 +15,7 @@ from todo_core.task import DESCRIPTION_RULE, Task, TaskId, is_description, is_in
 
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 200
+LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MOST}"
 
 SortKey: TypeAlias = tuple[str | datetime, UUID] | tuple[UUID]
 """What a task is ordered by: compared as Python compares it, text therefore by code point."""
@@ -114,7 +115,7 @@ class TaskQuery:
     def __post_init__(self) -> None:
         problems = []
         if not 1 <= self.limit <= PAGE_MOST:
-            problems.append(Problem("limit", f"must be a whole number from 1 to {PAGE_MOST}"))
+            problems.append(Problem("limit", LIMIT_RULE))
         if not is_description(self.search):
             problems.append(Problem("q", DESCRIPTION_RULE))
         if self.after is not None and self.after.sort is not self.sort:

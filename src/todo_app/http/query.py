@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from todo_app.http.reading import escaped
 from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
-from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
+from todo_core.queries import LIMIT_RULE, PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_RULE, is_description
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -52,7 +52,7 @@ def _completed(text: str) -> bool:
 
 def _limit(text: str) -> int:
     if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= PAGE_MOST:
-        raise ValueError(f"must be a whole number from 1 to {PAGE_MOST}")
+        raise ValueError(LIMIT_RULE)
     return int(text)
 
 

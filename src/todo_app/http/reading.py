@@ -34,7 +34,7 @@ _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never looks back: any bytes may come
 _BRACKET = re.compile(rb"[][{}]")
 _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
-_NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."
+NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."
 
 
 def _too_large() -> BodyTooLarge:
@@ -114,7 +114,7 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
                 msgspec.json.decode(body)  # the first broken rule stopped the reading: is the rest JSON at all?
             raise InvalidInput([_problem(str(error))]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedRequest(_NOT_READ) from None
+        raise MalformedRequest(NOT_READ) from None
 
 
 def _require_shallow(body: bytes) -> None:
@@ -124,7 +124,7 @@ def _require_shallow(body: bytes) -> None:
     for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
         depth += 1 if bracket in b"[{" else -1
         if depth > DEPTH_MOST:
-            raise MalformedRequest(_NOT_READ)
+            raise MalformedRequest(NOT_READ)
 
 
 def _problem(message: str) -> Problem:

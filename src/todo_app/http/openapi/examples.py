@@ -16,7 +16,7 @@ from todo_app.http.errors import (
     UnsupportedMediaType,
 )
 from todo_app.http.problems import problem_of
-from todo_app.http.reading import BODY_MOST, BODY_SECONDS
+from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
 from todo_app.http.wire import TaskListView, TaskView
 from todo_core import (
     Cursor,
@@ -34,7 +34,7 @@ from todo_core import (
     VersionConflict,
     owner_id,
 )
-from todo_core.queries import PAGE_MOST
+from todo_core.queries import LIMIT_RULE
 from todo_core.task import TITLE_RULE
 
 MADE: Final = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
@@ -74,7 +74,7 @@ LISTED: Final = msgspec.to_builtins(TaskListView.of(Page((TASK,), None)))
 
 INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
-    MalformedRequest("The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."),
+    MalformedRequest(NOT_READ),
     NotAuthenticated(),
     NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`."),
     TaskNotFound(),
@@ -92,7 +92,7 @@ _REFUSALS: Final = (
 
 def refusals() -> dict[str, Any]:
     """An example of every refusal that an operation may answer, by its code; one more for what a listing refuses."""
-    query = InvalidInput([Problem("limit", f"must be a whole number from 1 to {PAGE_MOST}")])
+    query = InvalidInput([Problem("limit", LIMIT_RULE)])
     return {refusal.code: _example(refusal) for refusal in _REFUSALS} | {INVALID_QUERY: _example(query)}
 
 
