@@ -5,15 +5,13 @@ Needs node and npm, and installs Better Auth, as `e2e/better_auth/package-lock.j
 
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.npm import NEEDS_NODE, NODE, installed
+from e2e.npm import NEEDS_NODE, NODE, installed, running
 from pages import ROOT, Reader, blocks_of
-from serving import environment, free_port
+from serving import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 SOURCE = ROOT / "tests/e2e/better_auth"
 AUTH, SERVE, CALL = blocks_of(ROOT / "docs/how-to/better-auth.md")
 APP, TASKS = "https://app.example.com", "https://tasks.example.com"
+SECRET = "only for tests: " + "x" * 32
 WHAT_YOU_HAVE = "/* what you have, */"
 HAVING = "emailAndPassword: { enabled: true },"  # and, where no database is named, one in memory
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(300)]
@@ -41,18 +40,6 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return app
 
 
-@contextmanager
-def serving_app(folder: Path, url: str) -> Iterator[None]:
-    variables = environment(BETTER_AUTH_URL=url, BETTER_AUTH_SECRET="only for tests: " + "x" * 32)
-    command, pipe = [str(NODE), "app.mjs"], subprocess.PIPE
-    with subprocess.Popen(command, cwd=folder, env=variables, stdin=pipe, stdout=pipe, text=True) as app:
-        assert app.stdin is not None
-        assert app.stdout is not None
-        assert app.stdout.readline() == "listening\n"
-        yield
-        app.stdin.close()
-
-
 SIGN_UP = """async () => {
     const body = JSON.stringify({ name: "Ann", email: "ann@example.com", password: "correct horse battery staple" });
     const headers = { "Content-Type": "application/json" };
@@ -68,9 +55,10 @@ def test_a_page_that_is_signed_in_reaches_its_tasks_as_the_how_to_says(
     (tmp_path / "clone").mkdir()
     places, data = {APP: url}, str(tmp_path / "data")
     with (
-        serving_app(folder, url),
+        running(folder, "app.mjs", BETTER_AUTH_URL=url, BETTER_AUTH_SECRET=SECRET) as said,
         Reader(tmp_path / "clone", places=places, TODO_DATA_DIR=data) as reader,
     ):
+        assert said == "listening\n"
         reader.read([SERVE])
         page.goto(url)
         user = page.evaluate(SIGN_UP)

@@ -2,11 +2,14 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+from serving import environment
 
 NODE = shutil.which("node")
 NEEDS_NODE = pytest.mark.skipif(not (NODE and shutil.which("npm")), reason="node and npm are not installed")
@@ -31,3 +34,21 @@ def installed(config: pytest.Config, source: Path, *, then: str | None = None) -
         except OSError:  # another worker was quicker
             shutil.rmtree(made)
     return folder
+
+
+@contextmanager
+def running(folder: Path, *command: str, quiet: bool = False, **variables: str) -> Iterator[str]:
+    """Run a program of that folder with node; the first line that it says. It is to end with its standard input."""
+    with subprocess.Popen(
+        [str(NODE), *command],
+        cwd=folder,
+        env=environment(**variables),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline()
+        process.stdin.close()

@@ -6,8 +6,6 @@ Needs node and npm, and installs Better Auth, as `better_auth/package-lock.json`
 import asyncio
 import base64
 import json
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from e2e.npm import NEEDS_NODE, NODE, installed
+from e2e.npm import NEEDS_NODE, installed, running
 from e2e.running import Service, serving
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
@@ -57,19 +55,9 @@ class User:
 @pytest.fixture(scope="module")
 def issuers(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The base URL of each setting that `server.mjs` runs."""
-    environment = {**os.environ, "BETTER_AUTH_SECRET": SECRET, "NODE_ENV": "production"}
-    with subprocess.Popen(
-        [str(NODE), "server.mjs"],
-        cwd=installed(request.config, SOURCE),
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
+    folder = installed(request.config, SOURCE)
+    with running(folder, "server.mjs", BETTER_AUTH_SECRET=SECRET, NODE_ENV="production") as said:
+        yield json.loads(said)
 
 
 @pytest.fixture(scope="module")

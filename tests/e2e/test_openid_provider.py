@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import secrets
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from e2e.npm import NEEDS_NODE, NODE, installed
+from e2e.npm import NEEDS_NODE, installed, running
 from e2e.running import Service, serving
 from issuers import document, issuing
 from jwt.algorithms import RSAAlgorithm
@@ -37,17 +36,10 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def provider(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a running OpenID provider."""
-    url, pipe = f"http://127.0.0.1:{free_port()}", subprocess.PIPE
-    command = [str(NODE), "server.mjs", url, CALLBACK]
-    folder = installed(request.config, SOURCE)
-    with subprocess.Popen(
-        command, cwd=folder, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "listening\n"
+    url = f"http://127.0.0.1:{free_port()}"
+    with running(installed(request.config, SOURCE), "server.mjs", url, CALLBACK, quiet=True) as said:
+        assert said == "listening\n"
         yield url
-        process.stdin.close()
 
 
 def signed_in(provider: str, user: str, resource: str = AUDIENCE, client_id: str = "page") -> dict[str, Any]:
