@@ -12,7 +12,7 @@ from typing import Final
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.local import LocalDatabase, local_secret, token_for
-from todo_app.settings import Settings, SettingsError
+from todo_app.settings import Settings, SettingsError, trimmed
 from todo_core import InvalidInput
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -26,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit code. Whatever stops it is told in one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options, Settings.read(os.environ)) or 0)
+        settings = Settings.read(os.environ)
+        for name in settings.trimmed:
+            print(f"todo: {name} ends with a line end, which is left out", file=sys.stderr)  # noqa: T201
+            os.environ[name] = trimmed(name, os.environ[name])  # what workers read
+        return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, EmbeddedDatabaseError, InvalidInput) as error:
         print(f"todo: {error}", file=sys.stderr)  # noqa: T201
         return 2

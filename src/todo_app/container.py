@@ -25,6 +25,7 @@ def jwt_policy(settings: Settings) -> JwtPolicy:
         audience=settings.audience,
         check_hs256_issuer=settings.checks_issuer_of_hs256,
         check_hs256_audience=settings.checks_audience_of_hs256,
+        insecure_keys=settings.insecure_jwks,
     )
 
 

@@ -21,6 +21,8 @@ def create_app(container: Container | None = None) -> App:
     """The service, ready to be served. Without a container it is wired from the environment's settings."""
     container = container or Container(settings=Settings.read(os.environ))
     log, metrics = container.log(), container.metrics()
+    for name in container.settings().trimmed:
+        log.events.warning("setting_trimmed", setting=name, consequence="the line end at its end is left out")
     router = _router(container)
     gate = Gate(
         router,

@@ -1,18 +1,18 @@
 """The settings, read once from the environment. A value that makes no sense stops the start."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from limits import parse_many
 from platformdirs import user_data_path
 
-from todo_adapters.jwt_identity.policy import check_secret, check_url
+from todo_adapters.jwt_identity.policy import InsecureUrl, check_secret, check_url
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
@@ -23,10 +23,12 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _DATABASE_TIMEOUTS: Final = (0.1, 14.0)
 _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _PORTS: Final = {"http": 80, "https": 443}
+_OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
+_LINE_END: Final = re.compile(r"(\r\n|\n|\r)\Z")
+_BASE_PATH: Final = "/api/auth"  # Better Auth's, where its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 Network: TypeAlias = IPv4Network | IPv6Network
-_Value = TypeVar("_Value")
 
 
 class SettingsError(Exception):
@@ -47,6 +49,7 @@ class Settings:
     audience: str | None = None
     checks_issuer_of_hs256: bool = False
     checks_audience_of_hs256: bool = False
+    insecure_jwks: bool = False
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     rate_limit: str = "1000/hour"
     rate_limit_store: str = field(default="memory://", repr=False)
@@ -55,12 +58,14 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     log_level: str = "info"
     data_dir: Path = Path()
+    trimmed: tuple[str, ...] = ()
+    """The variables that ended with a line end, as files do; it is no part of the value."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
         """The settings that these variables make; an empty one counts as not set. Raises `SettingsError`."""
-        given = {name: value for name, value in env.items() if value}
-        auth_url = _url(given, "BETTER_AUTH_URL")
+        given = {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
+        auth_url = _auth_url(given)
         origin = _origin_of(auth_url) if auth_url else None
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
@@ -68,11 +73,12 @@ class Settings:
             database_pool_size=_pool_size(given.get("TODO_DATABASE_POOL_SIZE", "10")),
             database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", "5", *_DATABASE_TIMEOUTS),
             secret=_secret(given),
-            jwks_url=_url(given, "TODO_JWKS_URL") or (f"{auth_url.rstrip('/')}/api/auth/jwks" if auth_url else None),
-            issuer=given.get("TODO_JWT_ISSUER", origin),
-            audience=given.get("TODO_JWT_AUDIENCE", origin),
+            jwks_url=_jwks_url(given, auth_url),
+            issuer=_claim(given, "TODO_JWT_ISSUER", origin),
+            audience=_claim(given, "TODO_JWT_AUDIENCE", origin),
             checks_issuer_of_hs256="TODO_JWT_ISSUER" in given,
             checks_audience_of_hs256="TODO_JWT_AUDIENCE" in given,
+            insecure_jwks=_is_true(given, "TODO_INSECURE_JWKS"),
             cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
             rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
@@ -81,6 +87,7 @@ class Settings:
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given.get("TODO_DATA_DIR")),
+            trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
         )._consistent()
 
     def _consistent(self) -> Self:
@@ -118,22 +125,58 @@ def _secret(given: Mapping[str, str]) -> str | None:
     if secret is not None:
         if not _is_text(secret):
             raise SettingsError("BETTER_AUTH_SECRET must be text in UTF-8")
-        _check("BETTER_AUTH_SECRET", check_secret, secret.encode())
+        try:
+            check_secret(secret.encode())
+        except ValueError as error:
+            raise SettingsError(f"BETTER_AUTH_SECRET: {error}") from None
     return secret
 
 
-def _url(given: Mapping[str, str], name: str) -> str | None:
-    url = given.get(name)
+def trimmed(name: str, value: str) -> str:
+    """What a variable means: a setting of ours without the line end that a file or a `$(…)` leaves at its end."""
+    return _LINE_END.sub("", value) if _OURS.fullmatch(name) else value
+
+
+def _auth_url(given: Mapping[str, str]) -> str | None:
+    """Better Auth's URL. One that keys are not fetched from may be http."""
+    url = given.get("BETTER_AUTH_URL")
     if url is not None:
-        _check(name, check_url, url)
+        _check_url(given, "BETTER_AUTH_URL", url, insecure="TODO_JWKS_URL" in given)
+        if "?" in url:
+            raise SettingsError("BETTER_AUTH_URL must have no query: it is Better Auth's origin, or that and its path")
     return url
 
 
-def _check(name: str, check: Callable[[_Value], None], value: _Value) -> None:
+def _jwks_url(given: Mapping[str, str], auth_url: str | None) -> str | None:
+    """Where the keys are: below Better Auth's base path, which is its URL's path if that has one, as it reads it."""
+    if (url := given.get("TODO_JWKS_URL")) is not None:
+        _check_url(given, "TODO_JWKS_URL", url)
+        return url
+    if auth_url is None:
+        return None
+    base = auth_url.rstrip("/")
+    return f"{base if urlsplit(base).path else base + _BASE_PATH}/jwks"
+
+
+def _check_url(given: Mapping[str, str], name: str, url: str, *, insecure: bool = False) -> None:
+    insecure = insecure or _is_true(given, "TODO_INSECURE_JWKS")
     try:
-        check(value)
+        check_url(url, insecure=insecure)
+    except InsecureUrl as error:
+        raise SettingsError(f"{name}: {error}; TODO_INSECURE_JWKS=true allows it") from None
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
+
+
+def _claim(given: Mapping[str, str], name: str, default: str | None) -> str | None:
+    value = given.get(name, default)
+    if value is not None and not value.isprintable():
+        raise SettingsError(f"{name} must be one line of printable characters")
+    return value
+
+
+def _is_true(given: Mapping[str, str], name: str) -> bool:
+    return _one_of(given.get(name, "false").lower(), ("true", "false"), name) == "true"
 
 
 def _is_text(value: str) -> bool:

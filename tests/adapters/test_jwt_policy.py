@@ -55,6 +55,13 @@ class TestPolicy:
     def test_a_good_url(self, url: str) -> None:
         assert JwtPolicy(jwks_url=url, issuer=ISSUER, audience=AUDIENCE).jwks_url == url
 
+    def test_http_to_another_machine_only_where_that_is_allowed(self) -> None:
+        url = "http://web:3000/jwks"
+        assert JwtPolicy(jwks_url=url, issuer=ISSUER, audience=AUDIENCE, insecure_keys=True).jwks_url == url
+        for bad in ("ftp://web/", "http://", "http://u:p@web/"):
+            with pytest.raises(ValueError, match="JWKS URL"):
+                JwtPolicy(jwks_url=bad, issuer=ISSUER, audience=AUDIENCE, insecure_keys=True)
+
     @pytest.mark.parametrize(("issuer", "audience"), [(None, AUDIENCE), (ISSUER, None), ("", AUDIENCE), (ISSUER, "")])
     def test_keys_without_issuer_or_audience(self, issuer: str | None, audience: str | None) -> None:
         with pytest.raises(ValueError, match="needs an issuer and an audience"):

@@ -145,6 +145,18 @@ def test_a_setting_that_makes_no_sense_stops_every_command(
         assert err == "todo: TODO_LOG_LEVEL must be one of debug, info, warning, error, not 'loud'\n"
 
 
+def test_a_line_end_at_the_end_of_a_setting_is_reported_once_and_its_value_is_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", "z" * 40 + "\n")
+    code, out, err = run(capsys, "token", "ann")
+    assert code == 0
+    assert jwt.decode(out.strip(), "z" * 40, ["HS256"])["sub"] == "ann"
+    assert err == "todo: BETTER_AUTH_SECRET ends with a line end, which is left out\n"
+    assert os.environ["BETTER_AUTH_SECRET"] == "z" * 40
+    assert run(capsys, "token", "ann")[2] == ""
+
+
 def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "openapi")
     assert (code, err) == (0, "")

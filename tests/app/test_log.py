@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asking import Service
+from asking import Service, discard, make_service
 from clocks import Seconds
 from factories import ANN, BOB
 
@@ -132,6 +132,13 @@ async def test_a_closed_connection_is_no_bug(service: Service) -> None:
     answer = await service.ask("POST", TASKS, body=[b'{"ti', None])  # type: ignore[list-item]
     assert answer.status_code == 400
     assert [line["event"] for line in service.log()] == ["request"]
+
+
+def test_a_setting_that_ends_with_a_line_end_is_named_in_the_log() -> None:
+    service = make_service(trimmed=("BETTER_AUTH_SECRET",))
+    (line,) = service.log()
+    assert (line["event"], line["level"], line["setting"]) == ("setting_trimmed", "warning", "BETTER_AUTH_SECRET")
+    discard(service)
 
 
 class OwnLog:

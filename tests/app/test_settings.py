@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy.pool import QueuePool
 
 from todo_adapters.postgres import PostgresTaskStore
-from todo_app.container import Container
+from todo_app.container import Container, jwt_policy
 from todo_app.settings import Settings, SettingsError
 
 SECRET = "x" * 32
@@ -43,7 +44,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
-        "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT",
+        "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -58,7 +59,6 @@ def test_other_variables_mean_nothing() -> None:
         ("https://app.example.com", "https://app.example.com"),
         ("https://App.Example.com/", "https://app.example.com"),
         ("https://app.example.com:443", "https://app.example.com"),
-        ("https://app.example.com:8443/auth", "https://app.example.com:8443"),
         ("http://localhost:3000", "http://localhost:3000"),
         ("http://127.0.0.1:80", "http://127.0.0.1"),
         ("http://[::1]:3000", "http://[::1]:3000"),
@@ -67,9 +67,56 @@ def test_other_variables_mean_nothing() -> None:
 def test_better_auths_url_says_where_the_keys_are_and_who_issues(url: str, origin: str) -> None:
     settings = Settings.read({"BETTER_AUTH_URL": url})
     assert settings.jwks_url == url.rstrip("/") + "/api/auth/jwks"
+    assert settings == Settings.read({"BETTER_AUTH_URL": url.rstrip("/") + "//"})
     assert settings.issuer == settings.audience == origin
     assert not settings.checks_issuer_of_hs256
     assert not settings.checks_audience_of_hs256
+
+
+@pytest.mark.parametrize("path", ["/api/auth", "/auth", "/a/b", "/API/Auth", "/api/auth/api/auth"])
+@pytest.mark.parametrize("slashes", ["", "/", "//"])
+def test_a_path_in_better_auths_url_is_its_base_path(path: str, slashes: str) -> None:
+    settings = Settings.read({"BETTER_AUTH_URL": f"https://app.example.com:8443{path}{slashes}"})
+    assert settings.jwks_url == f"https://app.example.com:8443{path}/jwks"
+    assert settings.issuer == settings.audience == "https://app.example.com:8443"
+
+
+def test_keys_come_over_http_from_another_machine_only_where_that_is_allowed() -> None:
+    issuer = {"TODO_JWT_ISSUER": ISSUER, "TODO_JWT_AUDIENCE": ISSUER}
+    for name in ("BETTER_AUTH_URL", "TODO_JWKS_URL"):
+        env = {name: "http://web:3000", **issuer}
+        for value in ("", "false", "FALSE"):
+            with pytest.raises(SettingsError, match=rf"^{name}: .*TODO_INSECURE_JWKS=true allows it"):
+                Settings.read({**env, "TODO_INSECURE_JWKS": value})
+        settings = Settings.read({**env, "TODO_INSECURE_JWKS": "true"})
+        assert jwt_policy(settings).jwks_url == settings.jwks_url
+        with pytest.raises(SettingsError, match=rf"^{name}: ") as refused:
+            Settings.read({name: "ftp://web:3000", **issuer, "TODO_INSECURE_JWKS": "true"})
+        assert "allows" not in str(refused.value)
+
+
+def test_a_url_that_no_keys_are_fetched_from_may_be_http() -> None:
+    env = {"BETTER_AUTH_URL": "http://app.internal", "TODO_JWKS_URL": "https://app.internal/keys"}
+    settings = Settings.read(env)
+    assert (settings.issuer, settings.jwks_url) == ("http://app.internal", "https://app.internal/keys")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_end_at_the_end_of_a_setting_is_left_out_once_and_reported(end: str) -> None:
+    env = {
+        "BETTER_AUTH_SECRET": SECRET,
+        "BETTER_AUTH_URL": "https://app.example.com",
+        "TODO_JWKS_URL": "https://keys.example/x",
+        "TODO_JWT_ISSUER": ISSUER,
+        "TODO_JWT_AUDIENCE": "tasks",
+        "DATABASE_URL": "postgresql://u:p@h/d",
+        "TODO_LOG_LEVEL": "debug",
+    }
+    read = Settings.read({name: value + end for name, value in env.items()} | {"PATH": "/bin\n"})
+    assert sorted(read.trimmed) == sorted(env)
+    assert replace(read, trimmed=()) == Settings.read(env)
+    assert Settings.read({"BETTER_AUTH_SECRET": SECRET + end + end}).secret == SECRET + end
+    assert Settings.read({"BETTER_AUTH_SECRET": end}) == Settings.read({})
 
 
 def test_each_of_those_can_be_overridden_and_then_holds_for_hs256_too() -> None:
@@ -133,6 +180,9 @@ NONSENSE = [
     ("BETTER_AUTH_URL", "http://app.example.com"), ("BETTER_AUTH_URL", "app.example.com"),
     ("BETTER_AUTH_URL", "https://"),
     ("BETTER_AUTH_URL", "ftp://x"), ("BETTER_AUTH_URL", "https://u:p@x"), ("BETTER_AUTH_URL", "https://x:99999"),
+    ("BETTER_AUTH_URL", "https://x?y=z"), ("BETTER_AUTH_URL", "https://x/api/auth?"), ("BETTER_AUTH_URL", "https://x\n\n"),
+    ("TODO_JWT_ISSUER", "https://x\n\n"), ("TODO_JWT_AUDIENCE", "a\nb"),
+    ("TODO_INSECURE_JWKS", "1"), ("TODO_INSECURE_JWKS", "yes"),
     ("BETTER_AUTH_URL", "https://x#y"), ("BETTER_AUTH_URL", "https://x y"), ("TODO_JWKS_URL", "file:///etc/passwd"),
     ("TODO_CORS_ORIGINS", "*"), ("TODO_CORS_ORIGINS", "null"), ("TODO_CORS_ORIGINS", "https://x/"),
     ("TODO_CORS_ORIGINS", "https://*.x"), ("TODO_CORS_ORIGINS", "https://x, y"),

@@ -31,6 +31,8 @@ class JwtPolicy:
     audience: str | None = None
     check_hs256_issuer: bool = True
     check_hs256_audience: bool = True
+    insecure_keys: bool = False
+    """Whether keys may come over plain http from another machine, where a network that is trusted lies between."""
 
     iat_leeway: timedelta = timedelta(seconds=30)
     """How far in the future a token may claim to have been issued: two machines' clocks differ."""
@@ -56,7 +58,7 @@ class JwtPolicy:
         if self.secret is not None:
             check_secret(self.secret)
         if self.jwks_url is not None:
-            check_url(self.jwks_url)
+            check_url(self.jwks_url, insecure=self.insecure_keys)
             if not (self.issuer and self.audience):
                 raise ValueError("a JWKS URL needs an issuer and an audience to check tokens against")
 
@@ -74,8 +76,15 @@ def check_secret(secret: bytes) -> None:
         raise ValueError("the secret looks like a key pair's key or a certificate") from None
 
 
-def check_url(url: str) -> None:
-    """Raises `ValueError` unless `url` is where keys may be fetched: https anywhere, or http on this machine."""
+class InsecureUrl(ValueError):
+    """Whoever is on the way to that URL could replace what is served there."""
+
+
+def check_url(url: str, *, insecure: bool = False) -> None:
+    """Raises `ValueError` unless `url` is where keys may be fetched: https anywhere, http on this machine.
+
+    `insecure` allows http anywhere. Without it the error for http is an `InsecureUrl`.
+    """
     if not (url.isascii() and url.isprintable() and " " not in url):
         raise ValueError("the JWKS URL may hold printable ASCII characters only")
     parts = urlsplit(url)
@@ -83,8 +92,10 @@ def check_url(url: str) -> None:
         raise ValueError("the JWKS URL needs a host, and a port from 1 to 65535 if any")
     if parts.username is not None or parts.fragment:
         raise ValueError("the JWKS URL may hold neither credentials nor a fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise ValueError("the JWKS URL must start with https:// (http:// is for this machine only)")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("the JWKS URL must start with https://")
+    if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
+        raise InsecureUrl("the JWKS URL must start with https:// (http:// is for this machine only)")
 
 
 def _port_is_valid(parts: SplitResult) -> bool:
