@@ -51,10 +51,14 @@ async def prune_keys(connection: AsyncConnection, calls: Sequence[None]) -> list
     return [len(deleted) == AT_ONCE for _ in calls]
 
 
-# Rows that another replica is deleting are left to it. A row's place (ctid) cannot change: keys are never updated.
+# Rows that another replica is deleting are left to it. By the primary key: a row's place (ctid) is unique within one
+# partition only.
 _PRUNE: Final = """
-    delete from idempotency_keys where ctid = any (array(
-        select ctid from idempotency_keys where used_at < now() - %(life)s
+    with expired as materialized (
+        select user_id, key from idempotency_keys where used_at < now() - %(life)s
         order by used_at limit %(most)s for update skip locked
-    )) returning 1
+    )
+    delete from idempotency_keys using expired
+    where idempotency_keys.user_id = expired.user_id and idempotency_keys.key = expired.key
+    returning 1
 """
