@@ -1,8 +1,13 @@
 """The schema's history on a real database: made, unmade, made again, by two at once, and equal to `table.py`."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +20,7 @@ from factories import ANN, make_task
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
+import todo_adapters
 from todo_adapters.postgres.migrations import (
     UnfitDatabase,
     configuration,
@@ -34,8 +40,9 @@ SCHEMA = """
         from pg_attribute left join pg_collation on pg_collation.oid = attcollation
         where attrelid in (select id from ours) and attnum > 0 and not attisdropped
     union all
-    select 'default', adrelid::regclass || '.' || adnum, pg_get_expr(adbin, adrelid)
-        from pg_attrdef where adrelid in (select id from ours)
+    select 'default', attrelid::regclass || '.' || attname, pg_get_expr(adbin, adrelid)
+        from pg_attrdef join pg_attribute on attrelid = adrelid and attnum = adnum
+        where adrelid in (select id from ours)
     union all
     select 'constraint', conname, pg_get_constraintdef(oid)
         from pg_constraint where conrelid in (select id from ours)
@@ -43,6 +50,19 @@ SCHEMA = """
     select 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid)
         from pg_index where indrelid in (select id from ours)
     order by 1, 2
+"""
+FURTHER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{further}"
+down_revision = "{last}"
+
+def upgrade():
+    op.add_column("tasks", sa.Column("priority", sa.Text(collation="C"), nullable=False, server_default="none"))
+
+def downgrade():
+    op.drop_column("tasks", "priority")
 """
 REVISIONS = sorted(revision.revision for revision in ScriptDirectory.from_config(configuration()).walk_revisions())
 
@@ -128,15 +148,51 @@ def test_a_migration_gives_up_on_a_table_that_somebody_keeps_locked(empty_databa
     assert is_current(empty_database_url)
 
 
-def test_a_migration_leaves_the_tasks_as_they_are(empty_database_url: str) -> None:
-    migrate(empty_database_url, "0001")
+@pytest.mark.parametrize("target", ["base", *REVISIONS, "head"])
+def test_every_revision_is_reached_from_every_other(empty_database_url: str, target: str) -> None:
+    reached = {"base": None, "head": head()}.get(target, target)
+    for start in ("base", *REVISIONS):
+        migrate(empty_database_url, start)
+        migrate(empty_database_url, target)
+        assert current_revision(empty_database_url) == reached
+
+
+def kept(url: str, columns: dict[str, list[str]]) -> dict[str, list[tuple[Any, ...]]]:
+    """What these columns of these tables hold."""
+    tables = {name: sql.SQL(", ").join(map(sql.Identifier, names)) for name, names in columns.items()}
+    select = sql.SQL("select {} from {} order by user_id, id")
+    return {name: rows(url, select.format(names, sql.Identifier(name))) for name, names in tables.items()}
+
+
+def columns_of(url: str) -> dict[str, list[str]]:
+    """The columns of each table of ours, without those that are derived from others."""
+    found: dict[str, list[str]] = {}
+    listed = "select table_name, column_name from information_schema.columns where table_name = any(%s)"
+    for table, column in rows(url, listed, ["tasks", "idempotency_keys"]):
+        if column != "search_text":
+            found.setdefault(table, []).append(column)
+    return found
+
+
+@pytest.mark.parametrize("start", REVISIONS)
+def test_rows_pass_every_later_revision_and_come_back_as_they_were(empty_database_url: str, start: str) -> None:
+    migrate(empty_database_url, start)
+    columns = columns_of(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
-        connection.execute(INSERT, row())
-    before = rows(empty_database_url, "select * from tasks")
+        for title in TITLES:
+            connection.execute(INSERT, row(title=title))
+            if "idempotency_keys" in columns:
+                connection.execute(KEEP, row(title=title))
+    before = kept(empty_database_url, columns)
+    assert all(len(found) == len(TITLES) for found in before.values())
+    for revision in [later for later in REVISIONS if later > start]:
+        migrate(empty_database_url, revision)
+        assert kept(empty_database_url, columns) == before
+    for revision in [between for between in reversed(REVISIONS) if between >= start]:
+        migrate(empty_database_url, revision)
+        assert kept(empty_database_url, columns) == before
     migrate(empty_database_url)
-    assert rows(empty_database_url, "select * from tasks") == before
-    migrate(empty_database_url, "0001")
-    assert rows(empty_database_url, "select * from tasks") == before
+    assert kept(empty_database_url, columns) == before
 
 
 def test_the_migrations_make_what_the_table_says(empty_database_url: str, cluster: ScratchCluster) -> None:
@@ -204,6 +260,11 @@ INSERT = """
     values (%(owner)s, %(id)s, %(title)s, %(description)s, %(completed_at)s, %(version)s, %(created_at)s,
             %(updated_at)s, '')
 """
+KEEP = """
+    insert into idempotency_keys (user_id, key, id, title, version, created_at, updated_at)
+    values (%(owner)s, %(title)s, %(id)s, %(title)s, %(version)s, %(created_at)s, %(updated_at)s)
+"""
+TITLES = ("Buy milk", "Cafe\u0301", "Caf\u00e9", "\ufb01nd", "😀")
 
 
 def row(**values: object) -> dict[str, object]:
@@ -282,3 +343,20 @@ def test_owners_are_in_the_order_of_their_code_points_whatever_the_locale(databa
         for column in ("user_id", "title"):
             statement = sql.SQL("select {0} from tasks order by {0}").format(sql.Identifier(column))
             assert [name for (name,) in connection.execute(statement)] == sorted(names)
+
+
+def test_a_further_revision_with_a_column_that_has_a_default_passes_all_of_this(tmp_path: Path) -> None:
+    shutil.copytree(Path(todo_adapters.__file__).parents[1], tmp_path / "src")
+    adapter = tmp_path / "src/todo_adapters/postgres"
+    further = FURTHER.format(last=head(), further=f"{int(head()) + 1:04}")
+    (adapter / f"migrations/versions/{int(head()) + 1:04}_priority.py").write_text(further)
+    table = (adapter / "table.py").read_text()
+    first = '    Column("user_id", TEXT, nullable=False),\n'
+    column = '    Column("priority", TEXT, nullable=False, server_default="none"),\n'
+    assert first in table
+    (adapter / "table.py").write_text(table.replace(first, column + first, 1))  # the database has it last
+    chosen = "not further_revision and not every_character"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'src'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -24,7 +24,7 @@ class UnfitDatabase(Exception):
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema up to date (or, going back as well, to `revision`), wholly or not at all.
+    """Bring the schema up to date (or forward or back to `revision`: a number, or "base"), wholly or not at all.
 
     Several processes may do so at once: one does the work, the others wait and find it done. A schema that is one
     revision ahead is left as it is. Raises `ValueError` for a URL that is none, `UnfitDatabase`, and
@@ -41,8 +41,13 @@ def migrate(url: str, revision: str = "head") -> None:
         from alembic import command
 
         config = configuration(connection)
-        going_back = revision != "head" and current(connection) not in {None, revision}
-        (command.downgrade if going_back else command.upgrade)(config, revision)
+        (command.downgrade if _is_older(revision, current(connection)) else command.upgrade)(config, revision)
+
+
+def _is_older(revision: str, than: str | None) -> bool:
+    if revision in {"head", "base"} or than is None:
+        return revision == "base"
+    return int(revision) < int(than)
 
 
 def current_revision(url: str) -> str | None:
