@@ -25,6 +25,8 @@ def jwt_policy(settings: Settings) -> JwtPolicy:
         audience=settings.audience,
         check_hs256_issuer=settings.checks_issuer_of_hs256,
         check_hs256_audience=settings.checks_audience_of_hs256,
+        hs256_off="BETTER_AUTH_SECRET is not set",
+        keys_off="BETTER_AUTH_URL is not set",
         insecure_keys=settings.insecure_jwks,
     )
 

@@ -81,6 +81,7 @@ class _RequestLine(msgspec.Struct, frozen=True, gc=False):
     ms: float
     user: str | None
     request_id: str
+    reason: str | msgspec.UnsetType = msgspec.UNSET
     event: str = "request"
     level: str = "info"
 
@@ -89,7 +90,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Log:
-    """The service's log. Never a token, a header, a body, a query or a raw path."""
+    """The service's log. Never a token, a header, a body, a query or a raw path; of a token at most `alg` or `kid`."""
 
     def __init__(self, level: str = "info", descriptor: int | None = None) -> None:
         self._lines = BufferedLines(sys.stdout.fileno() if descriptor is None else descriptor)
@@ -118,6 +119,7 @@ class Log:
                 round(seconds * 1000, 3),
                 exchange.owner,
                 exchange.request_id,
+                msgspec.UNSET if exchange.reason is None else exchange.reason,
             )
             self._lines.write(_encode(line) + b"\n")
 

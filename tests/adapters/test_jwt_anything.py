@@ -79,7 +79,7 @@ async def test_a_changed_character_anywhere_proves_nobody(place: int, flip: int,
 async def test_only_an_honest_header_gets_through(parameters: dict[str, object]) -> None:
     honest = (
         parameters.get("alg") == "HS256"
-        and parameters.get("typ", "JWT") in ("JWT", "at+jwt", "application/jwt")
+        and parameters.get("typ", "JWT") in ("JWT", "at+jwt", "application/jwt", "jwt", "application/at+jwt")
         and isinstance(parameters.get("kid", ""), str)
         and not {"crit", "b64"} & parameters.keys()
         and all(not isinstance(value, float) or math.isfinite(value) for value in parameters.values())

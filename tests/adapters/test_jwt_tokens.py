@@ -64,6 +64,9 @@ GOOD_TOKENS = {
     "typ JWT": lambda: token(header_={"typ": "JWT"}),
     "typ at+jwt": lambda: token(header_={"typ": "at+jwt"}),
     "typ application/jwt": lambda: token("EdDSA", header_={"typ": "application/jwt"}),
+    "typ application/at+jwt": lambda: token("EdDSA", header_={"typ": "application/at+jwt"}),
+    "typ in other cases": lambda: token("EdDSA", header_={"typ": "Application/AT+jwt"}),
+    "typ jwt": lambda: token(header_={"typ": "jwt"}),
     "unknown header parameters": lambda: token(header_={"x": [1, {"y": None}], "cty": "json"}),
     "its own key's address is ignored": lambda: token("EdDSA", header_={"jku": "https://elsewhere.example/keys"}),
     "a key it brings is ignored": lambda: token("EdDSA", header_={"jwk": jwk("mallory"), "x5c": ["AAAA"]}),
@@ -103,6 +106,8 @@ async def test_what_is_wrong_is_said_without_any_part_of_the_token(authenticator
         reason = str(refusal.value)
         assert not any(part in reason for part in forged.split(".") if len(part) > 12)
         assert OWNER not in reason
+        assert reason.isprintable()
+        assert len(reason) < 300
         assert refusal.value.__cause__ is None
 
 

@@ -4,14 +4,16 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jwt
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, discard, make_service, token
 from clocks import Seconds
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from factories import ANN, BOB
 
 from todo_app import log as module
@@ -54,6 +56,34 @@ async def test_the_route_is_told_by_its_template(
     await service.ask(method, path, user=user)
     (line,) = service.log()
     assert [line[name] for name in ("method", "route", "status", "user")] == [method, route, status, user]
+
+
+async def test_the_reason_of_a_401_is_in_the_log_and_not_in_the_answer(service: Service) -> None:
+    expired = token(ANN, now=datetime.now(UTC) - timedelta(days=1))
+    eddsa = jwt.encode({"sub": ANN}, Ed25519PrivateKey.generate(), "EdDSA")
+    reasons = {
+        f"Bearer {expired}": "expired",
+        f"Bearer {eddsa}": "algorithm not accepted here: EdDSA (BETTER_AUTH_URL is not set)",
+        "Bearer s3cr3t": "not a JWT, which has three parts (a session token of Better Auth is not one either)",
+        "Basic s3cr3t": "the Authorization header has another scheme than bearer",
+    }
+    for header, reason in reasons.items():
+        answer = await service.ask("GET", TASKS, headers={"Authorization": header})
+        assert answer.status_code == 401
+        assert answer.json()["detail"] == "A valid bearer token is needed."
+        assert reason not in answer.text
+    await service.ask("GET", TASKS, user=None)
+    assert [line["reason"] for line in service.log()] == [*reasons.values(), "no Authorization header"]
+
+
+async def test_a_flood_of_bad_tokens_is_named_in_the_log() -> None:
+    service = make_service(bad_token_limit="1/minute")
+    for _ in range(2):
+        await service.ask("GET", TASKS, headers={"Authorization": "Bearer x"})
+    first, second = service.log()
+    assert (first["status"], second["status"]) == (401, 429)
+    assert second["reason"].startswith("too many bad tokens from this address")
+    discard(service)
 
 
 WORDS = "s3cr3t-"

@@ -59,7 +59,8 @@ def header_parameters() -> Cases:
     for typ in (
         "JWE", "jose", "JOSE+JSON", "", None, 0, True, [], ["JWT"], {"typ": "JWT"}, "JWT ", "JWT\0", "at+jwt;v=1",
         "dpop+jwt", "logout+jwt", "secevent+jwt", "application/json", "id_token",
-        "better-auth.session-cache+jwt", "ＪＷＴ",
+        "better-auth.session-cache+jwt", "ＪＷＴ", "application/",
+        "application/application/jwt", "text/jwt", " jwt",
     ):  # fmt: skip
         yield f"typ is {typ!r}", lambda typ=typ: token(header_={"typ": typ})
 

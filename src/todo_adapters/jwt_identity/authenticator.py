@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from todo_adapters.jwt_identity.bearer import CredentialsRefused
+from todo_adapters.jwt_identity.bearer import CredentialsRefused, shown
 from todo_adapters.jwt_identity.claims import Expected, Identity, identity
 from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
 from todo_adapters.jwt_identity.fetch import fetch
@@ -84,13 +84,15 @@ class JwtAuthenticator:
         """The key that a token's `alg` calls for: never an issuer's for HS256, never the secret for anything else."""
         if token.alg == _HS256:
             if self._policy.secret is None:
-                raise CredentialsRefused("HS256 is off")
+                raise _not_accepted(token.alg, self._policy.hs256_off)
             return self._policy.secret, None, self._hs256
-        if self._keys is None or token.alg not in ASYMMETRIC:
-            raise CredentialsRefused("alg is not one that is accepted")
+        if token.alg not in ASYMMETRIC:
+            raise _not_accepted(shown(token.alg), f"{', '.join(sorted({_HS256, *ASYMMETRIC}))} can be")
+        if self._keys is None:
+            raise _not_accepted(token.alg, self._policy.keys_off)
         key, keys = await self._keys.find(token.alg, token.kid)
         if key is None:
-            raise CredentialsRefused("no key of the issuer fits alg and kid")
+            raise _no_key(token)
         return key.public, keys, self._asymmetric
 
     def _remember(self, token: str, proved: Identity, keys: KeySet | None) -> None:
@@ -104,11 +106,22 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
+def _not_accepted(alg: str, why: str) -> CredentialsRefused:
+    return CredentialsRefused(f"algorithm not accepted here: {alg} ({why})")
+
+
+def _no_key(token: UnverifiedToken) -> CredentialsRefused:
+    if token.kid is None:
+        return CredentialsRefused(f"no kid, and the issuer has none, or several keys, for {token.alg}")
+    return CredentialsRefused(f"the issuer has no key for {token.alg} with kid {shown(token.kid)}")
+
+
 def _check_signature(token: str, key: bytes | PublicKey, alg: str) -> None:
     try:
         _JWS.decode_complete(token, key, algorithms=[alg])
     except jwt.PyJWTError:
-        raise CredentialsRefused("the signature is not the key's") from None
+        signer = "the secret of this service" if alg == _HS256 else "the issuer's key of that kid"
+        raise CredentialsRefused(f"signature differs: not made with {signer}, or the token was changed") from None
 
 
 def _key_source(

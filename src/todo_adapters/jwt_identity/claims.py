@@ -44,8 +44,12 @@ def identity(claims: JsonObject, expected: Expected, now: float) -> Identity:
     issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
     not_before = max(_moment(claims, "nbf", default=0), issued_at)
     proved = Identity(_owner(claims), not_before, _moment(claims, "exp"))
-    if not proved.holds(now):
-        raise CredentialsRefused("expired, or not valid yet")
+    if now >= proved.not_after:
+        raise CredentialsRefused("expired")
+    if now < issued_at:
+        raise CredentialsRefused("iat is in the future: the issuer's clock and this one differ")
+    if now < not_before:
+        raise CredentialsRefused("not valid yet (nbf)")
     return proved
 
 
@@ -71,8 +75,10 @@ def _moment(claims: JsonObject, name: str, *, default: float | None = None) -> f
 
 def _check_issuer(claims: JsonObject, expected: str | None) -> None:
     issuer = claims.get("iss", "")
-    if not isinstance(issuer, str) or (expected is not None and issuer != expected):
-        raise CredentialsRefused("issued by another, or by nobody known")
+    if not isinstance(issuer, str):
+        raise CredentialsRefused("iss is not a string")
+    if expected is not None and issuer != expected:
+        raise CredentialsRefused(f"issuer {'differs' if 'iss' in claims else 'is missing'}: iss must be {expected}")
 
 
 def _check_audience(claims: JsonObject, expected: str | None) -> None:
@@ -80,5 +86,7 @@ def _check_audience(claims: JsonObject, expected: str | None) -> None:
     audiences = audience if isinstance(audience, list | tuple) else [audience]
     if not all(isinstance(one, str) for one in audiences) or audience == []:
         raise CredentialsRefused("aud is not made of strings")
-    if SESSION_CACHE in audiences or (expected is not None and expected not in audiences):
-        raise CredentialsRefused("meant for another audience")
+    if SESSION_CACHE in audiences:
+        raise CredentialsRefused("a cached session of Better Auth, which is not an access token")
+    if expected is not None and expected not in audiences:
+        raise CredentialsRefused(f"audience {'differs' if audiences else 'is missing'}: aud must be {expected}")

@@ -12,7 +12,9 @@ JsonObject: TypeAlias = dict[str, object]
 DEPTH: Final = 32
 """How deep JSON may be nested: what Python itself bears differs from version to version."""
 
-_TYPES: Final = frozenset({"JWT", "at+jwt", "application/jwt"})
+_TYPES: Final = frozenset({"jwt", "at+jwt"})
+_JWS_SEGMENTS: Final = 3
+_JWE_SEGMENTS: Final = 5
 # Each asks for processing that is not done here, so it must be refused (RFC 7515 §4.1.11, RFC 7797 §3).
 _UNSUPPORTED: Final = frozenset({"crit", "b64"})
 
@@ -35,13 +37,15 @@ def parse(token: str) -> UnverifiedToken:
     if len(token) > HEADER_BYTES:
         raise CredentialsRefused("the token is too long")
     segments = token.split(".")
-    if len(segments) != 3:
-        raise CredentialsRefused("not three segments")
+    if len(segments) == _JWE_SEGMENTS:
+        raise CredentialsRefused("encrypted (a JWE), where a signed JWT is expected")
+    if len(segments) != _JWS_SEGMENTS:
+        raise CredentialsRefused("not a JWT, which has three parts (a session token of Better Auth is not one either)")
     try:
         header, claims = (json_object(base64url(segment)) for segment in segments[:2])
         base64url(segments[2])
     except ValueError:
-        raise CredentialsRefused("a segment is not canonical base64url of a JSON object") from None
+        raise CredentialsRefused("not a JWT: a part is not canonical base64url, or no JSON object") from None
     return UnverifiedToken(*_checked(header), claims)
 
 
@@ -51,7 +55,8 @@ def _checked(header: JsonObject) -> tuple[str, str | None]:
         raise CredentialsRefused("alg is not a string")
     if not isinstance(kid, str) and "kid" in header:
         raise CredentialsRefused("kid is not a string")
-    if not (isinstance(kind, str) and kind in _TYPES):
+    # Media types compare without case (RFC 2045 §5.1), and `application/` may be left out (RFC 7515 §4.1.9).
+    if not (isinstance(kind, str) and kind.lower().removeprefix("application/") in _TYPES):
         raise CredentialsRefused("typ is not that of an access token")
     if _UNSUPPORTED & header.keys():
         raise CredentialsRefused("the header asks for an extension")

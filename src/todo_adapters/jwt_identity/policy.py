@@ -31,6 +31,10 @@ class JwtPolicy:
     audience: str | None = None
     check_hs256_issuer: bool = True
     check_hs256_audience: bool = True
+    hs256_off: str = "there is no secret"
+    keys_off: str = "there are no keys of an issuer"
+    """What a refusal says where a token would need the secret, or keys: such as which setting is missing."""
+
     insecure_keys: bool = False
     """Whether keys may come over plain http from another machine, where a network that is trusted lies between."""
 

@@ -21,7 +21,7 @@ _KEY: Final = "todo.exchange"
 class Exchange:
     """One request on its way through the layers. Plain mutable fields: it lives for one request in one task."""
 
-    __slots__ = ("_scope", "allowed", "answer_headers", "fields", "method", "owner", "request_id", "status")
+    __slots__ = ("_scope", "allowed", "answer_headers", "fields", "method", "owner", "reason", "request_id", "status")
 
     def __init__(self, scope: Scope, request_id: str, fields: dict[bytes, bytes]) -> None:
         self._scope = scope
@@ -29,6 +29,7 @@ class Exchange:
         self.fields = fields
         self.method: str = scope["method"]
         self.owner: OwnerId | None = None
+        self.reason: str | None = None
         self.status = 0
         self.answer_headers: list[Header] = []
         self.allowed: Callable[[], tuple[str, ...]] = tuple

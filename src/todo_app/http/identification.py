@@ -13,6 +13,7 @@ from todo_app.settings import Network
 from todo_core import Authenticator, NotAuthenticated, OwnerId
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_FLOOD: Final = "too many bad tokens from this address: tokens that are not known to be good are not looked at"
 _SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # as some proxies forward addresses
 
@@ -50,7 +51,8 @@ class Identification:
         try:
             token = bearer_token([] if header is None else [header])
             return self._verifier.cached(token) or await self._verify(token, self._address(exchange, scope))
-        except (NotAuthenticated, TooManyRequests):
+        except (NotAuthenticated, TooManyRequests) as refused:
+            exchange.reason = str(refused) if isinstance(refused, NotAuthenticated) else _FLOOD
             verdict = self._bad_tokens.peek(self._address(exchange, scope))
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise

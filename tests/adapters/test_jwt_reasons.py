@@ -1,0 +1,93 @@
+"""Why a token is refused, in the words that the log has: they help an operator, and hold nothing of the token's own."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from issuers import document, issuing
+from signing import AUDIENCE, ISSUER, SECRET, both_ways, claims, compact, eddsa, hs, published_keys, token
+
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
+from todo_adapters.system import SystemClock
+
+NOW = int(time.time())
+ODD = 'k\r\n\u2028\x1b[2J\ud800"' + "x" * 5000
+
+REASONS: dict[str, tuple[Callable[[], str], str]] = {
+    "expired": (lambda: token(exp=NOW - 1), "expired"),
+    "not yet": (lambda: token(nbf=NOW + 500), "not valid yet (nbf)"),
+    "of the future": (lambda: token(iat=NOW + 500), "iat is in the future: the issuer's clock and this one differ"),
+    "issuer": (lambda: token("EdDSA", iss="https://s3cret"), f"issuer differs: iss must be {ISSUER}"),
+    "no issuer": (lambda: token("EdDSA", iss=...), f"issuer is missing: iss must be {ISSUER}"),
+    "audience": (lambda: token("EdDSA", aud=["s3cret"]), f"audience differs: aud must be {AUDIENCE}"),
+    "no audience": (lambda: token("EdDSA", aud=...), f"audience is missing: aud must be {AUDIENCE}"),
+    "a cached session": (
+        lambda: token("EdDSA", aud="better-auth:session-cache"),
+        "a cached session of Better Auth, which is not an access token",
+    ),
+    "another secret": (
+        lambda: compact({"alg": "HS256"}, claims(), hs(b"s3cret" * 9)),
+        "signature differs: not made with the secret of this service, or the token was changed",
+    ),
+    "another key": (
+        lambda: compact({"alg": "EdDSA", "kid": "ed"}, claims(), eddsa("mallory")),
+        "signature differs: not made with the issuer's key of that kid, or the token was changed",
+    ),
+    "an unknown kid": (
+        lambda: token("EdDSA", header_={"kid": "unknown"}),
+        "the issuer has no key for EdDSA with kid 'unknown'",
+    ),
+    "no kid": (
+        lambda: token("EdDSA", header_={"kid": ...}),
+        "no kid, and the issuer has none, or several keys, for EdDSA",
+    ),
+    "another algorithm": (
+        lambda: token(header_={"alg": "HS512"}),
+        "algorithm not accepted here: 'HS512' (ES256, ES512, EdDSA, HS256, PS256, RS256 can be)",
+    ),
+    "a session token": (
+        lambda: "s3cretXQhN7wA2kdRr0vVuYJ5pZc1sT9mLbGfE",
+        "not a JWT, which has three parts (a session token of Better Auth is not one either)",
+    ),
+    "a JWE": (lambda: ".".join(["s3cret"] * 5), "encrypted (a JWE), where a signed JWT is expected"),
+    "no sub": (lambda: token(sub=...), "sub is missing or not a string"),
+    "a typ": (lambda: token(header_={"typ": "s3cret"}), "typ is not that of an access token"),
+}
+
+
+@pytest.fixture(scope="module")
+def policy() -> Iterator[JwtPolicy]:
+    with issuing(document(published_keys())) as issuer:
+        yield both_ways(issuer.url)
+
+
+async def reason(policy: JwtPolicy, text: str) -> str:
+    authenticator = JwtAuthenticator(policy, SystemClock())
+    try:
+        with pytest.raises(CredentialsRefused) as refused:
+            await authenticator.authenticate(text)
+    finally:
+        await authenticator.aclose()
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", REASONS)
+async def test_a_refusal_says_what_is_wrong(policy: JwtPolicy, name: str) -> None:
+    make, words = REASONS[name]
+    assert await reason(policy, make()) == words
+
+
+async def test_a_way_that_is_off_is_named_with_what_turns_it_on() -> None:
+    hs256 = JwtPolicy(secret=SECRET, keys_off="BETTER_AUTH_URL is not set")
+    assert await reason(hs256, token("EdDSA")) == "algorithm not accepted here: EdDSA (BETTER_AUTH_URL is not set)"
+    keys = JwtPolicy(jwks_url="https://x/", issuer="i", audience="a", hs256_off="BETTER_AUTH_SECRET is not set")
+    assert await reason(keys, token()) == "algorithm not accepted here: HS256 (BETTER_AUTH_SECRET is not set)"
+
+
+@pytest.mark.parametrize("header", [{"alg": ODD}, {"alg": "EdDSA", "kid": ODD}, {"alg": "HS256", "typ": ODD}])
+async def test_what_a_stranger_wrote_is_short_and_escaped(policy: JwtPolicy, header: dict[str, str]) -> None:
+    said = await reason(policy, compact(json.dumps(header).encode(), claims(), hs(SECRET)))
+    assert len(said) < 300
+    assert said.isprintable()
+    assert "xxx" * 20 not in said
