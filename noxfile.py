@@ -14,14 +14,18 @@ nox.options.error_on_missing_interpreters = False  # where CI is set too: it say
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 ISSUERS = ["tests/e2e/test_better_auth.py", "tests/e2e/test_openid_provider.py"]
 DEPLOYMENT = "tests/deployment"
+FAULTS = "tests/faults"
 BROWSER = "tests/browser"
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
 WHEELS = "tests/wheels"
-# What a session of its own runs, and that of all tests leaves out.
+# What a session of its own runs; the session of all tests leaves it out, unless it is named there.
 SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
+CI = bool(os.environ.get("CI"))
+# Coverage costs as much again as the tests themselves, so only CI measures it.
+COVERAGE = ["--cov", "--cov-report=term"] if CI else []
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
 _shims = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -32,6 +36,12 @@ os.environ["PATH"] = os.pathsep.join([*_path, *map(str, sorted(_shims.glob("vers
 def run(session: nox.Session, module: str, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run a tool of the environment that nox itself runs in."""
     session.run(sys.executable, "-m", module, *arguments, env=env)
+
+
+def chosen(session: nox.Session, path: str) -> list[str]:
+    """pytest's arguments: those that were given, and this path if they name none."""
+    named = any(Path(argument.partition("::")[0]).exists() for argument in session.posargs)
+    return [*(session.posargs or ["-q"]), *([] if named else [path])]
 
 
 @nox.session
@@ -96,7 +106,7 @@ def better_auth(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """/docs, the example's page, and one with Better Auth, in this machine's Chromium or else in one from npm."""
     sync(session, "--group", "browser")
-    session.run("pytest", *(session.posargs or ["-q", BROWSER]))
+    session.run("pytest", *chosen(session, BROWSER))
 
 
 @nox.session
@@ -107,8 +117,8 @@ def client(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything else on this Python, with branch coverage (given arguments, only what they select, without it)."""
-    run(session, "pytest", *(session.posargs or [*PARALLEL, *SEPARATE, "--cov", "--cov-report=term"]))
+    """Everything else on this Python; in CI with branch coverage. Arguments go to pytest."""
+    run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
 
 
 @nox.session(venv_backend="uv")
@@ -129,20 +139,20 @@ def schemathesis(session: nox.Session) -> None:
 def deployment(session: nox.Session) -> None:
     """The image, compose.yaml, the manifests, the workflows, and Caddy with TLS in front of two real servers."""
     sync(session, "--group", "deployment")
-    session.run("pytest", *(session.posargs or ["-q", DEPLOYMENT]))
+    session.run("pytest", *chosen(session, DEPLOYMENT))
 
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Databases, connections and processes die under load, and no write is lost (`-- --document`: docs/faults.md)."""
-    run(session, "pytest", "tests/faults", *session.posargs)
+    run(session, "pytest", *chosen(session, FAULTS))
 
 
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
     """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`; skipped where it is missing."""
     sync(session, "--python", session.virtualenv.location)
-    session.run("pytest", *(session.posargs or [*PARALLEL, *SEPARATE]))
+    session.run("pytest", *SEPARATE, *(session.posargs or PARALLEL))
 
 
 @nox.session(name="tests-on-wheel", venv_backend="uv", default=False)
@@ -151,7 +161,7 @@ def tests_on_wheel(session: nox.Session) -> None:
     sync(session, "--no-install-project")
     session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel(session)))
     session.run("python", "-c", "import todo_core; assert 'site-packages' in todo_core.__file__, todo_core.__file__")
-    session.run("pytest", *(session.posargs or [*PARALLEL, *SEPARATE]))
+    session.run("pytest", *SEPARATE, *(session.posargs or PARALLEL))
 
 
 @nox.session(venv_backend="uv", default=False)

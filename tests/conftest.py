@@ -43,6 +43,14 @@ def database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]:
     cluster.drop(url)
 
 
+@pytest.fixture(scope="session")
+def shared_database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]:
+    """A migrated database for all tests of this worker that use owners of their own, and so need no empty one."""
+    url = cluster.create_database(migrated)
+    yield url
+    cluster.drop(url)
+
+
 @pytest.fixture
 def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
     """A database with nothing in it."""

