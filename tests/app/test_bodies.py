@@ -39,7 +39,7 @@ async def refused_everywhere(service: Service, task: dict[str, Any], status: int
         "application/*", "application/json; charset=utf-16", "application/json; charset=latin-1",
         "application/json;charset", "application/json; version=1", "application/json; charset=utf-8; charset=utf-16",
         "application/jsonx", "xapplication/json", "application/json\x00", "a/" + "b" * 60_000,
-        "application/json" + " ;" * 30_000,
+        "application/json" + " ;" * 30_000, "application/json;" + " " * 60_000 + "x", "application/json" + " " * 60_000,
     ],
 )  # fmt: skip
 async def test_a_body_of_another_type_is_refused(service: Service, task: dict[str, Any], type_: str | None) -> None:

@@ -99,6 +99,20 @@ async def test_a_long_list_of_tags_is_read_and_a_very_long_one_is_refused(servic
     problem(await service.ask("PATCH", url, headers={"If-Match": "\t" * 60_000 + "x"}, json_={}), 400)
 
 
+@change
+async def test_a_list_of_more_tags_than_anybody_holds_is_refused(
+    service: Service, url: str, method: str, below: str, body: object
+) -> None:
+    fifty = ", ".join(f'"{version}"' for version in range(101, 151))
+    for tags in (f'{fifty}, "151"', f'{fifty}, W/"151"', f'{fifty}, "another\'s"', ", ".join(['"7"'] * 51)):
+        answer = await service.ask(method, url + below, headers={"If-Match": tags}, json_=body)
+        assert "at most 50" in problem(answer, 400, "malformed_request")["detail"]
+        answer = await service.ask("GET", url, headers={"If-None-Match": tags})
+        assert "at most 50" in problem(answer, 400, "malformed_request")["detail"]
+    problem(await service.ask(method, url + below, headers={"If-Match": f"{fifty},,"}, json_=body), 412)
+    assert (await service.ask("GET", url, headers={"If-None-Match": fifty})).status_code == 200
+
+
 async def test_a_refused_change_leaves_the_task_as_it_was(service: Service, url: str) -> None:
     before = await service.tasks_of(ANN)
     for method, below, body in CHANGES:

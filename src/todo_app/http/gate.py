@@ -130,7 +130,7 @@ def _canonical(scope: Scope) -> str:
 def methods_by_path(routes: Collection[HTTPRoute]) -> Methods:
     """The router's own table, with HEAD and OPTIONS, which the layers before it answer."""
     table = [
-        (re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(route.path_format))), route.methods) for route in routes
+        (re.compile(re.sub(r"\\{[^{}]+\\}", "[^/]+", re.escape(route.path_format))), route.methods) for route in routes
     ]
 
     def methods(path: str) -> tuple[str, ...]:

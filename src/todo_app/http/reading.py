@@ -27,9 +27,9 @@ class Incoming(Protocol):
 
 _Body = TypeVar("_Body")
 _MEDIA_TYPE = re.compile(
-    r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE | re.ASCII
+    r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
-_AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_TYPE_MOST: Final = 200  # bytes of a Content-Type or a Content-Encoding that is worth reading
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never looks back: any bytes may come
 _BRACKET = re.compile(rb"[][{}]")
@@ -95,10 +95,10 @@ async def _gather(receive: Receive) -> bytes:
 
 def _require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
     """Raise `UnsupportedMediaType` unless the body is of one of these types, and not compressed."""
-    sent = (exchange.header(b"content-type") or b"").decode("latin-1")
-    found = _MEDIA_TYPE.fullmatch(sent.strip())
+    sent = (exchange.header(b"content-type") or b"")[: _TYPE_MOST + 1].decode("latin-1")
+    found = _MEDIA_TYPE.fullmatch(sent.strip()) if len(sent) <= _TYPE_MOST else None
     coding = exchange.header(b"content-encoding") or b"identity"
-    if found is None or found[1].lower() not in types or coding.lower() != b"identity":
+    if found is None or found[1].lower() not in types or coding[:_TYPE_MOST].lower() != b"identity":
         raise UnsupportedMediaType(f"Send the body as {' or '.join(types)} in UTF-8, without a content coding.")
 
 
@@ -131,9 +131,9 @@ def _problem(message: str) -> Problem:
     """msgspec tells the place in its own notation: `$.title`, or in words where a member is missing or too many."""
     if (field := _FIELD.fullmatch(message)) is not None:
         return Problem(escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
-    place = _AT.search(message)
-    pointer = place[1].lstrip(".").replace(".", "/") if place else ""
-    return Problem(pointer, f"{'' if pointer else 'the body '}is wrong: {_AT.sub('', message)}")
+    wrong, _, place = message.partition(" - at `")
+    pointer = place.removeprefix("key in ").strip("$`").lstrip(".").replace(".", "/")
+    return Problem(pointer, f"{'' if pointer else 'the body '}is wrong: {wrong}")
 
 
 def escaped(name: str) -> str:

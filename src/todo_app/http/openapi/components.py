@@ -7,7 +7,7 @@ import msgspec
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.openapi.examples import CURSOR, KEY, refusals
 from todo_app.http.openapi.examples import TASK as MILK
-from todo_app.http.preconditions import TAGS_MOST
+from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
 from todo_app.http.problems import ProblemDetails
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
 from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
@@ -73,7 +73,7 @@ REFUSAL_HEADERS: Final[dict[type[TodoError], dict[str, str]]] = {
 _TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'
 _TAGS: Final = {
     "type": "string",
-    "maxLength": TAGS_MOST,
+    "maxLength": HEADER_MOST,
     "pattern": rf"^(?:[ \t]*\*[ \t]*|{_TAG}(?:,{_TAG})*)$",
     "examples": ['"1"'],
 }
@@ -168,10 +168,18 @@ IDEMPOTENCY_KEY: Final = _parameter(
     required=False,
 )
 IF_MATCH: Final = _parameter(
-    "If-Match", "header", 'Act only if the task has this entity tag, such as `"3"`.', _TAGS, required=False
+    "If-Match",
+    "header",
+    f'Act only if the task has this entity tag, such as `"3"`, or one of a list of at most {TAGS_MOST}.',
+    _TAGS,
+    required=False,
 )
 IF_NONE_MATCH: Final = _parameter(
-    "If-None-Match", "header", "Answer 304 if what is asked for still has this entity tag.", _TAGS, required=False
+    "If-None-Match",
+    "header",
+    f"Answer 304 if what is asked for still has this entity tag, or one of a list of at most {TAGS_MOST}.",
+    _TAGS,
+    required=False,
 )
 FILTERS: Final = [
     _parameter("completed", "query", "Only tasks that are done, or only those that are not.", {"type": "boolean"}),

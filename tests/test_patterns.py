@@ -1,0 +1,297 @@
+"""No regular expression of the packages can be pumped: what it costs grows with the text, and never faster."""
+
+import ast
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain, pairwise, product
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
+
+import pytest
+from asking import discard, make_service
+
+Text: TypeAlias = "str | bytes"
+Use: TypeAlias = "tuple[re.Pattern[Any], str]"
+
+PACKAGES = ("todo_core", "todo_adapters", "todo_app")
+SRC = Path(__file__).parents[1] / "src"
+# These run something when they are imported; their source is looked at nevertheless.
+RUN_ON_IMPORT = {"todo_app.__main__", "todo_adapters.postgres.migrations.env"}
+SCANNING = {"search", "sub", "subn", "findall", "finditer", "split"}
+METHODS = SCANNING | {"match", "fullmatch"}
+SIZES = (8, 12, 16, 20, 24, 28, 100, 400, 1_600, 6_400, 25_600, 100_000)
+SHORTER = SIZES[:-2]  # for pairs of characters, of which there are many: what is no line shows there as well
+LOOK_FROM = 3_000_000  # nanoseconds: below it, noise is all that there is to measure
+SUPERLINEAR = 2.5  # times as dear as the growth of the text explains
+STRANGE = "\x00"  # no pattern wants it, so it makes them look back
+SAMPLES = 'a0 ,;"\\/=-.é\n\x00'
+
+
+# What is tried: strings made from the pattern itself.
+
+
+def accepts(items: list[Any], char: str) -> bool:
+    """Whether a set of the parser's has that character."""
+    negated, found = False, False
+    for name, value in items:
+        match str(name):
+            case "NEGATE":
+                negated = True
+            case "LITERAL":
+                found |= chr(value) == char
+            case "RANGE":
+                found |= value[0] <= ord(char) <= value[1]
+            case "CATEGORY":
+                found |= category(str(value), char)
+    return found != negated
+
+
+def category(name: str, char: str) -> bool:
+    known = {"DIGIT": char.isdecimal(), "SPACE": char.isspace(), "WORD": char.isalnum() or char == "_"}
+    return known[name.rpartition("_")[2]] != ("_NOT_" in name)
+
+
+def members(name: str, value: Any) -> list[str]:
+    """Some characters that one step of a pattern takes; none, if it takes no character."""
+    match name:
+        case "LITERAL":
+            return [chr(value)]
+        case "NOT_LITERAL":
+            return [char for char in SAMPLES if char != chr(value)][:2]
+        case "ANY":
+            return ["a"]
+        case "IN":
+            edges = [chr(code) for kind, each in value if str(kind) in {"LITERAL", "RANGE"} for code in edge(each)]
+            return [char for char in dict.fromkeys([*SAMPLES, *edges, "\t"]) if accepts(value, char)][:2]
+    return []
+
+
+def edge(value: Any) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def below(name: str, value: Any) -> list[Any]:
+    """The parts of which one step of a pattern consists, all alternatives of it."""
+    match name:
+        case "SUBPATTERN":
+            return [value[3]]
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            return [value[2]]
+        case "BRANCH":
+            return list(value[1])
+        case "ASSERT" | "ASSERT_NOT":
+            return [value[1]]
+        case "ATOMIC_GROUP":
+            return [value]
+    return []
+
+
+def is_repeat(name: str) -> bool:
+    return name.endswith("_REPEAT")
+
+
+def sample(parts: Any) -> str:
+    """Something that these steps take, each repetition once, or as often as it must be."""
+    text = ""
+    for kind, value in parts:
+        name = str(kind)
+        if name in {"ASSERT", "ASSERT_NOT"}:
+            continue
+        inside = sample(below(name, value)[0]) if below(name, value) else "".join(members(name, value)[:1])
+        text += inside * max(1, value[0]) if is_repeat(name) else inside
+    return text
+
+
+def alphabet(parts: Any) -> set[str]:
+    steps = [(str(kind), value) for kind, value in parts]
+    found = chain.from_iterable(members(name, value) for name, value in steps)
+    return {*found, *chain.from_iterable(alphabet(part) for name, value in steps for part in below(name, value))}
+
+
+def repeats(parts: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every repetition, with something that leads up to it."""
+    for kind, value in parts:
+        name = str(kind)
+        for part in below(name, value):
+            if is_repeat(name):
+                yield before, part
+            yield from repeats(part, before)
+        if name not in {"ASSERT", "ASSERT_NOT"}:
+            before += sample([(kind, value)])
+
+
+def attacks(pattern: re.Pattern[Any]) -> list[tuple[str, str, str]]:
+    """What to write before, again and again, and behind."""
+    source = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
+    tree = importlib.import_module("re._parser").parse(source, pattern.flags & ~re.UNICODE)
+    found = [("", sample(tree))]
+    for before, part in repeats(tree):
+        chars = sorted(alphabet(part))[:6]
+        units = {*chars, *map("".join, product(chars, repeat=2)), sample(part)} - {""}
+        found += [(before, unit) for unit in units] + [("", before + sample(part))]
+    return [(before, unit, behind) for before, unit in dict.fromkeys(found) for behind in ("", STRANGE)]
+
+
+# What it costs.
+
+
+def run(use: Use, text: Text) -> None:
+    pattern, method = use
+    if method in SCANNING:
+        pattern.sub("" if isinstance(text, str) else b"", text)  # looks everywhere, as all of these may
+    else:
+        pattern.fullmatch(text)  # tries all that `match` would, and more
+
+
+def cost(use: Use, text: Text, times: int) -> int:
+    """Nanoseconds of this thread, of the cheapest of so many runs."""
+
+    def once() -> int:
+        began = time.thread_time_ns()
+        run(use, text)
+        return time.thread_time_ns() - began
+
+    return min(once() for _ in range(times))
+
+
+def grown(use: Use, attack: tuple[str, str, str]) -> str | None:
+    """Where the cost grows faster than the text, as often as one looks."""
+
+    def text(size: int) -> Text:
+        before, unit, behind = attack
+        whole = before + unit * (size // len(unit)) + behind
+        return whole if isinstance(use[0].pattern, str) else whole.encode("latin-1", "replace")
+
+    sizes = SIZES if len(set(attack[1])) != 2 else SHORTER
+    for small, large in pairwise(sizes):
+        if cost(use, text(large), 1) < LOOK_FROM:
+            continue
+        ratio = cost(use, text(large), 5) / max(1, cost(use, text(small), 5))
+        if cost(use, text(large), 5) >= LOOK_FROM and ratio > SUPERLINEAR * large / small:
+            return f"{use[1]} of {attack} costs {ratio:.0f} times as much for {large} characters as for {small}"
+    return None
+
+
+def pumped(pattern: re.Pattern[Any], method: str) -> str | None:
+    return next((told for attack in attacks(pattern) if (told := grown((pattern, method), attack))), None)
+
+
+# What is looked at.
+
+
+def modules() -> Iterator[ModuleType]:
+    for package in map(importlib.import_module, PACKAGES):
+        yield package
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if found.name not in RUN_ON_IMPORT:
+                yield importlib.import_module(found.name)
+
+
+def is_ours(thing: object) -> bool:
+    return (getattr(thing, "__module__", None) or type(thing).__module__).startswith(PACKAGES)
+
+
+def parts_of(thing: Any) -> Iterator[tuple[str, Any]]:
+    """What a thing holds, with its name."""
+    if isinstance(thing, Mapping):
+        yield from ((str(key), value) for key, value in thing.items())
+    elif isinstance(thing, list | tuple | set | frozenset):
+        yield from (("", value) for value in thing)
+    elif isinstance(thing, partial):
+        yield from (("", value) for value in (thing.func, *thing.args, *thing.keywords.values()))
+    elif isinstance(thing, MethodType | BuiltinFunctionType):
+        yield "", thing.__self__  # also `_PATTERN.fullmatch`, kept as a function
+    elif isinstance(thing, FunctionType):
+        yield from (("", cell.cell_contents) for cell in thing.__closure__ or ())
+        yield from (("", value) for value in (*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()))
+    elif is_ours(thing):
+        slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+        yield from vars(thing).items() if hasattr(thing, "__dict__") else ()
+        yield from ((name, getattr(thing, name, None)) for name in slots)
+
+
+def compiled() -> Iterator[Use]:
+    """Every pattern that a module of ours, or the whole service, holds, with each method that it is used by."""
+    scanned = scanning_names()
+    service = make_service()
+    waiting: list[tuple[str, Any]] = [("", service.app)]
+    for module in modules():
+        waiting += [(f"{module.__name__}.{name}", value) for name, value in vars(module).items()]
+    seen: dict[int, Any] = {}
+    while waiting:
+        name, thing = waiting.pop()
+        if isinstance(thing, re.Pattern):
+            # One without a name of its own is held to everything that could be done with it.
+            known = name.rpartition(".")[0] in {module.__name__ for module in modules()}
+            yield thing, "fullmatch"
+            if not known or name in scanned:
+                yield thing, "search"
+        elif id(thing) not in seen:
+            seen[id(thing)] = thing
+            waiting += parts_of(thing)
+    discard(service)
+
+
+def calls() -> Iterator[tuple[str, ast.Call, ast.Attribute]]:
+    for path in SRC.rglob("*.py"):
+        module = ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                yield module, node, node.func
+
+
+def scanning_names() -> set[str]:
+    """The patterns of modules that are looked for anywhere in a text, and not just at its beginning."""
+    return {
+        f"{module}.{function.value.id}"
+        for module, _, function in calls()
+        if isinstance(function.value, ast.Name) and function.attr in SCANNING
+    }
+
+
+def written_in_place() -> Iterator[Use]:
+    """Every pattern in a call such as `re.fullmatch("…", text)`."""
+    for _, call, function in calls():
+        match function.value, call.args:
+            case ast.Name("re"), [ast.Constant(str() | bytes() as source), *_] if function.attr in METHODS:
+                yield re.compile(source), "search" if function.attr in SCANNING else "fullmatch"
+
+
+USES = list(dict.fromkeys([*compiled(), *written_in_place()]))
+
+
+def test_the_patterns_are_found_wherever_they_stand() -> None:
+    found = {pattern.pattern for pattern, _ in USES}
+    assert {"[0-9]{1,9}", "postgres(ql)?://", "/api/[^/]+/tasks/[^/]+"} <= {str(each) for each in found}
+    assert len(found) > 20
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use[1]} {use[0].pattern!r:.60}")
+def test_no_pattern_can_be_pumped(use: Use) -> None:
+    assert pumped(*use) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method"),
+    [
+        (r"a/b[ \t]*(?:;[ \t]*(?:c)?[ \t]*)?", "fullmatch"),
+        (r"(?:a+)+b", "fullmatch"),
+        (r"(?:a|a)*b", "fullmatch"),
+        (rb"x*[xy]*z", "fullmatch"),
+        (r" - at `\$(.*)`$", "search"),
+        (r"[ \t]+$", "search"),
+        (r"(\w+\s?)*;", "fullmatch"),
+    ],
+)
+def test_a_pattern_that_can_be_is_noticed(pattern: Any, method: str) -> None:
+    assert pumped(re.compile(pattern), method)
+
+
+@pytest.mark.parametrize("pattern", [r"(?:a++)++b", r"[^,]*(?:,[^,]*)*", r"(?=.*\S)[^\x00]{1,200}", r"(?>a|ab)*+c"])
+def test_a_pattern_that_cannot_be_passes(pattern: str) -> None:
+    assert pumped(re.compile(pattern), "fullmatch") is None
