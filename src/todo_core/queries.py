@@ -11,7 +11,7 @@ from typing import Final, Self, TypeAlias
 from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
-from todo_core.task import DESCRIPTION_RULE, Task, TaskId, is_description, is_instant, is_title
+from todo_core.task import DESCRIPTION_RULE, Task, TaskId, exact, is_description, is_instant, is_title
 
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 200
@@ -55,6 +55,10 @@ class Cursor:
     sort: Sort
     id: TaskId
     value: str | datetime | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", exact(self.id))
+        object.__setattr__(self, "value", exact(self.value))
 
     @classmethod
     def behind(cls, task: Task, sort: Sort) -> Self:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final, NewType, Self, TypeAlias
+from types import NoneType
+from typing import Any, Final, NewType, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem, VersionConflict
@@ -34,6 +35,7 @@ UNSET: Final = Unset.UNSET
 
 TITLE_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
+VERSION_MOST: Final = 2**63 - 1
 OWNER_LENGTH: Final = 255
 
 # The Unicode categories Cc (control characters) and Cs (lone surrogates).
@@ -43,6 +45,7 @@ _TITLE = re.compile(rf"(?=.*\S)[^{_CONTROL}]{{1,{TITLE_LENGTH}}}")
 _DESCRIPTION = re.compile(rf"[^{_CONTROL_BUT_LINES}]{{0,{DESCRIPTION_LENGTH}}}")
 _OWNER = re.compile(rf"[^{_CONTROL}]{{1,{OWNER_LENGTH}}}")
 _NO_OFFSET = timedelta(0)
+_EXACT = frozenset({str, int, UUID, NoneType})
 
 OWNER_RULE: Final = f"must be 1 to {OWNER_LENGTH} characters, without control characters"
 TITLE_RULE: Final = f"must be 1 to {TITLE_LENGTH} characters, not all blank, without control characters"
@@ -58,7 +61,7 @@ def owner_id(text: str) -> OwnerId:
     """
     if not is_owner(text):
         raise InvalidInput([Problem("owner", OWNER_RULE)])
-    return OwnerId(text)
+    return OwnerId(exact(text))
 
 
 def is_owner(value: object) -> bool:
@@ -81,12 +84,47 @@ def is_instant(value: object) -> bool:
     return isinstance(value, datetime) and value.utcoffset() == _NO_OFFSET
 
 
+def is_id(value: object) -> bool:
+    """Whether `value` can be a task's id."""
+    return isinstance(value, UUID)
+
+
+def is_version(value: object) -> bool:
+    """Whether `value` can be a task's version."""
+    return isinstance(value, int) and 1 <= value <= VERSION_MOST
+
+
+T = TypeVar("T")
+
+
+def exact(value: T) -> T:
+    """`value` as text, a number, an id or a moment of the standard type itself, a moment in `datetime.UTC`.
+
+    Subclasses pass every rule, but storages would differ in what they make of them. Another zone whose offset happens
+    to be zero would make moments unequal that are the same (PEP 495).
+    """
+    plain: Any = value
+    if type(plain) in _EXACT or (type(plain) is datetime and plain.tzinfo is UTC):
+        return value
+    match plain:
+        case str():
+            plain = str.__str__(plain)
+        case int():
+            plain = int.__int__(plain)
+        case UUID():
+            plain = UUID(int=plain.int)
+        case datetime():
+            day = (plain.year, plain.month, plain.day)
+            plain = datetime(*day, plain.hour, plain.minute, plain.second, plain.microsecond, UTC)
+    return cast("T", plain)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One thing that one owner wants done. Always valid, never changed in place.
 
-    Lengths count Unicode code points; times are UTC. Every constructor and every change raises `InvalidInput`, naming
-    each field at fault, rather than make a task that breaks a rule.
+    Lengths count Unicode code points; times are UTC; values of subclasses are made `exact`. Every constructor and every
+    change raises `InvalidInput`, naming each field at fault, rather than make a task that breaks a rule.
     """
 
     id: TaskId
@@ -101,6 +139,10 @@ class Task:
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
             raise InvalidInput(problems)
+        for name in Task.__slots__:
+            value = getattr(self, name)
+            if type(value) not in _EXACT:
+                object.__setattr__(self, name, exact(value))
 
     def _problems(self) -> Iterator[Problem]:
         if not is_title(self.title):
@@ -109,8 +151,10 @@ class Task:
             yield Problem("description", DESCRIPTION_RULE)
         if not is_owner(self.owner):
             yield Problem("owner", OWNER_RULE)
-        if self.version < 1:
-            yield Problem("version", "must be 1 or more")
+        if not is_id(self.id):
+            yield Problem("id", "must be a UUID")
+        if not is_version(self.version):
+            yield Problem("version", f"must be a whole number from 1 to {VERSION_MOST}")
         if not (is_instant(self.created_at) and is_instant(self.updated_at)):
             yield Problem("created_at", "and updated_at must be points in time in UTC")
         if not (self.completed_at is None or is_instant(self.completed_at)):

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta, timezone
+from types import NoneType
 
 import pytest
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from todo_core import UNSET, InvalidInput, Task, Version, VersionConflict, owner_id
-from todo_core.task import is_description, is_owner, is_title
-from todo_core.testing.examples import descriptions, moments, titles
+from todo_core.task import VERSION_MOST, exact, is_description, is_owner, is_title
+from todo_core.testing.examples import alike, descriptions, moments, titles
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
 FORBIDDEN = {character for character in CHARACTERS if unicodedata.category(character) in {"Cc", "Cs"}}
@@ -52,6 +53,33 @@ def test_values_of_other_types_are_refused() -> None:
         assert not is_title(value)
         assert not is_owner(value)
     assert not is_description(1)
+
+
+def test_a_task_holds_values_of_the_types_themselves_whatever_subclasses_it_is_given() -> None:
+    plain = make_task(description="b", completed_at=LATER, version=Version(7))
+    given = {name: alike(getattr(plain, name)) for name in plain.__slots__}
+    assert all(type(value) is not type(getattr(plain, name)) for name, value in given.items())
+    made = [Task(**given), plain.edited(title=alike("c"), description=alike("d"), at=alike(LATER))]
+    made.append(
+        Task.new(id=given["id"], owner=given["owner"], title=given["title"], completed=True, at=given["created_at"])
+    )
+    for task in made:
+        for name in plain.__slots__:
+            value = getattr(task, name)
+            assert type(value) in {type(getattr(plain, name)), NoneType}
+            assert not isinstance(value, datetime) or value.tzinfo is UTC
+    assert made[0] == plain
+    assert type(owner_id(alike("ann"))) is str
+
+
+def test_a_version_is_a_number_that_every_storage_can_hold() -> None:
+    for version in (0, -1, VERSION_MOST + 1, 1.5, "1"):
+        with pytest.raises(InvalidInput) as problem:
+            make_task(version=version)
+        assert fields(problem) == ["version"]
+    with pytest.raises(InvalidInput) as problem:
+        make_task(id="01980000-0000-7000-8000-000000000000")
+    assert fields(problem) == ["id"]
 
 
 def test_every_field_at_fault_is_named() -> None:
@@ -146,7 +174,7 @@ def test_an_edit_either_changes_nothing_or_raises_the_version_by_one(
     edited = task.edited(title=title, description=description, completed=completed, at=at)
     assert (edited.title, edited.description, edited.completed) == (title, description, completed)
     assert edited.version == task.version + (edited != task)
-    assert edited.updated_at == (max(at, created) if edited != task else created)
+    assert edited.updated_at == (max(exact(at), exact(created)) if edited != task else exact(created))
     assert edited.edited(title=title, description=description, completed=completed, at=at) is edited
     assert task.after(lambda _: edited) is edited
 

@@ -53,13 +53,22 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-_ELEMENTS: Final[dict[type, Callable[[Any], str]]] = {
-    str: _quoted,
-    int: str,
-    bool: str,
-    UUID: lambda value: f"{value.int:032x}",
-    datetime: datetime.isoformat,
-}
+class _ByKind(dict[type, Callable[[Any], str]]):
+    """How a value of each type is written; one of a subclass as one of the type that it derives from."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        return next(self[base] for base in kind.__mro__ if base in self)
+
+
+_ELEMENTS: Final = _ByKind(
+    {
+        str: _quoted,
+        int: int.__repr__,
+        bool: str,
+        UUID: lambda value: f"{value.int:032x}",
+        datetime: datetime.isoformat,
+    }
+)
 
 
 async def execute(

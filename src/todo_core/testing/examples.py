@@ -1,16 +1,26 @@
 """Owners, moments, tasks and texts to test with, the awkward ones included."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.queries import Cursor, Sort, TaskQuery
-from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task, TaskId, is_description, is_title
+from todo_core.task import (
+    DESCRIPTION_LENGTH,
+    TITLE_LENGTH,
+    VERSION_MOST,
+    OwnerId,
+    Task,
+    TaskId,
+    Version,
+    is_description,
+    is_title,
+)
 
 ANN: Final = OwnerId("ann")
 BOB: Final = OwnerId("bob")
@@ -33,6 +43,66 @@ NASTY_KEYS: Final = tuple(
     map(IdempotencyKey, ["a", "A", "a ", " a", " ", "%", "_", "\\", '"', "'", "{}", "null", ",", "~" * KEY_LENGTH])
 )
 """Keys of every kind, all different."""
+
+
+class _Autumn(tzinfo):
+    """A zone in the repeated hour of its autumn: no moment in it equals one of another zone (PEP 495)."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta:
+        return timedelta(hours=0 if at is not None and at.fold else 1)
+
+    def dst(self, at: datetime | None) -> timedelta:
+        return self.utcoffset(at)
+
+    def tzname(self, _: datetime | None) -> str:
+        return "autumn"
+
+
+class _Text(str):
+    """As many a library's own type for text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "another text"
+
+
+class _Number(int):
+    """As a member of an enumeration is."""
+
+    def __str__(self) -> str:
+        return "another number"
+
+
+class _Moment(datetime):
+    """As a data frame's."""
+
+
+class _Id(UUID):
+    """As a database driver's."""
+
+
+def alike(value: Any) -> Any:
+    """An equal value of a subclass, or, of a moment, one in another zone that has the same offset at that moment."""
+    match value:
+        case str():
+            return _Text(value)
+        case int():
+            return _Number(value)
+        case UUID():
+            return _Id(int=value.int)
+        case datetime():
+            return _Moment.combine(value.date(), value.time(), _Autumn()).replace(fold=1)
+    return value
+
+
+T = TypeVar("T")
+
+
+def of_any_kind(values: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """These values, and the same in subclasses of their types."""
+    return st.one_of(values, values.map(alike))
+
 
 _numbers = count(1)
 
@@ -60,16 +130,19 @@ def _texts(most: int, lines: str, fits: Callable[[object], bool]) -> st.SearchSt
     return st.one_of(known, anything).map(lambda text: text[:most]).filter(fits)
 
 
-titles: Final = _texts(TITLE_LENGTH, "", is_title)
+titles: Final = of_any_kind(_texts(TITLE_LENGTH, "", is_title))
 """Titles of every kind."""
 
-descriptions: Final = st.none() | _texts(DESCRIPTION_LENGTH, "\n\t", is_description)
+descriptions: Final = of_any_kind(st.none() | _texts(DESCRIPTION_LENGTH, "\n\t", is_description))
 """Descriptions of every kind."""
 
-moments: Final = st.one_of(
-    st.sampled_from([FIRST_MOMENT, NOON, LATER, LAST_MOMENT]), st.datetimes(timezones=st.just(UTC))
+moments: Final = of_any_kind(
+    st.one_of(st.sampled_from([FIRST_MOMENT, NOON, LATER, LAST_MOMENT]), st.datetimes(timezones=st.just(UTC)))
 )
 """Any point in time that a task can hold."""
+
+versions: Final = of_any_kind(st.sampled_from([Version(1), Version(2), Version(2**31), Version(VERSION_MOST)]))
+"""Versions that a task can be at."""
 
 
 @st.composite
@@ -81,6 +154,7 @@ def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) ->
         title=draw(titles),
         description=draw(descriptions),
         completed_at=draw(st.none() | moments),
+        version=draw(versions),
         created_at=draw(moments),
         updated_at=draw(moments),
     )

@@ -9,10 +9,11 @@ from collections.abc import Coroutine
 import pytest
 
 from todo_core.errors import InvalidInput, TaskExists, TaskNotFound, VersionConflict
+from todo_core.idempotency import IdempotencyKey
 from todo_core.ports import TaskStore
-from todo_core.queries import TaskQuery
-from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, Expected, OwnerId, Task, Version
-from todo_core.testing.examples import FIRST_MOMENT, LAST_MOMENT, LATER, NASTY, make_id, make_owner, make_task
+from todo_core.queries import Cursor, Sort, TaskQuery
+from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, VERSION_MOST, Expected, OwnerId, Task, TaskId, Version
+from todo_core.testing.examples import FIRST_MOMENT, LAST_MOMENT, LATER, NASTY, alike, make_id, make_owner, make_task
 
 _AWKWARD = {
     "plain": {},
@@ -23,7 +24,7 @@ _AWKWARD = {
     "spaces kept": {"title": "  milk \xa0", "description": " "},
     "nasty": {"title": "".join(NASTY)[:TITLE_LENGTH], "description": "".join(NASTY)},
     "done long ago": {"completed_at": FIRST_MOMENT, "created_at": LAST_MOMENT, "updated_at": LATER},
-    "often changed": {"version": Version(2**62)},
+    "changed as often as can be": {"version": Version(VERSION_MOST)},
 }
 
 
@@ -41,6 +42,24 @@ class KeepingContract:
         assert found == task
         assert (await tasks.page(TaskQuery())).items == (task,)
         assert found.created_at.utcoffset() == task.created_at.utcoffset()
+
+    async def test_values_of_subclasses_are_kept_and_found_as_those_of_the_type_itself(self, store: TaskStore) -> None:
+        plain = make_task(owner=make_owner(), title="a \\ b", description="c", completed_at=LATER)
+        tasks = store.tasks_of(OwnerId(alike(plain.owner)))
+        await tasks.add(Task(**{name: alike(getattr(plain, name)) for name in plain.__slots__}))
+        assert await tasks.get(TaskId(alike(plain.id))) == plain
+        for sort in Sort:
+            place = Cursor(sort, TaskId(alike(make_id(0))), alike(Cursor.behind(plain, sort).value))
+            found = await tasks.page(TaskQuery(sort=sort, after=place, search=alike("B")))
+            assert found.items == (() if sort.descending else (plain,))
+        key = IdempotencyKey(alike("key"))
+        again = make_task(owner=plain.owner)
+        assert await tasks.add_once(key, again) == await tasks.add_once(IdempotencyKey("key"), again) == again
+        edited = await tasks.edit(TaskId(alike(plain.id)), lambda task: task.edited(title=alike("d"), at=alike(LATER)))
+        assert await tasks.get(plain.id) == edited == plain.edited(title="d", at=LATER)
+        await tasks.remove(TaskId(alike(plain.id)), expected=Version(alike(2)))
+        with pytest.raises(TaskNotFound):
+            await tasks.get(plain.id)
 
     async def test_what_is_stored_is_there_for_whoever_asks_next(self, store: TaskStore) -> None:
         owner = make_owner()
