@@ -292,7 +292,7 @@ class ModelledUser:
             body.pop("description", None)
         if "completed" not in content:
             body.pop("completed", None)
-        await self._change("put", "PUT", self.path(task), body, task, self._model.replace, **content)
+        await self._change("put", "PUT", self.path(task), body, task, self._model.edit, **content)
 
     async def _patch(self) -> None:
         content = self._wishes.content()

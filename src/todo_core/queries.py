@@ -11,7 +11,16 @@ from typing import Final, Self, TypeAlias
 from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
-from todo_core.task import DESCRIPTION_RULE, Task, TaskId, exact, is_description, is_instant, is_title
+from todo_core.task import (
+    DESCRIPTION_RULE,
+    Task,
+    TaskId,
+    exact,
+    is_description,
+    is_instant,
+    is_title,
+    with_line_feeds,
+)
 
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 200
@@ -117,6 +126,8 @@ class TaskQuery:
     after: Cursor | None = None
 
     def __post_init__(self) -> None:
+        # What is stored has LF only; a search that came with CR LF must find it.
+        object.__setattr__(self, "search", with_line_feeds(self.search))
         problems = []
         if not 1 <= self.limit <= PAGE_MOST:
             problems.append(Problem("limit", LIMIT_RULE))

@@ -1,7 +1,7 @@
 """What a task is, and the rules that every task obeys at every moment."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -44,6 +44,7 @@ _CONTROL_BUT_LINES = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
 _TITLE = re.compile(rf"(?=.*\S)[^{_CONTROL}]{{1,{TITLE_LENGTH}}}")
 _DESCRIPTION = re.compile(rf"[^{_CONTROL_BUT_LINES}]{{0,{DESCRIPTION_LENGTH}}}")
 _OWNER = re.compile(rf"[^{_CONTROL}]{{1,{OWNER_LENGTH}}}")
+_CARRIAGE_RETURN = re.compile(r"\r\n?")
 _NO_OFFSET = timedelta(0)
 _EXACT = frozenset({str, int, UUID, NoneType})
 
@@ -119,6 +120,22 @@ def exact(value: T) -> T:
     return cast("T", plain)
 
 
+def with_line_feeds(text: T) -> T | str:
+    """A text with LF for each CR LF and CR: line ends are stored alike, whatever system they come from.
+
+    What is no text comes back as it is, for its rule to refuse.
+    """
+    return _CARRIAGE_RETURN.sub("\n", text) if isinstance(text, str) and "\r" in text else text
+
+
+RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "title": (is_title, TITLE_RULE),
+    "description": (is_description, DESCRIPTION_RULE),
+    "owner": (is_owner, OWNER_RULE),
+}
+"""What each field with a text must be: the check, and the rule in words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One thing that one owner wants done. Always valid, never changed in place.
@@ -145,12 +162,9 @@ class Task:
                 object.__setattr__(self, name, exact(value))
 
     def _problems(self) -> Iterator[Problem]:
-        if not is_title(self.title):
-            yield Problem("title", TITLE_RULE)
-        if not is_description(self.description):
-            yield Problem("description", DESCRIPTION_RULE)
-        if not is_owner(self.owner):
-            yield Problem("owner", OWNER_RULE)
+        for field, (is_right, rule) in RULES.items():
+            if not is_right(getattr(self, field)):
+                yield Problem(field, rule)
         if not is_id(self.id):
             yield Problem("id", "must be a UUID")
         if not is_version(self.version):
@@ -171,10 +185,15 @@ class Task:
         completed: bool = False,
         at: datetime,
     ) -> Self:
-        """A task that comes into being `at` that moment, at version 1."""
-        done = at if completed else None
+        """A task that comes into being `at` that moment, at version 1. The description's line ends become LF."""
         return cls(
-            id=id, owner=owner, title=title, description=description, completed_at=done, created_at=at, updated_at=at
+            id=id,
+            owner=owner,
+            title=title,
+            description=with_line_feeds(description),
+            completed_at=at if completed else None,
+            created_at=at,
+            updated_at=at,
         )
 
     @classmethod
@@ -234,14 +253,17 @@ class Task:
         completed: bool | Unset = UNSET,
         at: datetime,
     ) -> Self:
-        """With these values; what is `UNSET` stays. Values that it has already change nothing, not even the version."""
+        """With these values; what is `UNSET` stays. Values that it has already change nothing, not even the version.
+
+        The description's line ends become LF.
+        """
         completed_at = self.completed_at
         if completed is not UNSET and completed != self.completed:
             completed_at = self._moment(at) if completed else None
         return self._changed(
             at,
             title=self.title if title is UNSET else title,
-            description=self.description if description is UNSET else description,
+            description=self.description if description is UNSET else with_line_feeds(description),
             completed_at=completed_at,
         )
 

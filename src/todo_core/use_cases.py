@@ -60,21 +60,6 @@ class TaskService:
         """One page of the owner's tasks."""
         return await self.store.tasks_of(owner).page(query)
 
-    async def replace(
-        self,
-        owner: OwnerId,
-        task_id: TaskId,
-        *,
-        title: str,
-        description: str | None = None,
-        completed: bool | Unset = UNSET,
-        expected: Expected = None,
-    ) -> Task:
-        """The task with this title, description (none if not given) and state (as it was if not given)."""
-        return await self.edit(
-            owner, task_id, title=title, description=description, completed=completed, expected=expected
-        )
-
     async def edit(
         self,
         owner: OwnerId,

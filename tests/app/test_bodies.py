@@ -197,15 +197,15 @@ async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task:
     ("body", "at"),
     [
         ([], [""]), ("x", [""]), (None, [""]), (1, [""]),
-        ({}, ["/title"]), ({"title": None}, ["/title"]), ({"title": 1}, ["/title"]), ({"title": ["x"]}, ["/title"]),
+        ({"title": None}, ["/title"]), ({"title": 1}, ["/title"]), ({"title": ["x"]}, ["/title"]),
         ({"title": ""}, ["/title"]), ({"title": "x" * 201}, ["/title"]), ({"title": "😀" * 201}, ["/title"]),
         ({"title": "   "}, ["/title"]), ({"title": "\u3000\u2003"}, ["/title"]), ({"title": "a\nb"}, ["/title"]),
         ({"title": "a\tb"}, ["/title"]), ({"title": "a\x00b"}, ["/title"]), ({"title": "a\x7fb"}, ["/title"]),
         ({"title": "a\x85b"}, ["/title"]), ({"title": "\x1b[31m"}, ["/title"]),
         ({"title": "x", "description": 1}, ["/description"]), ({"title": "x", "description": "x" * 1001},
         ["/description"]),
-        ({"title": "x", "description": "\x00"}, ["/description"]), ({"title": "x", "description": "\r\n"},
-        ["/description"]),
+        ({"title": "x", "description": "\x00"}, ["/description"]), ({"title": "a\r\nb"}, ["/title"]),
+        ({"title": "x", "description": "x" * 1000 + "\r\n"}, ["/description"]),
         ({"title": "x", "description": "\x0b"}, ["/description"]), ({"title": "x", "completed": None}, ["/completed"]),
         ({"title": "x", "completed": "true"}, ["/completed"]), ({"title": "x", "completed": 1}, ["/completed"]),
         ({"title": "", "description": "\x00"}, ["/title", "/description"]),
@@ -214,15 +214,73 @@ async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task:
         ({"title": "x", "__proto__": {}}, ["/__proto__"]), ({"title": "x", "n` - at `$.title": 1},
         ["/n` - at `$.title"]),
         ({"title": "x", "a\nb`": 1}, ["/a\nb`"]), ({"title": "x", "k" * 5000: 1}, ["/" + "k" * 100]),
+        ({"title": 1, "description": "\x00", "completed": "no", "colour": 1, "dueDate": 2},
+        ["/title", "/description", "/completed", "/colour", "/dueDate"]),
+        ({"title": "", "z": 1}, ["/title", "/z"]), ({"z": 1, "title": "x", "description": []}, ["/z", "/description"]),
     ],
 )  # fmt: skip
 async def test_what_breaks_a_rule_is_named(service: Service, task: dict[str, Any], body: object, at: list[str]) -> None:
     before = await service.tasks_of(ANN)
     assert pointers(await service.ask("POST", TASKS, json_=body)) == at
     assert pointers(await service.ask("PUT", f"{TASKS}/{task['id']}", json_=body)) == at
-    if body:
-        assert pointers(await service.ask("PATCH", f"{TASKS}/{task['id']}", json_=body)) == at
+    assert pointers(await service.ask("PATCH", f"{TASKS}/{task['id']}", json_=body)) == at
     assert await service.tasks_of(ANN) == before
+
+
+async def test_a_missing_title_is_named_beside_the_other_faults(service: Service) -> None:
+    assert pointers(await service.ask("POST", TASKS, json_={})) == ["/title"]
+    assert pointers(await service.ask("POST", TASKS, json_={"name": "x", "completed": 1})) == [
+        "/name", "/completed", "/title",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Title", "title"), ("text", "title"), ("name", "title"), ("done", "completed"), ("isCompleted", "completed"),
+        ("is_done", "completed"), ("notes", "description"), ("DESCRIPTION", "description"), ("search", None),
+        ("colour", None), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
+    ],
+)  # fmt: skip
+async def test_an_unknown_member_is_told_which_one_may_be_meant(
+    service: Service, task: dict[str, Any], name: str, meant: str | None
+) -> None:
+    advice = f"did you mean {meant}?" if meant else "there is title, description, completed"
+    for method, below in WRITES[:3]:
+        answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})
+        assert problem(answer, 422)["errors"] == [
+            {"pointer": f"/{name[:100]}" if name else "", "detail": f"is unknown here: {advice}"}
+        ]
+
+
+async def test_a_read_only_member_is_called_that(service: Service, task: dict[str, Any]) -> None:
+    for method, below in (("PATCH", "/{id}"), ("PATCH", "/{id}/complete")):
+        answer = await service.ask(method, TASKS + below.format(**task), json_={"version": 1, "created_at": 2})
+        assert [error["detail"] for error in problem(answer, 422)["errors"]] == [
+            "is read-only: leave it out",
+            "is read-only: leave it out",
+        ]
+
+
+async def test_a_refusal_of_very_many_members_is_short(service: Service, task: dict[str, Any]) -> None:
+    body = {f"m{number}": 1 for number in range(5000)}
+    for method, below in WRITES:
+        answer = await service.ask(method, TASKS + below.format(**task), json_=body)
+        assert pointers(answer) == [*(f"/m{number}" for number in range(50)), ""]
+        assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize("body", [b'{"title":1,"title":"x"}', b'{"title":"x","completed":1,"completed":true}'])
+async def test_a_member_that_is_there_twice_is_refused_where_one_of_them_is_wrong(
+    service: Service, task: dict[str, Any], body: bytes
+) -> None:
+    await refused(service, task, "POST", "", 422, body=body)
+    await refused(service, task, "PATCH", "/{id}", 422, body=body)
+
+
+@pytest.mark.parametrize("body", [b'{"x":1,"title":tru}', b'{"title":1} x', b'{"title":1,"x":"\\ud800"}'])
+async def test_what_is_no_json_behind_a_fault_is_malformed(service: Service, task: dict[str, Any], body: bytes) -> None:
+    await refused_everywhere(service, task, 400, body=body)
 
 
 @pytest.mark.parametrize("member", ["id", "user_id", "completed_at", "version", "created_at", "updated_at"])
@@ -232,7 +290,7 @@ async def test_only_the_server_writes_some_members(service: Service, task: dict[
     await refused(service, task, "PATCH", "/{id}/complete", 422, json_={"completed": True, member: task[member]})
 
 
-@pytest.mark.parametrize("body", [{}, {"completed": None}, {"completed": 1}, {"completed": "true"}, [], None, True])
+@pytest.mark.parametrize("body", [{"completed": None}, {"completed": 1}, {"completed": "true"}, [], None, True])
 async def test_completing_takes_true_or_false(service: Service, task: dict[str, Any], body: object) -> None:
     await refused(service, task, "PATCH", "/{id}/complete", 422, json_=body)
 

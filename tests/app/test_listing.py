@@ -10,7 +10,7 @@ from asking import Service
 from factories import ANN, BOB
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from refusals import check_dressed, pointers
+from refusals import check_dressed, pointers, problem
 
 TASKS = f"/api/{ANN}/tasks"
 
@@ -173,6 +173,23 @@ async def test_pages_neither_repeat_nor_hide_when_tasks_come_and_go(service: Ser
 )
 async def test_a_wrong_query_is_refused_by_name(service: Service, query: str, at: list[str]) -> None:
     assert pointers(await service.ask("GET", f"{TASKS}?{query}")) == at
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("search", "q"), ("query", "q"), ("status", "completed"), ("done", "completed"), ("Limit", "limit"),
+        ("pageSize", "limit"), ("per_page", "limit"), ("orderBy", "sort"), ("sort_by", "sort"),
+        ("next_cursor", "cursor"), ("title", None), ("page", None),
+    ],
+)  # fmt: skip
+async def test_an_unknown_parameter_is_told_which_one_may_be_meant(
+    service: Service, name: str, meant: str | None
+) -> None:
+    told = problem(await service.ask("GET", f"{TASKS}?{name}=1&limit=0"), 422)["errors"]
+    advice = f"did you mean {meant}?" if meant else "there is completed, q, sort, limit, cursor"
+    assert told[0] == {"pointer": f"/{name}", "detail": f"is unknown here: {advice}"}
+    assert [each["pointer"] for each in told] == [f"/{name}", "/limit"]
 
 
 def encoded(value: object) -> str:

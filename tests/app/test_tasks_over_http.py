@@ -87,12 +87,24 @@ async def test_putting_ignores_the_members_that_only_the_server_writes(
     ]
 
 
-async def test_putting_without_a_description_means_none_and_without_completed_as_it_was(
-    service: Service, url: str
-) -> None:
+async def test_putting_keeps_what_it_does_not_name(service: Service, task: dict[str, object], url: str) -> None:
     await service.ask("PATCH", f"{url}/complete")
-    check_task(await service.ask("PUT", url, json_={"title": "y"}), 200, description=None, completed=True, version=3)
-    check_task(await service.ask("PUT", url, json_={"title": "y", "completed": False}), 200, completed=False)
+    kept = {"description": task["description"], "completed": True}
+    check_task(await service.ask("PUT", url, json_={"title": "y"}), 200, title="y", version=3, **kept)
+    check_task(await service.ask("PUT", url, json_={}), 200, title="y", version=3, **kept)
+    check_task(await service.ask("PUT", url, json_={"description": None}), 200, title="y", description=None)
+    check_task(await service.ask("PUT", url, json_={"completed": False}), 200, title="y", completed=False, version=5)
+
+
+async def test_line_ends_are_stored_as_line_feeds(service: Service, url: str) -> None:
+    sent = {"title": "x", "description": "a\r\nb\rc"}
+    stored = {"description": "a\nb\nc"}
+    made = check_task(await service.ask("POST", TASKS, json_=sent), 201, **stored)
+    for method in ("PUT", "PATCH"):
+        check_task(await service.ask(method, f"{TASKS}/{made['id']}", json_=sent), 200, **stored, version=1)
+        check_task(await service.ask(method, url, json_=sent), 200, **stored, version=2)
+    found = (await service.ask("GET", f"{TASKS}?q=a%0D%0Ab")).json()["items"]
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize("type_", [MERGE_PATCH, JSON])
@@ -117,10 +129,12 @@ async def test_a_patch_that_is_no_object_would_replace_the_task_and_is_refused(
     problem(await service.ask("PATCH", url, json_=patch, type_=MERGE_PATCH), 422)
 
 
-async def test_completing_without_a_body_toggles(service: Service, url: str) -> None:
-    done = check_task(await service.ask("PATCH", f"{url}/complete"), 200, completed=True, version=2)
+@pytest.mark.parametrize("body", [..., {}])
+async def test_completing_without_saying_how_toggles(service: Service, url: str, body: object) -> None:
+    done = check_task(await service.ask("PATCH", f"{url}/complete", json_=body), 200, completed=True, version=2)
     assert done["completed_at"] == done["updated_at"]
-    check_task(await service.ask("PATCH", f"{url}/complete"), 200, completed=False, completed_at=None, version=3)
+    answer = await service.ask("PATCH", f"{url}/complete", json_=body)
+    check_task(answer, 200, completed=False, completed_at=None, version=3)
 
 
 @pytest.mark.parametrize("type_", [JSON, MERGE_PATCH])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parents[2] / "src/todo_app/http/swagger_ui"
 SUCCESS = {
-    "createTask": 201, "listTasks": 200, "getTask": 200, "replaceTask": 200, "editTask": 200, "completeTask": 200,
+    "createTask": 201, "listTasks": 200, "getTask": 200, "putTask": 200, "editTask": 200, "completeTask": 200,
     "deleteTask": 204, "isLive": 200, "isReady": 200, "getMetrics": 200, "getOpenapi": 200,
 }  # fmt: skip
 TELL_VIOLATIONS = """

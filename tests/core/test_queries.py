@@ -150,6 +150,11 @@ def test_filters_let_through_what_matches_all_of_them() -> None:
         assert set(query.page_of([milk, bread]).items) == expected
 
 
+def test_a_search_finds_line_ends_however_they_come() -> None:
+    for search in ("a\r\nb", "A\rB", "a\nb"):
+        assert TaskQuery(search=search).matches(make_task(description="a\nb"))
+
+
 def test_a_search_folds_case_as_unicode_says_and_parts_title_from_description() -> None:
     assert TaskQuery(search="STRASSE").matches(make_task(title="Straße"))
     assert TaskQuery(search="οδος").matches(make_task(description="ΟΔΟΣ"))

@@ -48,6 +48,28 @@ def test_a_title_may_not_be_blank_but_keeps_its_spaces() -> None:
     assert not is_owner("")
 
 
+@pytest.mark.parametrize("sent", ["a\r\nb\rc\r\r\n", "a\nb\nc\n\n", "a\rb\r\nc\n\r\n"])
+def test_line_ends_become_line_feeds_however_they_come(sent: str) -> None:
+    stored = "a\nb\nc\n\n"
+    task = Task.new(id=make_id(1), owner=ANN, title="x", description=sent, at=NOON)
+    assert task.description == stored
+    assert make_task().edited(description=sent, at=LATER).description == stored
+    assert task.edited(description=sent, at=LATER) is task
+
+
+def test_line_ends_count_as_one_character_and_a_title_has_none() -> None:
+    assert Task.new(id=make_id(1), owner=ANN, title="x", description="\r\n" * 1000, at=NOON).description == "\n" * 1000
+    for values in ({"title": "a\r\nb"}, {"title": "a\rb"}, {"description": "\r\n" * 1001}):
+        with pytest.raises(InvalidInput):
+            make_task().edited(**values, at=LATER)  # type: ignore[arg-type]
+
+
+def test_a_stored_task_has_no_carriage_return() -> None:
+    with pytest.raises(InvalidInput) as problem:
+        make_task(description="a\r\nb")
+    assert fields(problem) == ["description"]
+
+
 def test_values_of_other_types_are_refused() -> None:
     for value in (None, 1, b"a", ["a"]):
         assert not is_title(value)

@@ -85,17 +85,6 @@ async def test_a_page_shows_the_owners_tasks(service: TaskService, task: Task) -
     assert (await service.page(ANN, TaskQuery())).items == (task,)
 
 
-async def test_replacing_takes_the_description_away_and_keeps_the_state_unless_given(
-    service: TaskService, task: Task
-) -> None:
-    await service.complete(ANN, task.id)
-    replaced = await service.replace(ANN, task.id, title="Bread")
-    assert (replaced.title, replaced.description, replaced.completed, replaced.version) == ("Bread", None, True, 3)
-    replaced = await service.replace(ANN, task.id, title="Bread", description="Rye", completed=False)
-    assert (replaced.description, replaced.completed) == ("Rye", False)
-    assert await service.replace(ANN, task.id, title="Bread", description="Rye") == replaced
-
-
 async def test_editing_changes_only_what_is_given(service: TaskService, task: Task) -> None:
     edited = await service.edit(ANN, task.id, title="Bread")
     moment = NOON + timedelta(seconds=2)
@@ -124,7 +113,6 @@ async def test_a_deleted_task_is_gone(service: TaskService, task: Task) -> None:
 
 
 ACTIONS = {
-    "replace": lambda service, owner, **more: service.replace(owner, make_id(1), title="Other", **more),
     "edit": lambda service, owner, **more: service.edit(owner, make_id(1), title="Other", **more),
     "toggle": lambda service, owner, **more: service.toggle(owner, make_id(1), **more),
     "complete": lambda service, owner, **more: service.complete(owner, make_id(1), **more),

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
-from todo_app.http.reading import escaped
+from todo_app.http.names import escaped, unknown
 from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
 from todo_core.queries import LIMIT_RULE, PAGE_DEFAULT, PAGE_MOST
-from todo_core.task import DESCRIPTION_RULE, is_description
+from todo_core.task import DESCRIPTION_RULE, is_description, with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -27,7 +27,7 @@ def read_query(query_string: bytes) -> TaskQuery:
         try:
             values[name] = _PARAMETERS[name](text)
         except KeyError:
-            problems.append(Problem(escaped(name), f"is unknown here: there are {', '.join(_PARAMETERS)}"))
+            problems.append(unknown(name, _PARAMETERS))
         except ValueError as error:
             problems.append(Problem(name, str(error)))
         except InvalidInput as error:
@@ -57,7 +57,7 @@ def _limit(text: str) -> int:
 
 
 def _search(text: str) -> str:
-    if not is_description(text):
+    if not is_description(with_line_feeds(text)):
         raise ValueError(DESCRIPTION_RULE)
     return text
 

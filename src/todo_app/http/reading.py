@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
+from todo_app.http.faults import faults_of
 from todo_core import InvalidInput, Problem
 
 BODY_MOST: Final = 64 * 1024  # bytes
@@ -25,12 +25,11 @@ class Incoming(Protocol):
     receive: Receive
 
 
-_Body = TypeVar("_Body")
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
 _TYPE_MOST: Final = 200  # bytes of a Content-Type or a Content-Encoding that is worth reading
-_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`", re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # never looks back: any bytes may come
 _BRACKET = re.compile(rb"[][{}]")
 _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
@@ -110,9 +109,8 @@ def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            with suppress(msgspec.ValidationError):
-                msgspec.json.decode(body)  # the first broken rule stopped the reading: is the rest JSON at all?
-            raise InvalidInput([_problem(str(error))]) from None
+            faults = faults_of(body, decoder.type)
+            raise InvalidInput(faults or [Problem("", f"the body is wrong: {error}")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedRequest(NOT_READ) from None
 
@@ -125,17 +123,3 @@ def _require_shallow(body: bytes) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > DEPTH_MOST:
             raise MalformedRequest(NOT_READ)
-
-
-def _problem(message: str) -> Problem:
-    """msgspec tells the place in its own notation: `$.title`, or in words where a member is missing or too many."""
-    if (field := _FIELD.fullmatch(message)) is not None:
-        return Problem(escaped(field[2]), "is unknown here" if field[1] == "contains unknown" else "is required")
-    wrong, _, place = message.partition(" - at `")
-    pointer = place.removeprefix("key in ").strip("$`").lstrip(".").replace(".", "/")
-    return Problem(pointer, f"{'' if pointer else 'the body '}is wrong: {wrong}")
-
-
-def escaped(name: str) -> str:
-    """A member's name as JSON Pointer spells it (RFC 6901 §3), or as much of it as is worth repeating."""
-    return name[:100].replace("~", "~0").replace("/", "~1")

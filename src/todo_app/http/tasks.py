@@ -10,13 +10,14 @@ import msgspec
 from litestar import Controller, Request, delete, get, patch, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath
+from msgspec import UnsetType
 
 from todo_app.http.exchange import Exchange, Header, Reply
 from todo_app.http.idempotency import REPLAYED, read_idempotency_key
 from todo_app.http.preconditions import is_unmodified, read_if_match
 from todo_app.http.query import read_query
 from todo_app.http.reading import JSON, MERGE_PATCH, no_body, read_json, read_optional_json
-from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView, or_as_it_is
+from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView, or_as_it_is
 from todo_core import (
     Creation,
     Expected,
@@ -35,8 +36,8 @@ Caller: TypeAlias = Request[OwnerId, TaskService, State]
 """A request that the gate let in: `user` is the owner whom its token proves, `auth` what they may call."""
 
 NEW_TASK: Final = msgspec.json.Decoder(NewTask)
-REPLACEMENT: Final = msgspec.json.Decoder(TaskReplacement)
 PATCH: Final = msgspec.json.Decoder(TaskPatch)
+PUT: Final[msgspec.json.Decoder[TaskPatch]] = msgspec.json.Decoder(TaskPut)
 COMPLETION: Final = msgspec.json.Decoder(Completion)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -104,9 +105,23 @@ def reply_with_new(creation: Creation) -> Reply:
     return reply_with(task, 201, location, *((REPLAYED,) if creation.replayed else ()))
 
 
+async def edited(request: Caller, wanted: TaskId, body: Awaitable[TaskPatch]) -> Reply:
+    """The task with what the body names changed; the rest stays."""
+    change, expected = await asked(request, wanted, body)
+    task = await request.auth.edit(
+        request.user,
+        wanted,
+        title=or_as_it_is(change.title),
+        description=or_as_it_is(change.description),
+        completed=or_as_it_is(change.completed),
+        expected=expected,
+    )
+    return reply_with(task)
+
+
 def completion(tasks: TaskService, body: Completion | None) -> Callable[..., Awaitable[Task]]:
-    """What a request to complete asks for: toggling without a body, otherwise what the body says."""
-    if body is None:
+    """What a request to complete asks for: toggling, unless the body says otherwise."""
+    if body is None or isinstance(body.completed, UnsetType):
         return tasks.toggle
     return tasks.complete if body.completed else tasks.reopen
 
@@ -138,40 +153,20 @@ class TaskController(Controller):
         return reply_with(found)
 
     @put("/{task:str}")
-    async def replace(self, request: Caller, task: FromPath[str]) -> Reply:
-        """The task with a new content."""
+    async def edit_as_read(self, request: Caller, task: FromPath[str]) -> Reply:
+        """The task with some values changed; what only GET gives is accepted too, and ignored."""
         wanted = task_id(task)
-        new, expected = await asked(request, wanted, read_json(request, REPLACEMENT, JSON))
-        return reply_with(
-            await request.auth.replace(
-                request.user,
-                wanted,
-                title=new.title,
-                description=new.description,
-                completed=or_as_it_is(new.completed),
-                expected=expected,
-            )
-        )
+        return await edited(request, wanted, read_json(request, PUT, JSON))
 
     @patch("/{task:str}")
     async def edit(self, request: Caller, task: FromPath[str]) -> Reply:
         """The task with some values changed."""
         wanted = task_id(task)
-        change, expected = await asked(request, wanted, read_json(request, PATCH, MERGE_PATCH, JSON))
-        return reply_with(
-            await request.auth.edit(
-                request.user,
-                wanted,
-                title=or_as_it_is(change.title),
-                description=or_as_it_is(change.description),
-                completed=or_as_it_is(change.completed),
-                expected=expected,
-            )
-        )
+        return await edited(request, wanted, read_json(request, PATCH, MERGE_PATCH, JSON))
 
     @patch("/{task:str}/complete")
     async def complete(self, request: Caller, task: FromPath[str]) -> Reply:
-        """The task toggled, or with a body done or open as that says."""
+        """The task toggled, or done or open where the body says so."""
         wanted, tasks = task_id(task), request.auth
         reading = read_optional_json(request, COMPLETION, JSON, MERGE_PATCH)
         body, expected = await asked(request, wanted, reading)

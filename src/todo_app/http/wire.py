@@ -22,7 +22,8 @@ def _told(rule: str) -> str:
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f]"
 # Not `\s`: what that is differs from Python to ECMAScript, whose expressions these are.
 _NOT_BLANK: Final = r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
+# A carriage return may be sent; it is stored as a line feed.
+TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 _TITLE: Final = {
     "minLength": 1,
     "maxLength": TITLE_LENGTH,
@@ -44,7 +45,7 @@ Title: TypeAlias = Annotated[
 Description: TypeAlias = Annotated[
     str,
     Meta(
-        description=_told(DESCRIPTION_RULE),
+        description=f"{_told(DESCRIPTION_RULE)} CR LF and CR are stored as LF.",
         examples=["two litres"],
         extra_json_schema=_DESCRIPTION,
     ),
@@ -99,20 +100,6 @@ class NewTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     completed: bool = False
 
 
-class TaskReplacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A task's new content. No description means none; no `completed` means as it was."""
-
-    title: Title
-    description: Description | None = None
-    completed: bool | UnsetType = UNSET
-    id: Ignored | UnsetType = UNSET
-    user_id: Ignored | UnsetType = UNSET
-    completed_at: Ignored | UnsetType = UNSET
-    version: Ignored | UnsetType = UNSET
-    created_at: Ignored | UnsetType = UNSET
-    updated_at: Ignored | UnsetType = UNSET
-
-
 class TaskPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What shall change (RFC 7396): absent stays, null clears the description."""
 
@@ -121,10 +108,25 @@ class TaskPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     completed: bool | UnsetType = UNSET
 
 
-class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether the task shall be done."""
+class TaskPut(TaskPatch, frozen=True, forbid_unknown_fields=True):
+    """A task's content: absent stays, null clears the description. What GET gave may be sent back as it was."""
 
-    completed: bool
+    id: Ignored | UnsetType = UNSET
+    user_id: Ignored | UnsetType = UNSET
+    completed_at: Ignored | UnsetType = UNSET
+    version: Ignored | UnsetType = UNSET
+    created_at: Ignored | UnsetType = UNSET
+    updated_at: Ignored | UnsetType = UNSET
+
+
+class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the task shall be done. Without `completed` it is toggled."""
+
+    completed: bool | UnsetType = UNSET
+
+
+READ_ONLY: Final = frozenset(TaskView.__struct_fields__) - frozenset(TaskPatch.__struct_fields__)
+"""The members of a task that only the service sets."""
 
 
 def or_as_it_is(value: Present | UnsetType) -> Present | Unset:

@@ -9,7 +9,7 @@ from todo_app.http.openapi.examples import CURSOR, KEY, refusals
 from todo_app.http.openapi.examples import TASK as MILK
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
 from todo_app.http.problems import ProblemDetails
-from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
+from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView
 from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH
@@ -58,8 +58,8 @@ NAMES: Final[dict[type, str]] = {
     TaskView: "Task",
     TaskListView: "TaskList",
     NewTask: "NewTask",
-    TaskReplacement: "TaskReplacement",
     TaskPatch: "TaskPatch",
+    TaskPut: "TaskPut",
     Completion: "Completion",
     ProblemDetails: "Problem",
 }

@@ -33,7 +33,7 @@ from todo_app.http.openapi.components import (
 )
 from todo_app.http.problems import ProblemDetails
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskReplacement, TaskView
+from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView
 from todo_core import (
     InvalidInput,
     KeyReused,
@@ -83,7 +83,7 @@ def _task_paths() -> Json:
     one = [USER, TASK, OWN_REQUEST_ID]
     return {
         tasks: {"parameters": [USER, OWN_REQUEST_ID], "get": _list(), "post": _create()},
-        task: {"parameters": one, "get": _read(), "put": _replace(), "patch": _edit(), "delete": _delete()},
+        task: {"parameters": one, "get": _read(), "put": _put(), "patch": _edit(), "delete": _delete()},
         f"{task}/complete": {"parameters": one, "patch": _complete()},
     }
 
@@ -125,10 +125,10 @@ def _read() -> Json:
     )
 
 
-def _replace() -> Json:
-    said = "No `description` means none, no `completed` means as it was; what only GET gives is accepted and ignored."
-    body = _body(TaskReplacement, examples.REPLACE, JSON)
-    return _change(("replaceTask", "Replace a task", said), body, examples.REPLACED)
+def _put() -> Json:
+    said = "As PATCH: what is absent stays, and `null` clears the description. What only GET gives is ignored."
+    body = _body(TaskPut, examples.PUT, JSON)
+    return _change(("putTask", "Change a task, as it was read", said), body, examples.PUT_ANSWER)
 
 
 def _edit() -> Json:
@@ -141,7 +141,7 @@ def _edit() -> Json:
 
 
 def _complete() -> Json:
-    said = "Without a body the task is toggled. With one, repeating the request changes nothing."
+    said = "Without a body, or with `{}`, the task is toggled. With `completed`, repeating the request changes nothing."
     words = ("completeTask", "Toggle a task, or set whether it is done", said)
     operation = _change(words, _body(Completion, examples.COMPLETE, JSON, MERGE_PATCH), examples.DONE)
     operation["requestBody"]["required"] = False

@@ -56,7 +56,7 @@ CREATE: Final = {
     "shortest": {"title": "Buy oat milk"},
     "done": {"title": "Call Bob", "completed": True},
 }
-REPLACE: Final = {
+PUT: Final = {
     "content": {"title": "Buy oat milk", "description": "three litres", "completed": True},
     "as_read": msgspec.to_builtins(TaskView.of(TASK)) | {"description": "three litres"},
 }
@@ -65,10 +65,10 @@ EDIT: Final = {
     "clear": {"description": None},
     "done": {"completed": True},
 }
-COMPLETE: Final = {"done": {"completed": True}, "open": {"completed": False}}
+COMPLETE: Final = {"done": {"completed": True}, "open": {"completed": False}, "toggle": {}}
 CREATED: Final = msgspec.to_builtins(TaskView.of(TASK))
 DONE: Final = msgspec.to_builtins(TaskView.of(TASK.as_completed(at=CHANGED)))
-REPLACED: Final = DONE | {"description": "three litres"}
+PUT_ANSWER: Final = DONE | {"description": "three litres"}
 EDITED: Final = msgspec.to_builtins(TaskView.of(TASK.edited(title="Buy oat milk and bread", at=CHANGED)))
 LISTED: Final = msgspec.to_builtins(TaskListView.of(Page((TASK,), None)))
 
