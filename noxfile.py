@@ -1,13 +1,20 @@
 """What is checked before anything is called done; `uv run nox` and `python3 run.py test` run the same."""
 
+import functools
 import os
+import platform
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 import nox
 
 nox.options.default_venv_backend = "none"  # run.py and uv have installed what uv.lock pins, nox and the tools included
+nox.options.reuse_venv = "yes"  # `uv sync` makes each hold exactly what uv.lock says
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # where CI is set too: it says which were there
 
@@ -19,13 +26,25 @@ BROWSER = "tests/browser"
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
 WHEELS = "tests/wheels"
+TOOLS = ["tests/test_run.py", "tests/test_noxfile.py", "tests/adapters/test_scratch_cluster.py"]
 # What a session of its own runs; the session of all tests leaves it out, unless it is named there.
-SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS)]
+SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
 # Coverage costs as much again as the tests themselves, so only CI measures it.
 COVERAGE = ["--cov", "--cov-report=term"] if CI else []
+# Sessions that are asked for by name run, whatever has changed or not.
+NAMED = any(argument.startswith(("-s", "--session", "-t", "--tag", "-k", "--keyword")) for argument in sys.argv[1:])
+FORCED = CI or NAMED or bool(os.environ.get("TODO_TEST_FORCE"))
+
+Body: TypeAlias = Callable[[nox.Session], None]
+# What every session reads.
+COMMON = ["noxfile.py", "run.py", "pyproject.toml", "uv.lock"]
+# No session reads these, and many write them.
+UNREAD = [".?*_cache", ".coverage*", ".git", ".hypothesis", ".nox", ".venv*", "__pycache__", "dist", "htmlcov", "site"]
+# A test is skipped where the program that it needs is missing: it must be run once that is installed.
+PROGRAMS = ["bash", "chromium", "chromium-browser", "curl", "git", "google-chrome", "node", "npm"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
 _shims = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -38,10 +57,59 @@ def run(session: nox.Session, module: str, *arguments: str, env: dict[str, str] 
     session.run(sys.executable, "-m", module, *arguments, env=env)
 
 
-def chosen(session: nox.Session, path: str) -> list[str]:
-    """pytest's arguments: those that were given, and this path if they name none."""
+def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
+    """Skip a session while nothing that it reads has changed since it was last green; never in CI.
+
+    `reads` are files and folders; without any it is the whole project. Arguments may choose a part of the session:
+    given some, it runs, and what it finds is not kept.
+    """
+
+    def decorate(body: Body) -> Body:
+        @functools.wraps(body)
+        def check(session: nox.Session) -> None:
+            green, before = Path(".nox/green", session.name), digest(reads)
+            if not (FORCED or session.posargs) and green.exists() and green.read_text() == before:
+                session.skip(
+                    "nothing that it reads has changed since it was last green (`run.py test --force` runs it)"
+                )
+            green.unlink(missing_ok=True)
+            body(session)
+            # Else some of it was checked as it was before an edit, and some after.
+            if not session.posargs and digest(reads) == before:
+                green.parent.mkdir(parents=True, exist_ok=True)
+                green.write_text(before)
+
+        return check
+
+    return decorate
+
+
+def digest(reads: tuple[str, ...]) -> str:
+    """A digest of these files and folders, of what every session reads, of this Python and the programs at hand."""
+    chosen = [*COMMON, *reads] if reads else ["."]
+    machine = [sys.version, platform.platform(), os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS)]
+    found = sha256(repr(machine).encode())
+    for path in sorted({path for each in chosen for path in files(Path(each))}):
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+        found.update(repr((path.as_posix(), path.lstat().st_mode, sha256(content).digest())).encode())
+    return found.hexdigest()
+
+
+def files(path: Path) -> Iterator[Path]:
+    """The files below `path`, or itself, that a session may read, whether git knows them or not."""
+    if any(fnmatch(path.name, pattern) for pattern in UNREAD):
+        return
+    if path.is_dir() and not path.is_symlink():
+        for each in path.iterdir():
+            yield from files(each)
+    elif path.is_file() or path.is_symlink():
+        yield path
+
+
+def chosen(session: nox.Session, *paths: str) -> list[str]:
+    """pytest's arguments: those that were given, and these paths if they name none."""
     named = any(Path(argument.partition("::")[0]).exists() for argument in session.posargs)
-    return [*(session.posargs or ["-q"]), *([] if named else [path])]
+    return [*(session.posargs or ["-q"]), *([] if named else paths)]
 
 
 @nox.session
@@ -52,6 +120,7 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+@skipped_while_green("src", "examples")
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     run(session, "mypy")
@@ -66,6 +135,7 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session
+@skipped_while_green()
 def build(session: nox.Session) -> None:
     """The packages that users install: what is in them, what each extra brings; the core is tried from the wheel."""
     run(session, "pytest", "-q", *PARALLEL, WHEELS)
@@ -97,12 +167,14 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session
+@skipped_while_green()
 def better_auth(session: nox.Session) -> None:
     """Tokens of a real Better Auth and a real OpenID provider, both from npm; skipped, and said so, without node."""
     run(session, "pytest", "-q", *ISSUERS)
 
 
 @nox.session(venv_backend="uv")
+@skipped_while_green()
 def browser(session: nox.Session) -> None:
     """/docs, the example's page, and one with Better Auth, in this machine's Chromium or else in one from npm."""
     sync(session, "--group", "browser")
@@ -110,26 +182,37 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+@skipped_while_green("src", "tests")
 def client(session: nox.Session) -> None:
     """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
     run(session, "pytest", "-q", CLIENT)
 
 
 @nox.session
+@skipped_while_green()
 def tests(session: nox.Session) -> None:
     """Everything else on this Python; in CI with branch coverage. Arguments go to pytest."""
     run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
 
 
+@nox.session
+@skipped_while_green("tests", "src/todo_adapters/embedded", "src/todo_adapters/__init__.py")
+def tools(session: nox.Session) -> None:
+    """`run.py`, these sessions, and the databases that tests make."""
+    run(session, "pytest", *PARALLEL, *chosen(session, *TOOLS))
+
+
 @nox.session(venv_backend="uv")
+@skipped_while_green("docs", SITE)
 def docs(session: nox.Session) -> None:
     """The documents as a site, in `site/`: no warning, nothing from another host."""
     sync(session, "--group", "docs")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "docs", "site")
-    session.run("pytest", "-q", SITE)
+    session.run("pytest", "-q", "--noconftest", SITE)
 
 
 @nox.session
+@skipped_while_green("src", "tests")
 def schemathesis(session: nox.Session) -> None:
     """The OpenAPI document against a live server, by Schemathesis; arguments go to it, such as `-n 1000`."""
     session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)

@@ -33,7 +33,8 @@ HELP = """\
 usage: python3 run.py COMMAND [ARGUMENTS]
 
   serve [--host H] [--port P] [--workers N]   start the service, with a PostgreSQL of its own unless DATABASE_URL is set
-  test [NOX ARGUMENTS]                        check everything, as CI does (`test -l` lists the sessions)
+  test [--force] [NOX ARGUMENTS]              check what has changed since it was last green, with --force everything;
+                                              CI measures coverage too (`test -l` lists the sessions)
   migrate | token USER | openapi | --version  the other commands of `todo`
 
 The first run installs exactly what uv.lock pins into .venv, beside this file, and needs the network for that. Later
@@ -51,6 +52,8 @@ def main(argv: list[str]) -> int:
         if argv[0] == "test":
             prepare("dev")
             os.chdir(ROOT)
+            if argv[1:2] == ["--force"]:
+                os.environ["TODO_TEST_FORCE"] = argv.pop(1)
             return hand_over("nox", argv[1:])
         prepare("server")
         return hand_over("todo", argv)

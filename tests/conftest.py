@@ -1,14 +1,16 @@
 """The fixtures that several rooms of the tests share: databases, stores."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from databases import ScratchCluster, make_scratch_folder, remove_scratch_folder, shared_scratch_cluster
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, create_engine
-from todo_adapters.postgres.migrations import migrate
+if TYPE_CHECKING:  # and in the fixtures: tests that need no store do not load, nor depend on, what one is made of
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from todo_adapters.postgres import PostgresTaskStore
 
 # A slow example says that the machine is busy, nothing of the code.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -32,6 +34,8 @@ def cluster() -> Iterator[ScratchCluster]:
 @pytest.fixture(scope="session")
 def migrated(cluster: ScratchCluster) -> str:
     """The name of a migrated database to copy."""
+    from todo_adapters.postgres.migrations import migrate
+
     return cluster.template("migrated", migrate)
 
 
@@ -60,16 +64,20 @@ def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: str) -> "AsyncIterator[AsyncEngine]":
     """Connections to `database_url`."""
+    from todo_adapters.postgres import create_engine
+
     engine = create_engine(database_url)
     yield engine
     await engine.dispose()
 
 
 @pytest.fixture
-async def postgres_store(engine: AsyncEngine) -> AsyncIterator[PostgresTaskStore]:
+async def postgres_store(engine: "AsyncEngine") -> "AsyncIterator[PostgresTaskStore]":
     """An empty store on PostgreSQL."""
+    from todo_adapters.postgres import PostgresTaskStore
+
     store = PostgresTaskStore(engine)
     yield store
     await store.aclose()

@@ -1,11 +1,14 @@
 """The sessions of nox: what each of them runs."""
 
 import importlib.util
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -13,9 +16,11 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:The session .* has already been registered")  # it is loaded anew
 
 
-def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> ModuleType:
-    """noxfile.py, in this environment."""
-    monkeypatch.delenv("CI", raising=False)
+def load(monkeypatch: pytest.MonkeyPatch, *arguments: str, **variables: str) -> ModuleType:
+    """noxfile.py, as nox loads it for these arguments in this environment."""
+    for name in ("CI", "TODO_TEST_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["nox", *arguments])
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # it puts interpreters in front
@@ -26,6 +31,16 @@ def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> ModuleType:
     return module
 
 
+def body(noxfile: ModuleType, name: str) -> Callable[[Any], None]:
+    """What a session does where it is not skipped, and without a note that it was green."""
+    found: Callable[[Any], None] = inspect.unwrap(getattr(noxfile, name).func)
+    return found
+
+
+class Skipped(Exception):
+    """A session said why it does not run."""
+
+
 class Session:
     """Notes what it is told to run."""
 
@@ -33,9 +48,15 @@ class Session:
         self.posargs = posargs
         self.virtualenv = SimpleNamespace(location="venv")
         self.commands: list[list[str]] = []
+        self.name = "tests"
+        self.during: Callable[[], None] = lambda: None
 
     def run(self, *command: str, **_: Any) -> None:
         self.commands.append([*command])
+        self.during()
+
+    def skip(self, reason: str) -> NoReturn:
+        raise Skipped(reason)
 
     def run_install(self, *command: str, **_: Any) -> None:
         """Nothing."""
@@ -52,7 +73,7 @@ def test_arguments_bring_no_other_sessions_tests_back(
     monkeypatch: pytest.MonkeyPatch, name: str, arguments: tuple[str, ...]
 ) -> None:
     session, noxfile = Session(*arguments), load(monkeypatch)
-    getattr(noxfile, name).func(session)
+    body(noxfile, name)(session)
     assert {*noxfile.SEPARATE} <= {*session.command}
     assert all(Path(ROOT, each.removeprefix("--ignore=")).exists() for each in noxfile.SEPARATE)
     assert [*arguments] == session.command[len(session.command) - len(arguments) :]
@@ -62,7 +83,7 @@ def test_arguments_bring_no_other_sessions_tests_back(
 def test_a_session_runs_its_own_tests_unless_others_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     noxfile, own = load(monkeypatch), f"tests/{name}"
     for arguments, expected in {("-x", "-k", "page"): [own], (f"{own}::test",): [], (): [own]}.items():
-        getattr(noxfile, name).func(session := Session(*arguments))
+        body(noxfile, name)(session := Session(*arguments))
         assert session.command[session.command.index("pytest") + 1 :] == [*(arguments or ["-q"]), *expected]
 
 
@@ -75,5 +96,116 @@ def test_what_is_named_is_run_though_it_has_a_session_of_its_own(tmp_path: Path)
 
 @pytest.mark.parametrize(("variables", "measured"), [({}, False), ({"CI": "true"}, True)])
 def test_ci_measures_coverage(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], measured: bool) -> None:
-    load(monkeypatch, **variables).tests.func(session := Session())
+    body(load(monkeypatch, **variables), "tests")(session := Session())
     assert ("--cov" in session.command) == measured
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small project, where nox would be started."""
+    for name in ("noxfile.py", "run.py", "pyproject.toml", "uv.lock", "src/a/one.py", "src/b.py", "docs/page.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runs(
+    noxfile: ModuleType, *reads: str, posargs: tuple[str, ...] = (), during: Callable[[], None] | None = None
+) -> bool:
+    """Whether a session that reads these runs."""
+    session = Session(*posargs)
+    session.during = during or session.during
+    with suppress(Skipped):
+        noxfile.skipped_while_green(*reads)(lambda session: session.run("something"))(session)
+    return bool(session.commands)
+
+
+def rewrite(name: str) -> None:
+    Path(name).write_text("changed")
+
+
+CHANGES: dict[str, Callable[[], object]] = {
+    "a file": lambda: rewrite("src/a/one.py"),
+    "a new file": lambda: rewrite("src/a/two.py"),
+    "a file that is gone": lambda: Path("src/a/one.py").unlink(),
+    "a renamed file": lambda: Path("src/a/one.py").rename("src/a/three.py"),
+    "a file's mode": lambda: Path("src/a/one.py").chmod(0o700),
+    "a link": lambda: Path("src/link").symlink_to("b.py"),
+    "the lock file": lambda: rewrite("uv.lock"),
+    "the sessions": lambda: rewrite("noxfile.py"),
+    "the configuration": lambda: rewrite("pyproject.toml"),
+}
+
+
+@pytest.mark.parametrize("reads", [("src",), ()])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.usefixtures("project")
+def test_a_green_session_runs_again_once_something_that_it_reads_has_changed(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], reads: tuple[str, ...]
+) -> None:
+    noxfile = load(monkeypatch)
+    assert [runs(noxfile, *reads) for _ in range(3)] == [True, False, False]
+    change()
+    assert [runs(noxfile, *reads) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_session_does_not_run_again_for_what_it_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    noxfile = load(monkeypatch)
+    assert runs(noxfile, "src")
+    for name in ("docs/page.md", ".coverage.1", "src/a/__pycache__/one.pyc"):
+        Path(name).parent.mkdir(exist_ok=True)
+        rewrite(name)
+    assert not runs(noxfile, "src")
+
+
+@pytest.mark.parametrize("changed", ["version", "programs"])
+@pytest.mark.usefixtures("project")
+def test_a_session_runs_again_on_another_python_or_with_another_program(
+    monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    noxfile = load(monkeypatch)
+    assert runs(noxfile)
+    if changed == "version":
+        monkeypatch.setattr(sys, "version", "3.99")
+    else:
+        monkeypatch.setattr(noxfile.shutil, "which", lambda name: f"/opt/{name}")
+    assert runs(noxfile)
+
+
+@pytest.mark.usefixtures("project")
+def test_what_is_asked_for_runs_though_nothing_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs(load(monkeypatch))
+    assert not runs(load(monkeypatch))
+    assert runs(load(monkeypatch, CI="true"))
+    assert runs(load(monkeypatch, TODO_TEST_FORCE="--force"))
+    assert runs(load(monkeypatch, "-s", "tests"))
+    assert runs(load(monkeypatch), posargs=("-k", "etag"))
+
+
+@pytest.mark.usefixtures("project")
+def test_what_was_red_or_only_in_part_green_or_edited_meanwhile_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> NoReturn:
+        raise AssertionError
+
+    noxfile = load(monkeypatch)
+    assert runs(noxfile, posargs=("-k", "etag"))
+    with pytest.raises(AssertionError):
+        runs(noxfile, during=fail)
+    assert runs(noxfile, during=lambda: rewrite("src/b.py"))
+    assert [runs(noxfile), runs(noxfile)] == [True, False]
+    with pytest.raises(AssertionError):
+        runs(load(monkeypatch, "-s", "tests"), during=fail)
+    assert runs(load(monkeypatch))
+
+
+def test_the_tests_of_the_tools_load_no_more_of_the_sources_than_their_session_says() -> None:
+    program = """
+import sys, noxfile, pytest
+assert pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *noxfile.TOOLS]) == 0
+print("loaded", *sorted(name for name in sys.modules if name.startswith("todo_")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split("\nloaded ")[1].split()
+    assert [name for name in loaded if not name.startswith("todo_adapters.embedded")] == ["todo_adapters"]

@@ -129,6 +129,8 @@ def test_switching_between_test_and_serve_installs_the_tools_once_and_keeps_them
 
 def test_arguments_of_test_go_to_nox(clone: Clone) -> None:
     assert clone.run("test", "-s", "lint").stdout == "nox: -s lint\n"
+    assert clone.run("test", "--force").stdout == "nox: \n"
+    assert clone.run("test", "-s", "schemathesis", "--", "--force").stdout == "nox: -s schemathesis -- --force\n"
 
 
 @pytest.mark.parametrize("file", ["uv.lock", "pyproject.toml"])
