@@ -17,6 +17,7 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     Cursor,
+    IdentityUnavailable,
     InvalidInput,
     NotAuthenticated,
     OwnerId,
@@ -34,6 +35,7 @@ STATUSES: dict[type[TodoError], HTTPStatus] = {
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     TaskNotFound: HTTPStatus.NOT_FOUND,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

@@ -18,7 +18,7 @@ CODES = {
     422: {"invalid_input", "idempotency_key_reused"},
     429: {"too_many_requests"},
     500: {"internal_error"},
-    503: {"store_unavailable"},
+    503: {"identity_unavailable", "store_unavailable"},
 }
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",

@@ -46,9 +46,14 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
     )
 
 
-def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics) -> JwtAuthenticator:
-    """Who believes tokens, and counts it when the issuer's keys cannot be had."""
-    return JwtAuthenticator(policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc)
+def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics, bad_tokens: MemoryRateLimiter) -> JwtAuthenticator:
+    """Who believes tokens, and counts it when the issuer's keys cannot be fetched.
+
+    When the issuer has other keys, tokens that were refused before may have been good: no address stays shut out.
+    """
+    return JwtAuthenticator(
+        policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc, on_new_keys=bad_tokens.forget
+    )
 
 
 class Container(DeclarativeContainer):
@@ -69,9 +74,9 @@ class Container(DeclarativeContainer):
     )
     store: Provider[TaskStore] = Singleton(PostgresTaskStore, engine, deadline=settings.provided.database_timeout)
     policy: Provider[JwtPolicy] = Singleton(jwt_policy, settings)
-    verifier: Provider[TokenVerifier] = Singleton(authenticator, policy, clock, metrics)
-    limiter: Provider[RateLimiter] = Singleton(rate_limiter, settings, metrics, log)
     bad_tokens: Provider[MemoryRateLimiter] = Singleton(MemoryRateLimiter, settings.provided.bad_token_limit)
+    verifier: Provider[TokenVerifier] = Singleton(authenticator, policy, clock, metrics, bad_tokens)
+    limiter: Provider[RateLimiter] = Singleton(rate_limiter, settings, metrics, log)
     identification: Provider[Identification] = Singleton(
         Identification, verifier, bad_tokens, settings.provided.trusted_proxies
     )

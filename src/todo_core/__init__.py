@@ -1,6 +1,7 @@
 """A task service without its surroundings: rules, use cases, and ports to be filled. Standard library only."""
 
 from todo_core.errors import (
+    IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -27,6 +28,7 @@ __all__ = [
     "Expected",
     "IdGenerator",
     "IdempotencyKey",
+    "IdentityUnavailable",
     "InvalidInput",
     "KeyReused",
     "NotAuthenticated",

@@ -35,6 +35,15 @@ class NotAuthenticated(TodoError):
     code = "not_authenticated"
 
 
+class IdentityUnavailable(TodoError):
+    """Nobody can say now whether the credentials prove somebody; the same call may succeed later."""
+
+    code = "identity_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Tokens cannot be verified at the moment: try again shortly.")
+
+
 class TaskNotFound(TodoError):
     """This owner has no task with that id: unknown and another owner's are indistinguishable."""
 

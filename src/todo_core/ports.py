@@ -88,5 +88,5 @@ class Authenticator(Protocol):
     """Who is calling."""
 
     async def authenticate(self, token: str) -> OwnerId:
-        """The owner whom a bearer token proves. Raises `NotAuthenticated`."""
+        """The owner whom a bearer token proves. Raises `NotAuthenticated`, or `IdentityUnavailable`."""
         ...

@@ -9,13 +9,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from clocks import until
 from issuers import Answer, LoopbackIssuer, document, hanging, issuing, raw
 from signing import OWNER, both_ways, claims, compact, eddsa, jwk, token
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
 from todo_adapters.system import SystemClock
+from todo_core import IdentityUnavailable
 
-FRESH, STALE, COOLDOWN = 300, 3600, 10
+FRESH, STALE, COOLDOWN, RETRY = 300, 3600, 10, 2
 
 
 class Seconds:
@@ -75,6 +77,17 @@ async def believes(authenticator: JwtAuthenticator, text: str) -> bool:
         return False
 
 
+async def is_open(authenticator: JwtAuthenticator, text: str) -> bool:
+    """Whether nobody can say now what the token proves."""
+    try:
+        await authenticator.authenticate(text)
+    except IdentityUnavailable:
+        return True
+    except CredentialsRefused:
+        return False
+    return False
+
+
 def by(name: str, **changes: object) -> str:
     """A token signed with the Ed25519 key of that name. No two are the same."""
     return compact({"alg": "EdDSA", "kid": name}, claims(jti=time.perf_counter_ns(), **changes), eddsa(name))
@@ -131,25 +144,74 @@ async def test_a_fetch_that_outlasts_the_cooldown_stays_the_only_one(
     issuer.answer = hanging
     waiting = []
     for _ in range(3):
-        waiting.append(asyncio.create_task(believes(authenticator, by("mallory"))))
+        waiting.append(asyncio.create_task(is_open(authenticator, by("mallory"))))
         await asyncio.sleep(0.05)
         seconds.value += COOLDOWN
-    assert not any(await asyncio.gather(*waiting))
+    assert all(await asyncio.gather(*waiting))
     assert len(issuer.requests) == 1
 
 
-async def test_failures_count_for_the_cooldown(
+async def test_at_a_cold_start_without_an_issuer_every_token_is_open_and_keys_are_fetched_soon_after_it_is_back(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
     issuer.answer = document(b"", "500 Internal Server Error")
-    for _ in range(20):
-        assert not await believes(authenticator, by("ed"))
-    assert (len(issuer.requests), failures.count) == (1, 1)
+    for outages in range(1, 4):
+        assert all(await asyncio.gather(*(is_open(authenticator, by("ed")) for _ in range(20))))
+        seconds.value += RETRY - 0.001
+        assert await is_open(authenticator, by("ed"))
+        assert (len(issuer.requests), failures.count) == (outages, outages)
+        seconds.value += 0.001
     issuer.answer = publishing("ed")
-    assert not await believes(authenticator, by("ed"))
-    seconds.value += COOLDOWN
     assert await believes(authenticator, by("ed"))
-    assert (len(issuer.requests), failures.count) == (2, 1)
+    assert (len(issuer.requests), failures.count) == (4, 3)
+
+
+async def test_after_a_rotation_without_an_issuer_unknown_keys_are_open_and_known_ones_good(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = raw(b"")
+    seconds.value += COOLDOWN
+    for _ in range(3):
+        assert await is_open(authenticator, by("ed-old"))
+        assert await is_open(authenticator, by("mallory"))
+        assert await believes(authenticator, by("ed"))
+        assert not await believes(authenticator, token("EdDSA")[:-4] + "AAAA")
+        seconds.value += RETRY
+    issuer.answer = publishing("ed", "ed-old")
+    assert await believes(authenticator, by("ed-old"))
+    assert not await is_open(authenticator, by("mallory"))
+
+
+async def test_a_key_that_came_just_after_a_fetch_is_fetched_when_the_cooldown_ends_though_nobody_asks(
+    issuer: LoopbackIssuer,
+) -> None:
+    policy = replace(both_ways(issuer.url), fetch_cooldown=timedelta(seconds=0.5))
+    changes = Failures()
+    authenticator = JwtAuthenticator(policy, SystemClock(), on_new_keys=changes)
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = publishing("ed", "ed-old")
+    assert not any([await believes(authenticator, by("ed-old")) for _ in range(5)])
+    await until(lambda: changes.count == 2)
+    assert await believes(authenticator, by("ed-old"))
+    assert len(issuer.requests) == 2
+    await authenticator.aclose()
+
+
+async def test_an_outage_is_logged_at_its_beginning_and_once_a_minute(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer.answer = raw(b"")
+    for _ in range(31):
+        assert await is_open(authenticator, by("ed"))
+        seconds.value += RETRY
+    assert len(caplog.records) == 2
+    issuer.answer = publishing("ed")
+    assert await believes(authenticator, by("ed"))
+    issuer.answer = raw(b"")
+    seconds.value += COOLDOWN
+    assert await is_open(authenticator, by("mallory"))
+    assert len(caplog.records) == 3
 
 
 @pytest.mark.parametrize(
@@ -165,7 +227,7 @@ async def test_a_broken_issuer_counts_as_a_failure_and_is_logged(
 ) -> None:
     issuer.answer = answer
     with caplog.at_level(logging.WARNING):
-        assert not await believes(authenticator, by("ed"))
+        assert await is_open(authenticator, by("ed"))
     assert failures.count == 1
     assert "keys could not be fetched" in caplog.text
 
@@ -176,12 +238,12 @@ async def test_a_hanging_issuer_never_delays_known_keys(issuer: LoopbackIssuer, 
     assert await believes(authenticator, by("ed"))
     issuer.answer = hanging
     seconds.value += FRESH
-    waiting = [asyncio.create_task(believes(authenticator, by("mallory"))) for _ in range(20)]
+    waiting = [asyncio.create_task(is_open(authenticator, by("mallory"))) for _ in range(20)]
     for _ in range(50):
         assert await believes(authenticator, by("ed"))
     assert not any(task.done() for task in waiting)
     await authenticator.aclose()
-    assert not any(await asyncio.gather(*waiting))
+    assert all(await asyncio.gather(*waiting))
     assert len(issuer.requests) <= 2
 
 
@@ -270,9 +332,9 @@ async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_away(
     assert failures.count == STALE // FRESH - 1
     seconds.value = start + STALE
     assert authenticator.cached(known) is None
-    assert not await believes(authenticator, known)
+    assert await is_open(authenticator, known)
     issuer.answer = publishing("ed")
-    seconds.value += COOLDOWN
+    seconds.value += RETRY
     assert await believes(authenticator, known)
 
 
@@ -290,10 +352,10 @@ async def test_an_emptied_set_withdraws_all_keys(
 async def test_closing_ends_a_fetch_under_way(issuer: LoopbackIssuer) -> None:
     issuer.answer = hanging
     authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock())
-    waiting = asyncio.create_task(believes(authenticator, by("ed")))
+    waiting = asyncio.create_task(is_open(authenticator, by("ed")))
     await asyncio.sleep(0.05)
     start = time.perf_counter()
     await authenticator.aclose()
-    assert not await waiting
+    assert await waiting
     assert time.perf_counter() - start < 1
     await authenticator.aclose()

@@ -1,12 +1,18 @@
 """Who sent a request, and how floods of bad tokens are kept from costing a verification each."""
 
+import asyncio
+import json
+from collections import Counter
 from datetime import timedelta
 from ipaddress import ip_network
 
+import httpx
 import pytest
+import signing
 from asking import Service, discard, make_service, token
-from clocks import Seconds
+from clocks import Seconds, until
 from factories import ANN, BOB
+from issuers import LoopbackIssuer, document, issuing
 from refusals import problem
 
 from todo_adapters.jwt_identity import authenticator
@@ -14,9 +20,10 @@ from todo_adapters.rate_limit import MemoryRateLimiter
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, fields_of
 from todo_app.http.identification import Identification
-from todo_core import NotAuthenticated, OwnerId
+from todo_core import IdentityUnavailable, NotAuthenticated, OwnerId
 
 PEER = "203.0.113.7"
+KEYS_UNAVAILABLE = "the issuer's keys cannot be fetched"
 PROXY = "10.0.0.2"
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -26,11 +33,16 @@ class CountingVerifier:
 
     def __init__(self) -> None:
         self.verified: list[str] = []
+        self.keys = asyncio.Event()
+        self.keys.set()
 
     async def authenticate(self, token: str) -> OwnerId:
         self.verified.append(token)
+        await self.keys.wait()
         if token == "good":
             return ANN
+        if token == "open":
+            raise IdentityUnavailable
         raise NotAuthenticated
 
     def cached(self, token: str) -> OwnerId | None:
@@ -57,7 +69,7 @@ class Door:
         exchange = Exchange(scope, "id", fields_of(headers))
         try:
             return await self.identify(exchange, scope)
-        except (NotAuthenticated, TooManyRequests) as refused:
+        except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
             assert [name for name, _ in exchange.answer_headers] == [b"ratelimit-policy", b"ratelimit"]
             return refused.code
 
@@ -98,6 +110,22 @@ async def test_a_token_that_is_known_to_be_good_passes_all_the_same(door: Door) 
 async def test_good_tokens_count_for_nothing(door: Door) -> None:
     for _ in range(10):
         assert await door.ask("good") == ANN
+    await door.flood()
+
+
+async def test_of_bad_tokens_that_wait_together_for_keys_no_more_are_called_bad_than_may_be(door: Door) -> None:
+    door.verifier.keys.clear()
+    asked = [asyncio.create_task(door.ask("bad")) for _ in range(600)]
+    asked += [asyncio.create_task(door.ask("good")) for _ in range(50)]
+    await until(lambda: len(door.verifier.verified) == len(asked))
+    door.verifier.keys.set()
+    answers = Counter(await asyncio.gather(*asked))
+    assert answers == {"not_authenticated": 3, "too_many_requests": 597, ANN: 50}
+
+
+async def test_a_token_that_cannot_be_judged_now_counts_for_nothing(door: Door) -> None:
+    for _ in range(10):
+        assert await door.ask("open") == "identity_unavailable"
     await door.flood()
 
 
@@ -219,3 +247,46 @@ async def test_the_running_service_checks_no_signature_in_a_flood_and_those_who_
     assert (await service.ask("GET", path)).status_code == 200
     assert len(checked) == 6
     discard(service)
+
+
+class TestIssuerThatDoesNotAnswer:
+    """The running service while the issuer's keys cannot be fetched, and after."""
+
+    PATH = f"/api/{signing.OWNER}/tasks"
+    DOWN = document(b"", "502 Bad Gateway")
+
+    @staticmethod
+    def service(issuer: LoopbackIssuer) -> Service:
+        keys = {"jwks_url": issuer.url, "issuer": signing.ISSUER, "audience": signing.AUDIENCE}
+        return make_service(bad_token_limit="5/minute", **keys)
+
+    async def ask(self, service: Service, name: str) -> httpx.Response:
+        bearer = signing.compact({"alg": "EdDSA", "kid": name}, signing.claims(), signing.eddsa(name))
+        return await service.ask("GET", self.PATH, headers={"Authorization": f"Bearer {bearer}"})
+
+    async def test_every_token_of_its_keys_is_503_and_nobody_is_shut_out_when_it_is_back(self) -> None:
+        with issuing(self.DOWN) as issuer:
+            service = self.service(issuer)
+            for _ in range(20):
+                answer = await self.ask(service, "ed")
+                problem(answer, 503, "identity_unavailable")
+                assert answer.headers["retry-after"] == "2"
+            assert {line["reason"] for line in service.log() if "reason" in line} == {KEYS_UNAVAILABLE}
+            issuer.answer = document(json.dumps({"keys": [signing.jwk("ed")]}).encode())
+            await asyncio.sleep(2)  # what Retry-After says
+            assert (await self.ask(service, "ed")).status_code == 200
+            discard(service)
+
+    async def test_an_address_that_was_shut_out_for_an_unknown_key_is_let_in_when_the_key_is_known(self) -> None:
+        with issuing(document(json.dumps({"keys": [signing.jwk("ed")]}).encode())) as issuer:
+            service = self.service(issuer)
+            answers = [(await self.ask(service, "ed-old")).status_code for _ in range(7)]
+            assert answers == [401] * 5 + [429] * 2
+            issuer.answer = document(json.dumps({"keys": [signing.jwk("ed"), signing.jwk("ed-old")]}).encode())
+            keys = service.container.verifier()._keys  # type: ignore[attr-defined]
+            assert keys._due is not None
+            keys._fetch_now()
+            await until(lambda: keys._fetching is None)
+            assert (await self.ask(service, "ed-old")).status_code == 200
+            await service.container.verifier().aclose()
+            discard(service)

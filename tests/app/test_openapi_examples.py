@@ -11,7 +11,7 @@ from jsonschema_rs import validator_for
 
 from todo_app.http.openapi import openapi
 from todo_app.http.openapi.examples import TASK
-from todo_core import StoreUnavailable
+from todo_core import IdentityUnavailable, StoreUnavailable
 
 DOCUMENT = openapi()
 PROBLEM = "application/problem+json"
@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "too_many_requests": ("listTasks", {}),
     "internal_error": ("listTasks", {}),
     "store_unavailable": ("listTasks", {}),
+    "identity_unavailable": ("listTasks", {"headers": {"Authorization": "Bearer x"}}),
 }
 
 
@@ -174,6 +175,8 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
     elif code in {"internal_error", "store_unavailable"}:
         error = StoreUnavailable() if code == "store_unavailable" else RuntimeError()
         monkeypatch.setattr(service.store, "tasks_of", failing(error))
+    elif code == "identity_unavailable":
+        monkeypatch.setattr(service.container.verifier(), "authenticate", failing(IdentityUnavailable()))
     target = path.format(user_id=ANN, task_id=TASK.id) + request.get("query", "")
     answer = await service.ask(method, target, **{key: value for key, value in request.items() if key != "query"})
     example = DOCUMENT["components"]["examples"][code]["value"]

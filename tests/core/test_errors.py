@@ -19,6 +19,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
     codes = [each.code for each in ours]
     assert set(codes) == {
         "idempotency_key_reused",
+        "identity_unavailable",
         "invalid_input",
         "not_authenticated",
         "store_unavailable",

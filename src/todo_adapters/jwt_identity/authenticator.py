@@ -37,13 +37,17 @@ class JwtAuthenticator:
         clock: Clock,
         *,
         on_fetch_failure: Callable[[], None] = lambda: None,
+        on_new_keys: Callable[[], None] = lambda: None,
         tls: ssl.SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_fetch_failure` is called for each fetch of keys that fails; `tls` replaces the system's authorities."""
+        """`on_fetch_failure` is called for each fetch of keys that fails, `on_new_keys` for each with other keys.
+
+        `tls` replaces the system's authorities.
+        """
         self._policy = policy
         self._clock = clock
-        self._keys = _key_source(policy, tls, on_fetch_failure, monotonic)
+        self._keys = _key_source(policy, tls, on_fetch_failure, on_new_keys, monotonic)
         self._hs256 = Expected(
             policy.issuer if policy.check_hs256_issuer else None,
             policy.audience if policy.check_hs256_audience else None,
@@ -53,7 +57,10 @@ class JwtAuthenticator:
         self._remembered: OrderedDict[bytes, tuple[Identity, KeySet | None]] = OrderedDict()
 
     async def authenticate(self, token: str) -> OwnerId:
-        """The owner whom `token` proves. Raises `CredentialsRefused`, whatever is wrong with it."""
+        """The owner whom `token` proves. Raises `CredentialsRefused`, whatever is wrong with it.
+
+        Raises `IdentityUnavailable` where it needs a key that is not known, and the issuer does not answer.
+        """
         if (owner := self.cached(token)) is not None:
             return owner
         unverified = parse(token)
@@ -125,7 +132,11 @@ def _check_signature(token: str, key: bytes | PublicKey, alg: str) -> None:
 
 
 def _key_source(
-    policy: JwtPolicy, tls: ssl.SSLContext | None, on_failure: Callable[[], None], monotonic: Callable[[], float]
+    policy: JwtPolicy,
+    tls: ssl.SSLContext | None,
+    on_failure: Callable[[], None],
+    on_change: Callable[[], None],
+    monotonic: Callable[[], float],
 ) -> KeySource | None:
     if policy.jwks_url is None:
         return None
@@ -137,5 +148,6 @@ def _key_source(
         fresh_for=policy.fresh_keys_for.total_seconds(),
         stale_for=policy.stale_keys_for.total_seconds(),
         cooldown=policy.fetch_cooldown.total_seconds(),
+        retry=policy.fetch_retry.total_seconds(),
     )
-    return KeySource(get, pace, on_failure=on_failure, monotonic=monotonic)
+    return KeySource(get, pace, on_failure=on_failure, on_change=on_change, monotonic=monotonic)

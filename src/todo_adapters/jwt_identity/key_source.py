@@ -1,4 +1,4 @@
-"""Keeps an issuer's keys at hand: fetched in time, one fetch at once, never more often than the cooldown allows."""
+"""Keeps an issuer's keys at hand: fetched in time, one fetch at once, never more often than `Pace` allows."""
 
 import asyncio
 import logging
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from todo_adapters.jwt_identity.jwks import Key, KeySet, key_set
+from todo_core import IdentityUnavailable
 
 NO_KEYS: Final = KeySet()
+QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ class Pace:
     fresh_for: float
     stale_for: float
     cooldown: float
+    retry: float
 
 
 class KeySource:
@@ -37,16 +40,23 @@ class KeySource:
         pace: Pace,
         *,
         on_failure: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` is called once per failed fetch; `monotonic` counts seconds and never goes back."""
+        """`on_failure` is called once per failed fetch, `on_change` once per fetch that brought other keys.
+
+        `monotonic` counts seconds and never goes back.
+        """
         self._fetch = fetch
         self._pace = pace
         self._on_failure = on_failure
+        self._on_change = on_change
         self._monotonic = monotonic
         self._keys = NO_KEYS
-        self._fetched_at = self._tried_at = -math.inf
+        self._fetched_at = self._allowed_at = self._quiet_until = -math.inf
+        self._answered = False  # whether the fetch that began last has brought keys
         self._fetching: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None
 
     def current(self) -> KeySet:
         """The keys to trust now, the same object while they do not change. Starts a fetch if they are not fresh."""
@@ -56,38 +66,73 @@ class KeySource:
         return self._keys if age < self._pace.stale_for else NO_KEYS
 
     async def find(self, alg: str, kid: str | None) -> tuple[Key | None, KeySet]:
-        """The key that fits a token, and the set that it is in; fetches the keys anew, if it may, for one unknown."""
+        """The key that fits a token, and the set that it is in; fetches the keys anew, if it may, for one unknown.
+
+        Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. Where the issuer has just been
+        asked, an unknown key has the keys fetched as soon as the cooldown is over, whoever comes or does not come then.
+        """
         keys = self.current()
         key = keys.find(alg, kid)
-        if key is None and (fetching := self._start_fetch()) is not None:
-            # Not `await fetching`: a caller who gives up must not take the fetch away from the others.
-            await asyncio.wait([fetching])
+        if key is None:
+            if (fetching := self._start_fetch()) is not None:
+                # Not `await fetching`: a caller who gives up must not take the fetch away from the others.
+                await asyncio.wait([fetching])
+            if not self._answered:
+                raise IdentityUnavailable
+            if fetching is None:
+                self._fetch_when_allowed()
             keys = self.current()
             key = keys.find(alg, kid)
         return key, keys
 
     async def aclose(self) -> None:
         """End a fetch that is under way."""
+        self._forget_timer()
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
     def _start_fetch(self) -> asyncio.Task[None] | None:
-        """The fetch under way, started now if the cooldown is over; None if it is not."""
-        now = self._monotonic()
-        if self._fetching is None and now - self._tried_at >= self._pace.cooldown:
-            self._tried_at = now
+        """The fetch under way, started now if the pace allows one; None if it does not."""
+        if self._fetching is None and self._monotonic() >= self._allowed_at:
+            self._allowed_at = self._monotonic() + self._pace.cooldown
+            self._answered = False
+            self._forget_timer()
             self._fetching = asyncio.create_task(self._renew())
         return self._fetching
+
+    def _fetch_when_allowed(self) -> None:
+        if self._due is None:
+            left = self._allowed_at - self._monotonic()
+            self._due = asyncio.get_running_loop().call_later(left, self._fetch_now)
+
+    def _fetch_now(self) -> None:
+        self._allowed_at = self._monotonic()  # a timer may be early by its resolution
+        self._start_fetch()
+
+    def _forget_timer(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     async def _renew(self) -> None:
         try:
             keys = key_set(await self._fetch())
         except Exception as error:  # whatever goes wrong, the keys that are known go on serving
-            _log.warning("The issuer's keys could not be fetched: %s", error)
-            self._on_failure()
+            self._failed(error)
         else:
+            self._answered = True
             self._fetched_at = self._monotonic()
-            self._keys = self._keys if keys == self._keys else keys
+            self._quiet_until = -math.inf
+            if keys != self._keys:
+                self._keys = keys
+                self._on_change()
         finally:
             self._fetching = None
+
+    def _failed(self, error: Exception) -> None:
+        self._allowed_at = self._monotonic() + self._pace.retry
+        if self._monotonic() >= self._quiet_until:
+            self._quiet_until = self._monotonic() + QUIET_FOR
+            _log.warning("The issuer's keys could not be fetched: %s", error)
+        self._on_failure()

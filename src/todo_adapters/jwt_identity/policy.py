@@ -48,7 +48,10 @@ class JwtPolicy:
     """How long after their fetch keys are used at most, should the issuer be away all that time."""
 
     fetch_cooldown: timedelta = timedelta(seconds=10)
-    """The least time between two fetches of the keys, whether they succeed or fail."""
+    """The least time between two fetches of the keys, after one that succeeded."""
+
+    fetch_retry: timedelta = timedelta(seconds=2)
+    """The least time from a failed fetch to the next one."""
 
     fetch_timeout: timedelta = timedelta(seconds=3)
     """The longest that one fetch of the keys may take, from the look-up of the name to the last byte."""

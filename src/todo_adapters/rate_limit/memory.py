@@ -42,6 +42,10 @@ class MemoryRateLimiter:
     async def aclose(self) -> None:
         """As `RateLimiter.aclose`: there is nothing to close."""
 
+    def forget(self) -> None:
+        """Begin every count anew."""
+        self._windows.clear()
+
     def peek(self, key: str) -> Verdict:
         """Whether the next `hit` would pass, and how many would from now on; counts nothing."""
         now = self._now()

@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from todo_app.http.exchange import Exchange
 from todo_core import (
+    IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -90,6 +91,7 @@ class InternalError(TodoError):
 STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     InvalidInput: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request breaks a rule"),
     NotAuthenticated: (HTTPStatus.UNAUTHORIZED, "A valid bearer token is needed"),
+    IdentityUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be verified at the moment"),
     NotYourPath: (HTTPStatus.FORBIDDEN, "This path belongs to another user"),
     OriginNotAllowed: (HTTPStatus.FORBIDDEN, "Pages of this origin may not call"),
     TaskNotFound: (HTTPStatus.NOT_FOUND, "There is no such task"),

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol, TypeAlias
 
 from todo_adapters.jwt_identity import bearer_token
@@ -10,10 +10,14 @@ from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, Verdict
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, Header, Scope
 from todo_app.settings import Network
-from todo_core import Authenticator, NotAuthenticated, OwnerId
+from todo_core import Authenticator, IdentityUnavailable, NotAuthenticated, OwnerId
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-_FLOOD: Final = "too many bad tokens from this address: tokens that are not known to be good are not looked at"
+# What the log says where the answer's words are for the caller. A 401 has a reason of its own.
+_REASONS: Final[Mapping[type[Exception], str]] = {
+    TooManyRequests: "too many bad tokens from this address: tokens that are not known to be good are not looked at",
+    IdentityUnavailable: "the issuer's keys cannot be fetched",
+}
 _SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # as some proxies forward addresses
 
@@ -33,6 +37,8 @@ class TokenVerifier(Authenticator, Protocol):
 class Identification:
     """Who sent a request. Raises `NotAuthenticated`, or `TooManyRequests` once an address has sent too many bad tokens.
 
+    Raises `IdentityUnavailable` where the token needs a key that the issuer does not give; that is nobody's bad token.
+
     A token that has been verified before passes whatever its address has done, so that a flood from behind a shared
     address does not shut out those who are in.
     """
@@ -51,20 +57,19 @@ class Identification:
         try:
             token = bearer_token([] if header is None else [header])
             return self._verifier.cached(token) or await self._verify(token, self._address(exchange, scope))
-        except (NotAuthenticated, TooManyRequests) as refused:
-            exchange.reason = str(refused) if isinstance(refused, NotAuthenticated) else _FLOOD
+        except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
+            exchange.reason = _REASONS.get(type(refused)) or str(refused)
             verdict = self._bad_tokens.peek(self._address(exchange, scope))
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise
 
     async def _verify(self, token: str, address: str) -> OwnerId:
-        verdict = self._bad_tokens.peek(address)
-        if not verdict.allowed:
-            raise TooManyRequests(verdict.reset_after)
+        _check(self._bad_tokens.peek(address))
         try:
             return await self._verifier.authenticate(token)
         except NotAuthenticated:
-            await self._bad_tokens.hit(address)
+            # Many may have passed the first check, and waited together for the issuer's keys.
+            _check(await self._bad_tokens.hit(address))
             raise
 
     def _address(self, exchange: Exchange, scope: Scope) -> str:
@@ -83,6 +88,11 @@ class Identification:
     def _trusts(self, address: str) -> bool:
         parsed = _parsed(address)
         return parsed is not None and any(parsed in network for network in self._trusted_proxies)
+
+
+def _check(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        raise TooManyRequests(verdict.reset_after)
 
 
 def _parsed(address: str) -> Address | None:

@@ -17,7 +17,15 @@ from todo_app.http.errors import (
     status_of,
 )
 from todo_app.http.exchange import Exchange, Reply
-from todo_core import InvalidInput, NotAuthenticated, Problem, StoreUnavailable, TodoError, VersionConflict
+from todo_core import (
+    IdentityUnavailable,
+    InvalidInput,
+    NotAuthenticated,
+    Problem,
+    StoreUnavailable,
+    TodoError,
+    VersionConflict,
+)
 
 RETRY_AFTER_OUTAGE: Final = 2  # seconds: a failover or a serverless wake-up takes about this long
 
@@ -83,7 +91,7 @@ def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
         case BodyTooLarge() | BodyTooSlow():
             # Nobody will read what is left of the body, so the connection ends: the client must not use it again.
             return [(b"connection", b"close")]
-        case StoreUnavailable():
+        case StoreUnavailable() | IdentityUnavailable():
             return [(b"retry-after", b"%d" % RETRY_AFTER_OUTAGE)]
         case _:
             return []

@@ -10,7 +10,7 @@ from todo_app.http.openapi.examples import TASK as MILK
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
 from todo_app.http.problems import ProblemDetails
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView
-from todo_core import NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
+from todo_core import IdentityUnavailable, NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
 from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH
 
@@ -68,6 +68,7 @@ REFUSAL_HEADERS: Final[dict[type[TodoError], dict[str, str]]] = {
     VersionConflict: {"ETag": "ETag"},
     TooManyRequests: {"Retry_After": "Retry-After"},
     StoreUnavailable: {"Retry_After": "Retry-After"},
+    IdentityUnavailable: {"Retry_After": "Retry-After"},
 }
 # `*`, or a list of entity tags, members of which may be empty (RFC 9110 §13.1, §8.8.3 and §5.6.1).
 _TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'

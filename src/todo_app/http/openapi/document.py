@@ -35,6 +35,7 @@ from todo_app.http.problems import ProblemDetails
 from todo_app.http.reading import JSON, MERGE_PATCH
 from todo_app.http.wire import Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView
 from todo_core import (
+    IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -51,7 +52,8 @@ stable `code`. HEAD works wherever GET does. Only a request whose head cannot be
 bytes, more than 100 header fields, a head over 64 to 128 KiB) gets a bare 400, 414 or 431: no body, and no header that
 is told of here.
 """
-_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, InternalError, StoreUnavailable)
+_OUTAGES: Final = (StoreUnavailable, IdentityUnavailable)
+_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, InternalError, *_OUTAGES)
 _BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
 _ONE: Final = (TaskNotFound,)
 _CHANGE: Final = (VersionConflict, MalformedRequest)

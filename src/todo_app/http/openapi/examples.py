@@ -20,6 +20,7 @@ from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
 from todo_app.http.wire import TaskListView, TaskView
 from todo_core import (
     Cursor,
+    IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -87,6 +88,7 @@ _REFUSALS: Final = (
     TooManyRequests(1800),
     InternalError("The request failed for no fault of yours; its id names it in our log."),
     StoreUnavailable(),
+    IdentityUnavailable(),
 )
 
 
