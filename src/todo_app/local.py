@@ -23,12 +23,22 @@ class LocalDatabase:
     def __enter__(self) -> str:
         if self._settings.database_url is not None:
             return self._settings.database_url
+        _forget_other_databases()
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
         return self._embedded.url
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
             self._embedded.stop()
+
+
+def _forget_other_databases() -> None:
+    """Take libpq's variables out of this process's environment, and so its workers': they are about another database.
+
+    A URL cannot overrule them all: a `PGSERVICE` that is not found, or a `PGTZ` that is none, ends every connection.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def local_secret(data_dir: Path) -> str:

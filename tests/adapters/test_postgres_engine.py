@@ -69,6 +69,16 @@ def test_urls_are_read_as_libpq_documents_them(url: str, expected: dict[str, str
     assert arguments["client_encoding"] == "utf8"
 
 
+def test_the_environment_says_how_long_to_wait_for_a_connection_unless_the_url_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+    assert connection_arguments("postgresql://host/db")["connect_timeout"] == "5"
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "8")
+    assert connection_arguments("postgresql://host/db")["connect_timeout"] == "8"
+    assert connection_arguments("postgresql://host/db?connect_timeout=3")["connect_timeout"] == "3"
+
+
 @pytest.mark.parametrize(
     "url",
     ["mysql://ann:secret@host/db", "host=secret", "postgresql://ann:secret@h/db?secret=1", "postgresql://%zzsecret"],

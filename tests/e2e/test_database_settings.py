@@ -2,14 +2,18 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
+from psycopg.pq import Conninfo
 from serving import Serve, run
 
 from todo_adapters.postgres.migrations import current_revision, head
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 NOWHERE = "postgresql://u:hunter2@127.0.0.1:1/x"
+# What each variable of libpq's is set to, where "nonsense" would be no value that libpq refuses.
+REFUSED = {"PGHOSTADDR": "192.0.2.1", "PGOPTIONS": "-c no.such=1 -z", "PGSSLMODE": "require"}
 CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
@@ -59,3 +63,33 @@ def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, data
             assert answer.headers["retry-after"]
             assert 0.4 < time.monotonic() - begun < 4
         assert client.get("/api/ann/tasks").status_code == 200
+
+
+def libpq_variables() -> set[str]:
+    """Every variable that libpq reads at a connection: one for an option of its own, and those that are none."""
+    options = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
+    return options | {"PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGDATESTYLE", "PGGEQO"}
+
+
+def test_the_embedded_database_takes_nothing_from_libpqs_variables(serve: Serve, data_dir: Path) -> None:
+    ambient = {name: REFUSED.get(name, "nonsense") for name in libpq_variables()}
+    assert {"PGCHANNELBINDING", "PGSERVICE", "PGHOST", "PGSSLMODE"} <= set(ambient)
+    variables = {"TODO_DATA_DIR": str(data_dir), **ambient}
+    migrated = run("migrate", **variables)
+    assert (migrated.returncode, migrated.stderr) == (0, "")
+    server = serve("--workers", "2", **variables).started()
+    with server.client(server.greeting_token()) as client:
+        assert client.get("/health/ready").status_code == 200
+        assert client.post("/api/dev/tasks", json={"title": "x"}).status_code == 201
+
+
+def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str) -> None:
+    given = psycopg.conninfo.conninfo_to_dict(database_url)
+    host, port, password = str(given["host"]), str(given["port"]), str(given["password"])
+    url = f"postgresql://{given['user']}@/{given['dbname']}"
+    found = run("migrate", DATABASE_URL=url, PGHOST=host, PGPORT=port, PGPASSWORD=password)
+    assert (found.returncode, found.stderr) == (0, "")
+    refused = run("migrate", DATABASE_URL=url, PGHOST=host, PGPORT=port, PGPASSWORD=password, PGSERVICE="no-such")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("todo: DATABASE_URL: ")
+    assert "no-such" in refused.stderr

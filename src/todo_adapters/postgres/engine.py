@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: how a URL becomes a pool that survives poolers, restarts and idle nights."""
 
+import os
 import select
 import sys
 from functools import partial
@@ -16,11 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 # What a URL may override (libpq's own names): nobody should wait for minutes on a network that swallows packets.
-_UNLESS_GIVEN: Final = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
+_UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
+_CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 
 
 def connection_arguments(url: str) -> dict[str, Any]:
     """What psycopg's `connect` takes, from a `postgresql://` URL as libpq documents it (§34.1.1.2).
+
+    What the URL leaves open is taken from libpq's environment variables (§34.15), as `psql` does.
 
     Raises `ValueError`, which does not quote the URL, where libpq cannot read it.
     """
@@ -30,7 +34,8 @@ def connection_arguments(url: str) -> dict[str, Any]:
         given = conninfo_to_dict(url)
     except ProgrammingError:
         raise ValueError("the database URL is not one that PostgreSQL can read") from None
-    return {**_UNLESS_GIVEN, **given, "client_encoding": "utf8", "autocommit": True}
+    timeout = os.environ.get("PGCONNECT_TIMEOUT", _CONNECT_TIMEOUT)
+    return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
 
 
 def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0) -> AsyncEngine:
