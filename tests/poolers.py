@@ -34,6 +34,7 @@ class Passage:
         self._socket_path = socket_path
         self._writers: set[asyncio.StreamWriter] = set()
         self._swallows = False
+        self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -77,6 +78,7 @@ class Passage:
         except OSError:
             writer.close()
             return
+        self.connections += 1
         self._writers |= {writer, outer}
         try:
             await asyncio.gather(self._forward(reader, outer), self._forward(inner, writer))

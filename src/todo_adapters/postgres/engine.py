@@ -5,7 +5,6 @@ import select
 import sys
 from functools import partial
 from time import monotonic
-from traceback import clear_frames
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, ProgrammingError
@@ -15,6 +14,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from todo_adapters.postgres.addresses import Addresses
 
 # What a URL may override (libpq's own names): nobody should wait for minutes on a network that swallows packets.
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
@@ -41,13 +42,14 @@ def connection_arguments(url: str) -> dict[str, Any]:
 def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0) -> AsyncEngine:
     """An engine of at most `pool_size` connections, opened as they are needed, each statement its own transaction.
 
-    A call waits `pool_timeout` seconds for a free connection. One that sat idle for `ping_after` seconds, or on which
+    A call waits `pool_timeout` seconds for a free connection; making one, all addresses of the host get their turn in
+    half of that. One that sat idle for `ping_after` seconds, or on which
     something has come meanwhile, such as its end, is tried before it is used, and replaced with all its contemporaries
     if it is dead. Raises `ValueError` for a URL that is none.
     """
     engine = create_async_engine(
         "postgresql+psycopg://",
-        async_creator=partial(_connect, connection_arguments(url)),
+        async_creator=partial(_connect, Addresses(connection_arguments(url), timeout=pool_timeout)),
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
@@ -61,12 +63,8 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, p
     return engine
 
 
-async def _connect(arguments: dict[str, Any]) -> AsyncConnection[Any]:
-    try:
-        connection = await AsyncConnection.connect(**arguments)
-    except BaseException as error:
-        clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
-        raise
+async def _connect(addresses: Addresses) -> AsyncConnection[Any]:
+    connection = await addresses.connect()
     await _prepare_nothing_behind_a_pooler(connection)
     return connection
 

@@ -1,0 +1,78 @@
+"""One connection where a host has several addresses: each gets its turn in time, and those that failed come last."""
+
+import asyncio
+from collections import deque
+from traceback import clear_frames
+from typing import Any, Final, TypeAlias
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_attempts_async
+
+_PAUSE: Final = 1.0  # seconds before the next address is tried as well, where they are few
+_Attempt: TypeAlias = dict[str, Any]
+_Address: TypeAlias = tuple[object, ...]
+
+
+class Addresses:
+    """All addresses that psycopg's arguments lead to.
+
+    The next one is tried when one has failed, or has not connected after a pause; the first connection wins (as RFC
+    8305 does for TCP). So an address that swallows packets costs the pause, once, and a slow one is not given up.
+    """
+
+    def __init__(self, arguments: _Attempt, *, timeout: float) -> None:
+        """The last address is tried when half of `timeout` has passed, at the latest."""
+        self._arguments = arguments
+        self._timeout = timeout
+        self._failed: set[_Address] = set()
+
+    async def connect(self) -> AsyncConnection[Any]:
+        """A connection to one of the addresses. Raises `psycopg.Error` of the last one that failed, if all do."""
+        attempts: list[_Attempt] = [dict(attempt) for attempt in await conninfo_attempts_async(self._arguments)]
+        self._failed.intersection_update(map(_address, attempts))  # a name may lead somewhere else every day
+        preferred = attempts[0].get("target_session_attrs")  # psycopg lists the preferred kind first
+        attempts.sort(key=lambda each: (each.get("target_session_attrs") != preferred, _address(each) in self._failed))
+        return await self._first(deque(attempts))
+
+    async def _first(self, attempts: deque[_Attempt]) -> AsyncConnection[Any]:
+        pause = min(_PAUSE, self._timeout / 2 / len(attempts))
+        running: dict[asyncio.Task[AsyncConnection[Any]], _Address] = {}
+        try:
+            while True:
+                if attempts:
+                    attempt = attempts.popleft()
+                    running[asyncio.create_task(_connect(attempt))] = _address(attempt)
+                done, _ = await asyncio.wait(
+                    running, timeout=pause if attempts else None, return_when="FIRST_COMPLETED"
+                )
+                for task in done:
+                    address = running.pop(task)
+                    if task.exception() is None:
+                        self._failed.discard(address)
+                        self._failed.update(running.values())  # they began earlier
+                        return task.result()
+                    self._failed.add(address)
+                    if not (running or attempts):
+                        return task.result()  # raises
+        finally:
+            await _close(running)
+
+
+def _address(attempt: _Attempt) -> _Address:
+    return tuple(attempt.get(name) for name in ("host", "hostaddr", "port", "target_session_attrs"))
+
+
+async def _connect(attempt: _Attempt) -> AsyncConnection[Any]:
+    try:
+        return await AsyncConnection.connect(**attempt)
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
+        raise
+
+
+async def _close(running: dict[asyncio.Task[AsyncConnection[Any]], _Address]) -> None:
+    for task in running:
+        task.cancel()
+    for connected in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(connected, AsyncConnection):
+            await connected.close()
