@@ -10,6 +10,7 @@ from types import TracebackType
 from todo_adapters.embedded import EmbeddedPostgres
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
+from todo_app.log import Log
 from todo_app.settings import Settings, SettingsError
 
 
@@ -22,7 +23,7 @@ class LocalDatabase:
 
     def __enter__(self) -> str:
         if self._settings.database_url is not None:
-            return self._settings.database_url
+            return _readable(self._settings.database_url, self._settings)
         _forget_other_databases()
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
         return self._embedded.url
@@ -30,6 +31,19 @@ class LocalDatabase:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
             self._embedded.stop()
+
+
+def _readable(url: str, settings: Settings) -> str:
+    """The configured URL without parameters for other clients. The log says once which these were."""
+    from todo_adapters.postgres.url import without_foreign_parameters  # a token needs no driver
+
+    try:
+        readable, dropped = without_foreign_parameters(url)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from None
+    if dropped:
+        Log(settings.log_level).events.warning("database_url_parameters_dropped", parameters=dropped)
+    return readable
 
 
 def _forget_other_databases() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.engine import connection_arguments
+from todo_adapters.postgres.url import without_foreign_parameters
 from todo_core import StoreUnavailable, TaskQuery
 
 
@@ -81,13 +82,70 @@ def test_the_environment_says_how_long_to_wait_for_a_connection_unless_the_url_d
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://ann:secret@host/db", "host=secret", "postgresql://ann:secret@h/db?secret=1", "postgresql://%zzsecret"],
+    [
+        "mysql://ann:secret@host/db",
+        "host=secret",
+        "postgresql://ann:secret@h/db?strange=secret",
+        "postgresql://ann:secret@h/db?pgbouncer=true&strange=secret",
+        "postgresql://ann:secret@h/db?schema=secret",
+        "postgresql://ann:a/b?secret=1@h/db",
+        "postgresql://ann:a/b?strange=1&secret@h/db",
+        "postgresql://ann:x@h/db?%00secret=1",
+        "postgresql://%zzsecret",
+    ],
 )
 def test_a_url_that_is_none_is_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="database URL") as problem:
         create_engine(url)
     assert "secret" not in str(problem.value)
     assert problem.value.__suppress_context__ or problem.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("given", "read", "dropped"),
+    [
+        ("postgresql://h/db", "postgresql://h/db", ()),
+        ("postgresql://h/db?", "postgresql://h/db", ()),
+        ("postgresql://h/db?pgbouncer=true", "postgresql://h/db", ("pgbouncer",)),
+        ("postgresql://h/db?schema=public&sslmode=require", "postgresql://h/db?sslmode=require", ("schema",)),
+        (
+            "postgres://p.ref:a%40b@aws-0.pooler.supabase.com:6543/postgres?sslmode=require&supa=base-pooler.x",
+            "postgres://p.ref:a%40b@aws-0.pooler.supabase.com:6543/postgres?sslmode=require",
+            ("supa",),
+        ),
+        (
+            "postgresql://h/db?pgbouncer=true&connect_timeout=15&connection_limit=1&pool_timeout=0&ssl=true",
+            "postgresql://h/db?connect_timeout=15&ssl=true",
+            ("pgbouncer", "connection_limit", "pool_timeout"),
+        ),
+        ("postgresql://ann:?supa=1&@h/db?sup%61=2", "postgresql://ann:?supa=1&@h/db", ("supa",)),
+        (
+            "postgresql:///db?host=/run/pg&workaround=supabase-pooler.vercel",
+            "postgresql:///db?host=/run/pg",
+            ("workaround",),
+        ),
+    ],
+)
+def test_parameters_for_other_clients_are_left_out(
+    given: str, read: str, dropped: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert without_foreign_parameters(given) == (read, dropped)
+    assert connection_arguments(given) == connection_arguments(read)
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [", ".join(dropped)] * bool(
+        dropped
+    )
+
+
+def test_a_parameter_that_nobody_knows_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="does not know, sslaccept: remove it"):
+        connection_arguments("postgresql://ann:x@h/db?pgbouncer=true&sslaccept=strict")
+    with pytest.raises(ValueError, match="does not know, schema: name the schema with options="):
+        connection_arguments("postgresql://ann:x@h/db?schema=mine")
+
+
+@pytest.mark.parametrize("option", [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()])
+def test_every_option_of_libpqs_is_passed_on(option: str) -> None:
+    assert without_foreign_parameters(f"postgresql://h/db?{option}=1") == (f"postgresql://h/db?{option}=1", ())
 
 
 def test_an_engine_does_not_show_its_password() -> None:

@@ -198,7 +198,7 @@ def test_a_host_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], 
         ("postgresql://u:hunter2@127.0.0.1:1/x", "cannot be reached"),
         ("postgresql://u:hunter2@no-such-host.invalid/x", "cannot be reached"),
         ("postgresql://u:hunter2@[::1/x", "not one that PostgreSQL can read"),
-        ("postgresql://u:hunter2@h/x?nonsense=1", "not one that PostgreSQL can read"),
+        ("postgresql://u:hunter2@h/x?nonsense=1", "PostgreSQL does not know, nonsense"),
         ("mysql://u:hunter2@h/x", "must begin with postgresql://"),
     ],
 )

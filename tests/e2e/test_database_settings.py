@@ -1,5 +1,6 @@
 """The settings of the database connection, on real servers: another way for migrations, the pool, the timeout."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,6 +82,33 @@ def test_the_embedded_database_takes_nothing_from_libpqs_variables(serve: Serve,
     with server.client(server.greeting_token()) as client:
         assert client.get("/health/ready").status_code == 200
         assert client.post("/api/dev/tasks", json={"title": "x"}).status_code == 201
+
+
+def test_a_url_for_other_clients_is_taken_and_the_log_says_once_what_was_dropped(
+    serve: Serve, database_url: str
+) -> None:
+    url = f"{database_url}&pgbouncer=true&schema=public&supa=base-pooler.x&connection_limit=1"
+    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET}
+    migrated = run("migrate", **variables)
+    assert (migrated.returncode, migrated.stderr) == (0, "")
+    server = serve("--workers", "2", **variables).started()
+    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+        assert client.get("/api/ann/tasks").status_code == 200
+    for said in (migrated.stdout, server.log().decode()):
+        [line] = [line for line in map(json.loads, said.splitlines()) if line["level"] == "warning"]
+        assert line["parameters"] == ["pgbouncer", "schema", "supa", "connection_limit"]
+    assert "left out" not in server.said()
+
+
+def test_a_parameter_that_nobody_knows_is_named_and_nothing_else_of_the_url(empty_database_url: str) -> None:
+    for setting, others in {"DATABASE_URL": {}, "TODO_MIGRATIONS_DATABASE_URL": {"DATABASE_URL": NOWHERE}}.items():
+        url = f"{empty_database_url}&strange=hunter2"
+        refused = run("migrate", **{setting: url}, **others)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert refused.stderr.startswith(f"todo: {setting}: the database URL has a parameter")
+        assert "strange" in refused.stderr
+        password = str(psycopg.conninfo.conninfo_to_dict(empty_database_url)["password"])
+        assert not any(secret in refused.stderr for secret in ("hunter2", password, empty_database_url))
 
 
 def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str) -> None:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: how a URL becomes a pool that survives poolers, restarts and idle nights."""
 
+import logging
 import os
 import select
 import sys
@@ -16,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from todo_adapters.postgres.addresses import Addresses
+from todo_adapters.postgres.url import without_foreign_parameters
+
+_log: Final = logging.getLogger(__name__)
 
 # What a URL may override (libpq's own names): nobody should wait for minutes on a network that swallows packets.
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
@@ -27,12 +31,16 @@ def connection_arguments(url: str) -> dict[str, Any]:
 
     What the URL leaves open is taken from libpq's environment variables (§34.15), as `psql` does.
 
-    Raises `ValueError`, which does not quote the URL, where libpq cannot read it.
+    Parameters for other clients are left out, with a warning. Raises `ValueError`, which does not quote the URL, where
+    libpq cannot read it.
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("a database URL must begin with postgresql://")
+    readable, dropped = without_foreign_parameters(url)
+    if dropped:
+        _log.warning("left out of the database URL, for other clients: %s", ", ".join(dropped))
     try:
-        given = conninfo_to_dict(url)
+        given = conninfo_to_dict(readable)
     except ProgrammingError:
         raise ValueError("the database URL is not one that PostgreSQL can read") from None
     timeout = os.environ.get("PGCONNECT_TIMEOUT", _CONNECT_TIMEOUT)

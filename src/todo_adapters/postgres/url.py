@@ -1,0 +1,60 @@
+"""Database URLs as hosts hand them out: parameters that are meant for other clients than libpq."""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from psycopg.pq import Conninfo
+
+# What other clients' documentation puts into URLs, and what changes neither where data lie nor who can read them.
+_FOREIGN: Final = {
+    "connection_limit", "pgbouncer", "pool_timeout", "socket_timeout", "statement_cache_size",  # Prisma
+    "supa", "workaround",  # Supabase, Vercel
+    "uselibpqcompat",  # node-postgres
+    "prepareThreshold", "ApplicationName", "tcpKeepAlive",  # pgJDBC
+    "default_query_exec_mode", "pool_max_conns", "statement_cache_capacity",  # pgx
+    "binary_parameters",  # lib/pq
+    "prepared_statement_cache_size",  # SQLAlchemy with asyncpg
+}  # fmt: skip
+# The schema is where the data lie: `public`, which Prisma always names, is where they lie anyway.
+_FOREIGN_PAIRS: Final = {("schema", "public"), ("currentSchema", "public"), ("search_path", "public")}
+_SCHEMAS: Final = {name for name, _ in _FOREIGN_PAIRS}
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+
+
+class Readable(NamedTuple):
+    """A URL that libpq can read, and the names of the parameters that it is without."""
+
+    url: str
+    dropped: tuple[str, ...]
+
+
+def without_foreign_parameters(url: str) -> Readable:
+    """The URL without what is meant for other clients. It is told apart as libpq does (`conninfo_uri_parse`).
+
+    Raises `ValueError` for a parameter that nobody here knows, by its name; the message quotes nothing else.
+    """
+    scheme, separator, rest = url.partition("://")
+    credentials = re.match(r"[^@/]*@", rest)
+    start = len(scheme + separator) + (credentials.end() if credentials else 0)
+    address, mark, query = url[start:].partition("?")
+    kept, dropped = [], []
+    for parameter in query.split("&"):
+        name, _, value = (unquote(part) for part in parameter.partition("="))
+        if name in _FOREIGN or (name, value) in _FOREIGN_PAIRS:
+            dropped.append(name)
+        else:
+            _require_known(name, query)
+            kept.append(parameter)
+    mark = mark if any(kept) else ""
+    return Readable(url[:start] + address + mark + "&".join(kept), tuple(dropped))
+
+
+def _require_known(name: str, query: str) -> None:
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {"ssl", ""}
+    if name in known:
+        return
+    if "@" in query or not _NAME.fullmatch(name):  # part of a password, perhaps
+        raise ValueError("the database URL cannot be read: percent-encode the characters /?#@& of user and password")
+    way_out = "name the schema with options=-csearch_path%3DNAME" if name in _SCHEMAS else "remove it from the URL"
+    raise ValueError(f"the database URL has a parameter that PostgreSQL does not know, {name}: {way_out}")
