@@ -1,5 +1,6 @@
 """Asks the application in this process, the way a server would: with any bytes, also such as no HTTP client sends."""
 
+import asyncio
 import json
 import os
 import tempfile
@@ -149,11 +150,17 @@ async def ask(
     ]
     sent: list[dict[str, Any]] = []
 
+    answered = asyncio.Event()
+
     async def receive() -> dict[str, Any]:
+        if not incoming:
+            await answered.wait()
         return incoming.pop(0) if incoming else {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            answered.set()
 
     await app(scope, receive, send)
     start, *bodies = sent

@@ -16,7 +16,7 @@ CODES = {
     413: {"body_too_large"},
     415: {"unsupported_media_type"},
     422: {"invalid_input", "idempotency_key_reused"},
-    429: {"too_many_requests"},
+    429: {"too_many_requests", "too_many_at_once"},
     500: {"internal_error"},
     503: {"identity_unavailable", "store_unavailable"},
 }

@@ -10,6 +10,7 @@ from todo_adapters.postgres.store import PostgresTaskStore
 from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
+from todo_app.http.turns import Turns
 from todo_app.log import Log
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings
@@ -79,5 +80,10 @@ class Container(DeclarativeContainer):
     limiter: Provider[RateLimiter] = Singleton(rate_limiter, settings, metrics, log)
     identification: Provider[Identification] = Singleton(
         Identification, verifier, bad_tokens, settings.provided.trusted_proxies
+    )
+    turns: Provider[Turns] = Singleton(
+        Turns,
+        max_concurrent=settings.provided.concurrent_requests_per_user,
+        max_waiting=settings.provided.waiting_requests_per_user,
     )
     tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids)

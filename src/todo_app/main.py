@@ -28,6 +28,7 @@ def create_app(container: Container | None = None) -> App:
         router,
         identification=container.identification(),
         limiter=container.limiter(),
+        turns=container.turns(),
         tasks=container.tasks(),
         origins=container.settings().cors_origins,
         methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),

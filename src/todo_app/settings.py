@@ -55,6 +55,8 @@ class Settings:
     rate_limit_store: str = field(default="memory://", repr=False)
     rate_limit_timeout: float = 0.25
     bad_token_limit: str = "100/minute"  # noqa: S105  (a limit, not a password)
+    concurrent_requests_per_user: int = 16
+    waiting_requests_per_user: int = 64
     trusted_proxies: tuple[Network, ...] = ()
     log_level: str = "info"
     data_dir: Path = Path()
@@ -70,7 +72,7 @@ class Settings:
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
-            database_pool_size=_pool_size(given.get("TODO_DATABASE_POOL_SIZE", "10")),
+            database_pool_size=_whole(given, "TODO_DATABASE_POOL_SIZE", "10", 1),
             database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", "5", *_DATABASE_TIMEOUTS),
             secret=_secret(given),
             jwks_url=_jwks_url(given, auth_url),
@@ -82,6 +84,8 @@ class Settings:
             cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
             rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
+            concurrent_requests_per_user=_whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", "16", 1),
+            waiting_requests_per_user=_whole(given, "TODO_WAITING_REQUESTS_PER_USER", "64", 0),
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
@@ -107,9 +111,10 @@ def _database_url(given: Mapping[str, str], name: str) -> str | None:
     return url
 
 
-def _pool_size(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9]{0,2}", text, re.ASCII):
-        raise SettingsError(f"TODO_DATABASE_POOL_SIZE must be a whole number from 1 to 999, not {text!r}")
+def _whole(given: Mapping[str, str], name: str, default: str, least: int) -> int:
+    text = given.get(name, default)
+    if not re.fullmatch("0|[1-9][0-9]{0,2}", text, re.ASCII) or int(text) < least:
+        raise SettingsError(f"{name} must be a whole number from {least} to 999, not {text!r}")
     return int(text)
 
 

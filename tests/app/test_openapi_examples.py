@@ -9,9 +9,10 @@ from asking import Service, make_service
 from factories import ANN
 from jsonschema_rs import validator_for
 
+from todo_app.http import turns
 from todo_app.http.openapi import openapi
 from todo_app.http.openapi.examples import TASK
-from todo_core import IdentityUnavailable, StoreUnavailable
+from todo_core import IdentityUnavailable, OwnerId, StoreUnavailable
 
 DOCUMENT = openapi()
 PROBLEM = "application/problem+json"
@@ -152,6 +153,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "invalid_query": ("listTasks", {"query": "?limit=x"}),
     "idempotency_key_reused": ("createTask", {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "k"}}),
     "too_many_requests": ("listTasks", {}),
+    "too_many_at_once": ("listTasks", {}),
     "internal_error": ("listTasks", {}),
     "store_unavailable": ("listTasks", {}),
     "identity_unavailable": ("listTasks", {"headers": {"Authorization": "Bearer x"}}),
@@ -172,6 +174,10 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
         await service.ask("POST", tasks, json_={"title": "x"}, headers={"Idempotency-Key": "k"})
     elif code == "too_many_requests":
         await service.ask("GET", tasks)
+    elif code == "too_many_at_once":
+        monkeypatch.setattr(turns, "WAIT_SECONDS", 0.0)
+        for _ in range(16):
+            await service.container.turns().take(OwnerId(ANN), failing(AssertionError()))
     elif code in {"internal_error", "store_unavailable"}:
         error = StoreUnavailable() if code == "store_unavailable" else RuntimeError()
         monkeypatch.setattr(service.store, "tasks_of", failing(error))

@@ -33,6 +33,7 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
     assert settings.rate_limit_timeout == 0.25
     assert settings.bad_token_limit == "100/minute"
     assert settings.trusted_proxies == ()
+    assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (16, 64)
     assert settings.log_level == "info"
     assert settings.data_dir.is_absolute()
     assert "todo-api" in settings.data_dir.parts
@@ -45,6 +46,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
         "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS",
+        "TODO_CONCURRENT_REQUESTS_PER_USER", "TODO_WAITING_REQUESTS_PER_USER",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -149,6 +151,8 @@ def test_the_others_are_taken_as_they_are() -> None:
             "TODO_DATA_DIR": "~/tasks",
             "TODO_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
             "TODO_BAD_TOKEN_LIMIT": "3/second",
+            "TODO_CONCURRENT_REQUESTS_PER_USER": "1",
+            "TODO_WAITING_REQUESTS_PER_USER": "0",
         }
     )
     assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
@@ -163,6 +167,7 @@ def test_the_others_are_taken_as_they_are() -> None:
     assert settings.data_dir == Path.home() / "tasks"
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert settings.bad_token_limit == "3/second"
+    assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (1, 0)
 
 
 NONSENSE = [
@@ -170,6 +175,8 @@ NONSENSE = [
     ("TODO_MIGRATIONS_DATABASE_URL", "mysql://h/d"), ("TODO_MIGRATIONS_DATABASE_URL", "postgresql://h/d"),
     ("TODO_DATABASE_POOL_SIZE", "0"), ("TODO_DATABASE_POOL_SIZE", "-1"), ("TODO_DATABASE_POOL_SIZE", "1000"),
     ("TODO_DATABASE_POOL_SIZE", "ten"), ("TODO_DATABASE_POOL_SIZE", "1.5"), ("TODO_DATABASE_POOL_SIZE", "٣"),
+    ("TODO_CONCURRENT_REQUESTS_PER_USER", "0"), ("TODO_CONCURRENT_REQUESTS_PER_USER", "1000"),
+    ("TODO_WAITING_REQUESTS_PER_USER", "-1"), ("TODO_WAITING_REQUESTS_PER_USER", "many"),
     ("TODO_DATABASE_TIMEOUT", "0"), ("TODO_DATABASE_TIMEOUT", "0.05"), ("TODO_DATABASE_TIMEOUT", "14.001"),
     ("TODO_DATABASE_TIMEOUT", "5s"), ("TODO_DATABASE_TIMEOUT", "-5"), ("TODO_DATABASE_TIMEOUT", "inf"),
     ("TODO_RATE_LIMIT_TIMEOUT", "0"), ("TODO_RATE_LIMIT_TIMEOUT", "5.1"), ("TODO_RATE_LIMIT_TIMEOUT", "1s"),

@@ -87,7 +87,9 @@ def _dressing(exchange: Exchange, send: Send) -> Send:
                 *(header for header in DEFAULT_HEADERS if header[0] not in own),
                 (b"x-request-id", exchange.request_id.encode()),
             ]
-        elif bodiless and message["type"] == "http.response.body":
+        elif bodiless:
+            if message.get("more_body", False):
+                return
             message["body"] = b""
         await send(message)
 

@@ -82,6 +82,20 @@ class TooManyRequests(TodoError):
         super().__init__(f"You have sent too many requests: try again in {retry_after} seconds.")
 
 
+class TooManyAtOnce(TooManyRequests):
+    """The caller has too many requests under way at the same time. `retry_after` is in seconds."""
+
+    code = "too_many_at_once"
+
+    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+        self.retry_after = 1
+        TodoError.__init__(
+            self,
+            f"At most {max_concurrent} of your requests are worked on at the same time, and {max_waiting} more wait: "
+            "read the answers before you send others.",
+        )
+
+
 class InternalError(TodoError):
     """A bug of ours. The log has it under the request's id."""
 
@@ -106,6 +120,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     BodyTooSlow: (HTTPStatus.REQUEST_TIMEOUT, "The body takes too long"),
     UnsupportedMediaType: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong type"),
     TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),
+    TooManyAtOnce: (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests at the same time"),
     InternalError: (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong on our side"),
 }
 

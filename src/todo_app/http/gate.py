@@ -12,6 +12,7 @@ from todo_adapters.rate_limit import RateLimiter
 from todo_app.http.errors import NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
+from todo_app.http.turns import Turns
 from todo_core import OwnerId, TaskService
 
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
@@ -40,6 +41,7 @@ class Gate:
         *,
         identification: Identification,
         limiter: RateLimiter,
+        turns: Turns,
         tasks: TaskService,
         origins: Collection[str],
         methods: Methods,
@@ -48,6 +50,7 @@ class Gate:
         self._identify = identification
         self._limiter = limiter
         self._policy = policy_header("default", limiter)
+        self._turns = turns
         self._tasks = tasks
         self._origins = frozenset(origin.encode() for origin in origins)
         self._methods = methods
@@ -63,8 +66,17 @@ class Gate:
             if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
                 await self._preflight(origin)(scope, receive, send)
                 return
-        if scope["raw_path"].startswith(_API) or scope["raw_path"] == b"/api":
-            await self._admit(exchange, scope)
+        if not scope["raw_path"].startswith(_API) and scope["raw_path"] != b"/api":
+            await self._route(exchange, scope, receive, send)
+            return
+        owner = await self._admit(exchange, scope)
+        receive = await self._turns.take(owner, receive)
+        try:
+            await self._route(exchange, scope, receive, send)
+        finally:
+            self._turns.give_back(owner)
+
+    async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] = _canonical(scope)
         if exchange.owner is None and path.startswith("/api"):
             raise NoSuchRoute("Nothing is served at this path: write /api without percent-encoding.")
@@ -74,7 +86,7 @@ class Gate:
             return
         await self._app(scope, receive, send)
 
-    async def _admit(self, exchange: Exchange, scope: Scope) -> None:
+    async def _admit(self, exchange: Exchange, scope: Scope) -> OwnerId:
         owner = exchange.owner = scope["user"] = await self._identify(exchange, scope)
         scope["auth"] = self._tasks
         verdict = await self._limiter.hit(owner)
@@ -87,6 +99,7 @@ class Gate:
         if len(segments) > _OWNER_SEGMENT + 1:
             # Whose path it is has been settled. The router is spared it, for an id may hold a slash.
             scope["raw_path"] = b"/api/-/" + segments[-1]
+        return owner
 
     def _allow_origin(self, exchange: Exchange, origin: bytes) -> None:
         if origin in self._origins:

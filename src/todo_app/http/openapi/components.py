@@ -4,7 +4,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from todo_app.http.errors import TooManyRequests
+from todo_app.http.errors import TooManyAtOnce, TooManyRequests
 from todo_app.http.openapi.examples import CURSOR, KEY, refusals
 from todo_app.http.openapi.examples import TASK as MILK
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
@@ -67,6 +67,7 @@ REFUSAL_HEADERS: Final[dict[type[TodoError], dict[str, str]]] = {
     NotAuthenticated: {"WWW_Authenticate": "WWW-Authenticate"},
     VersionConflict: {"ETag": "ETag"},
     TooManyRequests: {"Retry_After": "Retry-After"},
+    TooManyAtOnce: {"Retry_After": "Retry-After"},
     StoreUnavailable: {"Retry_After": "Retry-After"},
     IdentityUnavailable: {"Retry_After": "Retry-After"},
 }

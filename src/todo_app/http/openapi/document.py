@@ -10,6 +10,7 @@ from todo_app.http.errors import (
     InternalError,
     MalformedRequest,
     NotYourPath,
+    TooManyAtOnce,
     TooManyRequests,
     UnsupportedMediaType,
     status_of,
@@ -53,7 +54,7 @@ bytes, more than 100 header fields, a head over 64 to 128 KiB) gets a bare 400, 
 is told of here.
 """
 _OUTAGES: Final = (StoreUnavailable, IdentityUnavailable)
-_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, InternalError, *_OUTAGES)
+_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, TooManyAtOnce, InternalError, *_OUTAGES)
 _BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
 _ONE: Final = (TaskNotFound,)
 _CHANGE: Final = (VersionConflict, MalformedRequest)

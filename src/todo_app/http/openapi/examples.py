@@ -12,6 +12,7 @@ from todo_app.http.errors import (
     InternalError,
     MalformedRequest,
     NotYourPath,
+    TooManyAtOnce,
     TooManyRequests,
     UnsupportedMediaType,
 )
@@ -86,6 +87,7 @@ _REFUSALS: Final = (
     InvalidInput([Problem("title", TITLE_RULE)]),
     KeyReused(),
     TooManyRequests(1800),
+    TooManyAtOnce(16, 64),
     InternalError("The request failed for no fault of yours; its id names it in our log."),
     StoreUnavailable(),
     IdentityUnavailable(),
