@@ -2,13 +2,17 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 from issuers import Answer, document, dripping, hanging, issuing, raw, self_signed
 
-from todo_adapters.jwt_identity.fetch import DOCUMENT_BYTES, FetchFailed, fetch
+from todo_adapters.jwt_identity.fetch import DOCUMENT_BYTES, Fetch, FetchFailed
 
 BODY = b'{"keys":[]}'
 LARGEST = b" " * DOCUMENT_BYTES
@@ -19,6 +23,19 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
+def held_open(data: bytes) -> Answer:
+    """Exactly these bytes, and no end of the connection."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await raw(data)(writer)
+        await hanging(writer)
+
+    return answer
+
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+OK_WITH_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
 GOOD: dict[str, tuple[Answer, bytes]] = {
     "with a length": (document(BODY), BODY),
     "without a length": (raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY), BODY),
@@ -27,6 +44,10 @@ GOOD: dict[str, tuple[Answer, bytes]] = {
     "as large as may be": (document(LARGEST), LARGEST),
     "in many pieces": (dripping(b"HTTP/1.1 200 OK\r\n\r\n" + BODY, 0.001), BODY),
     "empty": (document(b""), b""),
+    "after interim answers": (raw(b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS * 2 + OK_WITH_LENGTH + BODY), BODY),
+    "on a connection held open": (held_open(OK_WITH_LENGTH + BODY), BODY),
+    "in chunks, on a connection held open": (held_open(chunked(BODY)), BODY),
+    "after an interim answer, on a connection held open": (held_open(HINTS + OK_WITH_LENGTH + BODY), BODY),
     "more than its length": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}{}"), b"{}"),
 }
 
@@ -37,7 +58,9 @@ BAD: dict[str, Answer] = {
     "megabytes": document(b" " * 3_000_000),
     "megabytes of headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500_000),
     "a long header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n{}"),
-    "many headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n{}"),
+    "interim answers without end": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 9000),
+    "an interim answer and no other": raw(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "another protocol": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + BODY),
     "cut short": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + BODY),
     "cut short in chunks": raw(chunked(BODY, end=b"")),
     "bad chunks": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n"),
@@ -61,14 +84,14 @@ BAD: dict[str, Answer] = {
 async def test_a_complete_document_comes_as_it_is(name: str) -> None:
     answer, body = GOOD[name]
     with issuing(answer) as issuer:
-        assert await fetch(issuer.url, timeout=3) == body
+        assert await Fetch(issuer.url, timeout=3)() == body
 
 
 @pytest.mark.parametrize("name", BAD)
 async def test_anything_else_fails_and_nothing_worse(name: str) -> None:
     with issuing(BAD[name]) as issuer:
         with pytest.raises(FetchFailed):
-            await fetch(issuer.url, timeout=3)
+            await Fetch(issuer.url, timeout=3)()
         assert len(issuer.requests) == 1
 
 
@@ -84,7 +107,7 @@ async def test_no_more_is_read_than_may_be() -> None:
             await writer.drain()
 
     with issuing(endless) as issuer, pytest.raises(FetchFailed, match="the answer is too long"):
-        await fetch(issuer.url, timeout=30)
+        await Fetch(issuer.url, timeout=30)()
     # What the buffers between the two take in comes on top.
     assert written < 32 * 1024 * 1024
 
@@ -94,22 +117,24 @@ async def test_a_redirect_is_not_followed(status: str) -> None:
     with issuing(document(BODY)) as elsewhere, issuing(document(BODY)) as issuer:
         issuer.answer = document(b"", status, f"Location: {elsewhere.url}")
         with pytest.raises(FetchFailed, match=status[:3]):
-            await fetch(issuer.url, timeout=3)
+            await Fetch(issuer.url, timeout=3)()
         assert not elsewhere.requests
 
 
-@pytest.mark.parametrize("answer", [hanging, dripping(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200), dripping(LARGEST)])
+@pytest.mark.parametrize(
+    "answer", [hanging, dripping(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200), dripping(b"HTTP/1.1 2" + LARGEST)]
+)
 async def test_the_time_allowed_is_for_everything_together(answer: Answer) -> None:
     with issuing(answer) as issuer:
         start = time.monotonic()
         with pytest.raises(FetchFailed, match="no complete answer"):
-            await fetch(issuer.url, timeout=0.3)
+            await Fetch(issuer.url, timeout=0.3)()
         assert time.monotonic() - start < 1.5
 
 
 async def test_the_event_loop_goes_on_meanwhile() -> None:
     with issuing(hanging) as issuer:
-        fetching = asyncio.create_task(fetch(issuer.url, timeout=0.5))
+        fetching = asyncio.create_task(Fetch(issuer.url, timeout=0.5)())
         turns = 0
         while not fetching.done():
             await asyncio.sleep(0.01)
@@ -123,14 +148,14 @@ async def test_nobody_listens() -> None:
     with issuing(document(BODY)) as issuer:
         url = issuer.url
     with pytest.raises(FetchFailed, match="Connect"):
-        await fetch(url, timeout=3)
+        await Fetch(url, timeout=3)()
 
 
 async def test_a_certificate_that_nobody_vouches_for() -> None:
     with issuing(document(BODY), tls=self_signed()[0]) as issuer:
         for context in (None, ssl.create_default_context()):
             with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
-                await fetch(issuer.url, timeout=3, tls=context)
+                await Fetch(issuer.url, timeout=3, tls=context)()
         assert not issuer.requests
 
 
@@ -139,25 +164,108 @@ async def test_a_certificate_for_another_name() -> None:
     context = ssl.create_default_context(cadata=certificate.decode())
     with issuing(document(BODY), tls=server) as issuer:
         with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
-            await fetch(issuer.url.replace("127.0.0.1", "localhost"), timeout=3, tls=context)
-        assert await fetch(issuer.url, timeout=3, tls=context) == BODY
+            await Fetch(issuer.url.replace("127.0.0.1", "localhost"), timeout=3, tls=context)()
+        assert await Fetch(issuer.url, timeout=3, tls=context)() == BODY
 
 
 async def test_https_where_http_is_spoken() -> None:
     with issuing(document(BODY)) as issuer, pytest.raises(FetchFailed):
-        await fetch(issuer.url.replace("http:", "https:"), timeout=0.5)
+        await Fetch(issuer.url.replace("http:", "https:"), timeout=0.5)()
 
 
 async def test_no_proxy_comes_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with issuing(document(BODY)) as issuer:
-        assert await fetch(issuer.url, timeout=3) == BODY
+        assert await Fetch(issuer.url, timeout=3)() == BODY
 
 
 async def test_the_request_asks_for_what_can_be_read() -> None:
     with issuing(document(BODY)) as issuer:
-        await fetch(issuer.url + "?tenant=a&b", timeout=3)
+        await Fetch(issuer.url + "?tenant=a&b", timeout=3)()
     line, *headers = issuer.requests[0].decode().rstrip().split("\r\n")
     assert line == "GET /api/auth/jwks?tenant=a&b HTTP/1.1"
     assert {f"Host: 127.0.0.1:{issuer.port}", "Accept-Encoding: identity", "Connection: close"} < set(headers)
+
+
+class Swallowing:
+    """A port that swallows packets: its queue of connections is full, and nobody takes one out."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.address = self._listener.getsockname()
+        self._fillers = [socket.socket() for _ in range(4)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex(self.address)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._fillers):
+            each.close()
+
+
+@pytest.fixture
+def swallowing() -> Iterator[Swallowing]:
+    port = Swallowing()
+    yield port
+    port.close()
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> list[str]:
+    """Have every name resolve to these addresses; the names that were looked up."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host.replace(".", "").isdecimal():
+            return real(host, *_, **__)
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    real: Any = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+@pytest.mark.parametrize("count", [1, 3, 15])
+async def test_addresses_that_swallow_packets_leave_time_for_the_one_that_answers_and_it_is_asked_first_next_time(
+    monkeypatch: pytest.MonkeyPatch, swallowing: Swallowing, count: int
+) -> None:
+    with issuing(document(BODY)) as issuer:
+        here = ("127.0.0.1", issuer.port)
+        dead = [swallowing.address, *(("127.0.0.1", port) for port in range(1, count))]
+        asked = resolving(monkeypatch, *dead, here)
+        fetch = Fetch("http://keys.example/jwks", timeout=3)
+        assert await fetch() == BODY
+        assert (await fetch._addresses())[0] == here
+        fetch._timeout = 60.0
+        fetch._first_answer = partial(only_first, fetch)  # type: ignore[method-assign]
+        assert await fetch() == BODY
+        assert set(asked) == {"keys.example"}
+        assert b"Host: keys.example\r\n" in issuer.requests[0]
+
+
+async def only_first(fetch: Fetch, addresses: Sequence[tuple[str, int]]) -> bytes:
+    return await Fetch._first_answer(fetch, addresses[:1])
+
+
+async def test_an_address_that_accepts_and_never_answers_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with issuing(hanging) as dead, issuing(document(BODY)) as alive:
+        resolving(monkeypatch, ("127.0.0.1", dead.port), ("127.0.0.1", alive.port))
+        assert await Fetch("http://keys.example/jwks", timeout=3)() == BODY
+
+
+async def test_where_no_address_answers_the_time_allowed_is_for_all_together(
+    monkeypatch: pytest.MonkeyPatch, swallowing: Swallowing
+) -> None:
+    resolving(monkeypatch, *[swallowing.address] * 3)
+    with pytest.raises(FetchFailed, match="no complete answer"):
+        await Fetch("http://keys.example/jwks", timeout=0.3)()
+
+
+async def test_the_certificate_must_be_for_the_name_whatever_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, certificate = self_signed()
+    context = ssl.create_default_context(cadata=certificate.decode())
+    with issuing(document(BODY), tls=server) as issuer:
+        resolving(monkeypatch, ("127.0.0.1", issuer.port))
+        with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await Fetch("https://keys.example/jwks", timeout=3, tls=context)()

@@ -5,7 +5,6 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ import jwt
 from todo_adapters.jwt_identity.bearer import CredentialsRefused, shown
 from todo_adapters.jwt_identity.claims import Expected, Identity, identity
 from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
-from todo_adapters.jwt_identity.fetch import fetch
+from todo_adapters.jwt_identity.fetch import Fetch
 from todo_adapters.jwt_identity.jwks import ASYMMETRIC, KeySet, PublicKey
 from todo_adapters.jwt_identity.key_source import KeySource, Pace
 from todo_adapters.jwt_identity.policy import JwtPolicy
@@ -143,11 +142,11 @@ def _key_source(
     if tls is None and urlsplit(policy.jwks_url).scheme == "https":
         # Once, at the start: to read the system's authorities takes long enough to hold requests up.
         tls = ssl.create_default_context()
-    get = partial(fetch, policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
+    fetch = Fetch(policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
     pace = Pace(
         fresh_for=policy.fresh_keys_for.total_seconds(),
         stale_for=policy.stale_keys_for.total_seconds(),
         cooldown=policy.fetch_cooldown.total_seconds(),
         retry=policy.fetch_retry.total_seconds(),
     )
-    return KeySource(get, pace, on_failure=on_failure, on_change=on_change, monotonic=monotonic)
+    return KeySource(fetch, pace, on_failure=on_failure, on_change=on_change, monotonic=monotonic)

@@ -1,88 +1,135 @@
 """Fetches one small document over HTTP or HTTPS without trusting the other side to be quick, brief or right."""
 
 import asyncio
-import http.client
-import io
+import socket
 import ssl
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+
+import h11
 
 DOCUMENT_BYTES: Final = 64 * 1024
 """The longest document that is accepted."""
 
-# The status line, the headers and the marks of chunks come on top of the document.
-_ANSWER_BYTES: Final = DOCUMENT_BYTES + 32 * 1024
+STAGGER: Final = 0.25
+"""Seconds that an address has for its answer before the next one is asked as well (RFC 8305 §8 has this number)."""
+
+ADDRESSES: Final = 16
+"""How many addresses of a host are asked at most."""
+
+# Status lines, headers and the marks of chunks come on top of the document.
+_HEAD_BYTES: Final = 32 * 1024
+_OK: Final = 200
+_Address: TypeAlias = tuple[str, int]
 
 
 class FetchFailed(Exception):
     """There is no document. The message says why, for logs."""
 
 
-async def fetch(url: str, *, timeout: float, tls: ssl.SSLContext | None = None) -> bytes:  # noqa: ASYNC109
-    """The document at `url`, got within `timeout` seconds in all. Raises `FetchFailed`.
+class Fetch:
+    """Gets the document at one URL, again and again; remembers which of the host's addresses answered last."""
 
-    It asks once: no redirects, no proxies, no compression, no more than `DOCUMENT_BYTES`. `tls` verifies the other
-    side's certificate; without it the system's authorities do.
-    """
-    try:
-        async with asyncio.timeout(timeout):
-            return _document(await _exchange(urlsplit(url), tls))
-    except TimeoutError:
-        raise FetchFailed(f"no complete answer within {timeout:g} s") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise FetchFailed(repr(error)) from error
+    def __init__(self, url: str, *, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        """`timeout` is for one document in all, in seconds. `tls` replaces the system's authorities."""
+        self._url = urlsplit(url)
+        self._timeout = timeout
+        self._tls = (tls or True) if self._url.scheme == "https" else None
+        self._answered: _Address | None = None
+
+    async def __call__(self) -> bytes:
+        """The document. Raises `FetchFailed`.
+
+        No redirects, no proxies, no compression, no more than `DOCUMENT_BYTES`. Each address of the host is asked once,
+        the one that answered last before the others; all of them fit into the timeout.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._first_answer(await self._addresses())
+        except TimeoutError:
+            raise FetchFailed(f"no complete answer within {self._timeout:g} s") from None
+        except OSError as error:
+            raise FetchFailed(repr(error)) from error
+
+    async def _addresses(self) -> Sequence[_Address]:
+        port = self._url.port or (443 if self._tls else 80)
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._url.hostname, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+        return sorted(addresses, key=lambda address: address != self._answered)[:ADDRESSES]
+
+    async def _first_answer(self, addresses: Sequence[_Address]) -> bytes:
+        """The document of whichever address gives it first. The next is asked when one fails, or takes its time."""
+        stagger = min(STAGGER, self._timeout / (2 * len(addresses)))
+        waiting, pending = list(addresses), set[asyncio.Task[bytes]]()
+        failure: BaseException | None = None
+        try:
+            while waiting or pending:
+                if waiting:
+                    pending.add(asyncio.create_task(self._ask(waiting.pop(0))))
+                pause = stagger if waiting else None
+                done, pending = await asyncio.wait(pending, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if (failure := task.exception()) is None:
+                        return task.result()
+            raise failure or FetchFailed("the host has no address")
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _ask(self, address: _Address) -> bytes:
+        name = self._url.hostname if self._tls else None
+        try:
+            reader, writer = await asyncio.open_connection(*address, ssl=self._tls, server_hostname=name)
+            try:
+                connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+                writer.write(connection.send(_request(self._url)) or b"")
+                connection.send(h11.EndOfMessage())
+                document = await _document(connection, reader)
+            finally:
+                writer.transport.abort()  # at once: a polite end would wait for the other side
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise FetchFailed(repr(error)) from error
+        self._answered = address
+        return document
 
 
-async def _exchange(url: SplitResult, tls: ssl.SSLContext | None) -> bytes:
-    """Everything that the server sends until it hangs up, as `Connection: close` asks it to (RFC 9112 §9.6)."""
-    secure = url.scheme == "https"
-    context = (tls or True) if secure else None
-    reader, writer = await asyncio.open_connection(url.hostname, url.port or (443 if secure else 80), ssl=context)
-    try:
-        writer.write(_request(url))
-        answer = bytearray()
-        while chunk := await reader.read(DOCUMENT_BYTES):
-            answer += chunk
-            if len(answer) > _ANSWER_BYTES:
-                raise FetchFailed("the answer is too long")
-        return bytes(answer)
-    finally:
-        # At once: a polite end would wait for the other side.
-        writer.transport.abort()
-
-
-def _request(url: SplitResult) -> bytes:
+def _request(url: SplitResult) -> h11.Request:
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-    lines = (
-        f"GET {target} HTTP/1.1",
-        f"Host: {url.netloc}",
-        "Accept: application/json",
-        "Accept-Encoding: identity",
-        "User-Agent: todo-api",
-        "Connection: close",
-    )
-    return "\r\n".join((*lines, "", "")).encode("ascii")
+    headers = {
+        "Host": url.netloc,
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "todo-api",
+        "Connection": "close",
+    }
+    return h11.Request(method="GET", target=target, headers=list(headers.items()))
 
 
-class _Received:
-    """As much of a socket as `http.client` needs to read an answer that has arrived already."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, mode: str) -> io.BytesIO:
-        return io.BytesIO(self._data)
-
-
-def _document(answer: bytes) -> bytes:
-    """The body of an HTTP answer, checked for completeness against its length or its chunks."""
-    response = http.client.HTTPResponse(_Received(answer))  # type: ignore[arg-type]  # needs no more of a socket
-    response.begin()
-    if response.status != http.client.OK:
-        raise FetchFailed(f"the answer's status is {response.status}")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise FetchFailed("the answer is compressed, though none was asked for")
-    document = response.read()
+async def _document(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    """The body of the answer, up to where its length or its chunks end, or else the connection (RFC 9112 §6.3)."""
+    document, received = bytearray(), 0
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            data = await reader.read(DOCUMENT_BYTES)
+            received += len(data)
+            if received > _HEAD_BYTES + DOCUMENT_BYTES:
+                raise FetchFailed("the answer is too long")
+            connection.receive_data(data)
+        elif isinstance(event, h11.Response):
+            _check(event)
+        elif isinstance(event, h11.Data):
+            document += event.data
+        # What is left is an interim answer, such as a 103.
     if len(document) > DOCUMENT_BYTES:
         raise FetchFailed("the document is too long")
-    return document
+    return bytes(document)
+
+
+def _check(response: h11.Response) -> None:
+    if response.status_code != _OK:
+        raise FetchFailed(f"the answer's status is {response.status_code}")
+    if any(value != b"identity" for name, value in response.headers if name == b"content-encoding"):
+        raise FetchFailed("the answer is compressed, though none was asked for")
