@@ -29,6 +29,8 @@ UNLIMITED = "1000000/hour"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+NO_HOST = (b"host", b"\n")  # among a request's headers: it goes without any
+
 Headers = dict[str, str] | list[tuple[bytes, bytes]]
 
 
@@ -135,13 +137,22 @@ def discard(service: Service) -> None:
 
 
 async def ask(
-    app: App, method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]], parts: Sequence[bytes] = (b"",)
+    app: App,
+    method: str,
+    target: bytes,
+    fields: Iterable[tuple[bytes, bytes]],
+    parts: Sequence[bytes] = (b"",),
+    *,
+    version: str = "1.1",
 ) -> httpx.Response:
     """Give one request to an ASGI application, as Granian would, and take its whole answer.
 
     A part that is None stands for a client that has gone away.
     """
-    scope = _scope(method, target, fields)
+    fields = list(fields)
+    if not any(name == b"host" for name, _ in fields):
+        fields.insert(0, (b"host", b"todo.example"))
+    scope = _scope(method, target, [field for field in fields if field != NO_HOST]) | {"http_version": version}
     incoming = [
         {"type": "http.disconnect"}
         if part is None

@@ -104,7 +104,7 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     print(token_for(options.user, options.expires, secret, settings))  # noqa: T201
 
 
-def _openapi(_: argparse.Namespace, __: Settings) -> None:
+def _openapi(_: argparse.Namespace, settings: Settings) -> None:
     from todo_app.http.openapi import openapi
 
-    print(json.dumps(openapi(), indent=2))  # noqa: T201
+    print(json.dumps(openapi(settings.root_path), indent=2))  # noqa: T201

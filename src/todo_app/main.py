@@ -38,7 +38,7 @@ def create_app(container: Container | None = None) -> App:
         metrics.request(exchange, seconds)
         log.request(exchange, seconds)
 
-    return Edge(gate, observe=observe, report=log.bug)
+    return Edge(gate, observe=observe, report=log.bug, root_path=container.settings().root_path)
 
 
 def _router(container: Container) -> Litestar:
@@ -56,7 +56,11 @@ def _router(container: Container) -> Litestar:
             container.log().flush()
 
     return Litestar(
-        route_handlers=[TaskController, *health_routes(container.store(), container.metrics()), *docs_routes()],
+        route_handlers=[
+            TaskController,
+            *health_routes(container.store(), container.metrics()),
+            *docs_routes(container.settings().root_path),
+        ],
         exception_handlers={Exception: _pass_on},
         lifespan=[lifespan],
         openapi_config=None,

@@ -27,6 +27,9 @@ _OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
 _LINE_END: Final = re.compile(r"(\r\n|\n|\r)\Z")
 _BASE_PATH: Final = "/api/auth"  # Better Auth's, where its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+# As apps have it that are made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
+_APP_ORIGIN = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]{0,60}://[\w.-]{1,255}", re.ASCII)
+_PUBLIC_URL = re.compile(rf"{_ORIGIN.pattern}((?:/(?!\.\.?(?:/|$))[\w.~-]{{1,60}}){{0,10}})/?", re.ASCII)
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -50,6 +53,7 @@ class Settings:
     checks_issuer_of_hs256: bool = False
     checks_audience_of_hs256: bool = False
     insecure_jwks: bool = False
+    public_url: str | None = None
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     rate_limit: str = "1000/hour"
     rate_limit_store: str = field(default="memory://", repr=False)
@@ -81,6 +85,7 @@ class Settings:
             checks_issuer_of_hs256="TODO_JWT_ISSUER" in given,
             checks_audience_of_hs256="TODO_JWT_AUDIENCE" in given,
             insecure_jwks=_is_true(given, "TODO_INSECURE_JWKS"),
+            public_url=_public_url(given.get("TODO_PUBLIC_URL")),
             cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
             rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
@@ -93,6 +98,11 @@ class Settings:
             data_dir=_data_dir(given.get("TODO_DATA_DIR")),
             trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
         )._consistent()
+
+    @property
+    def root_path(self) -> str:
+        """What comes before every path where the service is reached from outside, such as `/todo`; mostly nothing."""
+        return urlsplit(self.public_url).path.rstrip("/") if self.public_url else ""
 
     def _consistent(self) -> Self:
         if self.migrations_database_url and not self.database_url:
@@ -201,9 +211,19 @@ def _origin_of(url: str) -> str:
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
     for origin in origins:
-        if not _ORIGIN.fullmatch(origin) or _origin_of(origin) != origin or not _has_host_and_port(origin):
-            raise SettingsError(f"TODO_CORS_ORIGINS must list origins such as https://app.example.org, not {origin!r}")
+        is_web = _ORIGIN.fullmatch(origin) and _origin_of(origin) == origin and _has_host_and_port(origin)
+        if not (is_web or _APP_ORIGIN.fullmatch(origin)):
+            raise SettingsError(
+                "TODO_CORS_ORIGINS must list origins such as https://app.example.org or capacitor://localhost, "
+                f"not {origin!r}"
+            )
     return origins
+
+
+def _public_url(url: str | None) -> str | None:
+    if url is not None and not (_PUBLIC_URL.fullmatch(url) and _has_host_and_port(url)):
+        raise SettingsError(f"TODO_PUBLIC_URL must be a URL such as https://example.org/todo, not {url!r}")
+    return url
 
 
 def _rate_limit(given: Mapping[str, str], name: str, default: str) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from asking import Service
+from asking import Service, make_service
 from refusals import check_dressed, problem
 
 from todo_app.http.docs import PAGE_POLICY
@@ -90,6 +90,16 @@ async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Serv
 async def test_nothing_else_is_served_below_it(service: Service, path: str) -> None:
     answer = await service.ask("GET", path, user=None)
     problem(answer, 404, "not_found")
+
+
+@pytest.mark.parametrize(("public_url", "docs"), [(None, "/docs"), ("https://example.org/todo/", "/todo/docs")])
+async def test_the_root_leads_to_it(public_url: str | None, docs: str) -> None:
+    service = make_service(public_url=public_url)
+    for method in ("GET", "HEAD"):
+        answer = await service.ask(method, "/", user=None)
+        assert (answer.status_code, answer.headers["location"], answer.content) == (307, docs, b"")
+        check_dressed(answer)
+    problem(await service.ask("POST", "/", user=None), 405, "method_not_allowed")
 
 
 async def test_the_page_is_only_read(service: Service) -> None:

@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 import pytest
-from asking import ORIGIN, Service, make_service
+from asking import NO_HOST, ORIGIN, Service, ask, make_service
 from factories import ANN
 from refusals import check_dressed, problem
 
 TASKS = f"/api/{ANN}/tasks"
 EXPOSED = {
-    "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id",
+    "Change", "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "X-Request-Id",
 }  # fmt: skip
 ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", TASKS, {"json_": {"title": "x"}}),
@@ -37,7 +38,9 @@ async def test_every_answer_is_dressed(service: Service, method: str, path: str,
     check_dressed(answer)
     private = path == TASKS and answer.status_code in {200, 201}
     public = path == "/openapi.json"
-    assert answer.headers["cache-control"] == ("private, no-cache" if private else "no-cache" if public else "no-store")
+    assert answer.headers["cache-control"] == (
+        "private, no-cache, no-transform" if private else "no-cache" if public else "no-store"
+    )
 
 
 @pytest.mark.parametrize("own", ["a", "0", "A-Za.z_9", "x" * 64, "01a20b6c-ddca-713b-903f-65c6d3c7f2c5", "..", "-"])
@@ -80,7 +83,7 @@ async def test_pages_of_ours_may_read_answers(service: Service, path: str, user:
     answer = await service.ask("GET", path, user=user, headers={"Origin": ORIGIN})
     assert answer.headers.get_list("access-control-allow-origin") == [ORIGIN]
     assert {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")} == EXPOSED
-    assert "access-control-allow-credentials" not in answer.headers
+    assert answer.headers.get_list("access-control-allow-credentials") == ["true"]
     check_dressed(answer)
 
 
@@ -125,9 +128,48 @@ async def test_a_preflight_of_ours_is_let_through_without_a_token(service: Servi
     methods = {name.strip() for name in answer.headers["access-control-allow-methods"].split(",")}
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= methods
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
-    assert {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id"} == allowed
+    own = {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id"}
+    own |= {"merge-base", "time-zone", "x-request-id"}
+    mcp = {"mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id"}
+    tracing = {"traceparent", "tracestate", "baggage", "sentry-trace"}
+    assert allowed == own | mcp | tracing | {"cache-control", "x-requested-with"}
+    assert answer.headers.get_list("access-control-allow-credentials") == ["true"]
     assert int(answer.headers["access-control-max-age"]) > 0
     check_dressed(answer)
+
+
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "tauri://localhost", "chrome-extension://abcdefgh"])
+async def test_apps_made_of_web_pages_may_be_allowed(origin: str) -> None:
+    service = make_service(cors_origins=(ORIGIN, origin))
+    asking = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+    for answer in (
+        await service.ask("GET", TASKS, headers={"Origin": origin}),
+        await service.ask("OPTIONS", TASKS, user=None, headers=asking),
+    ):
+        assert answer.status_code < 300
+        assert answer.headers.get_list("access-control-allow-origin") == [origin]
+    for other in (origin.upper(), origin + "x", "capacitor://other"):
+        answer = await service.ask("GET", TASKS, headers={"Origin": other})
+        assert "access-control-allow-origin" not in answer.headers
+
+
+HOSTS = [
+    [NO_HOST], [(b"host", b"")], [(b"host", b"a"), (b"host", b"b")], [(b"host", b"a"), (b"host", b"a")],
+    [(b"host", b"a, b")], [(b"host", b""), (b"host", b"")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hosts", HOSTS)
+async def test_a_request_names_one_host(service: Service, hosts: list[tuple[bytes, bytes]]) -> None:
+    for method, path in (("GET", "/health/live"), ("POST", TASKS), ("OPTIONS", TASKS), ("GET", "/nowhere")):
+        answer = await service.ask(method, path, headers=hosts, json_={"title": "x"})
+        problem(answer, 400, "malformed_request")
+    assert await service.tasks_of(ANN) == []
+
+
+async def test_http_1_0_needs_no_host(service: Service) -> None:
+    answer = await ask(service.app, "GET", b"/health/live", [NO_HOST], version="1.0")
+    assert answer.status_code == 200
 
 
 async def test_only_configured_origins_are_allowed_and_none_if_none_is() -> None:

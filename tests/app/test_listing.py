@@ -29,7 +29,7 @@ async def seven(service: Service) -> list[str]:
 def titles(answer: httpx.Response) -> list[str]:
     assert answer.status_code == 200, answer.text
     check_dressed(answer)
-    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["cache-control"] == "private, no-cache, no-transform"
     assert list(answer.json()) == ["items", "next_cursor"]
     return [item["title"] for item in answer.json()["items"]]
 

@@ -116,7 +116,7 @@ async def test_no_answer_quotes_the_host(service: Service, host: str) -> None:
 
 
 NOWHERE = [
-    "/", "", "/api", "/api/ann", "/apis", "/nowhere", "/health", "/health/", "/health/live/", "//health/live", "*",
+    "", "/api", "/api/ann", "/apis", "/nowhere", "/health", "/health/", "/health/live/", "//health/live", "*",
     "/health//live", "/./health/live", "/health/../health/live", "/health/%2e%2e/health/live", "/health%2flive",
     "/%2fhealth/live", "/Health/live", "/health/live%00", "/health/live%20", "/health/live;x=1", "/health/live\\",
     "/health/%2e/live", "/openapi.json/", "/openapi", "/favicon.ico", "/robots.txt", "/.env", "/.git/config",

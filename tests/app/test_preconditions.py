@@ -18,18 +18,51 @@ change = pytest.mark.parametrize(("method", "below", "body"), CHANGES)
 
 
 @pytest.mark.parametrize(
-    "tag", ['"1"', 'W/"1"', "*", ' "1" ', '"7", "1"', '"x","1"', ',, "1" ,', '"a,b", W/"1"', '"\xe9", "1"']
+    "tag",
+    [
+        '"1-gzip"',
+        'W/"1-br"',
+        '"1-zstd"',
+        '"1"',
+        'W/"1"',
+        "*",
+        ' "1" ',
+        '"7", "1"',
+        '"x","1"',
+        ',, "1" ,',
+        '"a,b", W/"1"',
+        '"\xe9", "1"',
+    ],
 )
 async def test_who_has_the_version_is_not_sent_it_again(service: Service, url: str, tag: str) -> None:
     answer = await service.ask("GET", url, headers=[(b"if-none-match", tag.encode("latin-1"))])
     assert (answer.status_code, answer.content) == (304, b"")
     check_dressed(answer)
     assert answer.headers["etag"] == '"1"'
-    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["cache-control"] == "private, no-cache, no-transform"
     assert "content-length" not in answer.headers
 
 
-@pytest.mark.parametrize("tag", ['"2"', '"01"', '"0"', '"-1"', '""', '"x"', 'W/"2"', f'"{"9" * 5000}"', ""])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '"2-gzip"',
+        '"1-x"',
+        '"1-"',
+        '"-gzip"',
+        '"1-gzip-gzip"',
+        '"1gzip"',
+        '"2"',
+        '"01"',
+        '"0"',
+        '"-1"',
+        '""',
+        '"x"',
+        'W/"2"',
+        f'"{"9" * 5000}"',
+        "",
+    ],
+)
 async def test_who_has_another_version_is_sent_the_task(service: Service, url: str, tag: str) -> None:
     answer = await service.ask("GET", url, headers={"If-None-Match": tag})
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
@@ -43,7 +76,7 @@ async def test_several_headers_are_one_list(service: Service, url: str) -> None:
 
 
 @change
-@pytest.mark.parametrize("tag", ['"1"', "*", '"7", "1"', " * ", 'W/"1", "1"', '"1",'])
+@pytest.mark.parametrize("tag", ['"1-gzip"', '"2-gzip", "1-br"', '"1"', "*", '"7", "1"', " * ", 'W/"1", "1"', '"1",'])
 async def test_a_change_of_the_version_that_was_seen_is_made(
     service: Service, url: str, method: str, below: str, body: object, tag: str
 ) -> None:
@@ -52,7 +85,10 @@ async def test_a_change_of_the_version_that_was_seen_is_made(
 
 
 @change
-@pytest.mark.parametrize("tag", ['"2"', 'W/"1"', '""', '"x"', '"01"', '"1.0"', f'"{"1" * 400}"', "", ",", '"2", W/"1"'])
+@pytest.mark.parametrize(
+    "tag",
+    ['"2-gzip"', 'W/"1-gzip"', '"2"', 'W/"1"', '""', '"x"', '"01"', '"1.0"', f'"{"1" * 400}"', "", ",", '"2", W/"1"'],
+)
 async def test_a_change_of_another_version_is_refused_with_the_current_tag(
     service: Service, url: str, method: str, below: str, body: object, tag: str
 ) -> None:

@@ -45,7 +45,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_JWT_AUDIENCE",
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
-        "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS",
+        "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS", "TODO_PUBLIC_URL",
         "TODO_CONCURRENT_REQUESTS_PER_USER", "TODO_WAITING_REQUESTS_PER_USER",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
@@ -170,7 +170,39 @@ def test_the_others_are_taken_as_they_are() -> None:
     assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost", "ionic://localhost", "tauri://localhost", "http://tauri.localhost", "app://obsidian.md",
+        "chrome-extension://cjpalhdlnbpafiamejdnhcphjbkeiagm", "moz-extension://2c1f3f5e-d4b3-4a1e-9f4e-1d2f3a4b5c6d",
+    ],
+)  # fmt: skip
+def test_apps_have_origins_of_their_own(origin: str) -> None:
+    assert Settings.read({"TODO_CORS_ORIGINS": f"https://a.example,{origin}"}).cors_origins[1] == origin
+
+
+@pytest.mark.parametrize(
+    ("url", "root_path"),
+    [
+        ("https://example.org", ""), ("https://example.org/", ""), ("http://localhost:8080/todo", "/todo"),
+        ("https://example.org/apps/todo-api/", "/apps/todo-api"), ("https://[::1]/a.b/~c", "/a.b/~c"),
+    ],
+)  # fmt: skip
+def test_a_public_urls_path_comes_before_every_path(url: str, root_path: str) -> None:
+    assert Settings.read({"TODO_PUBLIC_URL": url}).root_path == root_path
+
+
+def test_without_a_public_url_nothing_comes_before_a_path() -> None:
+    assert Settings.read({}).root_path == ""
+
+
 NONSENSE = [
+    ("TODO_CORS_ORIGINS", "file://"), ("TODO_CORS_ORIGINS", "file:///"), ("TODO_CORS_ORIGINS", "tauri:localhost"),
+    ("TODO_CORS_ORIGINS", "app://x/y"), ("TODO_CORS_ORIGINS", "Tauri://localhost"), ("TODO_CORS_ORIGINS", "://x"),
+    ("TODO_PUBLIC_URL", "/todo"), ("TODO_PUBLIC_URL", "example.org/todo"), ("TODO_PUBLIC_URL", "ftp://x/todo"),
+    ("TODO_PUBLIC_URL", "https://x/todo?a=b"), ("TODO_PUBLIC_URL", "https://x/#a"), ("TODO_PUBLIC_URL", "https://x//a"),
+    ("TODO_PUBLIC_URL", "https://x/../a"), ("TODO_PUBLIC_URL", "https://x/."), ("TODO_PUBLIC_URL", "https://u:p@x/a"),
+    ("TODO_PUBLIC_URL", "https://x/a b"), ("TODO_PUBLIC_URL", "https://x/%2e"), ("TODO_PUBLIC_URL", "https://x:99999/"),
     ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
     ("TODO_MIGRATIONS_DATABASE_URL", "mysql://h/d"), ("TODO_MIGRATIONS_DATABASE_URL", "postgresql://h/d"),
     ("TODO_DATABASE_POOL_SIZE", "0"), ("TODO_DATABASE_POOL_SIZE", "-1"), ("TODO_DATABASE_POOL_SIZE", "1000"),

@@ -22,7 +22,7 @@ def check_task(answer: httpx.Response, status: int, **members: object) -> dict[s
     assert answer.status_code == status, answer.text
     check_dressed(answer)
     assert answer.headers["content-type"] == JSON
-    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["cache-control"] == "private, no-cache, no-transform"
     task: dict[str, object] = answer.json()
     assert list(task) == MEMBERS
     assert answer.headers["etag"] == f'"{task["version"]}"'

@@ -70,15 +70,23 @@ class Asset:
         return Reply(200, headers, self.plain)
 
 
-def docs_routes() -> list[HTTPRouteHandler]:
-    """`/docs` with what it is made of, and `/openapi.json`."""
-    document = json.dumps(openapi(), ensure_ascii=False).encode()
+def docs_routes(root_path: str) -> list[HTTPRouteHandler]:
+    """`/docs` with what it is made of, `/openapi.json`, and `/`, which leads there."""
+    document = json.dumps(openapi(root_path), ensure_ascii=False).encode()
     policy = (b"content-security-policy", PAGE_POLICY.encode())
     assets = {
         path: Asset.of((_FOLDER / name).read_bytes(), media_type, policy) for path, (name, media_type) in _FILES.items()
     }
     assets["/openapi.json"] = Asset.of(document, "application/json")
-    return [_route(path, asset) for path, asset in assets.items()]
+    return [_root(f"{root_path}/docs"), *(_route(path, asset) for path, asset in assets.items())]
+
+
+def _root(docs: str) -> HTTPRouteHandler:
+    @get("/")
+    async def lead_on() -> Reply:
+        return Reply(307, [(b"location", docs.encode())])
+
+    return lead_on
 
 
 def _route(path: str, asset: Asset) -> HTTPRouteHandler:

@@ -33,8 +33,12 @@ DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
 class Edge:
     """Wraps the whole service, so that every answer, the router's own 404 included, is dressed and told of alike."""
 
-    def __init__(self, app: App, *, observe: Observe, report: Callable[[Exchange, Exception], None]) -> None:
+    def __init__(
+        self, app: App, *, observe: Observe, report: Callable[[Exchange, Exception], None], root_path: str = ""
+    ) -> None:
+        """`root_path` is what a proxy takes away from the front of each path (ASGI's own term)."""
         self._app = app
+        self._root_path = root_path
         self._observe = observe
         self._report = report
 
@@ -53,6 +57,7 @@ class Edge:
         exchange = Exchange(scope, _request_id(fields), fields)
         if exchange.method == "HEAD":
             scope["method"] = "GET"
+        scope["root_path"] = self._root_path
         dressed = _dressing(exchange, send)
         try:
             await self._app(scope, receive, dressed)

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from litestar.routes import HTTPRoute
 
 from todo_adapters.rate_limit import RateLimiter
-from todo_app.http.errors import NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
+from todo_app.http.errors import MalformedRequest, NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_app.http.turns import Turns
@@ -18,13 +18,17 @@ from todo_core import OwnerId, TaskService
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
 """Which methods a path answers; none if nothing is served there."""
 
-_EXPOSED: Final = b"ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+_EXPOSED: Final = (
+    b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+)
+_READ: Final = (  # what is read of a request, MCP's included, and what tracing and fetch libraries add to each
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
+    "X-Request-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage, "
+    "sentry-trace, Cache-Control, X-Requested-With"
+)
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id",
-    ),
+    (b"access-control-allow-headers", _READ.encode()),
     (b"access-control-max-age", b"600"),
 )
 _API: Final = b"/api/"
@@ -61,6 +65,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         exchange = Exchange.of(scope)
+        _require_host(exchange, scope)
         if (origin := exchange.header(b"origin")) is not None:
             self._allow_origin(exchange, origin)
             if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
@@ -77,7 +82,8 @@ class Gate:
             self._turns.give_back(owner)
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] = _canonical(scope)
+        path = _canonical(scope)
+        scope["path"] = scope["root_path"] + path  # as ASGI has it; the router takes it apart again
         if exchange.owner is None and path.startswith("/api"):
             raise NoSuchRoute("Nothing is served at this path: write /api without percent-encoding.")
         exchange.allowed = partial(self._methods, path)
@@ -105,6 +111,8 @@ class Gate:
         if origin in self._origins:
             exchange.answer_headers += [
                 (b"access-control-allow-origin", origin),
+                # Front ends that send cookies everywhere work too; no cookie is ever read here.
+                (b"access-control-allow-credentials", b"true"),
                 (b"access-control-expose-headers", _EXPOSED),
             ]
 
@@ -120,6 +128,16 @@ class Gate:
         return Reply(204, [(b"allow", ", ".join(methods).encode())])
 
 
+def _require_host(exchange: Exchange, scope: Scope) -> None:
+    """Raise `MalformedRequest` unless the request names one host; before HTTP/1.1 it may name none.
+
+    Granian (2.8) gives a request without Host an empty one, which is no host either (RFC 9110 §4.2.1).
+    """
+    host = exchange.header(b"host") or b""
+    if b"," in host or (not host and scope["http_version"] == "1.1"):
+        raise MalformedRequest("HTTP/1.1 needs exactly one Host header, and not an empty one (RFC 9112 §3.2).")
+
+
 def _names(segment: bytes, owner: OwnerId) -> bool:
     """Whether that part of a path, percent-decoded, is that owner's id."""
     expected = owner.encode()
@@ -132,6 +150,8 @@ def _canonical(scope: Scope) -> str:
     if _PLAIN.fullmatch(raw):
         return raw.decode()
     segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]
+    if not raw.startswith(b"/"):
+        raise NoSuchRoute("Nothing is served at this path: it does not begin with a slash.")
     if raw != b"/" and any(segment in (b"", b".", b"..") or b"/" in segment for segment in segments):
         raise NoSuchRoute("Nothing is served at this path: it has an empty or a dot segment, or an encoded slash.")
     try:

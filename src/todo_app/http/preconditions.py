@@ -11,7 +11,8 @@ from todo_core import Version
 _MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
 TAGS_MOST: Final = 50  # more than anybody holds of a task; each is a version that the database compares
 HEADER_MOST: Final = 8192  # characters, empty members and tags of others included
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+# Apache and Caddy mark the tag of an answer that they compress, and send the mark back to us (RFC 9110 §8.8.3.3).
+_NUMBER = re.compile(r"([1-9][0-9]{0,8})(?:-(?:gzip|br|zstd))?")
 
 
 def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
@@ -49,4 +50,5 @@ def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
 
 def _version(tag: str) -> Version:
     """The version that a tag stands for; 0, which no task has, for a tag that is none of ours."""
-    return Version(int(tag)) if _NUMBER.fullmatch(tag) else Version(0)
+    number = _NUMBER.fullmatch(tag)
+    return Version(int(number[1]) if number else 0)

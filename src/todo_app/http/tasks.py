@@ -42,7 +42,7 @@ COMPLETION: Final = msgspec.json.Decoder(Completion)
 _encode: Final = msgspec.json.Encoder().encode
 
 _JSON: Final[Header] = (b"content-type", b"application/json")
-_FRESH: Final[Header] = (b"cache-control", b"private, no-cache")
+_FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
@@ -70,9 +70,9 @@ def reply_with_page(page: Page, path: str, query_string: bytes) -> Reply:
     return Reply(200, headers, _encode(view))
 
 
-def tasks_path(owner: OwnerId) -> str:
-    """Where that owner's tasks are served."""
-    return f"/api/{quote(owner, safe='')}/tasks"
+def tasks_path(request: Caller) -> str:
+    """Where the caller's tasks are reached from outside."""
+    return f"{request.scope['root_path']}/api/{quote(request.user, safe='')}/tasks"
 
 
 async def asked(request: Caller, wanted: TaskId, body: Awaitable[Body]) -> tuple[Body, Expected]:
@@ -98,10 +98,10 @@ async def created(request: Caller, new: NewTask, key: IdempotencyKey | None) -> 
     )
 
 
-def reply_with_new(creation: Creation) -> Reply:
+def reply_with_new(creation: Creation, path: str) -> Reply:
     """The task that was created and where it is; a replay says that it is one, and otherwise the same as then."""
     task = creation.task
-    location = (b"location", f"{tasks_path(task.owner)}/{task.id}".encode())
+    location = (b"location", f"{path}/{task.id}".encode())
     return reply_with(task, 201, location, *((REPLAYED,) if creation.replayed else ()))
 
 
@@ -136,13 +136,14 @@ class TaskController(Controller):
         """One page of the caller's tasks."""
         query_string = request.scope["query_string"]
         page = await request.auth.page(request.user, read_query(query_string))
-        return reply_with_page(page, tasks_path(request.user), query_string)
+        return reply_with_page(page, tasks_path(request), query_string)
 
     @post()
     async def create(self, request: Caller) -> Reply:
         """A new task; with an `Idempotency-Key` only once, however often it is asked for."""
         key = read_idempotency_key(Exchange.of(request.scope))
-        return reply_with_new(await created(request, await read_json(request, NEW_TASK, JSON), key))
+        creation = await created(request, await read_json(request, NEW_TASK, JSON), key)
+        return reply_with_new(creation, tasks_path(request))
 
     @get("/{task:str}")
     async def read(self, request: Caller, task: FromPath[str]) -> Reply:

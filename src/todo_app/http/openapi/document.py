@@ -60,8 +60,8 @@ _ONE: Final = (TaskNotFound,)
 _CHANGE: Final = (VersionConflict, MalformedRequest)
 
 
-def openapi() -> Json:
-    """The document, made anew."""
+def openapi(root_path: str = "") -> Json:
+    """The document, made anew, for a service that is reached below `root_path`."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,7 +70,7 @@ def openapi() -> Json:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root_path or "/"}],
         "security": [{"bearer": []}],
         "tags": [
             {"name": "tasks", "description": "A user's tasks."},

@@ -1,0 +1,110 @@
+"""A real nginx in front, as docs/how-to/proxy.md has it: below a prefix, and what compression does to entity tags."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from debian import program
+from e2e.conftest import SECRET
+from pages import ROOT, blocks_of
+from serving import NO_TLS, Server, eventually, free_port
+
+(LOCATION,) = (block.text for block in blocks_of(ROOT / "docs/how-to/proxy.md") if block.language == "nginx")
+CONFIG = """
+daemon off; pid {folder}/pid; error_log stderr;
+events {{}}
+http {{
+    access_log off; gzip on; gzip_min_length 0; gzip_types application/json;
+    client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+    uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+    server {{ listen 127.0.0.1:{port}; {location} }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, location: str) -> Iterator[str]:
+    """The URL of an nginx with that location."""
+    found, port = program("nginx"), free_port()
+    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=port, location=location))
+    with (
+        (folder / "nginx.log").open("wb") as log,
+        subprocess.Popen(
+            [found.path, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"],
+            env={**os.environ, **found.environment}, stdout=log, stderr=log,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/todo/health/live"), 30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, verify=NO_TLS).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def behind(
+    request: pytest.FixtureRequest, serve: Callable[..., Server], database_url: str, token: str, tmp_path: Path
+) -> Iterator[httpx.Client]:
+    """Somebody outside, who reaches the service below `/todo`, as the page has it but for what the test changes."""
+    program("nginx")  # skips before anything is started
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
+    server = serve(TODO_PUBLIC_URL="https://example.org/todo", **variables).started()
+    location = LOCATION.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+    for page, here in getattr(request, "param", {}).items():
+        assert page in location
+        location = location.replace(page, here)
+    with (
+        nginx(tmp_path, location) as url,
+        httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, verify=NO_TLS) as client,
+    ):
+        yield client
+
+
+def test_every_address_works_from_outside(behind: httpx.Client) -> None:
+    tasks = "/todo/api/ann/tasks"
+    for title in ("x", "y"):
+        made = behind.post(tasks, json={"title": title})
+        assert behind.get(made.headers["location"]).json() == made.json()
+    page = behind.get(tasks, params={"limit": 1})
+    (second,) = behind.get(page.links["next"]["url"]).json()["items"]
+    assert second["title"] == "x"
+    docs = behind.get("/todo/", follow_redirects=True)
+    assert docs.url.path == "/todo/docs"
+    for name in re.findall(r'(?:src|href)="(?!data:)([^"]+)"', docs.text):
+        assert behind.get(docs.url.join(name)).status_code == 200
+    document = behind.get("/todo/openapi.json").json()
+    assert behind.get(document["servers"][0]["url"] + "/health/live").status_code == 200
+
+
+def test_a_tag_comes_back_as_it_went(behind: httpx.Client) -> None:
+    made = behind.post("/todo/api/ann/tasks", json={"title": "x"})
+    read = behind.get(made.headers["location"])
+    assert "content-encoding" not in read.headers
+    put = behind.put(made.headers["location"], json={"title": "y"}, headers={"If-Match": read.headers["etag"]})
+    assert put.status_code == 200
+
+
+@pytest.mark.parametrize("behind", [{"gzip off;": ""}], indirect=True)
+def test_compressed_by_nginx_it_is_weak_and_the_version_helps(behind: httpx.Client) -> None:
+    """What the page says of nginx: it heeds no `no-transform`."""
+    made = behind.post("/todo/api/ann/tasks", json={"title": "x"})
+    url = made.headers["location"]
+    read = behind.get(url)
+    assert (read.headers["content-encoding"], read.headers["etag"]) == ("gzip", 'W/"1"')
+    assert "no-transform" in read.headers["cache-control"]
+    assert behind.get(url, headers={"If-None-Match": read.headers["etag"]}).status_code == 304
+    assert behind.put(url, json={"title": "y"}, headers={"If-Match": read.headers["etag"]}).status_code == 412
+    strong = f'"{read.json()["version"]}"'
+    assert behind.put(url, json={"title": "y"}, headers={"If-Match": strong}).status_code == 200
