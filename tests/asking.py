@@ -149,10 +149,7 @@ async def ask(
 
     A part that is None stands for a client that has gone away.
     """
-    fields = list(fields)
-    if not any(name == b"host" for name, _ in fields):
-        fields.insert(0, (b"host", b"todo.example"))
-    scope = _scope(method, target, [field for field in fields if field != NO_HOST]) | {"http_version": version}
+    scope = _scope(method, target, fields) | {"http_version": version}
     incoming = [
         {"type": "http.disconnect"}
         if part is None
@@ -182,7 +179,10 @@ async def ask(
 
 
 def _scope(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
-    """What ASGI says of a request before its body."""
+    """What ASGI says of a request before its body; with a Host, unless there is one or it is to be without."""
+    fields = list(fields)
+    if not any(name == b"host" for name, _ in fields):
+        fields.insert(0, (b"host", b"todo.example"))
     raw_path, _, query = target.partition(b"?")
     return {
         "type": "http",
@@ -194,7 +194,7 @@ def _scope(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) ->
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
-        "headers": list(fields),
+        "headers": [field for field in fields if field != NO_HOST],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8000),
         "extensions": {},

@@ -117,6 +117,7 @@ async def test_a_body_that_takes_too_long_is_refused(service: Service, monkeypat
         sent.append(message)
 
     fields = [
+        (b"host", b"todo.example"),
         (b"authorization", f"Bearer {service.token(ANN)}".encode()),
         (b"content-type", b"application/json"),
         (b"transfer-encoding", b"chunked"),
