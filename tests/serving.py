@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,10 +28,11 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
-def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Carry out a command of the program to its end."""
+def run(*arguments: str, through: Sequence[str] = (), **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Carry out a command of the program to its end. `through` is a command that becomes it."""
+    command = [*through, TODO, *arguments]
     return subprocess.run(
-        [TODO, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=90, check=False
+        command, env=environment(**variables), capture_output=True, text=True, timeout=90, check=False
     )
 
 
@@ -54,18 +55,24 @@ def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 
 class Server:
-    """A running `todo serve`. Its output goes into files below `folder`."""
+    """A running `todo serve`. Its output goes into files below `folder`. `through` is a command that becomes it."""
 
     def __init__(
-        self, folder: Path, *arguments: str, host: str = "127.0.0.1", port: int | None = None, **variables: str
+        self,
+        folder: Path,
+        *arguments: str,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        through: Sequence[str] = (),
+        **variables: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._out, self._err = folder / f"out-{self.port}", folder / f"err-{self.port}"
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self.process = subprocess.Popen(
-                [TODO, "serve", "--host", host, "--port", str(self.port), *arguments],
-                env=environment(**variables),
+                [*through, TODO, "serve", "--host", host, "--port", str(self.port), *arguments],
+                env=environment(**{"TODO_DATA_DIR": str(folder / "data"), **variables}),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -119,9 +126,14 @@ class Server:
 
     def greeting_token(self) -> str:
         """The token in the greeting."""
-        found = re.search(r"Bearer ([\w.-]+)", self.said())
+        found = re.search(r"Bearer ([\w.-]+)", self.greeting())
         assert found, self.said()
         return found[1]
+
+    def greeting(self) -> str:
+        """What it says to a newcomer as soon as it serves."""
+        eventually(lambda: "Serving" in self.said() or self.process.poll() is not None, START_SECONDS)
+        return self.said()
 
     def client(self, token: str) -> httpx.Client:
         """A client that shows that token."""

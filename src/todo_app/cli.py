@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"todo {version('todo-api')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the API; without DATABASE_URL on a PostgreSQL of its own")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen at; 0.0.0.0 is every one")
+    serve.add_argument("--host", default="127.0.0.1", help="the address or name to listen at; :: is every address")
     serve.add_argument("--port", type=_port, default=8000, help="the TCP port to listen at")
     serve.add_argument("--workers", type=_workers, default=1, help="how many processes share the port")
     serve.set_defaults(run=_serve)

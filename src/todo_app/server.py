@@ -1,25 +1,30 @@
 """Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
 
+import http.client
 import multiprocessing
 import os
-import signal
-import socket
 import sys
 import tempfile
 import threading
+import time
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import resource_tracker
-from typing import Final
+from typing import Any, Final
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from todo_adapters.postgres.migrations import is_current, migrate
+from todo_app.listening import BACKLOG, Listener
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
+from todo_app.signals import Signals
+from todo_app.streams import say
 from todo_app.troubles import troubles_named
 from todo_app.worker import GRACE, keep_for_good
 
@@ -32,80 +37,56 @@ HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows no more than 10 240
 _OWN_FILES: Final = 256  # what a worker opens itself: its database connections above all
 _CONNECTIONS_ON_WINDOWS: Final = 1024
+_GREETING_RETRY: Final = 0.05  # seconds
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `SettingsError` if the server cannot start as configured."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `SettingsError` if the server cannot start as configured."""
     if settings.database_url is not None and not (settings.secret or settings.jwks_url):
         raise SettingsError("BETTER_AUTH_SECRET or BETTER_AUTH_URL must be set: without them no token can be verified")
-    _require_free(host, port)
-    signals = Signals()
-    with LocalDatabase(settings) as database_url:
-        with troubles_named():
+    with closing(Listener(host, port)) as listener:
+        signals = Signals()
+        with LocalDatabase(settings) as database_url, ExitStack() as stack:
+            with troubles_named():
+                if settings.database_url is None:
+                    migrate(database_url)
+                elif not is_current(database_url):
+                    raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
+            greeting = None
             if settings.database_url is None:
-                migrate(database_url)
-            elif not is_current(database_url):
-                raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
-        if settings.database_url is None:
-            settings = _with_local_secret(settings)
-            _greet(settings, host, port)
-        # The workers read their settings from the environment, which only this user can see.
-        os.environ["DATABASE_URL"] = database_url
-        if settings.secret is not None:
-            os.environ["BETTER_AUTH_SECRET"] = settings.secret
-        with tempfile.TemporaryDirectory(prefix="todo-metrics-") as folder:
+                settings = _with_local_secret(settings)
+                greeting = _greeting(settings, listener.url)
+            # The workers read their settings from the environment, which only this user can see.
+            os.environ["DATABASE_URL"] = database_url
+            if settings.secret is not None:
+                os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
-                os.environ[METRICS_FOLDER] = folder
-            _run(signals, host, port, workers)
+                folder = tempfile.TemporaryDirectory(prefix="todo-metrics-")
+                os.environ[METRICS_FOLDER] = stack.enter_context(folder)
+            _run(signals, listener, workers, greeting)
 
 
-class Signals:
-    """SIGINT and SIGTERM end the server, whatever it is doing: none may be missed, and no database left behind."""
+class _Server(MPServer):
+    """Granian on a socket that is there already, which its workers share."""
 
-    _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+    def __init__(self, listener: Listener, **options: Any) -> None:
+        super().__init__("todo_app.worker:create_worker", **options)
+        self._listener = listener
 
-    def __init__(self) -> None:
-        """Raise `KeyboardInterrupt` at either, until `end` takes over."""
-        self._told = False
-        sys.unraisablehook = _unraisable
-        for number in self._ENDING:
-            signal.signal(number, self._interrupt)
+    def _init_shared_socket(self) -> None:
+        # Private, as it has no other way (2.8); its stub has the arguments of an older one.
+        holder: Any = SocketHolder
+        self._ssp, self._sso = None, self._listener.socket
+        self._shd = holder(self._sso.fileno(), False, BACKLOG)
 
-    def _interrupt(self, *_: object) -> None:
-        self._told = True
-        raise KeyboardInterrupt
-
-    def end(self, server: MPServer) -> None:
-        """From now on, end that server at either, and let none reach the workers before they heed it.
-
-        Granian's own handlers (2.8) take a lock which the thread that they interrupt may be holding.
-        """
-        if sys.platform == "win32":
-            return
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._ENDING)  # threads and processes started later inherit it
-        if self._told:  # and the exception was lost, which may happen in a finalizer
-            raise KeyboardInterrupt
-
-        def wait() -> None:
-            while True:
-                signal.sigwait(self._ENDING)
-                server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
-
-        threading.Thread(target=wait, daemon=True).start()
+    def end(self) -> None:
+        self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
 
-def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    """Say nothing of an interrupt that a finalizer lost: `Signals` has not lost it, and somebody pressed Ctrl-C."""
-    if lost.exc_type is not KeyboardInterrupt:
-        sys.__unraisablehook__(lost)
-
-
-def _run(signals: Signals, host: str, port: int, workers: int) -> None:
-    server = MPServer(
-        "todo_app.worker:create_worker",
+def _run(signals: Signals, listener: Listener, workers: int, greeting: str | None) -> None:
+    server = _Server(
+        listener,
         factory=True,
-        address=host,
-        port=port,
         interface=Interfaces.ASGI,
         workers=workers,
         loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
@@ -118,6 +99,16 @@ def _run(signals: Signals, host: str, port: int, workers: int) -> None:
         workers_kill_timeout=GRACE,
         backpressure=_connections(),
     )
+    _prepare_workers()
+    listener.listen()
+    signals.end(server)
+    if greeting is not None:
+        address, port, *_ = listener.socket.getsockname()
+        threading.Thread(target=_greet, args=[address, port, greeting], daemon=True).start()
+    server.serve()
+
+
+def _prepare_workers() -> None:
     if sys.platform == "linux":
         # Python 3.14 has another default, with which Granian starts each worker from nothing.
         multiprocessing.set_start_method("fork", force=True)
@@ -127,8 +118,19 @@ def _run(signals: Signals, host: str, port: int, workers: int) -> None:
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
     keep_for_good()
-    signals.end(server)
-    server.serve()
+
+
+def _greet(address: str, port: int, greeting: str) -> None:
+    """Say the greeting as soon as the port answers; in a thread that nobody waits for."""
+    while True:
+        with closing(http.client.HTTPConnection(address, port)) as connection:
+            try:
+                connection.request("GET", "/health/live")
+                connection.getresponse()
+            except (OSError, http.client.HTTPException):  # the worker that took the connection has died
+                time.sleep(_GREETING_RETRY)
+            else:
+                return say(greeting)
 
 
 def _connections() -> int:
@@ -148,27 +150,14 @@ def _connections() -> int:
     return max(files - _OWN_FILES, files // 2)
 
 
-def _require_free(host: str, port: int) -> None:
-    """Granian would share a port that another instance of it has; nobody who starts a second server means that."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if sys.platform != "win32":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(f"--host {host} --port {port} cannot be used: {error.strerror}") from error
-
-
 def _with_local_secret(settings: Settings) -> Settings:
     return settings if settings.secret else replace(settings, secret=local_secret(settings.data_dir))
 
 
-def _greet(settings: Settings, host: str, port: int) -> None:
-    """Tell a newcomer, on standard error, where things are and a first request that works."""
+def _greeting(settings: Settings, address: str) -> str:
+    """What tells a newcomer where things are, with a first request that works."""
     assert settings.secret is not None  # noqa: S101  (settled by _with_local_secret)
     token = token_for(DEVELOPMENT_USER, DEVELOPMENT_TOKEN_LIFE, settings.secret, settings)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     lines = [
         f"Serving {address} (documentation at {address}/docs)",
         f"Data in {settings.data_dir}",
@@ -176,4 +165,4 @@ def _greet(settings: Settings, host: str, port: int) -> None:
         f"  curl {address}/api/{DEVELOPMENT_USER}/tasks -H 'Content-Type: application/json' \\",
         f"    -H 'Authorization: Bearer {token}' -d '{{\"title\": \"Buy oat milk\"}}'",
     ]
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+    return "\n".join(lines)

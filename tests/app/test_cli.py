@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import stat
 from importlib.metadata import version
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_what_makes_no_command_is_refused(capsys: pytest.CaptureFixture[str], ar
 def test_a_host_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], environment: Path, host: str) -> None:
     code, out, err = run(capsys, "serve", "--host", host)
     assert (code, out) == (2, "")
-    assert err.startswith(f"todo: --host {host} --port 8000 cannot be used: ")
+    assert err.startswith(f"todo: --host {shlex.quote(host)} --port 8000 cannot be used: ")
     assert err.count("\n") == 1
     assert not environment.exists()
 

@@ -22,8 +22,9 @@ pytestmark = [
 
 
 def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(serve: Serve, data_dir: Path) -> None:
-    first = serve(TODO_DATA_DIR=str(data_dir)).started()
-    greeting = first.said()
+    first = serve(TODO_DATA_DIR=str(data_dir))
+    greeting = first.greeting()
+    assert first.answers(), "it said so too early"
     assert f"Serving {first.url} (documentation at {first.url}/docs)" in greeting
     assert f"Data in {data_dir}" in greeting
     if shutil.which("curl"):
@@ -47,8 +48,10 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(s
 
 
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
-    server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
-    assert len(server.workers()) == 2
+    server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir))
+    assert "Serving" in server.greeting()
+    assert server.answers(), "it said so too early"
+    eventually(lambda: len(server.workers()) == 2)
     assert database_pid(data_dir) is not None
     told = time.monotonic()
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
@@ -94,8 +97,8 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
     "at once": lambda server, data: True,
     "as the database is made": lambda server, data: (data / "postgres").exists(),
     "as the database starts": lambda server, data: database_pid(data),
+    "as its worker starts": lambda server, data: database_pid(data) and len(server.family()) > 1,
     "as it greets": lambda server, data: server.said(),
-    "as its worker starts": lambda server, data: len(server.family()) > 1 and server.said(),
 }
 
 
@@ -114,7 +117,7 @@ def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, data_dir: 
 def test_an_interrupt_that_comes_in_a_finalizer_is_told_nobody() -> None:
     lines = (
         "import os, signal",
-        "from todo_app.server import Signals",
+        "from todo_app.signals import Signals",
         "class Last:",
         "    def __init__(self, end): self.end = end",
         "    def __del__(self): self.end()",
@@ -186,16 +189,18 @@ def test_a_killed_worker_is_replaced(serve: Serve, data_dir: Path) -> None:
 def test_two_servers_share_a_data_folder_but_no_port_and_the_last_ends_the_database(
     serve: Serve, data_dir: Path
 ) -> None:
-    one, two = serve(TODO_DATA_DIR=str(data_dir)), serve(host="::1", TODO_DATA_DIR=str(data_dir))
+    one, two = serve(host="localhost", TODO_DATA_DIR=str(data_dir)), serve(host="::1", TODO_DATA_DIR=str(data_dir))
     token = one.started().greeting_token()
-    assert f"curl {two.started().url}/api/dev/tasks" in two.said()
+    assert f"curl {two.started().url}/api/dev/tasks" in two.greeting()
     with one.client(token) as client:
         made = client.post("/api/dev/tasks", json={"title": "x"}).json()
     with two.client(token) as client:
         assert client.get(f"/api/dev/tasks/{made['id']}").json() == made
     taken = run("serve", "--port", str(one.port), TODO_DATA_DIR=str(data_dir))
     assert (taken.returncode, taken.stdout) == (2, "")
-    assert taken.stderr == f"todo: --host 127.0.0.1 --port {one.port} cannot be used: Address already in use\n"
+    assert taken.stderr == (
+        f"todo: --host 127.0.0.1 --port {one.port} cannot be used: Address already in use; choose another --port\n"
+    )
     assert one.stop() == 0
     assert database_pid(data_dir) is not None
     with two.client(token) as client:

@@ -1,0 +1,100 @@
+"""The socket that a server listens on: what Python resolves is what is listened on, and nobody shares it."""
+
+import os
+import socket
+from contextlib import closing
+
+import pytest
+from serving import free_port
+
+from todo_app.listening import Listener
+from todo_app.settings import SettingsError
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("localhost", ["localhost", "127.0.0.1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("127.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1", "localhost"]),
+        ("::1", ["::1"]),
+        ("::", ["::1", "127.0.0.1"]),
+        ("::ffff:127.0.0.1", ["127.0.0.1"]),
+    ],
+)
+def test_every_host_that_python_resolves_is_listened_on(port: int, host: str, reached: list[str]) -> None:
+    with closing(Listener(host, port)) as listener:
+        with pytest.raises(ConnectionRefusedError):  # bound, and not yet serving
+            socket.create_connection((reached[0], port), 5)
+        listener.listen()
+        for other in reached:
+            socket.create_connection((other, port), 5).close()
+
+
+def test_of_several_addresses_those_that_this_machine_does_not_have_are_passed_over(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = (socket.SOCK_STREAM, 6, "")
+    found = [
+        (socket.AF_INET6, *stream, ("::1", port, 0, 0)),
+        (socket.AF_INET, *stream, ("192.0.2.1", port)),
+        (socket.AF_INET, *stream, ("127.0.0.1", port)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with closing(Listener("a.name", port)) as listener:
+        assert listener.socket.getsockname() == ("127.0.0.1", port)
+        assert listener.url == f"http://a.name:{port}"
+        listener.listen()
+        with pytest.raises(SettingsError, match="Address already in use"):  # and not at the next address instead
+            Listener("a.name", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("", "--host '' "),
+        ("..", "--host .. "),
+        ("a" * 64, "not a host name"),
+        ("\udcff", "not a host name"),
+        ("no.such.invalid", "--host no.such.invalid "),
+        ("192.0.2.1", os.strerror(99)),
+        ("2001:db8::1", "--host 2001:db8::1 "),
+    ],
+)
+def test_a_host_that_cannot_be_listened_on_is_refused_in_one_line(port: int, host: str, said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Listener(host, port)
+    assert said in str(refused.value)
+    assert str(refused.value).endswith("; choose another --host")
+    assert str(refused.value).isprintable() or host == "\udcff"
+
+
+def test_of_two_that_took_an_address_at_the_same_moment_one_listens(port: int) -> None:
+    with closing(Listener("127.0.0.1", port)) as one, closing(Listener("127.0.0.1", port)) as two:
+        two.listen()
+        refused = f"--host 127.0.0.1 --port {port} cannot be used: Address already in use; choose another --port"
+        with pytest.raises(SettingsError, match=refused):
+            one.listen()
+        with pytest.raises(SettingsError, match=refused):
+            Listener("127.0.0.1", port)
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="there is nothing to share a port with")
+def test_a_port_is_not_shared_with_who_would_share_it(port: int) -> None:
+    with closing(Listener("127.0.0.1", port)) as listener, socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.listen()
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        with pytest.raises(SettingsError, match="already in use"):
+            Listener("127.0.0.1", port)
