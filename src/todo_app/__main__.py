@@ -2,9 +2,12 @@
 
 import sys
 
+from todo_app.streams import open_missing
+
 
 def main() -> int:
     """Hand over to the command line; returns the exit code."""
+    open_missing()  # before anything else is opened
     try:
         from todo_app.cli import main as command
     except ModuleNotFoundError as missing:

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from typing import Final
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
+from todo_app.streams import say, show
 from todo_core import InvalidInput
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -28,11 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.read(os.environ)
         for name in settings.trimmed:
-            print(f"todo: {name} ends with a line end, which is left out", file=sys.stderr)  # noqa: T201
+            say(f"todo: {name} ends with a line end, which is left out")
             os.environ[name] = trimmed(name, os.environ[name])  # what workers read
         return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, EmbeddedDatabaseError, InvalidInput) as error:
-        print(f"todo: {error}", file=sys.stderr)  # noqa: T201
+        say(f"todo: {error}")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -43,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"todo {version('todo-api')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the API; without DATABASE_URL on a PostgreSQL of its own")
-    serve.add_argument("--host", default="127.0.0.1", help="the address or name to listen at; :: is every address")
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address or name to listen at; :: is every address",
+    )
     serve.add_argument("--port", type=_port, default=8000, help="the TCP port to listen at")
     serve.add_argument("--workers", type=_workers, default=1, help="how many processes share the port")
     serve.set_defaults(run=_serve)
@@ -101,10 +105,17 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
     if secret is None:
         raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
-    print(token_for(options.user, options.expires, secret, settings))  # noqa: T201
+    _show(token_for(options.user, options.expires, secret, settings))
 
 
 def _openapi(_: argparse.Namespace, settings: Settings) -> None:
     from todo_app.http.openapi import openapi
 
-    print(json.dumps(openapi(settings.root_path), indent=2))  # noqa: T201
+    _show(json.dumps(openapi(settings.root_path), indent=2))
+
+
+def _show(text: str) -> None:
+    try:
+        show(text)
+    except OSError as error:
+        raise CommandError(f"standard output cannot be written: {error.strerror}") from error

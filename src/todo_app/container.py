@@ -62,8 +62,8 @@ class Container(DeclarativeContainer):
 
     settings: Provider[Settings] = Dependency(instance_of=Settings)
 
-    log: Provider[Log] = Singleton(Log, settings.provided.log_level)
     metrics: Provider[Metrics] = Singleton(Metrics)
+    log: Provider[Log] = Singleton(Log, settings.provided.log_level, on_drop=metrics.provided.dropped_lines.inc)
 
     clock: Provider[Clock] = Singleton(SystemClock)
     ids: Provider[IdGenerator] = Singleton(SystemIds)

@@ -1,8 +1,6 @@
-"""What operators see: the log, one JSON line an event on standard output, written by the event loop in batches."""
+"""What operators see: the log, one JSON line an event on standard output."""
 
-import asyncio
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,40 +12,16 @@ import msgspec
 import structlog
 
 from todo_app.http.exchange import Exchange
+from todo_app.line_writer import LineWriter
 
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
-FLUSH_AFTER: Final = 0.05  # seconds: how long a line may wait for others
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-
-class BufferedLines:
-    """Gathers lines while an event loop runs and writes them in one go: a write per line costs more than the line."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lines: list[bytes] = []
-
-    def write(self, line: bytes) -> None:
-        """Take a line, newline included. Outside an event loop it is written at once."""
-        self._lines.append(line)
-        if len(self._lines) == 1:
-            try:
-                asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
-            except RuntimeError:
-                self.flush()
-
-    def flush(self) -> None:
-        """Write what has been gathered."""
-        data = b"".join(self._lines)
-        self._lines.clear()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
 
 
 class _Lines(structlog.BytesLogger):
     """structlog's end: takes a rendered event."""
 
-    def __init__(self, lines: BufferedLines) -> None:
+    def __init__(self, lines: LineWriter) -> None:
         self._lines = lines
 
     def msg(self, message: bytes) -> None:
@@ -92,8 +66,10 @@ _encode: Final = msgspec.json.Encoder().encode
 class Log:
     """The service's log. Never a token, a header, a body, a query or a raw path; of a token at most `alg` or `kid`."""
 
-    def __init__(self, level: str = "info", descriptor: int | None = None) -> None:
-        self._lines = BufferedLines(sys.stdout.fileno() if descriptor is None else descriptor)
+    def __init__(
+        self, level: str = "info", descriptor: int | None = None, on_drop: Callable[[], object] = lambda: None
+    ) -> None:
+        self._lines = LineWriter(sys.stdout.fileno() if descriptor is None else descriptor, on_drop)
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             _Lines(self._lines),
             processors=[
@@ -146,12 +122,20 @@ class Log:
         logging.basicConfig(handlers=[_Adopting(self)], level=logging.WARNING, force=True)
 
 
+def own_handler() -> logging.Handler:
+    """Takes records into a log of its own: for who has none yet, in whatever process that is."""
+    return _Adopting(Log())
+
+
 class _Adopting(logging.Handler):
     """Makes a library's log record an event of ours: its text only, never a traceback, which quotes values."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
+
+    def flush(self) -> None:
+        self._log.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None

@@ -41,6 +41,7 @@ class Metrics:
         )
         self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests let through uncounted.")
         self.key_fetch_failures = self._counter("todo_key_fetch_failures", "Failed fetches of the issuer's keys.")
+        self.dropped_lines = self._counter("todo_log_lines_dropped", "Lines of the log that found no room.")
         self._known: dict[tuple[str, str, int], Histogram] = {}
         if METRICS_FOLDER not in os.environ:
             ProcessCollector(registry=self._registry)

@@ -22,6 +22,7 @@ from granian.server.mp import MPServer
 from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.listening import BACKLOG, Listener
 from todo_app.local import LocalDatabase, local_secret, token_for
+from todo_app.log import own_handler
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
 from todo_app.streams import say
@@ -95,6 +96,8 @@ def _run(signals: Signals, listener: Listener, workers: int, greeting: str | Non
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
+        # Granian's own would wait for whoever reads standard output, and meanwhile replace no worker.
+        log_dictconfig={"handlers": {name: {"()": own_handler} for name in ("console", "access")}},
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
         backpressure=_connections(),

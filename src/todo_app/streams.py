@@ -1,7 +1,32 @@
 """Standard input, output and error as they may be found: missing, full, or read by nobody."""
 
+import os
 import sys
 from contextlib import suppress
+
+
+def open_missing() -> None:
+    """Fill descriptors 0 to 2 where they are closed: the next file would get the number, and with it the log's lines.
+
+    A missing standard output takes nothing, so that whoever writes there learns of it.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, flags)  # the lowest free number, which is this one
+            os.set_inheritable(opened, True)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def show(text: str) -> None:
+    """Write lines to standard output. Raises `OSError` if that takes nothing."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter tries it again as it ends, and complains
+        raise
 
 
 def say(text: str) -> None:

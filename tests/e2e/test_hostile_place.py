@@ -1,15 +1,18 @@
-"""The server where nothing is as it should be: its terminal closed, its port taken."""
+"""The server where nothing is as it should be: its terminal closed, its streams missing, full or read by nobody."""
 
+import json
 import os
 import pty
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from databases import ScratchCluster
-from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, statuses
+from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="signals, pipes and terminals of POSIX"),
@@ -18,6 +21,8 @@ pytestmark = [
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a process may do before it becomes the server: `sh -c … sh todo serve …`.
 NOHUP = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+NO_STREAMS = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+FULL = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
 # Makes standard input the terminal of the session, and writes to it.
 IN_TERMINAL = (
     "import fcntl, os, sys, termios\n"
@@ -25,6 +30,12 @@ IN_TERMINAL = (
     "fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)\n"
     "for stream in range(3): os.dup2(terminal, stream)\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+INTO_PIPE = (
+    "import os, sys\n"
+    "os.dup2(os.open(sys.argv[1], os.O_WRONLY), 1)\n"
+    "os.set_blocking(1, sys.argv[2] == 'blocking')\n"
+    "os.execv(sys.argv[3], sys.argv[3:])\n"
 )
 
 
@@ -36,12 +47,37 @@ def variables(cluster: ScratchCluster, migrated: str) -> Iterator[dict[str, str]
     cluster.drop(url)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """The reading end of a named pipe."""
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        os.set_blocking(descriptor, True)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def ask(server: Server, times: int) -> None:
     """Ask so often, each of which is a line of the log."""
     request = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for _ in range(0, times, 500):
         assert len(statuses(raw(server.port, request * 499 + last, timeout=60))) == 500
+
+
+def replace_worker(server: Server) -> None:
+    """Kill the only worker; another must take its place."""
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: server.workers() - {worker} and server.answers(), START_SECONDS)
+
+
+def dropped(server: Server) -> float:
+    """How many lines of the log it has dropped."""
+    text = httpx.get(f"{server.url}/metrics", timeout=20).text
+    return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("todo_log_lines_dropped_total "))
 
 
 def test_a_closed_terminal_ends_server_and_database(serve: Serve, data_dir: Path) -> None:
@@ -67,6 +103,72 @@ def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(serve: Serve, vari
     assert server.stop() == 0
 
 
+def test_without_standard_streams_it_serves_and_counts_the_lines_that_are_lost(
+    serve: Serve, variables: dict[str, str]
+) -> None:
+    server = serve(through=NO_STREAMS, **variables).started()
+    ask(server, 10_000)
+    assert dropped(server) > 0
+    if sys.platform == "linux":
+        for pid in server.family():
+            streams = [Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)]
+            assert streams == [Path(os.devnull)] * 3
+    replace_worker(server)
+    assert server.stop() in {0, 1}
+    assert server.said() == ""
+
+
+@pytest.mark.parametrize("blocking", ["blocking", "non-blocking"])
+def test_an_output_that_nobody_reads_stops_nothing_and_each_line_is_read_later_or_counted(
+    serve: Serve, variables: dict[str, str], tmp_path: Path, blocking: str
+) -> None:
+    with reading(tmp_path / "pipe") as output:
+        server = serve(
+            through=[sys.executable, "-c", INTO_PIPE, str(tmp_path / "pipe"), blocking], **variables
+        ).started()
+        ask(server, 10_000)
+        lost = dropped(server)
+        assert lost > 0
+        written = b""
+        while len(lines := written.splitlines()) < 10_000 - lost or not written.endswith(b"\n"):
+            written += os.read(output, 65536)
+        told = [json.loads(line) for line in lines]
+        assert sum(line["status"] == 404 for line in told) == 10_000 - lost
+        assert server.said() == ""
+        ask(server, 1000)
+        replace_worker(server)  # which is reported in the same log
+        assert server.stop() in {0, 1}
+
+
+def test_a_reader_that_leaves_is_reported_once_and_holds_nothing_up(
+    serve: Serve, variables: dict[str, str], tmp_path: Path
+) -> None:
+    with reading(tmp_path / "pipe") as output:  # as `| head -1` does
+        server = serve(
+            through=[sys.executable, "-c", INTO_PIPE, str(tmp_path / "pipe"), "blocking"], **variables
+        ).started()
+        assert os.read(output, 1) == b"{"
+    for _ in range(4):
+        ask(server, 500)
+        eventually(server.said)
+    said = "todo: the log cannot be written to standard output: Broken pipe; "
+    assert server.said().startswith(said)
+    assert server.said().count("\n") == 1
+    assert server.stop() == 0
+    assert "Traceback" not in server.said()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+def test_a_full_disk_is_reported_once_and_holds_nothing_up(serve: Serve, variables: dict[str, str]) -> None:
+    server = serve(through=FULL, **variables).started()
+    for _ in range(4):
+        ask(server, 500)
+        eventually(server.said)
+    assert "todo: the log cannot be written to standard output: No space left on device; " in server.said()
+    assert server.said().count("\n") == 1
+    assert server.stop() == 0
+
+
 def test_of_servers_that_start_at_once_on_one_port_one_serves_and_the_others_say_why(
     serve: Serve, variables: dict[str, str]
 ) -> None:
@@ -79,3 +181,14 @@ def test_of_servers_that_start_at_once_on_one_port_one_serves_and_the_others_say
         assert sorted(server.process.wait() for server in servers) == [0, 2]
         line = f"todo: --host 127.0.0.1 --port {port} cannot be used: Address already in use; choose another --port\n"
         assert serving.said() == line  # both write into one file
+
+
+@pytest.mark.parametrize("command", ["token ann", "openapi"])
+def test_an_output_that_takes_nothing_is_refused_in_one_line(command: str) -> None:
+    for redirection in (">&-", ">/dev/full"):
+        if "full" in redirection and not Path("/dev/full").exists():
+            continue
+        done = run(*command.split(), BETTER_AUTH_SECRET=SECRET, through=["sh", "-c", f'exec "$@" {redirection}', "sh"])
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("todo: standard output cannot be written: ")
+        assert done.stderr.count("\n") == 1

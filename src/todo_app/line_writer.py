@@ -1,0 +1,114 @@
+"""Writes the log's lines from a thread of its own: whoever logs never waits, whatever becomes of the descriptor."""
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from todo_app.streams import say
+
+MAX_BYTES: Final = 1024 * 1024  # of lines that wait to be written; further ones are dropped, and counted
+GATHER: Final = 0.05  # seconds that a line waits for others: a write per line costs more than the line
+FLUSH_TIMEOUT: Final = 2.0  # seconds
+_IDLE: Final = 1.0  # seconds without a line, after which the thread ends; the next line starts another
+_PIPE_BUF: Final = 4096  # bytes that a pipe takes in one piece, so that workers do not write into each other's lines
+_RETRY: Final = (1.0, 60.0)  # seconds after the first write that failed, and at the most
+
+
+class LineWriter:
+    """Takes lines without waiting and writes them in order; a failed write is repeated, at growing intervals."""
+
+    def __init__(
+        self, descriptor: int, on_drop: Callable[[], object] = lambda: None, *, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._descriptor = descriptor
+        self._on_drop = on_drop
+        self._max_bytes = max_bytes
+        self._lines: list[bytes] = []
+        self._size = 0  # of what waits and what is being written
+        self._writes = False
+        self._process = os.getpid()
+        self._failure: str | None = None
+        self._changed = threading.Condition()
+        self._hurry = threading.Event()
+
+    def write(self, line: bytes) -> None:
+        """Take a line, newline included."""
+        with self._changed:
+            if self._size + len(line) > self._max_bytes:
+                self._on_drop()
+                return
+            self._size += len(line)
+            self._lines.append(line)
+            if not self._writes:
+                self._writes = True
+                threading.Thread(target=self._work, daemon=True).start()
+            elif len(self._lines) == 1:
+                self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait, not for long, until all has been written. What could not be is reported on standard error."""
+        if os.getpid() != self._process:  # a fork, which has neither the thread nor, for certain, a free lock
+            return
+        self._hurry.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._size == 0 or self._failure is not None, FLUSH_TIMEOUT)
+            left, reason = self._size, self._failure or "nobody reads it"
+        self._hurry.clear()
+        if left:
+            say(f"todo: {left} bytes of the log could not be written to standard output: {reason}")
+
+    def _work(self) -> None:
+        while lines := self._gathered():
+            for piece in _pieces(lines):
+                self._write(piece)
+                with self._changed:
+                    self._size -= len(piece)
+                    self._changed.notify_all()
+
+    def _gathered(self) -> list[bytes]:
+        """The lines to write next; none ends the thread."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._lines, _IDLE):
+                self._writes = False
+                return []
+        self._hurry.wait(GATHER)
+        with self._changed:
+            lines, self._lines = self._lines, []
+        return lines
+
+    def _write(self, data: bytes) -> None:
+        pause, longest = _RETRY
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+                self._failure = None
+            except BlockingIOError:  # somebody else made it non-blocking
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self._failed(error.strerror or type(error).__name__)
+                time.sleep(pause)
+                pause = min(2 * pause, longest)
+
+    def _failed(self, reason: str) -> None:
+        if self._failure is None:
+            say(
+                f"todo: the log cannot be written to standard output: {reason}; "
+                "what finds no room meanwhile is counted in todo_log_lines_dropped_total"
+            )
+        with self._changed:
+            self._failure = reason
+            self._changed.notify_all()
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines in pieces of at most `_PIPE_BUF` bytes; a line that is longer is a piece of its own."""
+    start = size = 0
+    for place, line in enumerate(lines):
+        if size and size + len(line) > _PIPE_BUF:
+            yield b"".join(lines[start:place])
+            start, size = place, 0
+        size += len(line)
+    yield b"".join(lines[start:])
