@@ -82,8 +82,9 @@ class Metrics:
             open_.dec()
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus's text format."""
-        if METRICS_FOLDER not in os.environ:
+        """All numbers in Prometheus's text format; this process's only where somebody has removed the shared folder."""
+        folder = os.environ.get(METRICS_FOLDER)
+        if folder is None or not Path(folder).is_dir():
             return generate_latest(self._registry)
         _forget_the_dead()
         together = CollectorRegistry()

@@ -4,7 +4,6 @@ import http.client
 import multiprocessing
 import os
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -23,6 +22,7 @@ from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.listening import BACKLOG, Listener
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.log import own_handler
+from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
 from todo_app.streams import say
@@ -62,8 +62,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             if settings.secret is not None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
-                folder = tempfile.TemporaryDirectory(prefix="todo-metrics-")
-                os.environ[METRICS_FOLDER] = stack.enter_context(folder)
+                os.environ[METRICS_FOLDER] = str(stack.enter_context(metrics_folder(settings.data_dir)))
             _run(signals, listener, workers, greeting)
 
 

@@ -8,9 +8,11 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 from todo_app.http.exchange import App
+from todo_app.settings import METRICS_FOLDER
 
 GRACE: Final = 30  # seconds that requests under way have when the server is told to stop
 LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
@@ -24,6 +26,8 @@ def create_worker() -> App:
     if sys.platform != "win32":
         threading.Thread(target=_end_once, args=[asyncio.get_event_loop()], daemon=True).start()
         threading.Thread(target=_follow_parent, daemon=True).start()
+    if (folder := os.environ.get(METRICS_FOLDER)) is not None:
+        Path(folder).mkdir(exist_ok=True)  # a worker that finds it swept away must not die of that
     # Not before the environment says what is to be served: what is imported here looks at it.
     from todo_app.main import create_app
 

@@ -95,6 +95,16 @@ def test_what_a_killed_process_counted_stays_and_its_connections_do_not(tmp_path
     assert found['todo_database_connections{state="open"}'] == 2
 
 
+def test_a_process_whose_shared_folder_was_swept_away_tells_its_own_numbers(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "swept")}
+    (tmp_path / "swept").mkdir()
+    swept = IS_ASKED.replace("print", "import os, shutil; shutil.rmtree(os.environ['PROMETHEUS_MULTIPROC_DIR'])\nprint")
+    done = subprocess.run(
+        [sys.executable, "-c", swept], env=environment, check=True, timeout=60, capture_output=True, text=True
+    )
+    assert numbers(done.stdout)["todo_rate_limit_store_failures_total"] == 4
+
+
 def test_a_number_that_has_come_to_a_stranger_is_no_worker_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

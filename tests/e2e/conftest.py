@@ -40,8 +40,10 @@ def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
     """One server on a database of its own, for all tests of a module that only send requests."""
     url = cluster.create_database(migrated)
     variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
-    server = Server(tmp_path_factory.mktemp("server"), "--workers", "2", **variables)
+    temporary = tmp_path_factory.mktemp("temporary")
+    server = Server(tmp_path_factory.mktemp("server"), "--workers", "2", TMPDIR=str(temporary), **variables)
     yield server.started()
+    assert not list(temporary.iterdir()), "something lies where cleaners sweep"
     server.discard()
     cluster.drop(url)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,26 @@ def test_a_full_disk_is_reported_once_and_holds_nothing_up(serve: Serve, variabl
     assert "todo: the log cannot be written to standard output: No space left on device; " in server.said()
     assert server.said().count("\n") == 1
     assert server.stop() == 0
+
+
+def test_a_cleaner_of_the_temporary_folder_ends_neither_the_metrics_nor_the_server(
+    serve: Serve, variables: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "data").write_text("no folder: the temporary one is used instead")
+    places = {"TMPDIR": str(tmp_path / "temporary"), "TODO_DATA_DIR": str(tmp_path / "data")}
+    server = serve("--workers", "2", **variables, **places).started()
+    eventually(lambda: len(server.workers()) == 2)
+    for swept in (tmp_path / "temporary").iterdir():
+        shutil.rmtree(swept)
+    assert dropped(server) == 0  # is answered
+    before = server.workers()
+    os.kill(min(before), signal.SIGKILL)
+    eventually(lambda: len(server.workers() - {min(before)}) == 2, START_SECONDS)
+    for _ in range(6):
+        assert dropped(server) == 0
+    assert server.stop() in {0, 1}
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_of_servers_that_start_at_once_on_one_port_one_serves_and_the_others_say_why(

@@ -141,8 +141,9 @@ def test_a_kill_leaves_no_worker_and_a_database_that_the_next_start_adopts(serve
     assert not killed.answers()
     assert (orphan := database_pid(data_dir)) is not None
 
-    heir = serve(port=killed.port, TODO_DATA_DIR=str(data_dir)).started()
+    heir = serve("--workers", "2", port=killed.port, TODO_DATA_DIR=str(data_dir)).started()
     assert database_pid(data_dir) == orphan
+    assert len(list(data_dir.glob("todo-metrics-*"))) == 1  # its own
     with heir.client(token) as client:
         assert [task["title"] for task in client.get("/api/dev/tasks").json()["items"]] == ["survive"]
     assert heir.stop() == 0

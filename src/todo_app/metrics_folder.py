@@ -1,0 +1,63 @@
+"""The folder through which several workers add their numbers up."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "todo-metrics-"
+
+
+@contextmanager
+def metrics_folder(data_dir: Path) -> Iterator[Path]:
+    """A folder that lasts as long as the context; those that killed servers left behind are removed.
+
+    It is in the data folder: cleaners sweep the temporary one. That is used only where the other cannot be written, as
+    in a container, and cleaners that respect locks (systemd-tmpfiles) leave it alone.
+    """
+    try:
+        folder, lock = _locked_folder(data_dir)
+    except OSError:
+        folder, lock = _locked_folder(Path(tempfile.gettempdir()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder and the descriptor that locks it, which workers inherit: it is free when all of them have ended."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in parent.glob(f"{PREFIX}*"):
+        _remove_if_unused(left)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = _lock(folder)
+        if lock is not None:
+            return folder, lock
+
+
+def _remove_if_unused(folder: Path) -> None:
+    with suppress(OSError):  # somebody else's, or being removed by somebody else: it can stay
+        if folder.lstat().st_uid == os.geteuid() and (lock := _lock(folder)) is not None:
+            shutil.rmtree(folder)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """The descriptor that holds the lock of that folder, or None if it is taken, or the folder was just removed."""
+    import fcntl  # there is none on Windows, where there is only one worker
+
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), folder.lstat()):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+    return None
