@@ -31,9 +31,6 @@ from todo_app.worker import GRACE, keep_for_good
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
-# How long a client may take over a request's head, and sit idle between two. Longer than the 60 s for which proxies
-# commonly keep idle connections: one that sends on a connection that is just being closed answers 502.
-HEAD_SECONDS = 65
 HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows no more than 10 240
 _OWN_FILES: Final = 256  # what a worker opens itself: its database connections above all
@@ -63,7 +60,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
                 os.environ[METRICS_FOLDER] = str(stack.enter_context(metrics_folder(settings.data_dir)))
-            _run(signals, listener, workers, greeting)
+            _run(signals, listener, workers, settings.keep_alive, greeting)
 
 
 class _Server(MPServer):
@@ -83,7 +80,7 @@ class _Server(MPServer):
         self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
 
-def _run(signals: Signals, listener: Listener, workers: int, greeting: str | None) -> None:
+def _run(signals: Signals, listener: Listener, workers: int, keep_alive: int, greeting: str | None) -> None:
     server = _Server(
         listener,
         factory=True,
@@ -92,7 +89,7 @@ def _run(signals: Signals, listener: Listener, workers: int, greeting: str | Non
         loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
         # HTTP/2 ends at the proxy: without TLS no browser speaks it, and its own floods need its own defences.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=keep_alive * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
         # Granian's own would wait for whoever reads standard output, and meanwhile replace no worker.

@@ -62,6 +62,7 @@ class Settings:
     concurrent_requests_per_user: int = 16
     waiting_requests_per_user: int = 64
     trusted_proxies: tuple[Network, ...] = ()
+    keep_alive: int = 65
     log_level: str = "info"
     data_dir: Path = Path()
     trimmed: tuple[str, ...] = ()
@@ -71,8 +72,7 @@ class Settings:
     def read(cls, env: Mapping[str, str]) -> Self:
         """The settings that these variables make; an empty one counts as not set. Raises `SettingsError`."""
         given = {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
-        auth_url = _auth_url(given)
-        origin = _origin_of(auth_url) if auth_url else None
+        auth_url, origin = _auth_url_and_origin(given)
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
@@ -94,6 +94,7 @@ class Settings:
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
+            keep_alive=_whole(given, "TODO_KEEP_ALIVE", "65", 1),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given.get("TODO_DATA_DIR")),
             trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
@@ -152,14 +153,14 @@ def trimmed(name: str, value: str) -> str:
     return _LINE_END.sub("", value) if _OURS.fullmatch(name) else value
 
 
-def _auth_url(given: Mapping[str, str]) -> str | None:
-    """Better Auth's URL. One that keys are not fetched from may be http."""
+def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Better Auth's URL and its origin. One that keys are not fetched from may be http."""
     url = given.get("BETTER_AUTH_URL")
     if url is not None:
         _check_url(given, "BETTER_AUTH_URL", url, insecure="TODO_JWKS_URL" in given)
         if "?" in url:
             raise SettingsError("BETTER_AUTH_URL must have no query: it is Better Auth's origin, or that and its path")
-    return url
+    return url, _origin_of(url) if url else None
 
 
 def _jwks_url(given: Mapping[str, str], auth_url: str | None) -> str | None:

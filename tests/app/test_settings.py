@@ -34,6 +34,7 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
     assert settings.bad_token_limit == "100/minute"
     assert settings.trusted_proxies == ()
     assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (16, 64)
+    assert settings.keep_alive == 65
     assert settings.log_level == "info"
     assert settings.data_dir.is_absolute()
     assert "todo-api" in settings.data_dir.parts
@@ -47,6 +48,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
         "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS", "TODO_PUBLIC_URL",
         "TODO_CONCURRENT_REQUESTS_PER_USER", "TODO_WAITING_REQUESTS_PER_USER",
+        "TODO_KEEP_ALIVE",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -203,6 +205,7 @@ NONSENSE = [
     ("TODO_PUBLIC_URL", "https://x/todo?a=b"), ("TODO_PUBLIC_URL", "https://x/#a"), ("TODO_PUBLIC_URL", "https://x//a"),
     ("TODO_PUBLIC_URL", "https://x/../a"), ("TODO_PUBLIC_URL", "https://x/."), ("TODO_PUBLIC_URL", "https://u:p@x/a"),
     ("TODO_PUBLIC_URL", "https://x/a b"), ("TODO_PUBLIC_URL", "https://x/%2e"), ("TODO_PUBLIC_URL", "https://x:99999/"),
+    *(("TODO_KEEP_ALIVE", value) for value in ("0", "-1", "1000", "1.5", "1s", "65 ", "\u0661", "x")),
     ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
     ("TODO_MIGRATIONS_DATABASE_URL", "mysql://h/d"), ("TODO_MIGRATIONS_DATABASE_URL", "postgresql://h/d"),
     ("TODO_DATABASE_POOL_SIZE", "0"), ("TODO_DATABASE_POOL_SIZE", "-1"), ("TODO_DATABASE_POOL_SIZE", "1000"),

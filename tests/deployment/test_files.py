@@ -168,11 +168,11 @@ def test_nobody_is_killed_while_a_server_may_still_answer() -> None:
 
 
 def test_the_proxy_lets_idle_connections_go_before_the_servers_do() -> None:
-    from todo_app.server import HEAD_SECONDS
+    from todo_app.settings import Settings
 
     kept = re.search(r"keepalive (\d+)s", (ROOT / "deploy/Caddyfile").read_text())
     assert kept
-    assert int(kept[1]) < HEAD_SECONDS
+    assert int(kept[1]) < Settings().keep_alive
 
 
 def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from serving import Server, eventually, head, raw, statuses
+from serving import Serve, Server, eventually, head, raw, statuses
 
 from todo_app.http.openapi import openapi
 
@@ -347,6 +347,24 @@ def test_more_than_a_thousand_idle_clients_shut_nobody_out(shared: Server) -> No
             idle.enter_context(socket.create_connection(("127.0.0.1", shared.port), 10))
         assert statuses(raw(shared.port, head())) == [200]
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_idle_connection_is_kept_as_long_as_the_setting_says(
+    shared: Server, serve: Serve, database_url: str
+) -> None:
+    hasty = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET="x" * 32, TODO_KEEP_ALIVE="1").started()
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack:
+        kept, ended = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60)) for server in (shared, hasty)
+        )
+        for connection in (kept, ended):
+            connection.sendall(request)
+        while ended.recv(65536):  # until the server ends the connection
+            pass
+        kept.recv(65536)
+        kept.sendall(request)
+        assert statuses(kept.recv(65536)) == [200]
 
 
 def test_the_servers_log_is_one_object_a_line_and_holds_nothing_that_was_sent(shared: Server, token: str) -> None:
