@@ -44,6 +44,7 @@ COMMON = ["noxfile.py", "run.py", "pyproject.toml", "uv.lock"]
 # No session reads these, and many write them.
 UNREAD = [".?*_cache", ".coverage*", ".git", ".hypothesis", ".nox", ".venv*", "__pycache__", "dist", "htmlcov", "site"]
 # A test is skipped where the program that it needs is missing: it must be run once that is installed.
+VARIABLES = ["CHROMIUM", "PYTEST_ADDOPTS"]
 PROGRAMS = ["bash", "chromium", "chromium-browser", "curl", "git", "google-chrome", "node", "npm"]
 
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
@@ -57,6 +58,9 @@ def run(session: nox.Session, module: str, *arguments: str, env: dict[str, str] 
     session.run(sys.executable, "-m", module, *arguments, env=env)
 
 
+READS: dict[str, tuple[str, ...]] = {}
+
+
 def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
     """Skip a session while nothing that it reads has changed since it was last green; never in CI.
 
@@ -65,6 +69,8 @@ def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
     """
 
     def decorate(body: Body) -> Body:
+        READS[body.__name__] = reads
+
         @functools.wraps(body)
         def check(session: nox.Session) -> None:
             green, before = Path(".nox/green", session.name), digest(reads)
@@ -87,7 +93,7 @@ def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
 def digest(reads: tuple[str, ...]) -> str:
     """A digest of these files and folders, of what every session reads, of this Python and the programs at hand."""
     chosen = [*COMMON, *reads] if reads else ["."]
-    machine = [sys.version, platform.platform(), os.environ.get("CHROMIUM"), *map(shutil.which, PROGRAMS)]
+    machine = [sys.version, platform.platform(), *map(os.environ.get, VARIABLES), *map(shutil.which, PROGRAMS)]
     found = sha256(repr(machine).encode())
     for path in sorted({path for each in chosen for path in files(Path(each))}):
         content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
@@ -170,7 +176,7 @@ def pythons(session: nox.Session) -> None:
 @skipped_while_green()
 def better_auth(session: nox.Session) -> None:
     """Tokens of a real Better Auth and a real OpenID provider, both from npm; skipped, and said so, without node."""
-    run(session, "pytest", "-q", *ISSUERS)
+    run(session, "pytest", "-q", "-n", str(len(ISSUERS)), "--dist", "loadfile", *ISSUERS)
 
 
 @nox.session(venv_backend="uv")

@@ -160,15 +160,17 @@ def test_a_session_does_not_run_again_for_what_it_does_not_read(monkeypatch: pyt
     assert not runs(noxfile, "src")
 
 
-@pytest.mark.parametrize("changed", ["version", "programs"])
+@pytest.mark.parametrize("changed", ["version", "programs", "options"])
 @pytest.mark.usefixtures("project")
-def test_a_session_runs_again_on_another_python_or_with_another_program(
+def test_a_session_runs_again_on_another_python_or_with_other_programs_or_options(
     monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     noxfile = load(monkeypatch)
     assert runs(noxfile)
     if changed == "version":
         monkeypatch.setattr(sys, "version", "3.99")
+    elif changed == "options":
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-k etag")
     else:
         monkeypatch.setattr(noxfile.shutil, "which", lambda name: f"/opt/{name}")
     assert runs(noxfile)
@@ -198,6 +200,17 @@ def test_what_was_red_or_only_in_part_green_or_edited_meanwhile_runs_again(monke
     with pytest.raises(AssertionError):
         runs(load(monkeypatch, "-s", "tests"), during=fail)
     assert runs(load(monkeypatch))
+
+
+def test_every_session_that_tests_the_sources_runs_again_after_an_edit_of_any_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    noxfile = load(monkeypatch)
+    sources = {path.relative_to(ROOT) for path in ROOT.glob("src/**/*") if path.suffix in {".py", ".mako", ".js"}}
+    for name, reads in noxfile.READS.items():
+        seen = {path for each in reads or ["."] for path in noxfile.files(Path(each))}
+        assert name in ("tools", "docs") or sources <= seen, name
 
 
 def test_the_tests_of_the_tools_load_no_more_of_the_sources_than_their_session_says() -> None:

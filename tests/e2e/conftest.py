@@ -3,12 +3,15 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from databases import ScratchCluster
-from serving import Server, database_pid, run
+from serving import Server, database_pid
+
+from todo_adapters.jwt_identity import issue_token
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 
@@ -51,4 +54,4 @@ def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def token() -> str:
     """A token for Ann at the shared server."""
-    return run("token", "ann", BETTER_AUTH_SECRET=SECRET).stdout.strip()
+    return issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC))
