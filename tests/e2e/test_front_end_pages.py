@@ -1,0 +1,65 @@
+"""What docs/how-to/typescript-client.md and another-shape.md say, done with Node.js and npm against a real server."""
+
+import json
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from e2e.npm import NEEDS_NODE, NODE
+from pages import ROOT, Reader, blocks_of
+from serving import Server
+
+PINNED = json.loads((ROOT / "tests/e2e/openapi_client/package.json").read_text())["dependencies"]
+ADAPTER = blocks_of(ROOT / "docs/how-to/another-shape.md")[0].text
+USE = """
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { tasksFetch } from "./adapter.mjs";
+
+const [url] = process.argv.slice(2);
+const headers = { Authorization: `Bearer ${readFileSync(0, "utf8").trim()}`, "Content-Type": "application/json" };
+const ask = (method, below = "", body) =>
+  tasksFetch(`${url}/api/ann/tasks${below}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+
+const made = await ask("POST", "", { title: "Milk", done: true });
+assert.equal(made.status, 201);
+const task = await made.json();
+assert.deepEqual([task.done, "completed" in task], [true, false]);
+await ask("POST", "", { title: "Bread" });
+const titles = async (query) => (await (await ask("GET", query)).json()).map((each) => each.title);
+assert.deepEqual(await titles("?sortBy=title"), ["Bread", "Milk"]);
+assert.deepEqual(await titles("?search=mil&pageSize=5"), ["Milk"]);
+assert.deepEqual(await titles("?status=completed"), ["Milk"]);
+assert.deepEqual(await titles("?status=pending"), ["Bread"]);
+const opened = await (await ask("PUT", `/${task.id}`, { done: false })).json();
+assert.deepEqual([opened.done, opened.title], [false, "Milk"]);
+const refused = await ask("PUT", `/${task.id}`, { title: "" });
+assert.deepEqual([refused.status, (await refused.json()).code], [422, "invalid_input"]);
+const deleted = await ask("DELETE", `/${task.id}`);
+assert.deepEqual([deleted.status, await deleted.json()], [200, { success: true }]);
+assert.equal((await ask("GET", `/${task.id}`)).status, 404);
+"""
+
+pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
+
+
+def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path) -> None:
+    blocks = [replace(block, runner="") for block in blocks_of(ROOT / "docs/how-to/typescript-client.md")]
+    named = dict(re.findall(r" (@?[\w/-]+)@([\d.]+)", "".join(block.text for block in blocks)))
+    assert len(named) == 4
+    assert named.items() <= PINNED.items()
+    assert blocks[-1].language == "text"
+    cache = {"npm_config_prefer_offline": "true", "npm_config_audit": "false", "npm_config_fund": "false"}
+    with Reader(tmp_path, TODO_DATA_DIR=str(tmp_path / "data"), **cache) as reader:
+        reader.read(blocks)
+
+
+def test_a_front_end_of_another_shape_works_through_the_adapter(shared: Server, token: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter.mjs").write_text(ADAPTER)
+    (tmp_path / "use.mjs").write_text(USE)
+    done = subprocess.run(
+        [str(NODE), "use.mjs", shared.url], cwd=tmp_path, input=token, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
