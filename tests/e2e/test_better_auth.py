@@ -6,6 +6,8 @@ Needs node and npm, and installs Better Auth, as `better_auth/package-lock.json`
 import asyncio
 import base64
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,8 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
-from e2e.npm import NEEDS_NODE, installed, running
+from e2e.npm import NEEDS_NODE, NODE, installed, running
 from e2e.running import Service, serving
+from pages import ROOT, Reader, blocks_of
+from serving import free_port
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
 from todo_adapters.system import SystemClock
@@ -25,6 +29,9 @@ from todo_app.settings import Settings
 SOURCE = Path(__file__).with_name("better_auth")
 SECRET = "only for tests: " + "x" * 32
 COOLDOWN = JwtPolicy(secret=SECRET.encode()).fetch_cooldown.total_seconds()
+AUTH, SERVE, CALL, CLIENT = blocks_of(ROOT / "docs/how-to/better-auth.md")
+APP, TASKS = "https://app.example.com", "https://tasks.example.com"
+WHAT_YOU_HAVE = "/* what you have, */"
 ALGORITHMS = ["EdDSA", "ES256", "ES512", "RS256", "PS256"]
 CACHES = ["cache signed with the secret", "cache signed with the keys", "cache encrypted", "cache compact"]
 
@@ -238,3 +245,58 @@ def test_a_session_token_proves_nobody(user_of: Callable[[str], User]) -> None:
     user = user_of("default")
     for text in (user.session, user.cookie("session_token"), user.id):
         assert proves_with_everything_on(text, user.issuer) is None
+
+
+def test_a_reason_in_the_log_says_what_each_of_its_tokens_lacks(
+    user_of: Callable[[str], User], database_url: str, tmp_path: Path
+) -> None:
+    user = user_of("default")
+    tokens = [user.token(), user.session, user.client.get("/mails").json()[0]]
+    with serving(database_url, tmp_path, BETTER_AUTH_SECRET=SECRET) as service:
+        assert [asks(service, token, user.id) for token in tokens] == [401] * 3
+    lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
+    assert [line["reason"] for line in lines if line.get("status") == 401] == [
+        "algorithm not accepted here: EdDSA (BETTER_AUTH_URL is not set)",
+        "not a JWT, which has three parts (a session token of Better Auth is not one either)",
+        "sub is missing or not a string",
+    ]
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The how-to's TypeScript, compiled strictly beside Better Auth's packages."""
+    folder = tmp_path / "app"
+    shutil.copytree(SOURCE, folder)
+    (folder / "node_modules").symlink_to(installed(request.config, SOURCE) / "node_modules")
+    assert WHAT_YOU_HAVE in AUTH.text
+    (folder / "auth.ts").write_text(AUTH.text.replace(WHAT_YOU_HAVE, "emailAndPassword: { enabled: true },"))
+    first_three = CALL.text.index("const { sub }")
+    (folder / "page.ts").write_text(CALL.text)
+    (folder / "client.ts").write_text(CLIENT.text + CALL.text[first_three:])
+    options = json.loads((folder / "tsconfig.json").read_text())
+    (folder / "tsconfig.json").write_text(json.dumps(options | {"files": ["auth.ts", "page.ts", "client.ts"]}))
+    tsc = [str(NODE), "node_modules/typescript/bin/tsc", "--project", "."]
+    done = subprocess.run(tsc, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.mark.parametrize(("page", "path"), [("page", ""), ("page", "/api/auth"), ("client", "/api/auth/")])
+def test_the_how_to_followed_literally_leads_to_a_first_task(app: Path, tmp_path: Path, page: str, path: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    (tmp_path / "clone").mkdir()
+    settings = {"BETTER_AUTH_URL": url, "BETTER_AUTH_SECRET": SECRET}
+    places = {f"BETTER_AUTH_URL={APP}": f"BETTER_AUTH_URL={url}{path}", APP: url}
+    with (
+        running(app, "app.mjs", **settings | {"BETTER_AUTH_URL": url + path}) as said,
+        Reader(tmp_path / "clone", places=places, TODO_DATA_DIR=str(tmp_path / "data")) as reader,
+    ):
+        assert said == "listening\n"
+        reader.read([SERVE])
+        compiled = app / f"{page}.js"
+        compiled.write_text(compiled.read_text().replace(TASKS, reader.url).replace("export {};", ""))
+        shown = "[answer.status, (await answer.json()).title, new URL(answer.url).pathname]"
+        with running(app, "visit.mjs", compiled.name, shown, **settings) as line:
+            seen = json.loads(line)
+    assert seen["stranger"] == "Nobody is signed in."
+    assert seen["shown"] == [201, "Buy oat milk", f"/api/{seen['user']}/tasks"]
