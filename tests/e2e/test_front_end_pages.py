@@ -12,14 +12,16 @@ from pages import ROOT, Reader, blocks_of
 from serving import Server
 
 PINNED = json.loads((ROOT / "tests/e2e/openapi_client/package.json").read_text())["dependencies"]
-ADAPTER = blocks_of(ROOT / "docs/how-to/another-shape.md")[0].text
-USE = """
+ADAPTER, CALL = (block.text for block in blocks_of(ROOT / "docs/how-to/another-shape.md"))
+BEFORE = """
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { tasksFetch } from "./adapter.mjs";
 
 const [url] = process.argv.slice(2);
 const headers = { Authorization: `Bearer ${readFileSync(0, "utf8").trim()}`, "Content-Type": "application/json" };
+"""
+AFTER = """
+assert.deepEqual(tasks, []);
 const ask = (method, below = "", body) =>
   tasksFetch(`${url}/api/ann/tasks${below}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
 
@@ -58,7 +60,7 @@ def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path) -> No
 
 def test_a_front_end_of_another_shape_works_through_the_adapter(shared: Server, token: str, tmp_path: Path) -> None:
     (tmp_path / "adapter.mjs").write_text(ADAPTER)
-    (tmp_path / "use.mjs").write_text(USE)
+    (tmp_path / "use.mjs").write_text(BEFORE + CALL + AFTER)
     done = subprocess.run(
         [str(NODE), "use.mjs", shared.url], cwd=tmp_path, input=token, capture_output=True, text=True, check=False
     )
