@@ -12,7 +12,6 @@ from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
 from todo_core.task import (
-    DESCRIPTION_RULE,
     Task,
     TaskId,
     exact,
@@ -25,6 +24,11 @@ from todo_core.task import (
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 200
 LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MOST}"
+SEARCH_LENGTH: Final = 100
+SEARCH_RULE: Final = (
+    f"must be at most {SEARCH_LENGTH} characters, in lower case too (ß counts as ss),"
+    " without control characters other than newline and tab"
+)
 
 SortKey: TypeAlias = tuple[str | datetime, UUID] | tuple[UUID]
 """What a task is ordered by: compared as Python compares it, text therefore by code point."""
@@ -131,8 +135,8 @@ class TaskQuery:
         problems = []
         if not 1 <= self.limit <= PAGE_MOST:
             problems.append(Problem("limit", LIMIT_RULE))
-        if not is_description(self.search):
-            problems.append(Problem("q", DESCRIPTION_RULE))
+        if not is_search(self.search):
+            problems.append(Problem("q", SEARCH_RULE))
         if self.after is not None and self.after.sort is not self.sort:
             problems.extend(_bad_cursor().problems)
         if problems:
@@ -141,7 +145,7 @@ class TaskQuery:
     @property
     def needle(self) -> str | None:
         """What `searchable` text must contain; None where nothing is searched for."""
-        return self.search.casefold() if self.search else None
+        return _folded(self.search) if self.search else None
 
     def matches(self, task: Task) -> bool:
         """Whether the filters let `task` through."""
@@ -176,9 +180,18 @@ class Page:
     next: Cursor | None
 
 
+def is_search(text: str | None) -> bool:
+    """Whether a listing can search for `text`; None searches for nothing."""
+    return text is None or (is_description(text) and len(text) <= SEARCH_LENGTH >= len(_folded(text)))
+
+
 def searchable(task: Task) -> str:
     """The text that a search looks into: title and description, case-folded (Unicode §3.13, full case folding).
 
     The two are parted by a character that neither of them, nor a search, can hold.
     """
-    return f"{task.title}\x1f{task.description or ''}".casefold()
+    return _folded(f"{task.title}\x1f{task.description or ''}")
+
+
+def _folded(text: str) -> str:
+    return text.casefold()

@@ -136,5 +136,5 @@ async def test_every_statement_goes_by_the_primary_key(connection: AsyncConnecti
         assert "Seq Scan" not in lines, (name, lines)
         assert "tasks_pkey" in lines, (name, lines)
     place = Cursor(Sort.NEWEST, task.id)
-    deep = await plan(connection, pages_many(Shape(Sort.NEWEST, False, False, True)), [(ANN, TaskQuery(after=place))])
+    deep = await plan(connection, pages_many(Shape.of(TaskQuery(after=place))), [(ANN, TaskQuery(after=place))])
     assert "Index Cond: ((user_id = call.owner) AND (id < call.after_id))" in deep

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from todo_core import Cursor, InvalidInput, Page, Problem, Sort, Task, TaskQuery, searchable
+from todo_core.queries import SEARCH_RULE
 from todo_core.testing.examples import moments, queries, tasks_of, titles
 
 NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with the same sort")
@@ -100,6 +101,18 @@ def test_every_parameter_at_fault_is_named() -> None:
         assert [each.field for each in problem.value.problems] == ["limit", "q", "cursor"]
     assert (TaskQuery().limit, TaskQuery().sort) == (50, Sort.NEWEST)
     assert TaskQuery(limit=1).limit + TaskQuery(limit=200).limit == 201
+
+
+@pytest.mark.parametrize("search", ["x" * 101, "ß" * 51, "ΐ" * 34, "\x00", "\x1f", "\ud800"])
+def test_a_search_that_is_too_long_or_no_text_is_refused_by_its_rule(search: str) -> None:
+    with pytest.raises(InvalidInput) as problem:
+        TaskQuery(search=search)
+    assert problem.value.problems == (Problem("q", SEARCH_RULE),)
+
+
+@pytest.mark.parametrize("search", [None, "", "x" * 100, "ß" * 50, "😀" * 100, "\n\t"])
+def test_a_search_may_have_a_hundred_characters_folded(search: str | None) -> None:
+    assert TaskQuery(search=search).search == search
 
 
 @given(st.lists(tasks_of(ANN, IDS), max_size=8, unique_by=lambda task: task.id), queries(IDS))

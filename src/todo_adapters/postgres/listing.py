@@ -28,6 +28,7 @@ from todo_adapters.postgres.table import tasks
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 
 Listing: TypeAlias = tuple[OwnerId, TaskQuery]
+_REPETITIONS: Final = 4
 
 
 class Shape(NamedTuple):
@@ -36,17 +37,38 @@ class Shape(NamedTuple):
     sort: Sort
     filters: bool
     searches: bool
+    repeats: bool
     continues: bool
 
     @classmethod
     def of(cls, query: TaskQuery) -> Self:
         """The shape of that query."""
-        return cls(query.sort, query.completed is not None, query.needle is not None, query.after is not None)
+        needle = query.needle
+        searches, repeats = needle is not None, needle is not None and repeats_at_its_end(needle)
+        return cls(query.sort, query.completed is not None, searches, repeats, query.after is not None)
 
     @property
     def is_bounded(self) -> bool:
         """Whether the key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
         return self.sort.field == "created_at" and not (self.filters or self.searches)
+
+
+def repeats_at_its_end(needle: str) -> bool:
+    """Whether some end of the needle is more than `_REPETITIONS` times as long as its own period.
+
+    PostgreSQL's `strpos` (Boyer-Moore-Horspool) compares from the needle's last byte on, and begins anew for each place
+    in the text. Two places that are nearer to each other than their matching ends are long make a period of those ends.
+    So only a needle that repeats can cost needle × text. For one, a regular expression does: its cost is the text's,
+    and at most the square of the needle, which is short.
+    """
+    reverse = needle.encode()[::-1]
+    borders = [0]  # of each end: how long its longest proper part is that it both begins and ends with (KMP)
+    for length in range(1, len(reverse)):
+        border = borders[-1]
+        while border and reverse[length] != reverse[border]:
+            border = borders[border - 1]
+        borders.append(border + (reverse[length] == reverse[border]))
+    return any(length > _REPETITIONS * (length - border) for length, border in enumerate(borders, start=1))
 
 
 @cache
@@ -70,6 +92,8 @@ _OWNER: Final[_Column] = ("owner", (Text(), lambda owner, _: owner))
 _MOST: Final[_Column] = ("most", (BigInteger(), lambda _, query: query.limit + 1))
 _COMPLETED: Final[_Column] = ("completed", (Boolean(), lambda _, query: query.completed))
 _NEEDLE: Final[_Column] = ("needle", (Text(), lambda _, query: query.needle))
+# The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
+_PATTERN: Final[_Column] = ("pattern", (Text(), lambda _, query: f"***={query.needle}"))
 _AFTER_ID: Final[_Column] = ("after_id", (Uuid(), lambda _, query: query.after.id if query.after else None))
 
 
@@ -78,7 +102,7 @@ def _columns(shape: Shape) -> list[_Column]:
     if shape.filters:
         columns.append(_COMPLETED)
     if shape.searches:
-        columns.append(_NEEDLE)
+        columns.append(_PATTERN if shape.repeats else _NEEDLE)
     if shape.continues:
         columns.append(_AFTER_ID)
     if shape.continues and shape.sort.field != "created_at":
@@ -98,7 +122,9 @@ def _conditions(shape: Shape, call: FromClause) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if shape.filters:
         conditions.append(tasks.c.completed_at.is_not(None) == call.c.completed)
-    if shape.searches:
+    if shape.repeats:
+        conditions.append(tasks.c.search_text.regexp_match(call.c.pattern))
+    elif shape.searches:
         conditions.append(func.strpos(tasks.c.search_text, call.c.needle) > literal_column("0", Integer))
     if shape.continues:
         place = tuple_(*_key(shape.sort, tasks))

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from todo_app.http.names import escaped, unknown
 from todo_core import Cursor, InvalidInput, Problem, Sort, TaskQuery
-from todo_core.queries import LIMIT_RULE, PAGE_DEFAULT, PAGE_MOST
-from todo_core.task import DESCRIPTION_RULE, is_description, with_line_feeds
+from todo_core.queries import LIMIT_RULE, PAGE_DEFAULT, PAGE_MOST, SEARCH_RULE, is_search
+from todo_core.task import with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -57,8 +57,8 @@ def _limit(text: str) -> int:
 
 
 def _search(text: str) -> str:
-    if not is_description(with_line_feeds(text)):
-        raise ValueError(DESCRIPTION_RULE)
+    if not is_search(with_line_feeds(text)):
+        raise ValueError(SEARCH_RULE)
     return text
 
 

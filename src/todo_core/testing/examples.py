@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
+from operator import mul
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
-from todo_core.queries import Cursor, Sort, TaskQuery
+from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     TITLE_LENGTH,
@@ -124,7 +125,7 @@ def make_task(**values: Any) -> Task:
     return Task(**{**defaults, **values})
 
 
-def _texts(most: int, lines: str, fits: Callable[[object], bool]) -> st.SearchStrategy[str]:
+def _texts(most: int, lines: str, fits: Callable[[str], bool]) -> st.SearchStrategy[str]:
     anything = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters=lines), max_size=10)
     known = st.lists(st.sampled_from([*NASTY, *"abAB "]), max_size=6).map("".join)
     return st.one_of(known, anything).map(lambda text: text[:most]).filter(fits)
@@ -135,6 +136,14 @@ titles: Final = of_any_kind(_texts(TITLE_LENGTH, "", is_title))
 
 descriptions: Final = of_any_kind(st.none() | _texts(DESCRIPTION_LENGTH, "\n\t", is_description))
 """Descriptions of every kind."""
+
+searches: Final = of_any_kind(
+    st.one_of(
+        _texts(SEARCH_LENGTH, "\n\t", is_search),
+        st.builds(mul, st.sampled_from(["a", "ab", "ΐ", "a\n", "%"]), st.integers(1, SEARCH_LENGTH)).filter(is_search),
+    )
+)
+"""What a listing can search for, repetitive texts among it."""
 
 moments: Final = of_any_kind(
     st.one_of(st.sampled_from([FIRST_MOMENT, NOON, LATER, LAST_MOMENT]), st.datetimes(timezones=st.just(UTC)))
@@ -167,7 +176,7 @@ def queries(draw: st.DrawFn, ids: st.SearchStrategy[TaskId]) -> TaskQuery:
     value = {"created_at": st.none(), "updated_at": moments, "title": titles}[sort.field]
     return TaskQuery(
         completed=draw(st.sampled_from([None, True, False])),
-        search=draw(st.none() | titles),
+        search=draw(st.none() | searches),
         sort=sort,
         limit=draw(st.sampled_from([1, 2, 3, 50, 200])),
         after=draw(st.none() | st.builds(Cursor, st.just(sort), ids, value)),

@@ -11,8 +11,8 @@ from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
 from todo_app.http.problems import ProblemDetails
 from todo_app.http.wire import TEXT_PATTERN, Completion, NewTask, TaskListView, TaskPatch, TaskPut, TaskView
 from todo_core import IdentityUnavailable, NotAuthenticated, Sort, StoreUnavailable, TodoError, VersionConflict
-from todo_core.queries import PAGE_DEFAULT, PAGE_MOST
-from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH
+from todo_core.queries import PAGE_DEFAULT, PAGE_MOST, SEARCH_LENGTH
+from todo_core.task import OWNER_LENGTH
 
 Json: TypeAlias = dict[str, Any]
 
@@ -188,10 +188,10 @@ FILTERS: Final = [
     _parameter(
         "q",
         "query",
-        "Only tasks with this in their title or description, in any case.",
+        "Only tasks with this in their title or description, in any case. It is measured in lower case too: ß is ss.",
         {
             "type": "string",
-            "maxLength": DESCRIPTION_LENGTH,
+            "maxLength": SEARCH_LENGTH,
             "pattern": TEXT_PATTERN,
             "examples": ["milk"],
         },
