@@ -28,12 +28,12 @@ def as_it_is(patch: pytest.MonkeyPatch) -> None:
     """Shares statements as in earnest."""
 
 
-def in_batches(most: int, at_once: int) -> Change:
+def in_batches(max_calls: int, max_concurrent: int) -> Change:
     """Shares them so that many interleave."""
 
     def apply(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(sender, "MOST_CALLS", most)
-        patch.setattr(sender, "AT_ONCE", at_once)
+        patch.setattr(sender, "MAX_CALLS", max_calls)
+        patch.setattr(sender, "MAX_CONCURRENT", max_concurrent)
 
     return apply
 
@@ -120,12 +120,12 @@ def join_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
     under_way: dict[object, asyncio.Future[Any]] = {}
     ask = Coalescer.call
 
-    def call(self: Coalescer[Any, Any], question: Any) -> asyncio.Future[Any]:
+    def call(self: Coalescer[Any, Any], question: Any, **others: Any) -> asyncio.Future[Any]:
         if not (isinstance(question, tuple) and len(question) == 2 and isinstance(question[0], str)):
-            return ask(self, question)
+            return ask(self, question, **others)
         key = repr(question)
         if key not in under_way or under_way[key].done():
-            under_way[key] = ask(self, question)
+            under_way[key] = ask(self, question, **others)
         return under_way[key]
 
     patch.setattr(Coalescer, "call", call)
@@ -151,7 +151,7 @@ def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
 
 
 def delete_without_comparing(patch: pytest.MonkeyPatch) -> None:
-    condition = "call.version = 0"
+    condition = "call.versions IS NULL"
     assert condition in statements._DELETE_MANY
     patch.setattr(statements, "_DELETE_MANY", statements._DELETE_MANY.replace(condition, "true"))
 
@@ -209,12 +209,16 @@ async def test_a_store_that_is_not_linearizable_is_found_out(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
 ) -> None:
     sabotage(monkeypatch)
-    broken = PostgresTaskStore(engine)
+    stores = [PostgresTaskStore(engine) for _ in range(2)]  # as in two processes: in one, edits of a task take turns
     try:
         for attempt in range(10):  # what goes wrong is a matter of luck
-            history = await record_store(broken, f"{attempt}", seed=attempt)
-            if first_impossible(history, NO_TASKS, model) is not None:
+            recording = (
+                record_store(store, f"{attempt}", seed=100 * place + attempt) for place, store in enumerate(stores)
+            )
+            one, two = await asyncio.gather(*recording)
+            if first_impossible(one + two, NO_TASKS, model) is not None:
                 return
     finally:
-        await broken.aclose()
+        for each in stores:
+            await each.aclose()
     pytest.fail("nothing was noticed")

@@ -9,6 +9,8 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
+    ARRAY,
+    CTE,
     BigInteger,
     ClauseElement,
     ColumnElement,
@@ -16,7 +18,10 @@ from sqlalchemy import (
     Integer,
     Text,
     Uuid,
+    and_,
+    any_,
     bindparam,
+    cast,
     delete,
     literal_column,
     select,
@@ -32,7 +37,6 @@ from todo_core import OwnerId, Task, TaskId, searchable
 
 Key: TypeAlias = tuple[OwnerId, TaskId]
 VERSION_MOST: Final = 2**63 - 1
-_ANY: Final = 0  # stands for any version: no task is at this one
 
 
 class Swap(NamedTuple):
@@ -108,13 +112,18 @@ def _read_statement() -> ClauseElement:
 
 async def insert_many(connection: AsyncConnection, new: Sequence[Task]) -> list[bool]:
     """Store each task whose key is free; whether it was. Of two with one key, the first is stored."""
-    rows = await send(connection, _INSERT_MANY, written_columns(WRITTEN, new))
+    rows = await send(connection, _INSERT_MANY, written_columns(WRITTEN, sorted(new, key=_key)))
     stored = set(rows)
     answers = []
     for task in new:
-        answers.append((task.owner, task.id) in stored)
-        stored.discard((task.owner, task.id))
+        answers.append(_key(task) in stored)
+        stored.discard(_key(task))
     return answers
+
+
+def _key(task: Task) -> Key:
+    # Every statement on several tasks locks them in the order of their keys, so that no two can deadlock.
+    return task.owner, task.id
 
 
 def _insert_statement() -> ClauseElement:
@@ -126,8 +135,7 @@ def _insert_statement() -> ClauseElement:
 
 async def swap_many(connection: AsyncConnection, swaps: Sequence[Swap]) -> list[bool]:
     """Compare and swap; whether it was. Of several swaps of one task at most one is."""
-    # Statements that lock the same tasks in the same order cannot deadlock.
-    order = sorted(range(len(swaps)), key=lambda place: (swaps[place].before.owner, swaps[place].before.id))
+    order = sorted(range(len(swaps)), key=lambda place: _key(swaps[place].before))
     columns = written_columns(("user_id", "id", *_CHANGING), [swaps[place].after for place in order])
     columns["was_version"] = [swaps[place].before.version for place in order]
     columns["was_updated_at"] = [swaps[place].before.updated_at for place in order]
@@ -140,28 +148,43 @@ def _swap_statement() -> ClauseElement:
     call = calls_of(**kinds, was_version=BigInteger(), was_updated_at=MOMENT)
     # The version tells every change of a task; the moment also one that was removed and then added anew.
     same = (tasks.c.version == call.c.was_version, tasks.c.updated_at == call.c.was_updated_at)
-    statement = update(tasks).where(tasks.c.user_id == call.c.user_id, tasks.c.id == call.c.id, *same)
-    return statement.values({name: call.c[name] for name in _CHANGING}).returning(call.c.place)
+    held = _held(call, *same, updates_key=False)
+    statement = update(tasks).where(tasks.c.user_id == held.c.user_id, tasks.c.id == held.c.id)
+    return statement.values({name: held.c[name] for name in _CHANGING}).returning(held.c.place)
+
+
+def _held(call: FromClause, *conditions: ColumnElement[bool], updates_key: bool) -> CTE:
+    """The calls whose task meets the conditions, and is locked, in the order of the calls.
+
+    An update or a delete alone would lock in whatever order its join gives; below some thousand rows that is the
+    heap's. A row that somebody else has changed while this waited for its lock is judged anew, as it is then.
+    """
+    mine = (tasks.c.user_id == call.c.user_id, tasks.c.id == call.c.id)
+    rows = select(call).join(tasks, and_(*mine, *conditions)).order_by(call.c.place)
+    return rows.with_for_update(of=tasks, key_share=not updates_key).cte("held")
 
 
 async def delete_many(connection: AsyncConnection, removals: Sequence[Removal]) -> list[bool]:
     """Delete each task that is at an expected version; whether it was."""
-    asked = sorted(
-        (removal.owner, removal.id, version, place)
-        for place, removal in enumerate(removals)
-        for version in ([_ANY] if removal.versions is None else removal.versions)
-    )
-    columns = _owners_and_ids([(owner, task_id) for owner, task_id, _, _ in asked])
-    columns["version"] = [version for _, _, version, _ in asked]
-    deleted = {asked[place - 1][-1] for (place,) in await send(connection, _DELETE_MANY, columns)}
+    order = sorted(range(len(removals)), key=lambda place: (removals[place].owner, removals[place].id))
+    asked = [removals[place] for place in order]
+    columns: Columns = {"user_id": [each.owner for each in asked], "id": [each.id for each in asked]}
+    columns["versions"] = [None if each.versions is None else _array(each.versions) for each in asked]
+    deleted = {order[place - 1] for (place,) in await send(connection, _DELETE_MANY, columns)}
     return [place in deleted for place in range(len(removals))]
 
 
+def _array(versions: Sequence[int]) -> str:
+    """As PostgreSQL reads it: arrays of unlike length cannot travel in one array. Subclasses count as what they are."""
+    return "{" + ",".join(map(int.__repr__, versions)) + "}"
+
+
 def _delete_statement() -> ClauseElement:
-    call = calls_of(owner=Text(), task=Uuid(), version=BigInteger())
-    expected = (call.c.version == literal_column(f"{_ANY}", Integer)) | (tasks.c.version == call.c.version)
-    statement = delete(tasks).where(tasks.c.user_id == call.c.owner, tasks.c.id == call.c.task, expected)
-    return statement.returning(call.c.place)
+    call = calls_of(user_id=Text(), id=Uuid(), versions=Text())
+    expected = call.c.versions.is_(None) | (tasks.c.version == any_(cast(call.c.versions, ARRAY(BigInteger))))
+    held = _held(call, expected, updates_key=True)
+    mine = (tasks.c.user_id == held.c.user_id, tasks.c.id == held.c.id)
+    return delete(tasks).where(*mine).returning(held.c.place)
 
 
 async def locked(connection: AsyncConnection, key: Key) -> Task | None:
