@@ -21,10 +21,14 @@ class _Unshared(Sender):
     """Sends each call in a statement of its own, at once."""
 
     async def read(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
-        return (await self._repeated(lambda connection: batch(connection, [call]), harmless=True))[0]
+        return await self._once(batch, call, repeatable=True)
 
     async def write(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
-        return (await self._repeated(lambda connection: batch(connection, [call]), harmless=False))[0]
+        return await self._once(batch, call, repeatable=False)
+
+    async def _once(self, batch: Batch, call: object, *, repeatable: bool) -> object:  # type: ignore[type-arg]
+        work = lambda connection: batch(connection, [call])  # noqa: E731
+        return (await self._run(work, repeatable=repeatable))[0]
 
 
 async def measure(url: str, calls: int) -> str:

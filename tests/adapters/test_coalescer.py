@@ -38,8 +38,19 @@ async def database() -> Database:
     return Database()
 
 
-def coalescer_of(database: Database, *, most: int = 64, at_once: int = 1, patience: float = 5.0) -> Coalescer[int, int]:
-    return Coalescer(database.send, most=most, at_once=at_once, patience=patience)
+class Gathering(Coalescer[int, int]):
+    """A coalescer whose calls are one owner's, where a test does not say otherwise."""
+
+    def call(self, call: int, *, owner: str = "ann", weight: int = 1) -> "asyncio.Future[int]":
+        return super().call(call, owner=owner, weight=weight)
+
+
+def coalescer_of(
+    database: Database, *, max_size: int = 64, max_weight: int = 1000, max_concurrent: int = 1, timeout: float = 5.0
+) -> Gathering:
+    return Gathering(
+        database.send, max_size=max_size, max_weight=max_weight, max_concurrent=max_concurrent, timeout=timeout
+    )
 
 
 def contains(poison: int) -> Callable[[Sequence[int]], Exception | None]:
@@ -65,13 +76,13 @@ async def test_calls_that_come_while_a_batch_is_under_way_wait_for_the_next_one(
 
 async def test_no_batch_is_larger_than_the_bound_and_none_is_lost(database: Database) -> None:
     database.gate.set()
-    coalescer = coalescer_of(database, most=10)
+    coalescer = coalescer_of(database, max_size=10)
     assert await asyncio.gather(*(coalescer.call(number) for number in range(95))) == [2 * n for n in range(95)]
     assert [len(batch) for batch in database.batches] == [10] * 9 + [5]
 
 
 async def test_at_most_so_many_batches_are_under_way_at_once(database: Database) -> None:
-    coalescer = coalescer_of(database, most=1, at_once=3)
+    coalescer = coalescer_of(database, max_size=1, max_concurrent=3)
     calls = [coalescer.call(number) for number in range(10)]
     await until(lambda: database.under_way == 3)
     await asyncio.sleep(0.01)
@@ -143,8 +154,8 @@ async def test_a_caller_that_gives_up_takes_nothing_from_the_others(database: Da
     assert outcomes[1:] == [2, 4]
 
 
-async def test_a_call_that_waits_longer_than_the_patience_is_refused_unsent(database: Database) -> None:
-    coalescer = coalescer_of(database, patience=0.05)
+async def test_a_call_that_waits_longer_than_the_timeout_is_refused_unsent(database: Database) -> None:
+    coalescer = coalescer_of(database, timeout=0.05)
     first = coalescer.call(1)
     await until(lambda: database.under_way == 1)
     late = coalescer.call(2)
@@ -156,8 +167,89 @@ async def test_a_call_that_waits_longer_than_the_patience_is_refused_unsent(data
     assert database.batches == [[1]]
 
 
+async def test_owners_take_turns_in_a_batch(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database, max_size=4)
+    calls = [coalescer.call(number, owner="ann") for number in range(8)]
+    calls += [coalescer.call(100 + number, owner="bob") for number in range(2)]
+    calls += [coalescer.call(200, owner="carol")]
+    await asyncio.gather(*calls)
+    assert database.batches == [[0, 100, 200, 1], [101, 2, 3, 4], [5, 6, 7]]
+
+
+async def test_a_batch_ends_by_weight_and_a_call_that_is_heavier_goes_alone(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database, max_weight=10)
+    weights = [4, 5, 2, 1, 30, 1, 9, 1]
+    await asyncio.gather(*(coalescer.call(number, weight=weight) for number, weight in enumerate(weights)))
+    assert database.batches == [[0, 1], [2, 3], [4], [5, 6], [7]]
+
+
+async def test_a_crowd_of_heavy_calls_makes_another_owner_wait_for_one_batch(database: Database) -> None:
+    coalescer = coalescer_of(database, max_weight=1000)
+    heavy = [coalescer.call(number, owner="ann", weight=201) for number in range(900)]
+    await until(lambda: database.under_way == 1)
+    light = coalescer.call(-1, owner="bob")
+    database.gate.set()
+    await light
+    assert -1 in database.batches[1]
+    assert await asyncio.gather(*heavy) == [2 * number for number in range(900)]
+
+
+async def test_calls_sent_singly_end_with_the_first_outage(database: Database) -> None:
+    def fails(calls: Sequence[int]) -> Exception | None:
+        return ValueError("together") if len(calls) > 1 else StoreUnavailable() if calls == [1] else None
+
+    database.gate.set()
+    database.fails = fails
+    coalescer = coalescer_of(database)
+    answers = await asyncio.gather(*(coalescer.call(number) for number in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [int, *[StoreUnavailable] * 4]
+    assert database.batches == [[0, 1, 2, 3, 4], [0], [1]]
+
+
+async def test_a_call_cancelled_while_it_is_sent_singly_disturbs_nobody(database: Database) -> None:
+    def fails(calls: Sequence[int]) -> Exception | None:
+        if calls == [0]:
+            answers[0].cancel()
+        return ValueError("together") if len(calls) > 1 else None
+
+    database.gate.set()
+    database.fails = fails
+    coalescer = coalescer_of(database)
+    answers = [coalescer.call(number) for number in range(3)]
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*answers[1:]) == [2, 4]
+        assert await coalescer.call(9) == 18
+    assert answers[0].cancelled()
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_leaves_its_calls_to_the_next(database: Database) -> None:
+    database.gate.set()
+    coalescer = coalescer_of(database)
+    call = coalescer.call(1)
+    [task] = coalescer._under_way
+    task.cancel()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(call, coalescer.call(2)) == [2, 4]
+
+
+async def test_too_few_answers_are_every_unanswered_calls_failure_and_nothing_is_sent_again() -> None:
+    batches: list[Sequence[int]] = []
+
+    async def send(calls: Sequence[int]) -> Sequence[int]:
+        batches.append(calls)
+        return calls[:-1]
+
+    coalescer = Gathering(send, max_size=64, max_weight=1000, max_concurrent=1, timeout=5)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(coalescer.call(number) for number in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [int, int, ValueError]
+    assert len(batches) == 1
+
+
 async def test_draining_waits_for_every_answer(database: Database) -> None:
-    coalescer = coalescer_of(database, most=1)
+    coalescer = coalescer_of(database, max_size=1)
     calls = [coalescer.call(number) for number in range(3)]
     draining = asyncio.create_task(coalescer.drain())
     await until(lambda: database.under_way == 1)
@@ -180,7 +272,7 @@ async def test_a_loop_that_ends_with_batches_under_way_cancels_their_calls(datab
 
 async def test_callers_in_plenty_get_each_their_own_answer(database: Database) -> None:
     database.gate.set()
-    coalescer = coalescer_of(database, most=7, at_once=2)
+    coalescer = coalescer_of(database, max_size=7, max_concurrent=2)
 
     async def client(first: int) -> None:
         for number in range(first, first + 50):

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender, store
 from todo_adapters.postgres.listing import Shape
-from todo_core import Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
+from todo_core import Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery, Version
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -81,27 +81,68 @@ def rename(title: str) -> Callable[[Task], Task]:
     return lambda task: task.edited(title=task.title + title, at=LATER)
 
 
-async def test_of_two_edits_in_one_batch_one_wins_and_the_other_is_applied_after_it(
+async def test_of_two_edits_at_once_the_second_is_applied_to_what_the_first_made(
     postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await tasks.add(task := make_task(title="|"))
     swaps = spy("swap_many")
     one, two = await asyncio.gather(tasks.edit(task.id, rename("a")), tasks.edit(task.id, rename("b")))
-    assert swaps.sizes == [2, 1]
-    assert sorted(swaps.answered[0]) == [False, True]
-    assert swaps.answered[1] == [True]
-    assert {one.version, two.version} == {2, 3}
-    last = max(one, two, key=lambda each: each.version)
-    assert await tasks.get(task.id) == last
-    assert sorted(last.title) == ["a", "b", "|"]
+    assert swaps.answered == [[True], [True]]
+    assert (one.version, two.version) == (2, 3)
+    assert await tasks.get(task.id) == two
+    assert two.title == "|ab"
 
 
-async def test_thirty_edits_of_one_task_are_all_applied(postgres_store: PostgresTaskStore) -> None:
+async def test_edits_of_one_task_in_a_process_lose_no_race_and_hold_no_lock(
+    postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
+) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await tasks.add(task := make_task())
-    edited = await asyncio.gather(*(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for _ in range(30)))
-    assert sorted(each.version for each in edited) == list(range(2, 32))
+    swaps, locks = spy("swap_many"), spy("locked")
+    edited = await asyncio.gather(*(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for _ in range(100)))
+    assert [each.version for each in edited] == list(range(2, 102))
+    assert swaps.answered == [[True]] * 100
+    assert not locks.asked
+
+
+async def test_edits_of_different_tasks_share_statements(
+    postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await asyncio.gather(*map(tasks.add, added := [make_task() for _ in range(30)]))
+    swaps = spy("swap_many")
+    await asyncio.gather(*(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for task in added))
+    assert max(swaps.sizes) > 1
+
+
+async def test_a_cancelled_edit_gives_its_turn_to_the_next(
+    postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await tasks.add(task := make_task())
+    with table_locked(database_url):
+        edits = [asyncio.ensure_future(tasks.edit(task.id, rename(f"{number}"))) for number in range(4)]
+        await under_way(admin)
+        edits[0].cancel()
+        edits[2].cancel()
+    assert [getattr(each, "version", None) for each in await in_one_batch(*edits)] == [None, 2, None, 3]
+
+
+async def test_transactions_leave_connections_to_the_rest(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = most = 0
+
+    async def work(connection: AsyncConnection) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+
+    sending = sender.Sender(engine, deadline=5)
+    await asyncio.gather(*(sending.in_transaction(work) for _ in range(20)))
+    assert most == sender.MAX_TRANSACTIONS
+    await sending.drain()
 
 
 async def test_a_new_task_that_the_database_refuses_leaves_its_neighbours_alone(
@@ -232,7 +273,7 @@ async def test_a_statement_whose_calls_are_all_cancelled_frees_the_way(
 async def test_closing_waits_for_the_answers_under_way_and_waiting(
     engine: AsyncEngine, database_url: str, admin: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "MOST_CALLS", 2)
+    monkeypatch.setattr(sender, "MAX_CALLS", 2)
     closed = PostgresTaskStore(engine)
     tasks, added = closed.tasks_of(ANN), [make_task() for _ in range(5)]
     with table_locked(database_url):
@@ -256,9 +297,9 @@ async def test_of_each_kind_only_the_stated_number_of_statements_is_under_way(
         for task in added:
             calls = [tasks.get(task.id), tasks.remove(task.id), tasks.add(make_task()), tasks.page(TaskQuery())]
             asking += map(asyncio.ensure_future, calls)
-        await under_way(admin, 4 * sender.AT_ONCE)
+        await under_way(admin, 4 * sender.MAX_CONCURRENT)
         await asyncio.sleep(0.1)
-        assert len(await under_way(admin)) == 4 * sender.AT_ONCE
+        assert len(await under_way(admin)) == 4 * sender.MAX_CONCURRENT
     await in_one_batch(*asking)
 
 
@@ -268,8 +309,8 @@ async def test_the_bound_is_the_one_that_is_set(
     admin: psycopg.AsyncConnection[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sender, "MOST_CALLS", 3)
-    monkeypatch.setattr(sender, "AT_ONCE", 2)
+    monkeypatch.setattr(sender, "MAX_CALLS", 3)
+    monkeypatch.setattr(sender, "MAX_CONCURRENT", 2)
     tasks = postgres_store.tasks_of(ANN)
     with table_locked(database_url):
         asking = [asyncio.ensure_future(tasks.add(make_task())) for _ in range(20)]
@@ -293,14 +334,16 @@ async def test_what_has_no_bound_is_sent_alone_and_leaves_connections_to_the_res
         return calls
 
     alone = sender.Sender(engine, deadline=5)
-    asking = (alone.read_alone(batch, number, whose=f"user {number % 10}") for number in range(20))
+    asking = (alone.read_alone(batch, number, owner=f"user {number % 10}") for number in range(20))
     assert await asyncio.gather(*asking) == list(range(20))
     assert sizes == [1] * 20
-    assert most == sender.ALONE_AT_ONCE
+    assert most == sender.MAX_ALONE
     await alone.drain()
 
 
-async def test_who_asks_for_many_without_bound_waits_for_oneself_and_others_do_not(engine: AsyncEngine) -> None:
+async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_before_others(
+    engine: AsyncEngine,
+) -> None:
     begun: list[str] = []
     gate = asyncio.Event()
 
@@ -311,14 +354,69 @@ async def test_who_asks_for_many_without_bound_waits_for_oneself_and_others_do_n
         return calls
 
     alone = sender.Sender(engine, deadline=10)
-    anns = [asyncio.ensure_future(alone.read_alone(batch, f"ann {number}", whose="ann")) for number in range(20)]
+    anns = [asyncio.ensure_future(alone.read_alone(batch, f"ann {number}", owner="ann")) for number in range(20)]
     for number in range(5):
-        assert await alone.read_alone(batch, f"bob {number}", whose="bob") == f"bob {number}"
+        assert await alone.read_alone(batch, f"bob {number}", owner="bob") == f"bob {number}"
     assert [each for each in begun if each.startswith("ann")] == ["ann 0"]
     gate.set()
     assert await asyncio.gather(*anns) == [f"ann {number}" for number in range(20)]
     await alone.drain()
-    assert not alone._queues  # owners come and go: they must not pile up
+    assert not alone._owners._places  # owners come and go: they must not pile up
+
+
+async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(engine: AsyncEngine) -> None:
+    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+        if calls[0] != "victim":
+            await asyncio.Event().wait()
+        return calls
+
+    alone = sender.Sender(engine, deadline=2)
+
+    async def attack(owner: str) -> None:
+        while True:
+            with pytest.raises(StoreUnavailable):
+                await alone.read_alone(batch, owner, owner=owner)
+
+    attacks = [asyncio.ensure_future(attack(f"owner {number}")) for number in range(sender.MAX_ALONE)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        assert await alone.read_alone(batch, "victim", owner="victim") == "victim"
+    for each in attacks:
+        each.cancel()
+    await asyncio.wait(attacks)
+    await alone.drain()
+
+
+async def test_draining_waits_for_what_is_not_shared(engine: AsyncEngine) -> None:
+    gate = asyncio.Event()
+
+    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+        await gate.wait()
+        return calls
+
+    sending = sender.Sender(engine, deadline=10)
+    reading = [asyncio.ensure_future(sending.read_alone(batch, "x", owner="ann")) for _ in range(3)]
+    await asyncio.sleep(0)
+    draining = asyncio.ensure_future(sending.drain())
+    await asyncio.wait([draining], timeout=0.05)
+    assert not draining.done()
+    gate.set()
+    await draining
+    assert await asyncio.gather(*reading) == ["x"] * 3
+
+
+async def test_statements_end_by_weight_and_owners_take_turns_in_them(
+    postgres_store: PostgresTaskStore, database_url: str, spy: Callable[[str], Spy[Any, Any]]
+) -> None:
+    ann, bob = postgres_store.tasks_of(ANN), postgres_store.tasks_of(BOB)
+    removals = spy("delete_many")
+    many = frozenset(map(Version, range(2, 402)))
+    heavy = [asyncio.ensure_future(ann.remove(make_id(number), expected=many)) for number in range(9)]
+    light = asyncio.ensure_future(bob.remove(make_id(9)))
+    outcomes = await in_one_batch(*heavy, light)
+    assert {type(outcome) for outcome in outcomes} == {TaskNotFound}
+    assert removals.sizes[0] == 3
+    assert [removal.owner for removal in removals.asked[0]] == [ANN, BOB, ANN]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """Lets calls that arrive while a statement is under way share the next one: a round trip is paid once for many."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar
 
 from todo_core import StoreUnavailable
 
@@ -15,92 +14,139 @@ A = TypeVar("A")
 class _Waiting(NamedTuple, Generic[C, A]):
     call: C
     answer: "asyncio.Future[A]"
+    weight: int
     since: float
 
 
 class Coalescer(Generic[C, A]):
-    """Gathers calls of one kind, in the order of their arrival, and hands them to `send` by the batch.
+    """Gathers calls of one kind and hands them to `send` by the batch: the owners take turns, call by call.
 
     A batch starts after each of its calls has arrived, so that every answer tells of a moment between a call and its
-    return: gathering keeps linearizability. At most `at_once` batches are under way, of at most `most` calls each.
+    return: gathering keeps linearizability. At most `max_concurrent` batches are under way, of at most `max_size`
+    calls each, and of at most `max_weight` where they are several.
+
     Where a batch fails for a reason that lies in the data, its calls are sent one by one, so that the failure of one is
-    no other's. A cancelled call is left out if it has not been sent, and never disturbs the rest.
+    no other's. A cancelled call is left out if it has not been sent, and never disturbs the rest. Whatever is raised or
+    cancelled, every call has its answer within twice `timeout`, if `send` takes no longer than `timeout`.
     """
 
     def __init__(
-        self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]], *, most: int, at_once: int, patience: float
+        self,
+        send: Callable[[Sequence[C]], Awaitable[Sequence[A]]],
+        *,
+        max_size: int,
+        max_weight: int,
+        max_concurrent: int,
+        timeout: float,
     ) -> None:
-        """`patience`: the seconds after which a call that could not be sent yet is answered with `StoreUnavailable`."""
+        """`timeout`: the seconds after which a call that has not been sent is answered with `StoreUnavailable`."""
         self._send = send
-        self._most = most
-        self._at_once = at_once
-        self._patience = patience
-        self._waiting: deque[_Waiting[C, A]] = deque()
+        self._max_size = max_size
+        self._max_weight = max_weight
+        self._max_concurrent = max_concurrent
+        self._timeout = timeout
+        self._waiting: OrderedDict[str, deque[_Waiting[C, A]]] = OrderedDict()  # by owner, whose turn is next first
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def call(self, call: C) -> "asyncio.Future[A]":
+    def call(self, call: C, *, owner: str, weight: int = 1) -> "asyncio.Future[A]":
         """The answer to come. Must be called in the event loop that everything here belongs to."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[A] = loop.create_future()
-        self._waiting.append(_Waiting(call, answer, monotonic()))
-        if len(self._under_way) < self._at_once:
-            # It starts in the loop's next round: whatever else arrives in this one comes along.
-            self._under_way.add(loop.create_task(self._send_while_any_wait()))
-        return answer
+        waiting = _Waiting(call, loop.create_future(), weight, loop.time())
+        self._waiting.setdefault(owner, deque()).append(waiting)
+        self._start()
+        return waiting.answer
 
     async def drain(self) -> None:
         """Return when every call so far has its answer."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _send_while_any_wait(self) -> None:
-        try:
-            while batch := self._next_batch():
-                await self._answer(batch)
-        finally:
-            # Here, not in a callback of the task, which would run later: a call in between would wait for nobody.
-            self._under_way.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+    def _start(self) -> None:
+        if self._waiting and len(self._under_way) < self._max_concurrent:
+            # It starts in the loop's next round: whatever else arrives in this one comes along.
+            task = asyncio.get_running_loop().create_task(self._send_while_any_wait())
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
 
-    async def _answer(self, batch: Sequence[_Waiting[C, A]]) -> None:
-        try:
-            answers = await self._send([waiting.call for waiting in batch])
-        except BaseException as problem:
-            await self._send_singly(batch, problem)
-        else:
-            for waiting, answer in zip(batch, answers, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(answer)
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        # A callback, since a task that is cancelled before its first step runs no line of its own.
+        self._under_way.discard(task)
+        self._remove_answered_and_late()
+        self._start()
+
+    async def _send_while_any_wait(self) -> None:
+        while batch := self._next_batch():
+            try:
+                await self._answer(batch)
+            except BaseException as problem:
+                for waiting in batch:
+                    _refuse(waiting, problem)
+                if not isinstance(problem, Exception):
+                    raise
 
     def _next_batch(self) -> list[_Waiting[C, A]]:
+        self._remove_answered_and_late()
         batch: list[_Waiting[C, A]] = []
-        too_late = monotonic() - self._patience
-        while self._waiting and len(batch) < self._most:
-            waiting = self._waiting.popleft()
-            if waiting.answer.done():
-                continue
-            if waiting.since < too_late:
-                waiting.answer.set_exception(StoreUnavailable())
-            else:
-                batch.append(waiting)
+        weight = 0
+        while self._waiting and len(batch) < self._max_size:
+            owner, queue = next(iter(self._waiting.items()))
+            weight += queue[0].weight
+            if batch and weight > self._max_weight:
+                break
+            batch.append(queue.popleft())
+            self._waiting.move_to_end(owner)
+            self._remove_answered_and_late_of(owner, queue)
         return batch
 
-    async def _send_singly(self, batch: Sequence[_Waiting[C, A]], problem: BaseException) -> None:
-        """Give each call of a failed batch what it deserves on its own."""
-        if len(batch) == 1 or isinstance(problem, StoreUnavailable) or not isinstance(problem, Exception):
-            for waiting in batch:
-                _refuse(waiting, problem)
-            if not isinstance(problem, Exception):
-                raise problem
+    def _remove_answered_and_late(self) -> None:
+        for owner, queue in list(self._waiting.items()):
+            self._remove_answered_and_late_of(owner, queue)
+
+    def _remove_answered_and_late_of(self, owner: str, queue: deque[_Waiting[C, A]]) -> None:
+        while queue and (queue[0].answer.done() or self._is_late(queue[0])):
+            _refuse(queue.popleft(), StoreUnavailable())
+        if not queue:
+            del self._waiting[owner]
+
+    def _is_late(self, waiting: _Waiting[C, A]) -> bool:
+        return waiting.since + self._timeout < asyncio.get_running_loop().time()
+
+    async def _answer(self, batch: Sequence[_Waiting[C, A]]) -> None:
+        """Answer these calls, or raise what is to be the answer to those that have none yet."""
+        try:
+            answers = await self._send([waiting.call for waiting in batch])
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if len(batch) == 1:
+                raise
+        else:
+            for waiting, answer in zip(batch, answers, strict=True):
+                _give(waiting, answer)
             return
+        await self._answer_singly(batch)
+
+    async def _answer_singly(self, batch: Sequence[_Waiting[C, A]]) -> None:
         for waiting in batch:
+            self._remove_answered_and_late()  # those who wait for the next batch wait for this one to end
             if waiting.answer.done():
+                continue
+            if self._is_late(waiting):
+                _refuse(waiting, StoreUnavailable())
                 continue
             try:
                 [answer] = await self._send([waiting.call])
+            except StoreUnavailable:
+                raise
             except Exception as own:  # each call's failure is its caller's to handle
                 _refuse(waiting, own)
             else:
-                waiting.answer.set_result(answer)
+                _give(waiting, answer)
+
+
+def _give(waiting: _Waiting[C, A], answer: A) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result(answer)
 
 
 def _refuse(waiting: _Waiting[C, A], problem: BaseException) -> None:

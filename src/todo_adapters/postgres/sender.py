@@ -1,9 +1,8 @@
 """The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import IsolationLevel
@@ -13,14 +12,19 @@ from todo_adapters.postgres.batch import Batch, driver_of
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
+from todo_adapters.postgres.turns import Turns
 
 A = TypeVar("A")
 C = TypeVar("C")
 _RACES: Final = 5
 _CANCELLING: Final = 0.5  # seconds that the database has for cancelling a statement
-MOST_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
-AT_ONCE: Final = 1  # statements of one kind: fewer are fuller
-ALONE_AT_ONCE: Final = 4  # statements that are not shared: connections must remain for the others
+MAX_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
+MAX_WEIGHT: Final = 1000  # of a statement's calls: as much as a thousand rows cost, about 10 ms
+MAX_CONCURRENT: Final = 1  # statements of one kind: fewer are fuller
+# Connections must remain for shared statements: a search may take long, a transaction may wait for a lock.
+MAX_ALONE: Final = 4
+MAX_TRANSACTIONS: Final = 2
+_ALONE_SHARE: Final = 4  # what is not shared has this part of the deadline: those in line behind it have the rest
 
 
 class Sender:
@@ -30,39 +34,51 @@ class Sender:
         self._connections = Connections(engine)
         self._deadline = deadline
         self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
-        self._alone: Coalescer[tuple[Batch[Any, Any], Any], Any] = Coalescer(
-            self._send_alone, most=1, at_once=ALONE_AT_ONCE, patience=deadline / 2
-        )
-        # Of those who have something in there; a coalescer lives as long as it has something to send.
-        self._queues: WeakValueDictionary[str, Coalescer[tuple[Batch[Any, Any], Any], Any]] = WeakValueDictionary()
+        self._owners = Turns(1, timeout=deadline / 2)
+        self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
+        self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
+        self._unshared: set[asyncio.Task[Any]] = set()
+        self.edits = Turns(1, timeout=deadline)
+        """Turns at editing one task: who edits it at the same time waits here, and loses no race in the database."""
 
-    def read(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+    def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
 
+        Owners take turns in statements. `weight` is what the call costs, in rows that are read or looked for.
         Raises `StoreUnavailable`, at the latest when about twice the deadline has passed.
         """
-        return self._coalescer(batch, harmless=True).call(call)
+        return self._coalescer(batch, repeatable=True).call(call, owner=owner, weight=weight)
 
-    def read_alone(self, batch: Batch[C, A], call: C, *, whose: str) -> Awaitable[A]:
+    async def read_alone(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it.
 
-        Of each owner's, one is under way at a time: who asks for many waits for oneself, and the others do not.
+        Of each owner's, one is under way at a time in this process. The statement has a quarter of the deadline: where
+        no more than eight owners ask for what takes longer, everybody else gets a turn.
         """
-        queue = self._queues.get(whose)
-        if queue is None:
-            queue = self._queues[whose] = Coalescer(self._queue_up, most=1, at_once=1, patience=self._deadline / 2)
-        return queue.call((batch, call))
 
-    def write(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+        async def work(connection: AsyncConnection) -> Sequence[A]:
+            async with asyncio.timeout(self._deadline / _ALONE_SHARE):
+                return await batch(connection, [call])
+
+        async def in_turn() -> A:
+            async with self._owners.at(owner), self._alone.at(None):
+                return (await self._run(work, repeatable=True))[0]
+
+        return await self._tracked(in_turn())
+
+    def write(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call; as `read`, but never repeated where it may have been carried out."""
-        return self._coalescer(batch, harmless=False).call(call)
+        return self._coalescer(batch, repeatable=False).call(call, owner=owner, weight=weight)
 
-    def write_once(self, batch: Batch[C, A], call: C) -> Awaitable[A]:
+    def write_once(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
-        return self.read(batch, call)
+        return self.read(batch, call, owner=owner, weight=weight)
 
     async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
-        """What `work` returns, its statements stored together or not at all. It may be called several times."""
+        """What `work` returns, its statements stored together or not at all. It may be called several times.
+
+        Few transactions are under way at a time: each may wait for a lock, and holds a connection meanwhile.
+        """
 
         async def transaction(connection: AsyncConnection) -> A:
             driver = driver_of(connection)
@@ -71,34 +87,44 @@ class Sender:
             async with driver.transaction():
                 return await work(connection)
 
-        return await self._repeated(transaction, harmless=False)
+        async def in_turn() -> A:
+            async with self._transactions.at(None):
+                return await self._run(transaction, repeatable=False)
+
+        return await self._tracked(in_turn())
 
     async def drain(self) -> None:
         """Return when every call so far has its answer, and the pool its connections."""
-        for coalescer in [*self._coalescers.values(), *self._queues.values(), self._alone]:
+        for coalescer in list(self._coalescers.values()):
             await coalescer.drain()
+        while self._unshared:
+            await asyncio.wait(self._unshared)
         await self._connections.aclose()
 
-    async def _queue_up(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
-        return [await self._alone.call(call) for call in calls]
+    async def _tracked(self, work: Coroutine[Any, Any, A]) -> A:
+        task = asyncio.ensure_future(work)
+        self._unshared.add(task)
+        task.add_done_callback(self._unshared.discard)
+        return await task
 
-    async def _send_alone(self, calls: Sequence[tuple[Batch[Any, Any], Any]]) -> Sequence[Any]:
-        [(batch, call)] = calls
-        return await self._repeated(lambda connection: batch(connection, [call]), harmless=True)
-
-    def _coalescer(self, batch: Batch[C, A], *, harmless: bool) -> Coalescer[C, A]:
+    def _coalescer(self, batch: Batch[C, A], *, repeatable: bool) -> Coalescer[C, A]:
         coalescer = self._coalescers.get(batch)
         if coalescer is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
-                return await self._repeated(lambda connection: batch(connection, calls), harmless=harmless)
+                return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
 
-            coalescer = Coalescer(send, most=MOST_CALLS, at_once=AT_ONCE, patience=self._deadline)
-            self._coalescers[batch] = coalescer
+            coalescer = self._coalescers[batch] = Coalescer(
+                send,
+                max_size=MAX_CALLS,
+                max_weight=MAX_WEIGHT,
+                max_concurrent=MAX_CONCURRENT,
+                timeout=self._deadline,
+            )
         return coalescer
 
-    async def _repeated(self, work: Callable[[AsyncConnection], Awaitable[A]], *, harmless: bool) -> A:
-        """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `harmless` anyway.
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool) -> A:
+        """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `repeatable` anyway.
 
         The deadline is kept on this side, because a pooler refuses or forgets a `statement_timeout`; the driver then
         cancels the statement. Where the network swallows that too, it would wait for ten seconds: told a second time,
@@ -110,6 +136,6 @@ class Sender:
                     try:
                         return await self._connections.run(work)
                     except psycopg.Error as problem:
-                        if not (lost_a_race(problem) or (harmless and lost_its_connection(problem))):
+                        if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
                             raise
                 return await self._connections.run(work)

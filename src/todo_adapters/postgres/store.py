@@ -39,6 +39,7 @@ from todo_core import (
 
 _READY_WITHIN: Final = 2.0
 _RACES: Final = 3
+_CHARACTERS_OF_A_ROW: Final = 50
 
 
 class PostgresTaskStore:
@@ -84,13 +85,16 @@ class PostgresOwnedTasks:
     async def add(self, task: Task) -> None:
         """As `OwnedTasks.add`."""
         self._begin(task)
-        if not await self._sender.write(insert_many, task):
+        if not await self._sender.write(insert_many, task, owner=self._owner, weight=_weight(task)):
             raise TaskExists
 
     async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
         """As `OwnedTasks.add_once`."""
         self._begin(task)
-        while (first := await self._sender.write_once(insert_once_many, Once(key, task))) is None:
+        once, weight = Once(key, task), _weight(task)
+        while (
+            first := await self._sender.write_once(insert_once_many, once, owner=self._owner, weight=weight)
+        ) is None:
             pass  # the key was there, and has expired and been pruned in between
         if not asks_for_the_same(first, task):
             raise KeyReused
@@ -103,19 +107,23 @@ class PostgresOwnedTasks:
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        task = await self._sender.read(read_many, (self._owner, task_id))
+        task = await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
         if task is None:
             raise TaskNotFound
         return task
 
     async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        """As `OwnedTasks.edit`: by comparing and swapping, or, where others keep coming first, behind a lock."""
-        for _ in range(_RACES):
-            task = await self.get(task_id)
-            changed = task.after(change)
-            if changed == task or await self._sender.write(swap_many, Swap(task, changed)):
-                return changed
-        return await self._edit_locked(task_id, change)
+        """As `OwnedTasks.edit`: by comparing and swapping; behind a lock where other processes keep coming first."""
+        async with self._sender.edits.at((self._owner, task_id)):
+            for _ in range(_RACES):
+                task = await self.get(task_id)
+                changed = task.after(change)
+                if changed == task or await self._swap(Swap(task, changed)):
+                    return changed
+            return await self._edit_locked(task_id, change)
+
+    async def _swap(self, swap: Swap) -> bool:
+        return await self._sender.write(swap_many, swap, owner=self._owner, weight=_weight(swap.after))
 
     async def _edit_locked(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
         async def work(connection: AsyncConnection) -> Task | Exception:
@@ -135,8 +143,9 @@ class PostgresOwnedTasks:
 
     async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
         """As `OwnedTasks.remove`."""
-        removal = Removal(self._owner, task_id, _versions(expected))
-        while not await self._sender.write(delete_many, removal):
+        removal = Removal(self._owner, task_id, versions := _versions(expected))
+        weight = max(1, len(versions or []))
+        while not await self._sender.write(delete_many, removal, owner=self._owner, weight=weight):
             # Missing, at another version, or at an expected one only since: then once more.
             (await self.get(task_id)).expecting(expected)
 
@@ -144,14 +153,21 @@ class PostgresOwnedTasks:
         """As `OwnedTasks.page`."""
         shape = Shape.of(query)
         if shape.is_bounded:
-            return await self._sender.read(pages_many(shape), (self._owner, query))
-        return await self._sender.read_alone(pages_many(shape), (self._owner, query), whose=self._owner)
+            return await self._sender.read(
+                pages_many(shape), (self._owner, query), owner=self._owner, weight=query.limit + 1
+            )
+        return await self._sender.read_alone(pages_many(shape), (self._owner, query), owner=self._owner)
 
 
 def _found(task: Task | None) -> Task:
     if task is None:
         raise TaskNotFound
     return task
+
+
+def _weight(task: Task) -> int:
+    """What writing it costs, compared with a row of a listing."""
+    return 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW
 
 
 def _versions(expected: Expected) -> list[int] | None:

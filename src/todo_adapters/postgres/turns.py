@@ -1,0 +1,38 @@
+"""Turns: so many at a time for each key. Who waits for one holds no connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+from todo_core import StoreUnavailable
+
+
+class Turns:
+    """At most `max_concurrent` at a time for each key, in the order of arrival."""
+
+    def __init__(self, max_concurrent: int, *, timeout: float) -> None:
+        """`timeout`: the seconds after which whoever still waits gets `StoreUnavailable`."""
+        self._max_concurrent = max_concurrent
+        self._timeout = timeout
+        # Of those keys that somebody has a turn at or waits for: owners come and go.
+        self._places: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def at(self, key: Hashable) -> AsyncIterator[None]:
+        """A turn at that key."""
+        places = self._places.get(key)
+        if places is None:
+            places = self._places[key] = asyncio.Semaphore(self._max_concurrent)
+        if places.locked():
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await places.acquire()
+            except TimeoutError as problem:
+                raise StoreUnavailable from problem
+        else:
+            await places.acquire()  # at once
+        try:
+            yield
+        finally:
+            places.release()
