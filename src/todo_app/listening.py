@@ -9,6 +9,8 @@ from typing import Final
 from todo_app.settings import SettingsError
 
 BACKLOG: Final = 1024  # connections that wait to be accepted
+UNSENT_BYTES: Final = 64 * 1024  # of an answer that the system takes and cannot send yet
+UNREAD_SECONDS: Final = 60  # for which what was sent may stay unread
 # Another address of the same name may do where this machine does not have this one.
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -66,8 +68,21 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not keep it
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` is every address, IPv4 ones too
+        _bound_unread_answers(made)
         made.bind(address)
     except BaseException:
         made.close()
         raise
     return made
+
+
+def _bound_unread_answers(made: socket.socket) -> None:
+    """What a client does not read is to stay with us, where it counts; every connection inherits this.
+
+    Otherwise the system keeps up to 4 MiB for each, and for as long as the client likes. Where it cannot be told, the
+    proxy must bound it.
+    """
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux's
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)

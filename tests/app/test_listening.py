@@ -1,8 +1,9 @@
 """The socket that a server listens on: what Python resolves is what is listened on, and nobody shares it."""
 
+import errno
 import os
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from serving import free_port
@@ -98,3 +99,28 @@ def test_a_port_is_not_shared_with_who_would_share_it(port: int) -> None:
         stranger.listen()
         with pytest.raises(SettingsError, match="already in use"):
             Listener("127.0.0.1", port)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told")
+def test_a_connection_whose_client_reads_nothing_holds_little_and_ends(
+    monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    monkeypatch.setattr("todo_app.listening.UNREAD_SECONDS", 3)
+    taken = 0
+
+    def send(ours: socket.socket) -> None:
+        nonlocal taken
+        while True:
+            taken += ours.send(b"x" * 65536)
+
+    with closing(Listener("127.0.0.1", port)) as listener:
+        listener.listen()
+        with socket.create_connection(("127.0.0.1", port)), listener.socket.accept()[0] as ours:
+            ours.settimeout(0.2)
+            with suppress(TimeoutError):
+                send(ours)
+            assert taken < 1_000_000
+            ours.settimeout(60)
+            with pytest.raises(TimeoutError) as ended:
+                send(ours)
+            assert ended.value.errno == errno.ETIMEDOUT  # of the connection, not of this test

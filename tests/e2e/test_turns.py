@@ -1,0 +1,95 @@
+"""One user's requests at the same time, over real sockets: who hangs up leaves, and what nobody reads is held back."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from select import select
+
+import pytest
+from databases import ScratchCluster
+from serving import Server, eventually, head
+
+from todo_adapters.jwt_identity import issue_token
+from todo_core import OwnerId
+
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+TASKS = "/api/ann/tasks"
+
+
+def token(user: str) -> str:
+    return issue_token(SECRET.encode(), OwnerId(user), timedelta(hours=1), datetime.now(UTC))
+
+
+def authorized() -> str:
+    return f"Authorization: Bearer {token('ann')}"
+
+
+@pytest.fixture
+def start(serve: Callable[..., Server], cluster: ScratchCluster, migrated: str) -> Iterator[Callable[..., Server]]:
+    url = cluster.create_database(migrated)
+    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+    yield lambda **settings: serve(**variables, **settings).started()
+    cluster.drop(url)
+
+
+def logged(server: Server, status: int) -> int:
+    """How many of Ann's requests have been answered so, and are over."""
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    return sum(line["event"] == "request" and line["status"] == status for line in lines)
+
+
+def connected(server: Server) -> socket.socket:
+    client = socket.socket()
+    client.settimeout(20)
+    client.connect(("127.0.0.1", server.port))
+    return client
+
+
+def status(client: socket.socket) -> int:
+    return int(client.recv(65536)[9:12])
+
+
+def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[..., Server]) -> None:
+    server = start(TODO_CONCURRENT_REQUESTS_PER_USER="1", TODO_WAITING_REQUESTS_PER_USER="1")
+    with ExitStack() as open_:
+        working, waiting, refused, next_ = (open_.enter_context(connected(server)) for _ in range(4))
+        fields = ("Content-Type: application/json", "Content-Length: 13", "Expect: 100-continue")
+        working.sendall(head("POST", TASKS, authorized(), *fields))
+        assert status(working) == 100  # its body is asked for: it has the place
+        waiting.sendall(head("GET", TASKS, authorized()))
+        # Which of the two comes first is the server's choice; one waits, the other is told so.
+        refused.sendall(head("GET", TASKS, authorized()))
+        eventually(lambda: logged(server, 429) == 1)
+        waiting.close()
+        refused.close()
+        eventually(lambda: logged(server, 400) == 1)
+        next_.sendall(head("GET", TASKS, authorized()))
+        working.sendall(b'{"title":"x"}')
+        assert (status(working), status(next_)) == (201, 200)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system takes what it likes of an answer")
+def test_answers_that_nobody_reads_are_held_back_and_held_by_nobody_else(start: Callable[..., Server]) -> None:
+    """A page of 0.9 MB fits into what the system would keep for a connection: sixteen may be kept, and no hundred."""
+    server = start()
+    with server.client(token("ann")) as ann, server.client(token("bob")) as bob, ExitStack() as open_:
+        for number in range(200):
+            made = ann.post(TASKS, json={"title": f"{number}", "description": "\N{PILE OF POO}" * 1000})
+            assert made.status_code == 201
+        before = logged(server, 200)
+        clients = [open_.enter_context(connected(server)) for _ in range(100)]
+        for client in clients:
+            client.sendall(head("GET", f"{TASKS}?limit=200", authorized()))
+        eventually(lambda: logged(server, 429) == 20)
+        assert bob.get("/api/bob/tasks").status_code == 200
+        eventually(lambda: logged(server, 200) - before == 1)  # Bob's: none of Ann's is over
+        readable, _, _ = select(clients, [], [], 0)
+        begun = [client for client in readable if status(client) == 200]
+        assert len(begun) == 16
+        while begun[0].recv(2**20):  # whoever reads is served to the end, and makes room for the next
+            pass
+        eventually(lambda: logged(server, 200) - before == 2)
+        open_.close()
+        eventually(lambda: ann.get(f"{TASKS}?limit=200").status_code == 200)
