@@ -2,12 +2,14 @@
 
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
 from todo_adapters.embedded import EmbeddedPostgres
+from todo_adapters.embedded.folders import make_private, read_private, sync
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.log import Log
@@ -56,13 +58,16 @@ def _forget_other_databases() -> None:
 
 
 def local_secret(data_dir: Path) -> str:
-    """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read."""
+    """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read.
+
+    Raises `SettingsError`, and `EmbeddedDatabaseError` where somebody else could have read or written it.
+    """
     path = data_dir / "secret"
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(data_dir)
         if not path.exists():
             _write_once(path, secrets.token_urlsafe(32))
-        secret = path.read_text("ascii")
+        secret = read_private(path)
         check_secret(secret.encode())
     except OSError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error
@@ -84,12 +89,11 @@ def token_for(user: str, life: timedelta, secret: str, settings: Settings) -> st
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file that either is there whole or not at all; of two who write at once, one wins and both read it."""
-    own = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        own.touch(mode=0o600)
-        own.write_text(text, "ascii")
+    """Write a file that is there whole and for good, or not at all; of two who write at once, one wins."""
+    with tempfile.NamedTemporaryFile("w", prefix=f"{path.name}.", dir=path.parent, encoding="ascii") as own:
+        own.write(text)
+        own.flush()
+        os.fsync(own.fileno())
         with suppress(FileExistsError):
-            os.link(own, path)
-    finally:
-        own.unlink(missing_ok=True)
+            os.link(own.name, path)
+        sync(path.parent)

@@ -522,6 +522,34 @@ def test_a_place_that_is_no_folder_is_one_clear_sentence(tmp_path: Path) -> None
         EmbeddedPostgres.start(tmp_path / "file/data")
 
 
+@pytest.mark.parametrize("name", [".", "postgres"])
+def test_a_data_folder_that_others_could_write_is_refused(folder: Path, name: str) -> None:
+    (folder / name).chmod(0o775)
+    with pytest.raises(EmbeddedDatabaseError, match=r"has the mode 0775, so others can write it: chmod go-w .*\.$"):
+        EmbeddedPostgres.start(folder, durable=False)
+    (folder / name).chmod(0o755)
+    EmbeddedPostgres.start(folder, durable=False).stop()
+
+
+@only_root
+@pytest.mark.parametrize("name", [".", "postgres"])
+def test_a_data_folder_of_somebody_else_is_refused(folder: Path, name: str) -> None:
+    os.chown(folder / name, ORDINARY_UID, ORDINARY_UID)
+    with pytest.raises(EmbeddedDatabaseError, match=r"belongs to the user nobody, .* runs as the user root: run as"):
+        EmbeddedPostgres.start(folder, durable=False)
+    os.chown(folder / name, 0, 0)
+
+
+def test_folders_above_the_data_are_made_for_us_alone(place: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        EmbeddedPostgres.start(place / "share/todo-api", durable=False).stop()
+    finally:
+        os.umask(before)
+    for name in ("share", "share/todo-api", "share/todo-api/postgres"):
+        assert stat.S_IMODE((place / name).stat().st_mode) == 0o700
+
+
 def test_a_lost_password_is_one_clear_sentence_and_starts_nothing(folder: Path) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     (folder / "postgres/cluster/password").unlink()

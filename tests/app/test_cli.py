@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import stat
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,82 @@ def test_a_secret_is_made_once_and_is_nobody_elses(
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
     code, _, err = run(capsys, "token", "ann")  # that one is the embedded database's
     assert (code, err) == (2, "todo: BETTER_AUTH_SECRET is not set: a token is signed with it\n")
+
+
+@pytest.fixture
+def generous_umask() -> Iterator[None]:
+    """What files a system makes whose users each have a group of their own."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("generous_umask")
+def test_no_folder_above_the_secret_is_made_for_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "share/todo-api/data"
+    monkeypatch.setenv("TODO_DATA_DIR", str(folder))
+    assert run(capsys, "token", "ann")[0] == 0
+    for made in (folder, *folder.parents[:2]):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "way_out"),
+    [
+        (".", 0o770, "others can write it: chmod go-w"),
+        (".", 0o1777, "others can write it: chmod go-w"),
+        ("secret", 0o640, "others can read it: chmod 600"),
+        ("secret", 0o604, "others can read it: chmod 600"),
+        ("secret", 0o620, "others can write it: chmod 600"),
+    ],
+)
+def test_a_secret_that_others_could_read_or_write_is_not_believed(
+    capsys: pytest.CaptureFixture[str], environment: Path, name: str, mode: int, way_out: str
+) -> None:
+    local_secret(environment)
+    (environment / name).chmod(mode)
+    code, out, err = run(capsys, "token", "ann")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"todo: TODO_DATA_DIR: {environment / name} has the mode {mode:04o}, so ")
+    assert way_out in err
+    (environment / name).chmod(0o600 if name == "secret" else 0o750)
+    assert run(capsys, "token", "ann")[0] == 0
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("name", [".", "secret"])
+@pytest.mark.parametrize(("uid", "called"), [(65534, "the user nobody"), (54321, "the uid 54321")])
+def test_a_secret_of_somebody_else_is_not_believed(
+    capsys: pytest.CaptureFixture[str], environment: Path, name: str, uid: int, called: str
+) -> None:
+    local_secret(environment)
+    os.chown(environment / name, uid, uid)
+    code, out, err = run(capsys, "token", "ann")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"todo: TODO_DATA_DIR: {environment / name} belongs to {called}, who could replace")
+    assert "runs as the user root: run as its owner" in err
+
+
+def test_a_secret_is_on_the_disk_before_it_has_its_name(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def synced(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.pread(descriptor, 100, 0).decode()
+        done.append(kind)
+        fsync(descriptor)
+
+    def linked(*names: str) -> None:
+        done.append("named")
+        link(*names)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    secret = local_secret(environment)
+    assert done == [secret, "named", "folder"]
 
 
 @pytest.mark.parametrize("spoilt", ["", "short", "é" * 40, "better-auth-secret-12345678901234567890"])

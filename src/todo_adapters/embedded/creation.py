@@ -1,11 +1,11 @@
 """Making a cluster: aside, under another name, until it is whole."""
 
-import os
 import secrets
 import shutil
 import tempfile
 from pathlib import Path
 
+from todo_adapters.embedded.folders import sync
 from todo_adapters.embedded.programs import Programs
 
 NAME = "todo"  # of the database and of its owner
@@ -23,8 +23,10 @@ def create_cluster(folder: Path, programs: Programs, *, durable: bool, deadline:
         for path in (fresh, data, password):
             programs.account.give(path)
         _fill(data, programs, durable=durable, deadline=deadline)
+        for path in (password, fresh):
+            sync(path)
         fresh.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -45,12 +47,3 @@ def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> 
     programs.run("initdb", *where, *access, *text, *sync, data=data, deadline=deadline)
     single = ("--single", *where, "-c", "exit_on_error=on", "-c", f"fsync={'on' if durable else 'off'}", "postgres")
     programs.run("postgres", *single, said=f"create database {NAME};\n", data=data, deadline=deadline)
-
-
-def _sync(folder: Path) -> None:
-    """Make a renaming in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

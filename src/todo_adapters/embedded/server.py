@@ -11,6 +11,7 @@ from urllib.parse import quote
 from todo_adapters.embedded.cluster import Cluster, Settings
 from todo_adapters.embedded.creation import NAME
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.folders import make_private
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.postmaster import PORT
 
@@ -54,7 +55,8 @@ class EmbeddedPostgres:
 
     @classmethod
     def _start(cls, home: Path, settings: Settings, deadline: float) -> "EmbeddedPostgres":
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home.parent, home):
+            make_private(folder)
         cluster = Cluster(home, settings)
         with ExitStack() as undo:
             gate, users = FileLock(home / "gate.lock"), FileLock(home / "users.lock")

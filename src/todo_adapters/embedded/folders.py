@@ -1,0 +1,64 @@
+"""Folders and files that are worth believing: made for us alone, checked before they are used, and kept for good."""
+
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+
+if sys.platform != "win32":
+    import pwd
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, and those above it that are missing, for us alone, whatever the umask is.
+
+    Raises `EmbeddedDatabaseError` for one that is there and that somebody else could have put something into.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+    require_ours(folder, folder.stat(), 0o022, f"chmod go-w '{folder}'")
+
+
+def read_private(path: Path) -> str:
+    """The text of a file that nobody else can have read or written. Raises as `make_private` does."""
+    with path.open(encoding="ascii") as file:
+        require_ours(path, os.fstat(file.fileno()), 0o077, f"chmod 600 '{path}', or delete it to have a new one made")
+        return file.read()
+
+
+def require_ours(path: Path, found: os.stat_result, forbidden: int, way_out: str) -> None:
+    """Refuse what belongs to somebody else than us and root, or has one of these bits in its mode."""
+    if sys.platform == "win32":
+        return
+    if found.st_uid not in (us := os.geteuid(), 0):
+        raise EmbeddedDatabaseError(
+            f"TODO_DATA_DIR: {path} belongs to {_name(found.st_uid)}, who could replace what is in it, and this "
+            f"process runs as {_name(us)}: run as its owner, give it away with chown, or name another folder."
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & forbidden:
+        able = "write" if mode & forbidden & 0o022 else "read"
+        raise EmbeddedDatabaseError(
+            f"TODO_DATA_DIR: {path} has the mode {mode:04o}, so others can {able} it: {way_out}."
+        )
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, survive a power cut."""
+    if sys.platform == "win32":  # where no folder can be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name(uid: int) -> str:
+    with suppress(KeyError):
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    return f"the uid {uid}"
