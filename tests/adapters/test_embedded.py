@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from todo_adapters.embedded.locks import FileLock, wait_until
 SOURCES = Path(__file__).parents[2] / "src"
 IS_ROOT = os.geteuid() == 0
 ORDINARY_UID = pwd.getpwnam("nobody").pw_uid
+only_linux_root = pytest.mark.skipif(
+    not IS_ROOT or sys.platform != "linux", reason="only there are capabilities, and mounts of one's own"
+)
 only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
 
 # A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
@@ -62,10 +65,19 @@ os._exit(0)
 class User:
     """A process that uses the database in a folder."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, uid: int | None = None, packages: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = False,
+        uid: int | None = None,
+        packages: str = "",
+        within: Sequence[str] = (),
+    ) -> None:
+        """`within` is a command that runs another one, in surroundings of its own."""
         uid_text = "" if uid is None else str(uid)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", USER, str(folder), "yes" if durable else "", uid_text, packages],
+            [*within, sys.executable, "-c", USER, str(folder), "yes" if durable else "", uid_text, packages],
             env=os.environ | {"PYTHONPATH": str(SOURCES)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -498,6 +510,35 @@ def test_a_relative_folder_is_good(place: Path, monkeypatch: pytest.MonkeyPatch)
         assert ask(database.url, "select 1") == 1
 
 
+ODD = "a $HOME `id` $(id) \"b\" \\ 'c' %d; e"
+
+
+@contextmanager
+def odd_programs() -> Iterator[Path]:
+    """The programs, in a folder whose name means something to a shell."""
+    with a_folder_for_everybody() as place:
+        binaries._copy_programs(binaries._wheel(), place / ODD)
+        yield place / ODD
+
+
+def test_programs_in_a_folder_with_strange_characters_are_good(place: Path, user: Callable[..., User]) -> None:
+    with odd_programs() as packages:
+        for _ in range(2):  # made, and used again
+            started = user(place / f"{ODD} data", packages=str(packages))
+            write(started.url(), "works")
+            started.do("stop")
+
+
+def test_a_temporary_folder_that_will_not_do_for_them_is_one_clear_sentence(
+    new_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with odd_programs() as packages:
+        monkeypatch.setattr(tempfile, "tempdir", str(packages))
+        monkeypatch.setattr(binaries, "_wheel", lambda: packages)
+        with pytest.raises(EmbeddedDatabaseError, match=r"neither from .* nor from .*TMPDIR\.$"):
+            EmbeddedPostgres.start(new_folder, durable=False)
+
+
 # What it refuses
 
 
@@ -514,6 +555,12 @@ def test_data_of_another_major_version_are_left_alone(folder: Path) -> None:
     (folder / "postgres/cluster/data/PG_VERSION").write_text("17\n")
     with pytest.raises(EmbeddedDatabaseError, match=r"written by PostgreSQL 17 and this is 18: .*pg_dump"):
         EmbeddedPostgres.start(folder, durable=False)
+
+
+def test_a_path_with_a_line_break_is_one_clear_sentence(place: Path) -> None:
+    with pytest.raises(EmbeddedDatabaseError, match=r"^TODO_DATA_DIR: .* has a line break, .*name another\.$"):
+        EmbeddedPostgres.start(place / "a\nb")
+    assert list(place.iterdir()) == []
 
 
 def test_a_place_that_is_no_folder_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -666,6 +713,92 @@ def test_root_runs_no_programs_from_a_folder_that_others_could_write(
         monkeypatch.setattr(binaries, "_COPY_FOLDERS", (system / "todo-api",))
         with pytest.raises(EmbeddedDatabaseError, match="that other accounts can read and run"):
             EmbeddedPostgres.start(folder, durable=False)
+
+
+@only_root
+def test_root_ends_no_process_that_the_lesser_account_names(folder: Path, user: Callable[..., User]) -> None:
+    killed = user(folder)
+    killed.url()
+    killed.kill()
+    pid_file = folder / "postgres/cluster/data/postmaster.pid"
+    written = pid_file.read_text()
+    with subprocess.Popen(["/bin/sleep", "100"], start_new_session=True) as of_root:
+        for pid in (of_root.pid, -of_root.pid):
+            joined = user(folder)
+            joined.url()
+            pid_file.write_text(written.replace(written.split()[0], str(pid), 1))
+            joined.do("stop")
+            assert of_root.poll() is None
+            assert is_running(folder)
+            pid_file.write_text(written)
+        of_root.kill()
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    assert not is_running(folder)
+
+
+@only_root
+def test_root_removes_no_folder_that_the_lesser_account_names(folder: Path, place: Path) -> None:
+    of_root = place / "todo-api-mine"
+    of_root.mkdir()
+    (of_root / ".s.PGSQL.5432").touch()
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    for spoken in (of_root, place / "todo-api-link"):
+        spoken.is_dir() or spoken.symlink_to(of_root)
+        pid_file = folder / "postgres/cluster/data/postmaster.pid"
+        pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{spoken}\n\n0 0\nready\n")
+        EmbeddedPostgres.start(folder, durable=False).stop()
+        assert (of_root / ".s.PGSQL.5432").exists()
+
+
+@only_linux_root
+@pytest.mark.parametrize("kept", ["", ",+setuid,+setgid,+chown"], ids=["none", "some"])
+def test_root_without_capabilities_is_one_clear_sentence(
+    new_folder: Path, user: Callable[..., User], kept: str
+) -> None:
+    refused = user(new_folder, within=["setpriv", f"--bounding-set=-all{kept}", "--inh-caps=-all"]).error()
+    assert refused.startswith("PostgreSQL refuses to run as root, and root may not hand it to another user here (")
+    assert refused.endswith("run as an ordinary user, or set DATABASE_URL.")
+
+
+@only_linux_root
+def test_root_that_may_signal_nobody_ends_its_database(new_folder: Path, user: Callable[..., User]) -> None:
+    started = user(new_folder, within=["setpriv", "--bounding-set=-kill", "--inh-caps=-all"])
+    started.url()
+    started.do("stop")
+    assert not is_running(new_folder)
+
+
+@only_linux_root
+def test_it_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None:
+    mounted = 'mount -t tmpfs -o size=4k none /dev/shm && exec "$@"'
+    with a_folder_for_everybody() as place:
+        tiny = user(place / "data", within=["unshare", "--mount", "sh", "-c", mounted, "sh"])
+        url = tiny.url()
+        parallel = "set debug_parallel_query = on; set parallel_setup_cost = 0"
+        with psycopg.connect(url) as connection:
+            connection.execute(parallel)
+            assert connection.execute("select count(*) from pg_class").fetchone() is not None
+        tiny.do("stop")
+
+
+@only_root
+def test_a_uid_without_a_name_is_one_clear_sentence_and_may_use_what_is_made(
+    folder: Path, user: Callable[..., User]
+) -> None:
+    nameless = 54321
+    with a_folder_for_everybody() as place:
+        for name in ("new", "made"):
+            (place / name).mkdir(mode=0o700)
+        shutil.copytree(folder, place / "made", dirs_exist_ok=True)
+        subprocess.run(["chown", "-R", f"{nameless}:{nameless}", place / "new", place / "made"], check=True)
+        packages = readable_packages()
+        refused = user(place / "new", uid=nameless, packages=packages).error()
+        assert refused.startswith(
+            "PostgreSQL's initdb needs a user name, and the uid 54321 has none in /etc/passwd: add"
+        )
+        made = user(place / "made", uid=nameless, packages=packages)
+        write(made.url(), "works")
+        made.do("stop")
 
 
 @only_root

@@ -1,6 +1,8 @@
 """The operating-system account that PostgreSQL runs under: ours, or a lesser one when we are root."""
 
 import os
+import signal
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,10 +49,36 @@ class Account:
             "run as an ordinary user or set DATABASE_URL."
         )
 
+    def require_name(self) -> None:
+        """Raise `EmbeddedDatabaseError` where PostgreSQL would refuse to make a cluster for a uid without a name."""
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            raise EmbeddedDatabaseError(
+                f"PostgreSQL's initdb needs a user name, and the uid {self.uid} has none in /etc/passwd: add one "
+                f"(useradd --uid {self.uid} todo), run as a user that has a name, or set DATABASE_URL."
+            ) from None
+
     def give(self, path: Path) -> None:
         """Make `path`, which must be ours, this account's."""
         if self.dropped:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def signal(self, pid: int, number: signal.Signals) -> bool:
+        """Signal a process with this account's rights, and return whether that was possible.
+
+        The pid may be what the account wrote: as root we would reach any process, or, without capabilities, not its.
+        """
+        if not self.dropped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+                return True
+            return False
+        command = ["/bin/sh", "-c", 'kill -s "$1" "$2"', "sh", number.name.removeprefix("SIG"), str(pid)]
+        killed = subprocess.run(  # noqa: S603 (a number)
+            command, cwd="/", env={}, stderr=subprocess.DEVNULL, check=False, **self.process_options()
+        )
+        return killed.returncode == 0
 
     def process_options(self) -> ProcessOptions:
         """How a process of this account is started."""

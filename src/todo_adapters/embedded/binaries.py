@@ -1,5 +1,6 @@
 """Where PostgreSQL's programs are: in the wheel, or in a copy that a lesser account can read."""
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -22,6 +23,7 @@ _INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
 # Root's own places that any account may read. The copy is 30 MB, made once per version of the wheel.
 _COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
 _COPY_SECONDS = 60.0
+_ODD = set('$`"\\')  # what a shell does not take literally in double quotes
 
 
 def find_binaries(account: Account) -> Path:
@@ -41,6 +43,25 @@ def find_binaries(account: Account) -> Path:
         f"As root, PostgreSQL's programs must be copied to a place that other accounts can read and run, and neither "
         f"{' nor '.join(map(str, _COPY_FOLDERS))} is one: make one of them so, or set DATABASE_URL."
     )
+
+
+@contextmanager
+def for_initdb(folder: Path) -> Iterator[Path]:
+    """The folder of the programs, or a copy for the time being: initdb passes its own path to a shell, in quotes.
+
+    Raises `EmbeddedDatabaseError` where nothing can be run from the temporary folder.
+    """
+    if not set(str(folder)) & _ODD:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="todo-api-programs-") as copy:
+        if set(copy) & _ODD:
+            raise EmbeddedDatabaseError(
+                f"PostgreSQL's initdb can be run neither from {folder} nor from {copy}, whose names a shell would not "
+                "take literally: install todo-api elsewhere, or name another temporary folder with TMPDIR."
+            )
+        _copy_programs(folder.parents[2], Path(copy))
+        yield Path(copy, _INSTALLATION, "bin")
 
 
 def _wheel() -> Path:
@@ -63,7 +84,10 @@ def _runs(packages: Path, account: Account) -> bool:
         answer = subprocess.run(  # noqa: S603 (the wheel's own program)
             command, cwd="/", capture_output=True, env={}, check=False, **account.process_options()
         )
-    except OSError:
+    except OSError as error:
+        # Not of the programs, but of becoming the account: no capability, or an account that this namespace has not.
+        if error.errno in (errno.EPERM, errno.EINVAL):
+            raise PermissionError(errno.EPERM, "it may not become another user") from error
         return False
     return answer.returncode == 0
 

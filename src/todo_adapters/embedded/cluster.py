@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from todo_adapters.embedded.account import Account
-from todo_adapters.embedded.binaries import MAJOR, find_binaries
+from todo_adapters.embedded.binaries import MAJOR, find_binaries, for_initdb
 from todo_adapters.embedded.creation import NAME, create_cluster, remove_unfinished
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock, wait_until
@@ -37,6 +36,8 @@ class Settings:
             "port": str(PORT),
             "unix_socket_directories": socket_folder,
             "unix_socket_permissions": "0700",
+            # Files beside the data: /dev/shm may be tiny, as in containers, or be swept when its owner logs out.
+            "dynamic_shared_memory_type": "mmap",
             "max_connections": str(self.max_connections),
             "shared_buffers": "64MB",
             "jit": "off",
@@ -93,25 +94,26 @@ class Cluster:
         """End the server: at once for its clients, in order for its data."""
         server, child = Postmaster.read(self._data), self._child
         if child is not None and child.poll() is None:
-            self._end(child.send_signal)
+            self._end(child.pid)
             child.wait()
         # The pid is the server's only if the server is there; it might be anybody's.
         elif server is not None and server.listens():
-            self._end(server.signal)
+            self._end(server.pid)
         if server is not None:
-            remove_temporary(server.socket_folder)
+            remove_temporary(server.socket_folder, Account.for_cluster(self._folder))
 
     def leave(self) -> None:
         """Let the server go on without us."""
         if self._child is not None:
             self._child.returncode = 0  # Python would warn of a child that was never waited for
 
-    def _end(self, send: Callable[[signal.Signals], None]) -> None:
+    def _end(self, pid: int) -> None:
+        account = Account.for_cluster(self._folder)
         lock = FileLock(self._home / "cluster.lock")
         try:
             for name, seconds in _ENDINGS:
-                send(signal.Signals[name])
-                if wait_until(lock.take, time.monotonic() + seconds):
+                reached = account.signal(pid, signal.Signals[name])
+                if wait_until(lock.take, time.monotonic() + (seconds if reached else 0.0)):
                     return
         finally:
             lock.close()
@@ -125,7 +127,10 @@ class Cluster:
         programs = Programs(find_binaries(account), account, lock)
         remove_unfinished(self._home)
         if not self._folder.exists():
-            create_cluster(self._folder, programs, durable=self._settings.durable, deadline=deadline)
+            account.require_name()
+            with for_initdb(programs.folder) as folder:
+                making = replace(programs, folder=folder)
+                create_cluster(self._folder, making, durable=self._settings.durable, deadline=deadline)
         self._require_usable()
         child = self._child = self._launch(programs)
         try:
@@ -134,7 +139,7 @@ class Cluster:
                 reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
                 raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
         except BaseException:
-            child.send_signal(signal.SIGQUIT)
+            account.signal(child.pid, signal.SIGQUIT)
             child.wait()
             raise
 
@@ -150,7 +155,7 @@ class Cluster:
     def _launch(self, programs: Programs) -> "subprocess.Popen[bytes]":
         environment = {}
         if stale := Postmaster.read(self._data):
-            remove_temporary(stale.socket_folder)
+            remove_temporary(stale.socket_folder, programs.account)
             # The free lock proves that this pid is not ours, but PostgreSQL would believe in it. This is how pg_ctl
             # names it a pid to disregard; its own check, for shared memory that is still in use, stays in force.
             environment["PG_GRANDPARENT_PID"] = str(stale.pid)

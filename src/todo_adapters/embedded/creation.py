@@ -43,7 +43,18 @@ def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> 
     # A relative name, because the account may be unable to follow the whole path; a file, because everybody sees argv.
     access = (f"--username={NAME}", "--auth=scram-sha-256", "--pwfile=../password")
     text = ("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    sync = () if durable else ("--no-sync",)
-    programs.run("initdb", *where, *access, *text, *sync, data=data, deadline=deadline)
-    single = ("--single", *where, "-c", "exit_on_error=on", "-c", f"fsync={'on' if durable else 'off'}", "postgres")
+    memory = "dynamic_shared_memory_type=mmap"  # as for the server itself
+    no_sync = () if durable else ("--no-sync",)
+    programs.run("initdb", *where, *access, *text, "--set", memory, *no_sync, data=data, deadline=deadline)
+    single = (
+        "--single",
+        *where,
+        "-c",
+        memory,
+        "-c",
+        "exit_on_error=on",
+        "-c",
+        f"fsync={'on' if durable else 'off'}",
+        "postgres",
+    )
     programs.run("postgres", *single, said=f"create database {NAME};\n", data=data, deadline=deadline)

@@ -1,7 +1,6 @@
 """Reading `postmaster.pid`, and asking whether the server it speaks of is there."""
 
 import os
-import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ class Postmaster:
             written = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
             pid, _, _, _, socket_folder, _, _, status, *_ = written + [""] * 8
             # A relative folder is relative to where the server stands, which is its data folder.
+            if int(pid) <= 0:  # a server without clients, or a group of processes to `kill`
+                return None
             return cls(int(pid), Path(os.path.normpath(data / socket_folder)), status.strip())
         return None
 
@@ -49,8 +50,3 @@ class Postmaster:
     def is_ready(self) -> bool:
         """Whether the server takes statements."""
         return self.status == "ready" and self.listens()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Signal the server, if it lives."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)

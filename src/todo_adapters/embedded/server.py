@@ -45,13 +45,15 @@ class EmbeddedPostgres:
         if sys.platform == "win32":
             raise EmbeddedDatabaseError("The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.")
         home = Path(data_dir).absolute() / "postgres"
+        if "\n" in str(home):
+            raise EmbeddedDatabaseError(
+                "TODO_DATA_DIR: the folder's path has a line break, which PostgreSQL's pid file cannot hold: "
+                "name another."
+            )
         try:
             return cls._start(home, Settings(durable, max_connections), time.monotonic() + start_timeout)
         except OSError as error:
-            raise EmbeddedDatabaseError(
-                f"The embedded database cannot use the folder {home} ({error}): "
-                "make it writable or name another one with TODO_DATA_DIR."
-            ) from error
+            raise EmbeddedDatabaseError(_reason(error, home)) from error
 
     @classmethod
     def _start(cls, home: Path, settings: Settings, deadline: float) -> "EmbeddedPostgres":
@@ -104,6 +106,19 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _reason(error: OSError, home: Path) -> str:
+    if isinstance(error, PermissionError) and os.geteuid() == 0:
+        return (
+            f"PostgreSQL refuses to run as root, and root may not hand it to another user here ({error}), as in a "
+            "container without the capabilities CHOWN, DAC_OVERRIDE, SETGID and SETUID: run as an ordinary user, or "
+            "set DATABASE_URL."
+        )
+    return (
+        f"The embedded database cannot use the folder {home} ({error}): "
+        "make it writable or name another one with TODO_DATA_DIR."
+    )
 
 
 def _address(socket_folder: Path) -> str:

@@ -3,7 +3,7 @@
 import os
 import socket
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from todo_adapters.embedded.account import Account
@@ -11,6 +11,7 @@ from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.postmaster import SOCKET
 
 _PREFIX = "todo-api-"
+_FILES = (SOCKET, f"{SOCKET}.lock")
 
 
 def choose_socket_folder(beside_data: Path, account: Account) -> Path:
@@ -33,11 +34,20 @@ def choose_socket_folder(beside_data: Path, account: Account) -> Path:
     )
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove a socket folder that `choose_socket_folder` made elsewhere; one beside the data stays."""
-    if folder.name.startswith(_PREFIX):
-        with suppress(OSError):
-            _remove_socket(folder)
+def remove_temporary(folder: Path, account: Account) -> None:
+    """Remove a socket folder that `choose_socket_folder` made elsewhere; one beside the data stays.
+
+    It is the account that says which: nothing is removed that is not its own, whatever the path leads to meanwhile.
+    """
+    if not folder.name.startswith(_PREFIX):
+        return
+    with suppress(OSError), ExitStack() as closing:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        closing.callback(os.close, descriptor)
+        if os.fstat(descriptor).st_uid == account.uid:
+            for name in _FILES:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
             folder.rmdir()
 
 
@@ -62,5 +72,5 @@ def _holds_socket(folder: Path) -> bool:
 
 
 def _remove_socket(folder: Path) -> None:
-    for name in (SOCKET, f"{SOCKET}.lock"):
+    for name in _FILES:
         (folder / name).unlink(missing_ok=True)
