@@ -38,6 +38,8 @@ class Sort(StrEnum):
     """The order of a listing; `-` means descending. Ties are broken by id, in the same direction.
 
     `created_at` is the order of the ids: they are time-ordered, and so two tasks of one microsecond have a fixed order.
+    It never changes. The others do: a task whose `updated_at` or title is changed between two pages moves, and may be
+    on both of them or on neither.
     """
 
     CREATED_AT = "created_at"
@@ -62,7 +64,8 @@ class Sort(StrEnum):
 class Cursor:
     """The last task of a page, as far as its order goes: the next page begins right behind it.
 
-    It names a place, not a task, so it stays good when that task is changed or deleted.
+    It names a place, not a task, so it stays good when that task is changed or deleted. A task that is created or
+    deleted between two pages neither repeats nor hides another; of one that is changed, see `Sort`.
     """
 
     sort: Sort

@@ -197,7 +197,11 @@ FILTERS: Final = [
         },
     ),
     _parameter(
-        "sort", "query", "The order; `-` is descending.", {"type": "string", "enum": list(Sort), "default": Sort.NEWEST}
+        "sort",
+        "query",
+        "The order; `-` is descending. By `updated_at` and `title` a task that is changed while its list is paged through "
+        "moves, and may come twice or not at all; by `created_at` none does.",
+        {"type": "string", "enum": list(Sort), "default": Sort.NEWEST},
     ),
     _parameter(
         "limit",
