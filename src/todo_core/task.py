@@ -105,7 +105,8 @@ def exact(value: T) -> T:
     to be zero would make moments unequal that are the same (PEP 495).
     """
     plain: Any = value
-    if type(plain) in _EXACT or (type(plain) is datetime and plain.tzinfo is UTC):
+    kind = type(plain)
+    if (kind is datetime and plain.tzinfo is UTC) or kind in _EXACT:
         return value
     match plain:
         case str():
@@ -158,8 +159,8 @@ class Task:
             raise InvalidInput(problems)
         for name in Task.__slots__:
             value = getattr(self, name)
-            if type(value) not in _EXACT:
-                object.__setattr__(self, name, exact(value))
+            if type(value) not in _EXACT and (plain := exact(value)) is not value:
+                object.__setattr__(self, name, plain)
 
     def _problems(self) -> Iterator[Problem]:
         for field, (is_right, rule) in RULES.items():

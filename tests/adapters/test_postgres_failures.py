@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
-from todo_core import StoreUnavailable, Task, TaskQuery, TaskStore
+from todo_adapters.postgres.store import PostgresOwnedTasks
+from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -298,3 +299,38 @@ async def test_a_message_shows_no_values_even_when_it_is_a_bug(engine: AsyncEngi
 
 def _toggle(task: Task) -> Task:
     return task.toggled(at=LATER)
+
+
+async def add_once(tasks: PostgresOwnedTasks) -> object:
+    key = IdempotencyKey(f"{(task := make_task()).id}")
+    return [await tasks.add_once(key, task) for _ in range(2)]
+
+
+async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
+    return await tasks._edit_locked(make_id(0), lambda task: task.toggled(at=LATER))
+
+
+STATEMENTS: dict[str, Callable[[PostgresOwnedTasks], Awaitable[object]]] = {
+    "add": lambda tasks: tasks.add(make_task()),
+    "add once": add_once,
+    "get": lambda tasks: tasks.get(make_id(0)),
+    "edit": lambda tasks: tasks.edit(make_id(0), lambda task: task.toggled(at=LATER)),
+    "edit in a transaction": edit_in_a_transaction,
+    "page": lambda tasks: tasks.page(TaskQuery()),
+    "search": lambda tasks: tasks.page(TaskQuery(search="milk")),
+}
+
+
+@pytest.mark.parametrize("call", STATEMENTS.values(), ids=STATEMENTS)
+async def test_statements_go_on_after_a_columns_type_has_changed(
+    database_url: str, call: Callable[[PostgresOwnedTasks], Awaitable[object]]
+) -> None:
+    async with opened(database_url, pool_size=2) as store:
+        tasks = store.tasks_of(ANN)
+        await tasks.add(make_task(id=make_id(0)))
+        for _ in range(8):  # until the driver has prepared what is sent
+            await asyncio.gather(*(call(tasks) for _ in range(3)))
+        for table in ("tasks", "idempotency_keys"):
+            for column in ("user_id", "title"):
+                execute(database_url, f'alter table {table} alter column {column} type varchar(300) collate "C"')
+        await asyncio.gather(*(call(tasks) for _ in range(3)))

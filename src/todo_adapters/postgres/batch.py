@@ -6,6 +6,8 @@ from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
+from psycopg.errors import FeatureNotSupported
+from psycopg.pq import TransactionStatus
 from sqlalchemy import ARRAY, ClauseElement, FromClause, bindparam, column, func
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -75,8 +77,16 @@ async def execute(
     connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
     """The rows that a statement gives. Raises `psycopg.Error`."""
-    cursor = driver_of(connection).cursor(binary=True)
-    await cursor.execute(statement, parameters)
+    driver = driver_of(connection)
+    cursor = driver.cursor(binary=True)
+    try:
+        await cursor.execute(statement, parameters)
+    except FeatureNotSupported:
+        # So the server refuses, before it begins, a prepared statement one of whose columns has changed its type.
+        if driver.info.transaction_status != TransactionStatus.IDLE:
+            raise  # the whole transaction is repeated; with its end the driver forgets what it prepared
+        await driver.execute("deallocate all")  # which the driver notices
+        await cursor.execute(statement, parameters)
     return await cursor.fetchall()
 
 

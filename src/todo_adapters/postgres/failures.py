@@ -16,8 +16,8 @@ _PASSING_CLASSES: Final = ("08", "40", "53", "57", "58")
 _CONNECTION_CLASSES: Final = ("08", "57")
 # The server turned into a standby; a lock could not be had in time; a transaction timed out.
 _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
-# The statement lost against a concurrent one and left nothing: serialization failure, deadlock.
-_LOST_RACES: Final = frozenset({"40001", "40P01"})
+# The statement lost against a concurrent one and left nothing: serialization failure, deadlock, a column's new type.
+_LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 
 
 @contextmanager
