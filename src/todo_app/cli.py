@@ -95,10 +95,10 @@ def _migrate(_: argparse.Namespace, settings: Settings) -> None:
 
     if (direct := settings.migrations_database_url) is not None:
         with troubles_named("TODO_MIGRATIONS_DATABASE_URL"):
-            migrate(direct)
+            migrate(direct, again=True)
         return
     with LocalDatabase(settings) as database_url, troubles_named():
-        migrate(database_url)
+        migrate(database_url, again=True)
 
 
 def _token(options: argparse.Namespace, settings: Settings) -> None:

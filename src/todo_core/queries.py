@@ -4,10 +4,11 @@ import json
 import operator
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self, TypeAlias
+from unicodedata import normalize
 from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
@@ -26,7 +27,7 @@ PAGE_MOST: Final = 200
 LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MOST}"
 SEARCH_LENGTH: Final = 100
 SEARCH_RULE: Final = (
-    f"must be at most {SEARCH_LENGTH} characters, in lower case too (ß counts as ss),"
+    f"must be at most {SEARCH_LENGTH} characters, as it is compared too (ß counts as ss),"
     " without control characters other than newline and tab"
 )
 
@@ -131,6 +132,8 @@ class TaskQuery:
     sort: Sort = Sort.NEWEST
     limit: int = PAGE_DEFAULT
     after: Cursor | None = None
+    needle: str | None = field(init=False, repr=False, compare=False)
+    """What `searchable` text must contain; None where nothing is searched for."""
 
     def __post_init__(self) -> None:
         # What is stored has LF only; a search that came with CR LF must find it.
@@ -144,11 +147,7 @@ class TaskQuery:
             problems.extend(_bad_cursor().problems)
         if problems:
             raise InvalidInput(problems)
-
-    @property
-    def needle(self) -> str | None:
-        """What `searchable` text must contain; None where nothing is searched for."""
-        return _folded(self.search) if self.search else None
+        object.__setattr__(self, "needle", folded(self.search) if self.search else None)
 
     def matches(self, task: Task) -> bool:
         """Whether the filters let `task` through."""
@@ -185,16 +184,22 @@ class Page:
 
 def is_search(text: str | None) -> bool:
     """Whether a listing can search for `text`; None searches for nothing."""
-    return text is None or (is_description(text) and len(text) <= SEARCH_LENGTH >= len(_folded(text)))
+    return text is None or (is_description(text) and len(text) <= SEARCH_LENGTH >= len(folded(text)))
 
 
 def searchable(task: Task) -> str:
-    """The text that a search looks into: title and description, case-folded (Unicode §3.13, full case folding).
+    """The text that a search looks into: title and description, `folded`.
 
-    The two are parted by a character that neither of them, nor a search, can hold.
+    The two are parted by a character that neither of them, nor a search, can hold; and so is what they are folded by
+    from them: a storage that finds another character in front has a text that an earlier version folded.
     """
-    return _folded(f"{task.title}\x1f{task.description or ''}")
+    return folded(f"\x1e{task.title}\x1f{task.description or ''}")
 
 
-def _folded(text: str) -> str:
-    return text.casefold()
+def folded(text: str) -> str:
+    """The text without its differences of case and of composition: equal for all spellings that a search finds alike.
+
+    Full case folding (Unicode §3.13) between two NFKC normalizations (UAX #15): the first so that no spelling folds
+    otherwise than another, the second since folding decomposes. Folding it again changes nothing.
+    """
+    return normalize("NFKC", normalize("NFKC", text).casefold())

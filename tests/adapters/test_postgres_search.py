@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres.listing import Shape, pages_many, repeats_at_its_end
 from todo_adapters.postgres.statements import insert_many
 from todo_core import Task, TaskQuery
-from todo_core.queries import SEARCH_LENGTH, is_search
+from todo_core.queries import SEARCH_LENGTH, folded, is_search
 
 # Few letters make texts that repeat themselves. The second line: what means something in patterns.
 LETTERS = st.sampled_from(["ab", "aΐ", "éü\n", "aßS"]) | st.sampled_from([".*a", "a\\(+", "%_a", "*=a", "^$a"])
@@ -82,9 +82,9 @@ def hostile_texts(needle: str) -> Sequence[bytes]:
 @example("a" * 50 + "b" + "a" * 49)
 @example("ab" * 40 + "b")
 def test_a_needle_that_does_not_repeat_is_compared_a_few_times_for_each_byte_of_a_text(needle: str) -> None:
-    folded = needle.casefold()
-    if not repeats_at_its_end(folded):
-        assert max(comparisons(folded.encode(), text) for text in hostile_texts(folded)) <= 20 * SIZE
+    compared = folded(needle)
+    if not repeats_at_its_end(compared):
+        assert max(comparisons(compared.encode(), text) for text in hostile_texts(compared)) <= 20 * SIZE
 
 
 @pytest.mark.parametrize("needle", ["b" + "ΐ" * 33, "ΐ" * 33, "b" + "a" * 99, "x" + "ab" * 49, "é" * 50, "=" * 10])

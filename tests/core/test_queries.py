@@ -3,8 +3,11 @@
 import base64
 import json
 import string
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
+from unicodedata import combining, normalize
 
 import pytest
 from factories import ANN, LATER, NOON, make_id, make_task
@@ -12,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from todo_core import Cursor, InvalidInput, Page, Problem, Sort, Task, TaskQuery, searchable
-from todo_core.queries import SEARCH_RULE
+from todo_core.queries import SEARCH_RULE, folded
+from todo_core.task import is_description
 from todo_core.testing.examples import moments, queries, tasks_of, titles
 
 NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with the same sort")
@@ -103,14 +107,14 @@ def test_every_parameter_at_fault_is_named() -> None:
     assert TaskQuery(limit=1).limit + TaskQuery(limit=200).limit == 201
 
 
-@pytest.mark.parametrize("search", ["x" * 101, "ß" * 51, "ΐ" * 34, "\x00", "\x1f", "\ud800"])
+@pytest.mark.parametrize("search", ["x" * 101, "ß" * 51, "\ufdfa" * 6, "\x00", "\x1f", "\ud800"])
 def test_a_search_that_is_too_long_or_no_text_is_refused_by_its_rule(search: str) -> None:
     with pytest.raises(InvalidInput) as problem:
         TaskQuery(search=search)
     assert problem.value.problems == (Problem("q", SEARCH_RULE),)
 
 
-@pytest.mark.parametrize("search", [None, "", "x" * 100, "ß" * 50, "😀" * 100, "\n\t"])
+@pytest.mark.parametrize("search", [None, "", "x" * 100, "ß" * 50, "ΐ" * 100, "😀" * 100, "\n\t"])
 def test_a_search_may_have_a_hundred_characters_folded(search: str | None) -> None:
     assert TaskQuery(search=search).search == search
 
@@ -172,7 +176,37 @@ def test_a_search_folds_case_as_unicode_says_and_parts_title_from_description() 
     assert TaskQuery(search="STRASSE").matches(make_task(title="Straße"))
     assert TaskQuery(search="οδος").matches(make_task(description="ΟΔΟΣ"))
     assert not TaskQuery(search="ab").matches(make_task(title="a", description="b"))
-    assert searchable(make_task(title="Ä", description=None)) == "ä\x1f"
+    assert searchable(make_task(title="Ä", description=None)) == "\x1eä\x1f"
+
+
+CHARACTERS = [each for number in range(sys.maxunicode + 1) if is_description(each := chr(number))]
+FORMS: Final = ("NFC", "NFD", "NFKC", "NFKD")
+
+
+def test_folding_a_second_time_changes_no_character() -> None:
+    assert [each for each in CHARACTERS if folded(once := folded(each)) != once or not once] == []
+
+
+def test_every_character_is_found_in_either_case_and_however_it_is_composed() -> None:
+    for character in CHARACTERS:
+        spelled = {character.casefold(), character.lower(), *(normalize(form, character) for form in FORMS)}
+        if character != "ı":  # its upper case is that of i, and Unicode's folding does not know which one is meant
+            spelled.add(character.upper())
+        if len(spelled) > 1:
+            assert {folded(one) for one in spelled} == {folded(character)}, ascii(character)
+
+
+AWKWARD: Final = [each for each in CHARACTERS if combining(each) or folded(each) != each]
+
+
+@given(st.lists(st.sampled_from([*AWKWARD, *"aiI\u0345\u1100\u1161\u11a8"]), min_size=1, max_size=6).map("".join))
+def test_folding_a_second_time_changes_no_text_and_neither_does_composing_it_first(text: str) -> None:
+    assert folded(folded(text)) == folded(text)
+    assert {folded(normalize(form, text)) for form in FORMS} == {folded(text)}
+
+
+def test_a_character_takes_33_bytes_at_most_when_it_is_folded() -> None:
+    assert max(len(folded(each).encode()) for each in CHARACTERS) == 33  # docs/security.md
 
 
 def test_without_tasks_there_is_an_empty_page() -> None:

@@ -3,7 +3,8 @@
 # ruff: noqa: S101 (these are tests)
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+from unicodedata import normalize
 from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase, settings
@@ -28,6 +29,7 @@ from todo_core.testing.examples import (
 )
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
+Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]
 Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
 
 # Few of each, so that they meet. The owners differ only where a storage might be careless.
@@ -131,13 +133,18 @@ class _Histories(RuleBasedStateMachine):
         self.both(who, lambda tasks: tasks.page(query))
 
     @precondition(lambda self: self.seen)
-    @rule(data=st.data(), cased=st.sampled_from([str, str.upper, str.lower, str.swapcase, str.casefold]))
-    def search_for_a_part(self, data: st.DataObject, cased: Callable[[str], str]) -> None:
+    @rule(
+        data=st.data(),
+        form=st.sampled_from([None, "NFC", "NFD", "NFKC", "NFKD"]),
+        cased=st.sampled_from([str, str.upper, str.lower, str.swapcase, str.casefold]),
+    )
+    def search_for_a_part(self, data: st.DataObject, form: Form | None, cased: Callable[[str], str]) -> None:
         who = data.draw(st.sampled_from(sorted(self.seen)))
         task = data.draw(st.sampled_from(list(self.seen[who].values())))
         text = data.draw(st.sampled_from([task.title, task.description or task.title]))
         start = data.draw(st.integers(0, len(text)))
         part = cased(text[start : data.draw(st.integers(start, len(text)))])
+        part = part if form is None else normalize(form, part)
         while not is_search(part):
             part = part[:-1]
         self.both(who, lambda tasks: tasks.page(TaskQuery(search=part)))

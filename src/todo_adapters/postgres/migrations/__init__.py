@@ -1,9 +1,9 @@
 """The schema's history, and the means to bring a database up to date. Part of the package: no alembic.ini is needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import psycopg
 from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
@@ -17,31 +17,82 @@ if TYPE_CHECKING:
 # Not Alembic's usual name: the database may be shared with a program that uses Alembic too.
 VERSION_TABLE: Final = "todo_schema_version"
 _LOCK: Final = 0x746F646F  # "todo"
+Piece: TypeAlias = Callable[[Connection, Any], Any]
+"""Changes the next rows behind a place (None: the first); the place behind them, or None where there are no more."""
 
 
 class UnfitDatabase(Exception):
     """The database cannot hold the tasks, whatever is migrated; the message says why."""
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema up to date (or forward or back to `revision`: a number, or "base"), wholly or not at all.
+def migrate(url: str, revision: str = "head", *, again: bool = False) -> None:
+    """Bring the schema up to date, or forward or back to `revision`: a number, or "base".
 
     Several processes may do so at once: one does the work, the others wait and find it done. A schema that is one
-    revision ahead is left as it is. Raises `ValueError` for a URL that is none, `UnfitDatabase`, and
-    `StoreUnavailable`, also where somebody keeps a table locked for over five seconds.
+    revision ahead is left as it is. Each change of the schema is made wholly or not at all; a change of rows is made a
+    piece at a time, and a migration that was interrupted goes on where it stopped. `again`: of a schema that is up to
+    date, change the rows that servers of older versions have written since. Raises `ValueError` for a URL that is
+    none, `UnfitDatabase`, and `StoreUnavailable`, also where somebody keeps a table locked for over five seconds.
     """
-    with _connection(url) as connection, connection.begin():
+    with _connection(url) as connection:
+        with _nobody_else(connection):
+            found = current(connection)
+            is_done = revision == "head" and _is_current(connection)
+        if not is_done:
+            for schema, piece in _pieces(found, revision):
+                _change_schema(connection, schema)
+                _change_rows(connection, piece)
+            _change_schema(connection, revision)
+        elif again and found == head():
+            for _, piece in _pieces("0000", found):
+                _change_rows(connection, piece)
+
+
+@contextmanager
+def _nobody_else(connection: Connection) -> Iterator[None]:
+    """A transaction in which nobody else migrates."""
+    with connection.begin():
         # For the transaction, not the session: behind a pooler no session is anybody's own.
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _check_encoding(connection)
-        if revision == "head" and _is_current(connection):
-            return
         # An ALTER that waits for a long transaction makes everybody else wait behind itself: better fail, and retry.
         connection.execute(text("set local lock_timeout = '5s'"))
-        from alembic import command
+        yield
 
-        config = configuration(connection)
-        (command.downgrade if _is_older(revision, current(connection)) else command.upgrade)(config, revision)
+
+def _change_schema(connection: Connection, revision: str) -> None:
+    from alembic import command
+
+    with _nobody_else(connection):
+        if revision == "head" and _is_current(connection):
+            return
+        back = _is_older(revision, current(connection))
+        (command.downgrade if back else command.upgrade)(configuration(connection), revision)
+
+
+def _change_rows(connection: Connection, piece: Piece) -> None:
+    with _nobody_else(connection):
+        place = piece(connection, None)
+    while place is not None:
+        with _nobody_else(connection):
+            place = piece(connection, place)
+
+
+def _pieces(found: str | None, revision: str) -> list[tuple[str, Piece]]:
+    """How the revisions on the way change rows: each as `upgrade_piece` or `downgrade_piece`, and on which schema."""
+    from alembic.script import ScriptDirectory
+
+    if found is None:  # there are no rows
+        return []
+    target = {"base": "0000", "head": head()}.get(revision, revision)
+    newest_first = list(ScriptDirectory.from_config(configuration()).walk_revisions())
+    down = [(each.revision, each.module, "downgrade_piece") for each in newest_first if target < each.revision <= found]
+    up = [
+        (f"{int(each.revision) - 1:04}", each.module, "upgrade_piece")
+        for each in reversed(newest_first)
+        if found < each.revision <= target
+    ]
+    return [(schema, getattr(module, name)) for schema, module, name in down + up if hasattr(module, name)]
 
 
 def _is_older(revision: str, than: str | None) -> bool:

@@ -188,7 +188,8 @@ FILTERS: Final = [
     _parameter(
         "q",
         "query",
-        "Only tasks with this in their title or description, in any case. It is measured in lower case too: ß is ss.",
+        "Only tasks with this in their title or description, in any case, however it is composed (NFKC). "
+        "It is measured as it is compared, too: ß is ss.",
         {
             "type": "string",
             "maxLength": SEARCH_LENGTH,
@@ -199,8 +200,8 @@ FILTERS: Final = [
     _parameter(
         "sort",
         "query",
-        "The order; `-` is descending. By `updated_at` and `title` a task that is changed while its list is paged through "
-        "moves, and may come twice or not at all; by `created_at` none does.",
+        "The order; `-` is descending. By `updated_at` and `title` a task that is changed between two pages moves, and "
+        "may come twice or not at all; by `created_at` none does.",
         {"type": "string", "enum": list(Sort), "default": Sort.NEWEST},
     ),
     _parameter(
