@@ -1,0 +1,306 @@
+"""What one user feels while another does their worst: latencies of a victim beside each attack.
+
+    python -m benchmarks.neighbour                  # into docs/performance.md: about two minutes
+    python -m benchmarks.neighbour --dry --only pages unread
+
+One worker process on a PostgreSQL of its own. The victim, in a process of its own, sends one small request after the
+other; its worst answer beside an attack is compared with its 99th percentile when nothing else goes on. Attackers have
+valid tokens, and no limit on requests an hour.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from urllib.parse import quote, urlsplit
+
+import uvloop
+
+from benchmarks import report, usage
+from benchmarks.load import User, send
+from benchmarks.subjects import SECRET, Server, database, serving
+from todo_adapters.jwt_identity import issue_token
+from todo_adapters.postgres.migrations import migrate
+
+ALLOWED = 10  # times the quiet 99th percentile
+PAUSE = 0.005  # seconds between two requests of the victim
+SETTLE = 1.0  # seconds after an attack
+FULL = "😀" * 1000  # no description takes more bytes
+SLOW_TEXT = "ΐ" * 999  # what an algorithm with a quadratic case searches through slowly
+
+
+@dataclass
+class Victim:
+    """Sends requests from a process of its own; `seen` is when each was sent, how long it took, and its status."""
+
+    seen: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def during(self, began: float, ended: float) -> list[tuple[float, int]]:
+        """Latency in milliseconds and status of those that were under way between these moments."""
+        return [(took * 1e3, status) for at, took, status in self.seen if at + took >= began and at <= ended]
+
+    async def one_after(self, moment: float) -> None:
+        """Wait until one that was sent after that moment has been answered."""
+        while not self.seen or self.seen[-1][0] < moment:  # noqa: ASYNC110  (a benchmark may look again and again)
+            await asyncio.sleep(0.1)
+
+
+@dataclass
+class Stage:
+    """Where it happens, and who takes part."""
+
+    server: Server
+    user: User
+    searchers: list[User]
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    def head(self, user: User, method: str, below: str, *fields: str) -> bytes:
+        """The head of a request to that user's tasks."""
+        lines = [f"{method} /api/{user.name}/tasks{below} HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
+        return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
+
+    async def ask(self, request: bytes, *, reads: bool = True) -> asyncio.StreamWriter:
+        """Send a request on a connection of its own, and count how it is answered."""
+        address = urlsplit(self.server.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=2**14 if reads else 1)
+        writer.write(request)
+        if reads:
+            with suppress(OSError, asyncio.IncompleteReadError, ValueError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.statuses[int(head[9:12])] += 1
+                length = head.lower().partition(b"content-length:")[2].split(b"\r", 1)[0]
+                await reader.readexactly(int(length or 0))
+            writer.transport.abort()
+        return writer
+
+
+async def toggles(stage: Stage) -> None:
+    """900 simultaneous toggles of one task"""
+    request = stage.head(stage.user, "PATCH", f"/{stage.user.tasks[0]}/complete")
+    await asyncio.gather(*(stage.ask(request) for _ in range(900)))
+
+
+async def pages(stage: Stage) -> None:
+    """900 full pages"""
+    request = stage.head(stage.user, "GET", "?limit=200")
+    await asyncio.gather(*(stage.ask(request) for _ in range(900)))
+
+
+async def tags(stage: Stage) -> None:
+    """320 DELETEs with as many entity tags as 8 KiB hold"""
+    listed = ",".join(f'"{number}"' for number in range(100_000, 100_909))
+    request = stage.head(stage.user, "DELETE", f"/{stage.user.tasks[1]}", f"If-Match: {listed}")
+    await asyncio.gather(*(stage.ask(request) for _ in range(320)))
+
+
+async def searches(stage: Stage) -> None:
+    """four searchers with 4000 tasks each"""
+    end = time.monotonic() + 5
+
+    async def search(user: User, needle: str) -> None:
+        while time.monotonic() < end:
+            await stage.ask(stage.head(user, "GET", f"?q={quote(needle)}"))
+
+    needles = ("b" + "ΐ" * 599, "b" + "ΐ" * 33, "ΐ" * 33 + "b")  # folded, each of these letters is three
+    await asyncio.gather(*(search(user, needle) for user in stage.searchers for needle in needles))
+
+
+async def unread(stage: Stage) -> None:
+    """500 full pages that nobody reads"""
+    request = stage.head(stage.user, "GET", "?limit=200")
+    held = await asyncio.gather(*(stage.ask(request, reads=False) for _ in range(500)))
+    await asyncio.sleep(4)
+    for writer in held:
+        writer.transport.abort()
+
+
+async def long_headers(stage: Stage) -> None:
+    """long headers of every kind that is parsed"""
+    blanks, digits = " " * 60_000, "1" * 60_000
+    values = {
+        "Content-Type": [f"application/json;{blanks}x", f"application/json{blanks}x", "a" * 60_000],
+        "Content-Encoding": [f"identity{blanks}", "a" * 60_000],
+        "If-Match": [f'"1"{blanks}x', '"1",' * 15_000, "," * 60_000, f'"{digits}"'],
+        "If-None-Match": [f'"1"{blanks}x', '"1",' * 15_000],
+        "Idempotency-Key": [f'"{"a" * 60_000}', '"' + "\\\\" * 30_000, digits],
+        "X-Request-Id": ["a" * 60_000],
+        "X-Forwarded-For": ["10.0.0.1," * 6_000],
+        "Accept-Encoding": ["gzip;q=0.," * 6_000, f",{blanks}gzip"],
+        "Origin": ["https://" + "a" * 60_000],
+        "Host": ["a" * 60_000],
+    }
+    body = b'{"title":"x"}'
+    for name, each in values.items():
+        for value in each:
+            fields = [f"{name}: {value}", f"Content-Length: {len(body)}"]
+            fields += [] if name == "Content-Type" else ["Content-Type: application/json"]
+            for method, below in (("POST", ""), ("GET", f"/{stage.user.tasks[2]}")):
+                await asyncio.gather(
+                    *(stage.ask(stage.head(stage.user, method, below, *fields) + body) for _ in "1234")
+                )
+
+
+async def slow_bodies(stage: Stage) -> None:
+    """300 bodies that arrive byte by byte"""
+    request = stage.head(stage.user, "POST", "", "Content-Type: application/json", "Content-Length: 60000")
+    held = await asyncio.gather(*(stage.ask(request, reads=False) for _ in range(300)))
+    for _ in range(40):
+        for writer in held:
+            if not writer.is_closing():  # which those are that were refused
+                writer.write(b" ")
+        await asyncio.sleep(0.1)
+    for writer in held:
+        writer.transport.abort()
+
+
+async def idle(stage: Stage) -> None:
+    """1000 idle connections, half of them within a head"""
+    held = await asyncio.gather(*(stage.ask(b"POST / HT" * (each % 2), reads=False) for each in range(1000)))
+    await asyncio.sleep(4)
+    for writer in held:
+        writer.transport.abort()
+
+
+async def quiet(_: Stage) -> None:
+    """nothing"""
+    await asyncio.sleep(6)
+
+
+ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
+    "toggles": toggles, "pages": pages, "tags": tags, "searches": searches, "unread": unread,
+    "headers": long_headers, "bodies": slow_bodies, "idle": idle,
+}  # fmt: skip
+
+
+def _user(name: str) -> User:
+    return User(name, issue_token(SECRET.encode(), name, timedelta(days=1), datetime.now(UTC)), [])
+
+
+def _fill(server: Server, user: User, tasks: int, description: str) -> None:
+    body = json.dumps({"title": "Buy oat milk", "description": description}).encode()
+    lines = [f"POST /api/{user.name}/tasks HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+
+    def tell(status: int, answer: bytes, _: float) -> None:
+        if status != 201:
+            raise SystemExit(f"a task could not be made: {status} {answer.decode(errors='replace')}")
+        user.tasks.append(json.loads(answer)["id"])
+
+    asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), tell, 16))
+
+
+@contextmanager
+def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
+    with database() as base:
+        migrate(url := base.make("neighbour"))
+        with serving("todo-api", url) as server:
+            stage = Stage(server, _user("attacker"), [_user(f"searcher-{number}") for number in range(4)])
+            _fill(server, victim := _user("victim"), 20, "from the corner shop")
+            _fill(server, stage.user, 200, FULL)
+            for searcher in stage.searchers:
+                _fill(server, searcher, options.searched, SLOW_TEXT)
+            yield stage, victim
+
+
+async def _measure(stage: Stage, victim: User, names: list[str]) -> list[list[object]]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.neighbour", "--victim", stdin=pipe, stdout=pipe
+    )
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
+    process.stdin.write(json.dumps([stage.server.url, victim.name, victim.token, victim.tasks]).encode())
+    process.stdin.close()
+    seen = Victim()
+
+    async def follow(lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            seen.seen.append(tuple(json.loads(line)))
+
+    following = asyncio.create_task(follow(process.stdout))
+    try:
+        await seen.one_after(time.monotonic())
+        await asyncio.sleep(SETTLE)
+        rows = [await _row(stage, seen, quiet)]
+        for name in names:
+            rows.append(await _row(stage, seen, ATTACKS[name]))
+            print(*rows[-1], file=sys.stderr, flush=True)
+    finally:
+        process.terminate()
+        await following
+    usual = float(str(rows[0][3]))
+    return [[*row[:5], float(str(row[4])) / usual, *row[5:]] for row in rows]
+
+
+async def _row(stage: Stage, seen: Victim, attack: Callable[[Stage], Awaitable[None]]) -> list[object]:
+    stage.statuses.clear()
+    before, began = usage.memory_mib(stage.server.pid), time.monotonic()
+    attacking = asyncio.ensure_future(attack(stage))
+    most = before
+    while not attacking.done():
+        await asyncio.wait({attacking}, timeout=0.5)
+        most = max(most, usage.memory_mib(stage.server.pid))
+    attacking.result()
+    ended = time.monotonic()
+    await seen.one_after(ended)  # and so the last that the attack delayed has been answered
+    await asyncio.sleep(SETTLE)
+    found = sorted(took for took, _ in seen.during(began, ended))
+    failed = sum(not 200 <= status < 300 for _, status in seen.during(began, ended))
+    answers = ", ".join(f"{count} × {status}" for status, count in sorted(stage.statuses.items())) or "–"
+    p99 = found[min(len(found) - 1, int(len(found) * 0.99))]
+    return [attack.__doc__, len(found), statistics.median(found), p99, found[-1], failed, most - before, answers]
+
+
+async def _be_victim(url: str, name: str, token: str, tasks: list[str]) -> None:
+    """One request after the other, each told on standard output."""
+    address = urlsplit(url)
+    gets = [f"/{tasks[0]}", "?limit=1", "?limit=20", "?completed=false&limit=5", "?q=shop&limit=5"]
+    kinds = cycle([*(("GET", below) for below in gets), ("PATCH", f"/{tasks[1]}/complete")])
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    for method, below in kinds:
+        at = time.monotonic()
+        head = f"{method} /api/{name}/tasks{below} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = answer.lower().partition(b"content-length:")[2].split(b"\r", 1)[0]
+        await reader.readexactly(int(length or 0))
+        print(json.dumps([at, time.monotonic() - at, int(answer[9:12])]), flush=True)
+        await asyncio.sleep(PAUSE)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.neighbour", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    parser.add_argument("--searched", type=int, default=4000, help="tasks of each searcher")
+    parser.add_argument("--dry", action="store_true", help="print, but write no file")
+    parser.add_argument("--victim", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.victim:
+        uvloop.run(_be_victim(*json.load(sys.stdin)))
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    busy = usage.load()
+    with _stage(options) as (stage, victim):
+        rows = uvloop.run(_measure(stage, victim, options.only))
+    head = ["beside", "requests", "median ms", "p99 ms", "worst ms", "worst ÷ quiet p99", "failed", "server + MiB"]
+    made = f"Made by `python -m benchmarks.neighbour`; {busy} before, {usage.load()} after."
+    text = f"{made}\n\n{report.table([*head, 'the attacker is answered'], rows)}"
+    print(text)
+    if not options.dry:
+        report.put("neighbour", text)
+    felt = [str(row[0]) for row in rows[1:] if float(str(row[5])) > ALLOWED or row[6]]
+    if felt:
+        sys.exit(f"felt by another: {'; '.join(felt)}")
+
+
+if __name__ == "__main__":
+    _main()
