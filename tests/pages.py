@@ -125,7 +125,8 @@ class Reader:
                 (self._folder / "block.py").write_text(text)
                 output = self._run(f"python3 {shlex.quote(str(self._folder / 'block.py'))}", block, refusals=shown)
             elif block.language == "sh":
-                output = self._run(text.rstrip(), block, refusals=shown)
+                shows = after.text if after is not None and after.language in OUTPUT else ""
+                output = self._run(text.rstrip(), block, refusals=shown, until=self._here(shows))
             else:
                 raise AssertionError(f"line {block.line}: nobody knows how to run {block.language!r}")
 
@@ -143,7 +144,8 @@ class Reader:
         if place in self._servers:
             self._end(self._servers.pop(place))
 
-    def _run(self, command: str, block: Block, *, refusals: bool) -> str:
+    def _run(self, command: str, block: Block, *, refusals: bool, until: str = "") -> str:
+        """What the command prints; of a server at least the beginning of `until`, which it prints once it answers."""
         self._count += 1
         script, out = (self._folder / f"{name}-{self._count}" for name in ("block", "output"))
         serves = _SERVES.search(command)
@@ -159,6 +161,8 @@ class Reader:
         if serves:
             self._servers[place] = str(self._order("echo $SERVER"))
             eventually(lambda: _answers(place) or not lives(int(self._servers[place])), 60)
+            begins = "".join(until.strip("…\n ").split("…")[0].split())
+            eventually(lambda: begins in "".join(out.read_text().split()) or not lives(int(self._servers[place])), 20)
             assert lives(int(self._servers[place])), out.read_text()
         return out.read_text()
 
