@@ -4,31 +4,55 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TESTS = {
-    node.name
-    for path in ROOT.glob("tests/**/test_*.py")
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-}
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")]
 
 
-@pytest.mark.parametrize("document", ["docs/security.md", "SECURITY.md"])
-def test_every_test_and_file_that_is_named_exists(document: str) -> None:
-    named = re.findall(r"`((?:test_|Test|tests/)[\w./]+)`", (ROOT / document).read_text())
-    missing = [name for name in named if not (ROOT / name).exists() and not {*name.split(".")} <= TESTS]
-    assert not missing
+def names_of(path: Path) -> set[str]:
+    """What pytest calls the tests in that file, and its classes of them."""
+    return {name for node in ast.parse(path.read_text()).body for name in names_in(node)}
+
+
+def names_in(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    if isinstance(node, ast.ClassDef):
+        yield from (f"{node.name}::{name}" for child in node.body for name in names_in(child))
+
+
+def is_there(name: str) -> bool:
+    file, _, test = name.partition("::")
+    return (ROOT / file).exists() and (not test or test in names_of(ROOT / file))
+
+
+def test_every_test_and_file_of_tests_that_is_named_exists() -> None:
+    named = {(path.name, name) for path in DOCUMENTS for name in re.findall(r"`(tests/[\w./:]+)`", path.read_text())}
+    assert named
+    assert not [(document, name) for document, name in named if not is_there(name)]
+
+
+def test_whatever_is_defended_has_a_test_that_shows_it() -> None:
+    defences, evidence = ((ROOT / "docs" / name).read_text() for name in ("security.md", "security-evidence.md"))
+    defended = re.findall(
+        r"^### (.+)$", defences.partition("## What is defended")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    shown = {part.partition("\n")[0]: "`tests/" in part for part in evidence.split("\n## ")}
+    assert defended
+    assert not [heading for heading in [*defended, "Identity"] if not shown.get(heading)]
+    rows = re.findall(r"^\| .*", evidence, re.MULTILINE)
+    shows = re.compile(r"`(?:tests/|nox -s )|attacks `|^\| (?:defence|item) \|")
+    assert not [row for row in rows if not shows.search(row)]
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")]
     links = [
         (document, link)
-        for document in documents
+        for document in DOCUMENTS
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
     ]
     assert links

@@ -7,7 +7,14 @@ import pytest
 from asking import Service, make_service
 from refusals import check_dressed, problem
 
+from todo_adapters.jwt_identity.bearer import HEADER_BYTES
+from todo_app import server
+from todo_app.http import idempotency, preconditions, reading, turns
 from todo_app.http.docs import PAGE_POLICY
+from todo_app.http.faults import MAX_FAULTS
+from todo_app.settings import Settings
+from todo_core.idempotency import KEY_LENGTH
+from todo_core.queries import PAGE_MOST, SEARCH_LENGTH
 
 PAGE = "/docs"
 SECURITY = Path(__file__).parents[2] / "docs/security.md"
@@ -77,6 +84,28 @@ async def test_the_document_on_security_names_the_policies_that_are_sent(service
     sent = {(await service.ask("GET", path)).headers["content-security-policy"] for path in (PAGE, "/health/live")}
     named = re.findall(r"^\| .+? \| `(default-src [^`]+)` \|", SECURITY.read_text(), re.MULTILINE)
     assert {*named} == sent
+
+
+def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
+    defaults = Settings()
+    limits = {
+        "request head": f"{server.HEAD_BYTES // 1024} KiB",
+        "body; its nesting": f"{reading.BODY_MOST // 1024} KiB; {reading.DEPTH_MOST} levels",
+        "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
+        "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MOST} characters, {preconditions.TAGS_MOST} entity tags",
+        "`Idempotency-Key`": f"{idempotency.HEADER_MOST} bytes, a key of {KEY_LENGTH} characters",
+        "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MOST}",
+        "faults named in one 422": f"{MAX_FAULTS}",
+        "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",
+        "time for a body": f"{reading.BODY_SECONDS:.0f} s",
+        "requests of a user": f"`TODO_RATE_LIMIT`, {defaults.rate_limit}",
+        "requests of a user at a time, in each process": f"{defaults.concurrent_requests_per_user}, and "
+        f"{defaults.waiting_requests_per_user} waiting for up to {turns.WAIT_SECONDS:.0f} s",
+        "bad tokens of an address, in each process": f"`TODO_BAD_TOKEN_LIMIT`, {defaults.bad_token_limit}",
+        "waiting for the database; a statement": f"`TODO_DATABASE_TIMEOUT`, {defaults.database_timeout:g} s each",
+    }
+    text = SECURITY.read_text()
+    assert not [(what, limit) for what, limit in limits.items() if f"\n| {what} | {limit}" not in text]
 
 
 async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Service) -> None:
