@@ -1,5 +1,6 @@
 """Runs `todo serve` as a process, and talks to it through sockets, also as no HTTP client would."""
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import httpx
 
@@ -160,6 +161,16 @@ def database_pid(data_dir: Path) -> int | None:
         if lives(pid):
             return pid
     return None
+
+
+def serving_events(server: Server) -> list[dict[str, Any]]:
+    """The events with which it logged that it serves, without their times; waits for the first."""
+
+    def logged() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in server.log().splitlines(keepends=True) if line.endswith(b"\n")]
+        return [line for line in lines if line["event"] == "serving" and line.pop("time")]
+
+    return cast("list[dict[str, Any]]", eventually(logged))
 
 
 def raw(port: int, *pieces: bytes | float, timeout: float = 10.0, finish: bool = False) -> bytes:

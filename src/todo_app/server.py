@@ -21,7 +21,7 @@ from granian.server.mp import MPServer
 from todo_adapters.postgres.migrations import is_current, migrate
 from todo_app.listening import BACKLOG, Listener
 from todo_app.local import LocalDatabase, local_secret, token_for
-from todo_app.log import own_handler
+from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
@@ -35,7 +35,8 @@ HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows no more than 10 240
 _OWN_FILES: Final = 256  # what a worker opens itself: its database connections above all
 _CONNECTIONS_ON_WINDOWS: Final = 1024
-_GREETING_RETRY: Final = 0.05  # seconds
+_ANSWER_RETRY: Final = 0.05  # seconds
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (Windows connects to no unspecified address)
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -60,7 +61,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
                 os.environ[METRICS_FOLDER] = str(stack.enter_context(metrics_folder(settings.data_dir)))
-            _run(signals, listener, workers, settings.keep_alive, greeting)
+            _run(signals, listener, workers, settings, greeting)
 
 
 class _Server(MPServer):
@@ -80,7 +81,7 @@ class _Server(MPServer):
         self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
 
-def _run(signals: Signals, listener: Listener, workers: int, keep_alive: int, greeting: str | None) -> None:
+def _run(signals: Signals, listener: Listener, workers: int, settings: Settings, greeting: str | None) -> None:
     server = _Server(
         listener,
         factory=True,
@@ -89,7 +90,7 @@ def _run(signals: Signals, listener: Listener, workers: int, keep_alive: int, gr
         loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
         # HTTP/2 ends at the proxy: without TLS no browser speaks it, and its own floods need its own defences.
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=keep_alive * 1000, max_buffer_size=HEAD_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
         # Granian's own would wait for whoever reads standard output, and meanwhile replace no worker.
@@ -101,9 +102,14 @@ def _run(signals: Signals, listener: Listener, workers: int, keep_alive: int, gr
     _prepare_workers()
     listener.listen()
     signals.end(server)
-    if greeting is not None:
-        address, port, *_ = listener.socket.getsockname()
-        threading.Thread(target=_greet, args=[address, port, greeting], daemon=True).start()
+
+    def report() -> None:
+        _wait_until_answered(listener)
+        Log(settings.log_level).events.info("serving", url=listener.url, workers=workers)
+        if greeting is not None:
+            say(greeting)
+
+    threading.Thread(target=report, daemon=True).start()
     server.serve()
 
 
@@ -119,17 +125,19 @@ def _prepare_workers() -> None:
     keep_for_good()
 
 
-def _greet(address: str, port: int, greeting: str) -> None:
-    """Say the greeting as soon as the port answers; in a thread that nobody waits for."""
+def _wait_until_answered(listener: Listener) -> None:
+    """Return once a request to the listener's port has been answered."""
+    address, port, *_ = listener.socket.getsockname()
+    address = _LOOPBACK.get(address, address)
     while True:
         with closing(http.client.HTTPConnection(address, port)) as connection:
             try:
                 connection.request("GET", "/health/live")
                 connection.getresponse()
             except (OSError, http.client.HTTPException):  # the worker that took the connection has died
-                time.sleep(_GREETING_RETRY)
+                time.sleep(_ANSWER_RETRY)
             else:
-                return say(greeting)
+                return
 
 
 def _connections() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from databases import ScratchCluster
-from serving import Server, database_pid
+from serving import Server, database_pid, serving_events
 
 from todo_adapters.jwt_identity import issue_token
 
@@ -45,7 +45,8 @@ def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
     variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
     temporary = tmp_path_factory.mktemp("temporary")
     server = Server(tmp_path_factory.mktemp("server"), "--workers", "2", TMPDIR=str(temporary), **variables)
-    yield server.started()
+    serving_events(server.started())  # each test then reads its own lines
+    yield server
     assert not list(temporary.iterdir()), "something lies where cleaners sweep"
     server.discard()
     cluster.drop(url)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import START_SECONDS, Serve, Server, database_pid, eventually, run
+from serving import START_SECONDS, Serve, Server, database_pid, eventually, run, serving_events
 
 from todo_app.worker import GRACE
 
@@ -27,6 +27,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(s
     assert first.answers(), "it said so too early"
     assert f"Serving {first.url} (documentation at {first.url}/docs)" in greeting
     assert f"Data in {data_dir}" in greeting
+    assert [event["url"] for event in serving_events(first)] == [first.url]
     if shutil.which("curl"):
         request = greeting[greeting.index("  curl ") :]
         pasted = ["sh", "-c", request.replace("curl", "curl -s -o /dev/null -w '%{http_code}'", 1)]

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from databases import ScratchCluster
-from serving import Serve, free_port, run
+from serving import Serve, free_port, run, serving_events
 
 from todo_adapters.postgres.migrations import migrate
 
@@ -36,6 +36,7 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_tol
     assert run("migrate", **variables).returncode == 0  # nothing to do
     server = serve(**variables).started()
     assert server.said() == ""  # the greeting, and its token, are for newcomers
+    assert serving_events(server) == [{"level": "info", "event": "serving", "url": server.url, "workers": 1}]
     with server.client(run("token", "ann", **variables).stdout.strip()) as client:
         assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
         assert client.get("/health/ready").status_code == 200
@@ -61,6 +62,7 @@ def test_tasks_survive_a_restart(serve: Serve, database_url: str) -> None:
     first = serve("--workers", "2", **variables).started()
     with first.client(token) as client:
         made = [client.post("/api/ann/tasks", json={"title": f"{number}"}).json() for number in range(5)]
+    assert [event["workers"] for event in serving_events(first)] == [2]
     assert first.stop() == 0
     with serve(port=first.port, **variables).started().client(token) as client:
         assert client.get("/api/ann/tasks").json()["items"] == made[::-1]
