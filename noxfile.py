@@ -260,6 +260,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="uv", default=False)
+def neighbour(session: nox.Session) -> None:
+    """What one user feels while another attacks: rewrites the table in docs/performance.md (`-- --help`)."""
+    measure(session, "benchmarks.neighbour")
+
+
+@nox.session(venv_backend="uv", default=False)
 def growth(session: nox.Session) -> None:
     """How cost grows with connections, tasks and workers, memory over a million requests, and 10^6 rows' plans."""
     measure(session, "benchmarks.growth")
