@@ -162,7 +162,7 @@ class Attacker:
         elif self._chance.random() < 0.2:
             method = self._chance.choice(["TRACE", "FOO", "PUT", "X" * 500])
             return Attack("wrong method", [self._request(method, self._mine())], {405})
-        return Attack("odd path", [self._request("GET", path)], {403, 404})
+        return Attack("odd path", [self._request("GET", path)], {307} if path == "/" else {403, 404})
 
     def _odd_query(self) -> Attack:
         return Attack("odd query", [self._request("GET", f"{self._mine()}?{self._chance.choice(_QUERIES)}")], {422})
