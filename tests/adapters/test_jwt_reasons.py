@@ -16,8 +16,8 @@ ODD = 'k\r\n\u2028\x1b[2J\ud800"' + "x" * 5000
 
 REASONS: dict[str, tuple[Callable[[], str], str]] = {
     "expired": (lambda: token(exp=NOW - 1), "expired"),
-    "not yet": (lambda: token(nbf=NOW + 500), "not valid yet (nbf)"),
-    "of the future": (lambda: token(iat=NOW + 500), "iat is in the future: the issuer's clock and this one differ"),
+    "not yet": (lambda: token(nbf=NOW + 10**6), "not valid yet (nbf)"),
+    "of the future": (lambda: token(iat=NOW + 10**6), "iat is in the future: the issuer's clock and this one differ"),
     "issuer": (lambda: token("EdDSA", iss="https://s3cret"), f"issuer differs: iss must be {ISSUER}"),
     "no issuer": (lambda: token("EdDSA", iss=...), f"issuer is missing: iss must be {ISSUER}"),
     "audience": (lambda: token("EdDSA", aud=["s3cret"]), f"audience differs: aud must be {AUDIENCE}"),
