@@ -36,6 +36,9 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if "$DATABASE_URL" in text:
         variables["DATABASE_URL"] = request.getfixturevalue("database_url")
         programs.append(find_binaries(Account(os.geteuid(), os.getegid(), dropped=False)))
+    if request.node.callspec.params["page"] == "examples/README.md":
+        # The page's command, with some of its tests: all of them are run in `examples` itself.
+        variables["PYTEST_ADDOPTS"] = "-k owner"
     with Reader(tmp_path, *programs, places=places, **variables) as reader:
         yield reader
     assert database_pid(tmp_path / "data") is None
