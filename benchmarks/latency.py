@@ -13,6 +13,7 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import Batch
 from todo_adapters.postgres.sender import Sender
 from todo_core import OwnedTasks, OwnerId, Task, TaskId, TaskQuery
+from todo_core.testing.writing import add, edit
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 
@@ -39,7 +40,7 @@ async def measure(url: str, calls: int) -> str:
     for tasks, owner in zip(ways.values(), "ab", strict=True):
         for number in range(1, 21):
             task_id, name = TaskId(UUID(int=number)), OwnerId(f"latency-{owner}")
-            await tasks.add(Task.new(id=task_id, owner=name, title="Late", at=_NOW))
+            await add(tasks, Task.new(id=task_id, owner=name, title="Late", at=_NOW))
     rows = []
     for name, act in _ACTS.items():
         took: dict[str, list[float]] = {way: [] for way in ways}
@@ -69,5 +70,5 @@ _Act = Callable[[OwnedTasks], Awaitable[object]]
 _ACTS: dict[str, _Act] = {
     "get": lambda tasks: tasks.get(_FIRST),
     "first page of 20": lambda tasks: tasks.page(TaskQuery(limit=20)),
-    "toggle": lambda tasks: tasks.edit(_FIRST, lambda task: task.toggled(at=_NOW)),
+    "toggle": lambda tasks: edit(tasks, _FIRST, lambda task: task.toggled(at=_NOW)),
 }

@@ -10,7 +10,7 @@ from todo_core import InvalidInput, Sort, TaskQuery, TaskService, owner_id
 async def main() -> None:
     tasks = TaskService(MemoryTaskStore(), SystemClock(), SystemIds())
     ann = owner_id("ann")
-    milk = await tasks.create(ann, title="Buy oat milk", description="two litres")
+    milk = (await tasks.create(ann, title="Buy oat milk", description="two litres")).task
     await tasks.create(ann, title="Call the plumber")
     await tasks.complete(ann, milk.id)
     try:

@@ -36,9 +36,9 @@ async def answer(tasks: TaskService, owner: OwnerId, line: bytes) -> dict[str, o
 async def carry_out(tasks: TaskService, owner: OwnerId, asked: Any) -> dict[str, object]:
     match asked:
         case {"do": "create", "title": title}:  # whatever it is: the core judges it
-            return shown(await tasks.create(owner, title=title))
+            return shown((await tasks.create(owner, title=title)).task)
         case {"do": "toggle", "id": str(text)}:
-            return shown(await tasks.toggle(owner, task_id(text)))
+            return shown((await tasks.toggle(owner, task_id(text))).task)
         case {"do": "delete", "id": str(text)}:
             await tasks.delete(owner, task_id(text))
             return {"deleted": text}

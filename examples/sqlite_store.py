@@ -1,49 +1,59 @@
 """A storage of one's own: tasks in one SQLite file. `test_sqlite_store.py` proves that it keeps every promise."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from todo_core import (
     KEY_LIFE,
-    Expected,
-    IdempotencyKey,
+    ChangePage,
+    ChangeQuery,
+    Committed,
+    Decision,
+    Entry,
     KeyReused,
+    NotSeen,
+    Once,
     OwnerId,
     Page,
+    Pair,
+    Plan,
+    Seen,
     StoreUnavailable,
+    Summary,
     Task,
     TaskExists,
     TaskId,
     TaskNotFound,
     TaskQuery,
-    Version,
-    asks_for_the_same,
+    TooMany,
+    decided,
     owner_id,
-    searchable,
 )
+from todo_core.changes import LOGGED, decoded, difference, encoded
 
+# Members travel as JSON: a new member of a task needs no new column.
 _SCHEMA = """
-    create table if not exists tasks (
-        owner text, id blob, title text, description text, completed_at text, version integer, created_at text,
-        updated_at text, words text, primary key (owner, id)
+    create table if not exists owners (owner text primary key, number integer) without rowid;
+    create table if not exists tasks (owner text, id blob, members text, primary key (owner, id)) without rowid;
+    create table if not exists log (
+        owner text, number integer, id blob, at text, action text, client text, before text, after text,
+        primary key (owner, number, id)
     ) without rowid;
-    create table if not exists firsts (
-        owner text, id blob, title text, description text, completed_at text, version integer, created_at text,
-        updated_at text, key text, used_at text, primary key (owner, key)
+    create table if not exists keys (
+        owner text, key text, used_at text, fingerprint text, number integer, answer text, primary key (owner, key)
     ) without rowid;
-    create index if not exists firsts_by_age on firsts (used_at);
+    create index if not exists keys_by_age on keys (used_at);
 """
-_COLUMNS = "owner, id, title, description, completed_at, version, created_at, updated_at"
-_ORDER = {"created_at": "id", "updated_at": "updated_at, id", "title": "title, id"}
+TASKS_MAX = 10_000
 
 Answer = TypeVar("Answer")
-Row: TypeAlias = tuple[str, bytes, str, str | None, str | None, int, str, str]
 
 
 class SqliteTaskStore:
@@ -90,137 +100,136 @@ class SqliteOwnedTasks:
         self._store = store
         self._owner = owner
 
-    async def add(self, task: Task) -> None:
-        """As `OwnedTasks.add`."""
-        self._require_mine(task)
-        await self._store.transact(lambda connection: _insert(connection, task))
-
-    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
-        """As `OwnedTasks.add_once`."""
-        self._require_mine(task)
-
-        def work(connection: sqlite3.Connection) -> Task:
-            now = datetime.now(UTC)
-            connection.execute("delete from firsts where used_at < ?", [_text(now - KEY_LIFE)])
-            found = connection.execute(
-                f"select {_COLUMNS} from firsts where owner = ? and key = ?", [self._owner, key]
-            ).fetchone()
-            if found is not None:
-                return _task(found)
-            _insert(connection, task)
-            connection.execute("insert into firsts values (?,?,?,?,?,?,?,?,?,?)", [*_row(task), key, _text(now)])
-            return task
-
-        first = await self._store.transact(work)
-        if not asks_for_the_same(first, task):
-            raise KeyReused
-        return first
-
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        return await self._store.transact(lambda connection: self._found(connection, task_id))
+        if (task := await self._store.transact(lambda connection: self._find(connection, task_id))) is None:
+            raise TaskNotFound
+        return task
 
-    async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        """As `OwnedTasks.edit`."""
+    async def page(self, query: TaskQuery) -> Page:
+        """As `OwnedTasks.page`: the core's own words for it do, as long as an owner's tasks fit into memory."""
+        return query.page_of(await self._all())
 
-        def work(connection: sqlite3.Connection) -> Task:
-            task = self._found(connection, task_id)
-            changed = task.after(change)
-            if changed != task:
-                self._delete(connection, task_id)
-                _insert(connection, changed)
-            return changed
+    async def summary(self) -> Summary:
+        """As `OwnedTasks.summary`."""
+        return Summary.of(await self._all())
+
+    async def changes(self, query: ChangeQuery) -> ChangePage:
+        """As `OwnedTasks.changes`."""
+        direction, beyond = ("desc", "<") if query.newest_first else ("asc", ">")
+        conditions: list[str] = ["owner = ?"]
+        values: list[object] = [self._owner]
+        if query.of is not None:
+            conditions.append("id = ?")
+            values.append(query.of.bytes)
+        if query.after is not None:
+            conditions.append(f"(number, id) {beyond} (?, ?)")
+            values += [query.after.number, query.after.id.bytes]
+        where = f"where {' and '.join(conditions)} order by number {direction}, id {direction} limit {query.limit + 1}"
+        statement = f"select number, at, client, id, action, before, after from log {where}"
+        rows = await self._store.transact(lambda connection: connection.execute(statement, values).fetchall())
+        return query.page(list(map(_entry, rows)))
+
+    async def commit(self, plan: Plan) -> Committed:
+        """As `OwnedTasks.commit`: the file is locked from the first look to the last write."""
+
+        def work(connection: sqlite3.Connection) -> Committed:
+            if plan.once is not None and (outcome := self._replayed(connection, plan.once)) is not None:
+                return outcome
+            decision = self._decided(connection, plan)
+            committed = Committed(decision.answer, self._write(connection, decision, plan.client))
+            if plan.once is not None:
+                kept = [plan.once.fingerprint, committed.change, json.dumps(list(map(_dumped, committed.things)))]
+                now = _text(datetime.now(UTC))
+                connection.execute("insert into keys values (?,?,?,?,?,?)", [self._owner, plan.once.key, now, *kept])
+            return committed
 
         return await self._store.transact(work)
 
-    async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
-        """As `OwnedTasks.remove`."""
+    async def _all(self) -> list[Task]:
+        statement = "select id, members from tasks where owner = ?"
+        rows = await self._store.transact(lambda connection: connection.execute(statement, [self._owner]).fetchall())
+        return [_task(self._owner, *row) for row in rows]
 
-        def work(connection: sqlite3.Connection) -> None:
-            self._found(connection, task_id).expecting(expected)
-            self._delete(connection, task_id)
+    def _find(self, connection: sqlite3.Connection, task_id: TaskId) -> Task | None:
+        found = "select id, members from tasks where owner = ? and id = ?"
+        row = connection.execute(found, [self._owner, task_id.bytes]).fetchone()
+        return None if row is None else _task(self._owner, *row)
 
-        await self._store.transact(work)
-
-    async def page(self, query: TaskQuery) -> Page:
-        """As `OwnedTasks.page`."""
-        statement, values = _listing(self._owner, query)
-        rows = await self._store.transact(lambda connection: connection.execute(statement, values).fetchall())
-        return query.page([_task(row) for row in rows])
-
-    def _require_mine(self, task: Task) -> None:
-        if task.owner != self._owner:
-            raise ValueError("this task belongs to another owner")
-
-    def _found(self, connection: sqlite3.Connection, task_id: TaskId) -> Task:
-        row = connection.execute(
-            f"select {_COLUMNS} from tasks where owner = ? and id = ?", [self._owner, task_id.bytes]
-        ).fetchone()
+    def _replayed(self, connection: sqlite3.Connection, once: Once) -> Committed | None:
+        connection.execute("delete from keys where used_at < ?", [_text(datetime.now(UTC) - KEY_LIFE)])
+        found = "select fingerprint, number, answer from keys where owner = ? and key = ?"
+        row = connection.execute(found, [self._owner, once.key]).fetchone()
         if row is None:
-            raise TaskNotFound
-        return _task(row)
+            return None
+        fingerprint, number, answer = row
+        if fingerprint != once.fingerprint:
+            raise KeyReused
+        things = tuple(_task(self._owner, bytes.fromhex(task_id), members) for task_id, members in json.loads(answer))
+        return Committed(things, number, replayed=True)
 
-    def _delete(self, connection: sqlite3.Connection, task_id: TaskId) -> None:
-        connection.execute("delete from tasks where owner = ? and id = ?", [self._owner, task_id.bytes])
+    def _decided(self, connection: sqlite3.Connection, plan: Plan) -> Decision:
+        seen, wanted = Seen(self._owner, {}), plan.sees
+        while True:
+            seen = seen.with_tasks({task_id: self._find(connection, task_id) for task_id in wanted.tasks})
+            try:
+                return decided(plan, seen)
+            except NotSeen as more:
+                wanted = more.wanted
+
+    def _write(self, connection: sqlite3.Connection, decision: Decision, client: str | None) -> int | None:
+        """Store the pairs; the number of their change."""
+        if not decision.pairs:
+            return None
+        for pair in decision.pairs:
+            self._store_pair(connection, pair)
+        growth = sum((pair.before is None) - (pair.after is None) for pair in decision.pairs)
+        if growth > 0:
+            (live,) = connection.execute("select count(*) from tasks where owner = ?", [self._owner]).fetchone()
+            if live > TASKS_MAX:
+                raise TooMany("tasks", TASKS_MAX)
+        raised = "insert into owners values (?, 1) on conflict do update set number = number + 1 returning number"
+        number: int = connection.execute(raised, [self._owner]).fetchone()[0]
+        at = _text(datetime.now(UTC))
+        for pair in decision.pairs:
+            members = [None if each is None else json.dumps(encoded(each)) for each in difference(pair)]
+            row = [self._owner, number, pair.thing.id.bytes, at, pair.action, client, *members]
+            connection.execute("insert into log values (?,?,?,?,?,?,?,?)", row)
+        return number
+
+    def _store_pair(self, connection: sqlite3.Connection, pair: Pair) -> None:
+        key = [self._owner, pair.thing.id.bytes]
+        if pair.before is not None:
+            connection.execute("delete from tasks where owner = ? and id = ?", key)
+        if pair.after is not None:
+            try:
+                connection.execute("insert into tasks values (?,?,?)", [*key, _dumped(pair.after)[1]])
+            except sqlite3.IntegrityError:
+                raise TaskExists from None
 
 
-def _listing(owner: OwnerId, query: TaskQuery) -> tuple[str, list[object]]:
-    """The statement for the query's tasks and one more, where there is one, and its values."""
-    # The order is the core's: SQLite compares text by its UTF-8, which is by code point.
-    conditions = ["owner = ?"]
-    values: list[object] = [owner]
-    if query.completed is not None:
-        conditions.append(f"completed_at is {'not' if query.completed else ''} null")
-    if query.needle is not None:
-        conditions.append("instr(words, ?) > 0")
-        values.append(query.needle)
-    order = _ORDER[query.sort.field]
-    if query.after is not None:
-        places = [_column(part) for part in query.after.key]
-        conditions.append(f"({order}) {'<' if query.sort.descending else '>'} ({','.join('?' * len(places))})")
-        values += places
-    direction = "desc" if query.sort.descending else "asc"
-    ordered = ", ".join(f"{column} {direction}" for column in order.split(", "))
-    where = " and ".join(conditions)
-    return f"select {_COLUMNS} from tasks where {where} order by {ordered} limit {query.limit + 1}", values
+def _dumped(task: Task) -> tuple[str, str]:
+    return task.id.hex, json.dumps(encoded({name: getattr(task, name) for name in LOGGED}))
 
 
-def _insert(connection: sqlite3.Connection, task: Task) -> None:
-    try:
-        connection.execute("insert into tasks values (?,?,?,?,?,?,?,?,?)", [*_row(task), searchable(task)])
-    except sqlite3.IntegrityError:
-        raise TaskExists from None
+def _task(owner: OwnerId, task_id: bytes, members: str) -> Task:
+    return Task(id=TaskId(UUID(bytes=task_id)), owner=owner, **decoded(json.loads(members)))  # type: ignore[arg-type]
 
 
-def _row(task: Task) -> Row:
-    done = _text(task.completed_at) if task.completed_at else None
-    created, updated = _text(task.created_at), _text(task.updated_at)
-    return task.owner, task.id.bytes, task.title, task.description, done, task.version, created, updated
-
-
-def _task(row: Row) -> Task:
-    owner, task_id, title, description, done, version, created, updated = row
-    return Task(
+def _entry(row: tuple[int, str, str | None, bytes, str, str | None, str | None]) -> Entry:
+    number, at, client, task_id, action, *members = row
+    before, after = (None if each is None else decoded(json.loads(each)) for each in members)
+    return Entry(
+        number=number,
+        at=datetime.fromisoformat(at),
+        client=client,
         id=TaskId(UUID(bytes=task_id)),
-        owner=OwnerId(owner),
-        title=title,
-        description=description,
-        completed_at=datetime.fromisoformat(done) if done else None,
-        version=Version(version),
-        created_at=datetime.fromisoformat(created),
-        updated_at=datetime.fromisoformat(updated),
+        action=action,  # type: ignore[arg-type]  # as it was written
+        before=before,
+        after=after,
     )
 
 
 def _text(moment: datetime) -> str:
     """That moment as text, always of the same length: so it sorts as moments do."""
     return moment.isoformat(timespec="microseconds")
-
-
-def _column(part: str | datetime | UUID) -> str | bytes:
-    match part:
-        case datetime():
-            return _text(part)
-        case UUID():
-            return part.bytes
-    return part

@@ -65,8 +65,8 @@ async def create(request: Request) -> Response:
     owner = await caller(request)
     match await body_of(request):
         case {"title": title, **rest} if rest.keys() <= {"description"}:  # their values are the core's to judge
-            task = await request.state.tasks.create(owner, title=title, description=rest.get("description"))
-            return JSONResponse(shown(task), HTTPStatus.CREATED)
+            created = await request.state.tasks.create(owner, title=title, description=rest.get("description"))
+            return JSONResponse(shown(created.task), HTTPStatus.CREATED)
     raise InvalidInput([Problem("", "must be an object with a title, and a description or none")])
 
 
@@ -80,7 +80,8 @@ async def browse(request: Request) -> Response:
 
 async def toggle(request: Request) -> Response:
     owner = await caller(request)
-    return JSONResponse(shown(await request.state.tasks.toggle(owner, request.path_params["id"])))
+    toggled = await request.state.tasks.toggle(owner, request.path_params["id"])
+    return JSONResponse(shown(toggled.task))
 
 
 async def delete(request: Request) -> Response:

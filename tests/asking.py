@@ -108,8 +108,7 @@ class Service:
     def forget(self) -> None:
         """Be as good as new. To make a service takes far longer than most of what tests ask of it."""
         if isinstance(self.store, MemoryTaskStore):
-            self.store._tasks.clear()
-            self.store._keys.clear()
+            self.store._owners.clear()
         self.log_from += len(self.raw_log())
 
 

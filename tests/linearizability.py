@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from todo_core import Expected, OwnedTasks, OwnerId, Task, TaskExists, TaskId, TaskNotFound, TaskQuery, TodoError
+from todo_core.testing.writing import add, edit, remove
 
 S = TypeVar("S", bound=Hashable)
 A = TypeVar("A")
@@ -123,15 +124,15 @@ class Action:
         try:
             match self.kind:
                 case "add":
-                    return await tasks.add(self.new())
+                    return await add(tasks, self.new())
                 case "get":
                     return await tasks.get(self.id)
                 case "remove":
-                    return await tasks.remove(self.id, expected=self.expected)
+                    return await remove(tasks, self.id, expected=self.expected)
                 case "page":
                     return await tasks.page(self.query)
                 case _:
-                    return await tasks.edit(self.id, self.change)
+                    return await edit(tasks, self.id, self.change)
         except TodoError as refusal:
             return refusal_of(refusal)
 

@@ -11,7 +11,7 @@ CODES = {
     404: {"task_not_found", "not_found"},
     405: {"method_not_allowed"},
     408: {"body_too_slow"},
-    409: {"task_exists"},
+    409: {"task_exists", "too_many"},
     412: {"version_conflict"},
     413: {"body_too_large"},
     415: {"unsupported_media_type"},

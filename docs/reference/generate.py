@@ -12,7 +12,7 @@ from typing import Any
 import todo_core
 from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES
-from todo_app.http.openapi import openapi
+from todo_app.api.openapi import openapi
 
 HERE = Path(__file__).parent
 DOCUMENT = openapi()

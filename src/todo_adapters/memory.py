@@ -1,42 +1,73 @@
 """Tasks kept in this process's memory: for tests, demonstrations, and programs that need them only while they run."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
-from typing import TypeAlias
+from typing import Final
 
 from todo_core import (
     KEY_LIFE,
-    Expected,
+    ChangePage,
+    ChangeQuery,
+    Committed,
+    Decision,
+    Entry,
     IdempotencyKey,
     KeyReused,
+    NotSeen,
+    Once,
     OwnerId,
     Page,
+    Plan,
+    Seen,
+    Summary,
     Task,
     TaskExists,
     TaskId,
     TaskNotFound,
     TaskQuery,
-    asks_for_the_same,
+    TooMany,
+    decided,
     owner_id,
 )
+from todo_core.changes import difference
 
-_Tasks: TypeAlias = dict[TaskId, Task]
-_Keys: TypeAlias = OrderedDict[tuple[OwnerId, IdempotencyKey], tuple[float, Task]]
+_TASKS_MAX: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was done under a key."""
+
+    used_at: float
+    fingerprint: str
+    outcome: Committed
+
+
+@dataclass(slots=True)
+class _Owner:
+    """All that is kept of one owner."""
+
+    tasks: dict[TaskId, Task] = field(default_factory=dict)
+    log: list[Entry] = field(default_factory=list)
+    keys: OrderedDict[IdempotencyKey, _Kept] = field(default_factory=OrderedDict)  # the oldest first
+    number: int = 0
 
 
 class MemoryTaskStore:
-    """A `TaskStore` that forgets everything with its process. Safe to use from several threads."""
+    """A `TaskStore` that forgets everything with its process, and nothing before. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_tasks: int = _TASKS_MAX) -> None:
+        """`max_tasks`: how many tasks an owner may have."""
         self._lock = Lock()
-        self._tasks: dict[OwnerId, _Tasks] = {}
-        self._keys: _Keys = OrderedDict()  # the oldest first
+        self._owners: dict[OwnerId, _Owner] = {}
+        self._max_tasks = max_tasks
 
     def tasks_of(self, owner: OwnerId) -> "MemoryOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return MemoryOwnedTasks(self._tasks, self._keys, self._lock, owner_id(owner))
+        return MemoryOwnedTasks(self._owners, self._lock, owner_id(owner), self._max_tasks)
 
     async def ready(self) -> None:
         """Memory always is."""
@@ -48,77 +79,96 @@ class MemoryTaskStore:
 class MemoryOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, everyones: dict[OwnerId, _Tasks], keys: _Keys, lock: Lock, owner: OwnerId) -> None:
-        self._everyones = everyones
-        self._keys = keys
+    def __init__(self, owners: dict[OwnerId, _Owner], lock: Lock, owner: OwnerId, max_tasks: int) -> None:
+        self._owners = owners
         self._lock = lock
         self._owner = owner
-
-    async def add(self, task: Task) -> None:
-        """As `OwnedTasks.add`."""
-        self._require_mine(task)
-        with self._lock:
-            self._add(task)
-
-    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
-        """As `OwnedTasks.add_once`."""
-        self._require_mine(task)
-        with self._lock:
-            self._forget_old_keys()
-            if (kept := self._keys.get((self._owner, key))) is None:
-                self._add(task)
-                self._keys[self._owner, key] = monotonic(), task
-                return task
-        if not asks_for_the_same(kept[1], task):
-            raise KeyReused
-        return kept[1]
+        self._max_tasks = max_tasks
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
         with self._lock:
-            return self._found(task_id)
-
-    async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        """As `OwnedTasks.edit`."""
-        with self._lock:
-            task = self._found(task_id)
-            changed = task.after(change)
-            if changed != task:
-                self._everyones[self._owner][task_id] = changed
-            return changed
-
-    async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
-        """As `OwnedTasks.remove`."""
-        with self._lock:
-            self._found(task_id).expecting(expected)
-            mine = self._everyones[self._owner]
-            del mine[task_id]
-            if not mine:  # owners come and go: those without tasks must not pile up
-                del self._everyones[self._owner]
-
-    async def page(self, query: TaskQuery) -> Page:
-        """As `OwnedTasks.page`."""
-        with self._lock:
-            mine = list(self._everyones.get(self._owner, {}).values())
-        return query.page_of(mine)
-
-    def _require_mine(self, task: Task) -> None:
-        if task.owner != self._owner:
-            raise ValueError("this task belongs to another owner")
-
-    def _add(self, task: Task) -> None:
-        mine = self._everyones.setdefault(self._owner, {})
-        if task.id in mine:
-            raise TaskExists
-        mine[task.id] = task
-
-    def _forget_old_keys(self) -> None:
-        expired = monotonic() - KEY_LIFE.total_seconds()
-        while self._keys and next(iter(self._keys.values()))[0] < expired:
-            self._keys.popitem(last=False)
-
-    def _found(self, task_id: TaskId) -> Task:
-        task = self._everyones.get(self._owner, {}).get(task_id)
+            task = self._mine.tasks.get(task_id)
         if task is None:
             raise TaskNotFound
         return task
+
+    async def page(self, query: TaskQuery) -> Page:
+        """As `OwnedTasks.page`."""
+        return query.page_of(self._all())
+
+    async def summary(self) -> Summary:
+        """As `OwnedTasks.summary`."""
+        return Summary.of(self._all())
+
+    async def changes(self, query: ChangeQuery) -> ChangePage:
+        """As `OwnedTasks.changes`."""
+        with self._lock:
+            log = list(self._mine.log)
+        return query.page_of(log)
+
+    async def commit(self, plan: Plan) -> Committed:
+        """As `OwnedTasks.commit`."""
+        with self._lock:
+            mine = self._mine
+            if plan.once is not None and (outcome := _replayed(mine, plan.once)) is not None:
+                return outcome
+            decision = self._decided(mine, plan)
+            committed = Committed(decision.answer, self._store(mine, decision, plan.client))
+            if plan.once is not None:
+                mine.keys[plan.once.key] = _Kept(monotonic(), plan.once.fingerprint, committed)
+            if mine.number or mine.keys:  # owners come and go: those of whom nothing is known must not pile up
+                self._owners[self._owner] = mine
+            return committed
+
+    @property
+    def _mine(self) -> _Owner:
+        return self._owners.get(self._owner) or _Owner()
+
+    def _all(self) -> list[Task]:
+        with self._lock:
+            return list(self._mine.tasks.values())
+
+    def _decided(self, mine: _Owner, plan: Plan) -> Decision:
+        sees = plan.sees
+        while True:
+            try:
+                return decided(plan, Seen(self._owner, {task_id: mine.tasks.get(task_id) for task_id in sees.tasks}))
+            except NotSeen as more:
+                sees |= more.wanted
+
+    def _store(self, mine: _Owner, decision: Decision, client: str | None) -> int | None:
+        if any(pair.before is None and pair.thing.id in mine.tasks for pair in decision.pairs):
+            raise TaskExists
+        growth = sum((pair.before is None) - (pair.after is None) for pair in decision.pairs)
+        if growth > 0 and len(mine.tasks) + growth > self._max_tasks:
+            raise TooMany("tasks", self._max_tasks)
+        if not decision.pairs:
+            return None
+        mine.number += 1
+        at = datetime.now(UTC)
+        for pair in decision.pairs:
+            if pair.after is None:
+                del mine.tasks[pair.thing.id]
+            else:
+                mine.tasks[pair.thing.id] = pair.after
+            before, after = difference(pair)
+            mine.log.append(
+                Entry(
+                    number=mine.number, at=at, client=client, id=pair.thing.id,
+                    action=pair.action, before=before, after=after,
+                )
+            )  # fmt: skip
+        return mine.number
+
+
+def _replayed(mine: _Owner, once: Once) -> Committed | None:
+    """What was done under that key. Raises `KeyReused` where it was something else."""
+    expired = monotonic() - KEY_LIFE.total_seconds()
+    while mine.keys and next(iter(mine.keys.values())).used_at < expired:
+        mine.keys.popitem(last=False)
+    if (kept := mine.keys.get(once.key)) is None:
+        return None
+    if kept.fingerprint != once.fingerprint:
+        raise KeyReused
+    return Committed(kept.outcome.things, kept.outcome.change, replayed=True)

@@ -109,7 +109,7 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _openapi(_: argparse.Namespace, settings: Settings) -> None:
-    from todo_app.http.openapi import openapi
+    from todo_app.api.openapi import openapi
 
     _show(json.dumps(openapi(settings.root_path), indent=2))
 

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Response
 from litestar.routes import HTTPRoute
 
+from todo_app.api.openapi import openapi
+from todo_app.api.public import Service
+from todo_app.api.subjects import routes
 from todo_app.container import Container
-from todo_app.http.docs import docs_routes
+from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
 from todo_app.http.exchange import App, Exchange
 from todo_app.http.gate import Gate, methods_by_path
-from todo_app.http.health import health_routes
-from todo_app.http.tasks import TaskController
 from todo_app.settings import Settings
 
 
@@ -29,7 +30,6 @@ def create_app(container: Container | None = None) -> App:
         identification=container.identification(),
         limiter=container.limiter(),
         turns=container.turns(),
-        tasks=container.tasks(),
         origins=container.settings().cors_origins,
         methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),
     )
@@ -55,12 +55,9 @@ def _router(container: Container) -> Litestar:
             await container.engine().dispose()
             container.log().flush()
 
+    service = Service(container.store(), container.metrics(), document_asset(openapi(container.settings().root_path)))
     return Litestar(
-        route_handlers=[
-            TaskController,
-            *health_routes(container.store(), container.metrics()),
-            *docs_routes(container.settings().root_path),
-        ],
+        route_handlers=[*routes(container.tasks(), service), *docs_routes(container.settings().root_path)],
         exception_handlers={Exception: _pass_on},
         lifespan=[lifespan],
         openapi_config=None,

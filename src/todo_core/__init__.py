@@ -1,5 +1,6 @@
 """A task service without its surroundings: rules, use cases, and ports to be filled. Standard library only."""
 
+from todo_core.changes import Action, ChangePage, ChangeQuery, Entry, Pair, Place
 from todo_core.errors import (
     IdentityUnavailable,
     InvalidInput,
@@ -10,34 +11,51 @@ from todo_core.errors import (
     TaskExists,
     TaskNotFound,
     TodoError,
+    TooMany,
     VersionConflict,
 )
-from todo_core.idempotency import KEY_LIFE, Creation, IdempotencyKey, asks_for_the_same, idempotency_key
+from todo_core.idempotency import KEY_LIFE, IdempotencyKey, Once, idempotency_key
+from todo_core.plans import Committed, Decision, NotSeen, Plan, Seen, Sees, composed, decided
 from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, TaskStore
-from todo_core.queries import Cursor, Page, Sort, TaskQuery, searchable
-from todo_core.task import UNSET, Expected, OwnerId, Task, TaskId, Unset, Version, owner_id
-from todo_core.use_cases import TaskService
+from todo_core.queries import Cursor, Page, Sort, Summary, TaskQuery, searchable
+from todo_core.task import Expected, NewTask, OwnerId, Priority, Settable, Task, TaskId, Version, owner_id
+from todo_core.use_cases import TaskService, WriteOptions
 
 __all__ = [
     "KEY_LIFE",
-    "UNSET",
+    "Action",
     "Authenticator",
+    "ChangePage",
+    "ChangeQuery",
     "Clock",
-    "Creation",
+    "Committed",
     "Cursor",
+    "Decision",
+    "Entry",
     "Expected",
     "IdGenerator",
     "IdempotencyKey",
     "IdentityUnavailable",
     "InvalidInput",
     "KeyReused",
+    "NewTask",
     "NotAuthenticated",
+    "NotSeen",
+    "Once",
     "OwnedTasks",
     "OwnerId",
     "Page",
+    "Pair",
+    "Place",
+    "Plan",
+    "Priority",
     "Problem",
+    "Seen",
+    "Sees",
+    "Settable",
     "Sort",
     "StoreUnavailable",
+    "Summary",
     "Task",
     "TaskExists",
     "TaskId",
@@ -46,10 +64,12 @@ __all__ = [
     "TaskService",
     "TaskStore",
     "TodoError",
-    "Unset",
+    "TooMany",
     "Version",
     "VersionConflict",
-    "asks_for_the_same",
+    "WriteOptions",
+    "composed",
+    "decided",
     "idempotency_key",
     "owner_id",
     "searchable",

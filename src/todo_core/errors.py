@@ -63,12 +63,23 @@ class TaskExists(TodoError):
 
 
 class KeyReused(TodoError):
-    """The idempotency key has been used for a task with another title, description or state."""
+    """The idempotency key has been used for another request."""
 
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("You have used this idempotency key for another task: take a fresh key for each task.")
+        super().__init__("You have used this idempotency key for another request: take a fresh key for each request.")
+
+
+class TooMany(TodoError):
+    """The owner has as many things of that kind as the service allows."""
+
+    code = "too_many"
+
+    def __init__(self, kind: str, limit: int) -> None:
+        self.kind = kind
+        self.limit = limit
+        super().__init__(f"You have {limit} {kind}, which is the limit: delete some before you add more.")
 
 
 class VersionConflict(TodoError):

@@ -1,4 +1,4 @@
-"""The key under which a caller may ask for one creation any number of times, and have it happen once."""
+"""The key under which a caller may ask for one write any number of times, and have it happen once."""
 
 import re
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from datetime import timedelta
 from typing import Final, NewType
 
 from todo_core.errors import InvalidInput, Problem
-from todo_core.task import Task
 
 IdempotencyKey = NewType("IdempotencyKey", str)
-"""What a caller names one creation by, unique among that owner's; compared exactly. Make one with `idempotency_key`."""
+"""What a caller names one write by, unique among that owner's; compared exactly. Make one with `idempotency_key`."""
 
 KEY_LIFE: Final = timedelta(hours=24)
 """For how long at least a key is remembered."""
 
 KEY_LENGTH: Final = 255
 KEY_RULE: Final = f"must be 1 to {KEY_LENGTH} printable ASCII characters"
+FINGERPRINT_LENGTH: Final = 64
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_LENGTH}}}")
+_FINGERPRINT = re.compile(rf"[\x20-\x7e]{{0,{FINGERPRINT_LENGTH}}}")
 
 
 def idempotency_key(text: str) -> IdempotencyKey:
@@ -27,13 +28,16 @@ def idempotency_key(text: str) -> IdempotencyKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Creation:
-    """What came of asking for a task under a key: the task as it was created, and whether an earlier call did it."""
+class Once:
+    """Do it once under this key, as long as the request is the same.
 
-    task: Task
-    replayed: bool
+    `fingerprint` stands for the request: two requests that differ have different ones (a digest, at most 64 printable
+    ASCII characters; else `ValueError`).
+    """
 
+    key: IdempotencyKey
+    fingerprint: str
 
-def asks_for_the_same(one: Task, other: Task) -> bool:
-    """Whether two new tasks differ only in what their makers did not choose: the id and the moment."""
-    return (one.title, one.description, one.completed) == (other.title, other.description, other.completed)
+    def __post_init__(self) -> None:
+        if _FINGERPRINT.fullmatch(self.fingerprint) is None:
+            raise ValueError("a fingerprint is at most 64 printable ASCII characters, such as a digest in hexadecimal")

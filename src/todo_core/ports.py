@@ -1,54 +1,51 @@
 """What the core needs from the world. The docstrings are the contract; `todo_core.testing` proves a storage."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from todo_core.idempotency import IdempotencyKey
-from todo_core.queries import Page, TaskQuery
-from todo_core.task import Expected, OwnerId, Task, TaskId
+from todo_core.changes import ChangePage, ChangeQuery
+from todo_core.plans import Committed, Plan
+from todo_core.queries import Page, Summary, TaskQuery
+from todo_core.task import OwnerId, Task, TaskId
 
 
 class OwnedTasks(Protocol):
-    """One owner's tasks. There is no way to reach another owner's from here.
+    """One owner's tasks and their log. There is no way to reach another owner's from here.
 
     Every method may raise `StoreUnavailable`. What a method has returned from is durable, and every later call, from
-    any process, sees it (linearizability, Herlihy & Wing 1990). A cancelled write is stored wholly or not at all.
+    any process, sees it (linearizability, Herlihy & Wing 1990). A cancelled commit is stored wholly or not at all.
     """
-
-    async def add(self, task: Task) -> None:
-        """Store a new task. Raises `TaskExists` for an id that the owner has, `ValueError` for another's task."""
-        ...
-
-    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
-        """Store a new task unless this owner has used `key`; the task that was stored under it first, as it was then.
-
-        One of those who use a key at once stores, the others wait for it. What becomes of the task later, its removal
-        included, changes nothing here. A key is kept together with its task or not at all, for `KEY_LIFE` at least.
-        Another's task is refused first, with `ValueError`, whether the key is used or not. Raises `KeyReused` where the
-        first task's title, description or state differ; otherwise as `add`.
-        """
-        ...
 
     async def get(self, task_id: TaskId) -> Task:
         """The task as last written. Raises `TaskNotFound`."""
         ...
 
-    async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        """Apply `change` atomically: no other edit of this task falls between its read and its write.
+    async def page(self, query: TaskQuery) -> Page:
+        """What `query.page_of` returns for all of the owner's tasks, as of one moment."""
+        ...
 
-        `change` is pure: it may be called several times, the last call counts. Where it gives back an equal task,
-        nothing is written. Returns what is stored now. Raises `TaskNotFound`, and whatever `change` raises, leaving the
-        task as it was; `ValueError` as `Task.after` says.
+    async def summary(self) -> Summary:
+        """What `Summary.of` returns for all of the owner's tasks, as of one moment."""
+        ...
+
+    async def commit(self, plan: Plan) -> Committed:
+        """Carry out `plan` atomically: what it saw is still so when its pairs and their change are stored, or none is.
+
+        What `plans.decided` returns is stored, and the pairs are kept as one change in the log. Changes of one owner
+        are numbered from 1 in the order in which they are stored, without gaps; a decision without pairs takes no
+        number. Where `plan.once` is given and its key was used, nothing is decided, and the outcome of the plan that
+        used it first is returned, as it was then, whatever has become of its tasks since. A key is kept together with
+        what was done under it, for `KEY_LIFE` at least, also where that was nothing; a refused plan leaves its key
+        unused.
+
+        Raises what `decided` raises; `TaskExists` for a creation with an id that the owner has; `KeyReused` where the
+        key was used with another fingerprint; `TooMany` where more tasks would be left than the storage allows an
+        owner, and than there were. In each case all stays as it was.
         """
         ...
 
-    async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
-        """Delete the task, atomically with the check of its version. Raises `TaskNotFound` or `VersionConflict`."""
-        ...
-
-    async def page(self, query: TaskQuery) -> Page:
-        """What `query.page_of` says of all the owner's tasks, as of one moment."""
+    async def changes(self, query: ChangeQuery) -> ChangePage:
+        """What `query.page_of` returns for the owner's whole log, as of one moment. Old entries may be forgotten."""
         ...
 
 

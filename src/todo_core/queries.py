@@ -1,46 +1,51 @@
 """Which of an owner's tasks a listing shows, in which order, and where its next page begins."""
 
 import json
-import operator
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Self, TypeAlias
-from unicodedata import normalize
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
+from todo_core.due import DATE_RULE, is_date
 from todo_core.errors import InvalidInput, Problem
 from todo_core.task import (
+    PRIORITIES,
+    TAGS_MAX,
+    TAGS_RULE,
+    Priority,
     Task,
     TaskId,
     exact,
     is_description,
     is_instant,
+    is_tag,
     is_title,
     with_line_feeds,
 )
+from todo_core.text import folded
 
 PAGE_DEFAULT: Final = 50
-PAGE_MOST: Final = 200
-LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MOST}"
+PAGE_MAX: Final = 200
 SEARCH_LENGTH: Final = 100
+LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MAX}"
 SEARCH_RULE: Final = (
     f"must be at most {SEARCH_LENGTH} characters, as it is compared too (ß counts as ss),"
     " without control characters other than newline and tab"
 )
 
-SortKey: TypeAlias = tuple[str | datetime, UUID] | tuple[UUID]
-"""What a task is ordered by: compared as Python compares it, text therefore by code point."""
+SortValue: TypeAlias = str | int | datetime
+"""What a task is ordered by, before its id: compared as Python compares it, text therefore by code point."""
 
 
 class Sort(StrEnum):
     """The order of a listing; `-` means descending. Ties are broken by id, in the same direction.
 
     `created_at` is the order of the ids: they are time-ordered, and so two tasks of one microsecond have a fixed order.
-    It never changes. The others do: a task whose `updated_at` or title is changed between two pages moves, and may be
-    on both of them or on neither.
+    It never changes. The others do: a task whose sorted value is changed between two pages moves, and may be on both of
+    them or on neither. Tasks without the value come last in both directions.
     """
 
     CREATED_AT = "created_at"
@@ -49,6 +54,10 @@ class Sort(StrEnum):
     LAST_UPDATED = "-updated_at"
     TITLE = "title"
     TITLE_DESCENDING = "-title"
+    DUE_DATE = "due_date"
+    DUE_DATE_DESCENDING = "-due_date"
+    PRIORITY = "priority"
+    PRIORITY_DESCENDING = "-priority"
 
     @property
     def descending(self) -> bool:
@@ -61,17 +70,42 @@ class Sort(StrEnum):
         return self.value.removeprefix("-")
 
 
+class _Order(NamedTuple):
+    """What tasks are compared by, and which values that can be."""
+
+    value_of: Callable[[Task], SortValue | None]
+    is_value: Callable[[object], bool]
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < len(PRIORITIES)
+
+
+ORDERS: Final[Mapping[str, _Order]] = {
+    "created_at": _Order(lambda _: None, lambda value: value is None),
+    "updated_at": _Order(lambda task: task.updated_at, is_instant),
+    "title": _Order(lambda task: task.title, is_title),
+    "due_date": _Order(lambda task: task.due_date, lambda value: value is None or is_date(value)),
+    "priority": _Order(
+        lambda task: None if task.priority is None else PRIORITIES.index(task.priority),
+        lambda value: value is None or _is_rank(value),
+    ),
+}
+"""By the field of a `Sort`: a line each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """The last task of a page, as far as its order goes: the next page begins right behind it.
 
     It names a place, not a task, so it stays good when that task is changed or deleted. A task that is created or
-    deleted between two pages neither repeats nor hides another; of one that is changed, see `Sort`.
+    deleted between two pages neither repeats nor hides another; of one that is changed, see `Sort`. `value` is what the
+    task is ordered by before its id; None where that is nothing.
     """
 
     sort: Sort
     id: TaskId
-    value: str | datetime | None = None
+    value: SortValue | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", exact(self.id))
@@ -80,12 +114,17 @@ class Cursor:
     @classmethod
     def behind(cls, task: Task, sort: Sort) -> Self:
         """The place right behind `task` in that order."""
-        return cls(sort, task.id, None if sort.field == "created_at" else getattr(task, sort.field))
+        return cls(sort, task.id, ORDERS[sort.field].value_of(task))
 
-    @property
-    def key(self) -> SortKey:
-        """What tasks are compared with."""
-        return (self.id,) if self.value is None else (self.value, self.id)
+    def precedes(self, task: Task) -> bool:
+        """Whether `task` comes behind this place."""
+        value = ORDERS[self.sort.field].value_of(task)
+        if value is None or self.value is None:
+            if (value is None) is not (self.value is None):
+                return value is None  # those without the value come last
+            return task.id < self.id if self.sort.descending else task.id > self.id
+        here, there = (self.value, self.id), (value, task.id)
+        return there < here if self.sort.descending else there > here
 
     def encode(self) -> str:
         """This place as opaque text that is safe in a URL."""
@@ -106,14 +145,12 @@ class Cursor:
         return cursor
 
 
-def _value(sort: Sort, value: object) -> str | datetime | None:
-    if sort.field == "created_at" and value is None:
-        return None
-    if sort.field == "title" and isinstance(value, str) and is_title(value):
-        return value
-    if sort.field == "updated_at" and isinstance(value, str) and is_instant(moment := datetime.fromisoformat(value)):
-        return moment
-    raise ValueError(value)
+def _value(sort: Sort, value: Any) -> SortValue | None:
+    if sort.field == "updated_at":
+        value = datetime.fromisoformat(value)
+    if not ORDERS[sort.field].is_value(value):
+        raise ValueError(value)
+    return value  # type: ignore[no-any-return]  # as it has been judged
 
 
 def _bad_cursor() -> InvalidInput:
@@ -122,42 +159,44 @@ def _bad_cursor() -> InvalidInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskQuery:
-    """One page of one owner's tasks: the filters, the order, how many (1 to 200), and behind which place.
+    """One page of one owner's tasks: the filters, which must all hold, the order, how many, and behind which place.
 
-    Raises `InvalidInput`, naming each parameter at fault as the HTTP API spells it.
+    `priorities` lets any of these through, None being a task without one; `tags` all of these, whatever their case;
+    `due_from` and `due_before` are compared with what is written in `due_date`, the first inclusive. Raises
+    `InvalidInput`, naming each parameter at fault as the HTTP API spells it.
     """
 
     completed: bool | None = None
     search: str | None = None
+    priorities: frozenset[Priority | None] | None = None
+    tags: tuple[str, ...] = ()
+    due_from: str | None = None
+    due_before: str | None = None
     sort: Sort = Sort.NEWEST
     limit: int = PAGE_DEFAULT
     after: Cursor | None = None
-    needle: str | None = field(init=False, repr=False, compare=False)
-    """What `searchable` text must contain; None where nothing is searched for."""
 
     def __post_init__(self) -> None:
         # What is stored has LF only; a search that came with CR LF must find it.
         object.__setattr__(self, "search", with_line_feeds(self.search))
-        problems = []
-        if not 1 <= self.limit <= PAGE_MOST:
-            problems.append(Problem("limit", LIMIT_RULE))
-        if not is_search(self.search):
-            problems.append(Problem("q", SEARCH_RULE))
+        wrong = {
+            "limit": LIMIT_RULE if not 1 <= self.limit <= PAGE_MAX else None,
+            "q": SEARCH_RULE if not is_search(self.search) else None,
+            "tag": TAGS_RULE if len(self.tags) > TAGS_MAX or not all(map(is_tag, self.tags)) else None,
+            "due_from": DATE_RULE if not (self.due_from is None or is_date(self.due_from)) else None,
+            "due_before": DATE_RULE if not (self.due_before is None or is_date(self.due_before)) else None,
+        }
+        problems = [Problem(name, sentence) for name, sentence in wrong.items() if sentence is not None]
         if self.after is not None and self.after.sort is not self.sort:
             problems.extend(_bad_cursor().problems)
         if problems:
             raise InvalidInput(problems)
-        object.__setattr__(self, "needle", folded(self.search) if self.search else None)
 
-    def matches(self, task: Task) -> bool:
-        """Whether the filters let `task` through."""
-        if self.completed is not None and task.completed is not self.completed:
-            return False
-        return self.needle is None or self.needle in searchable(task)
-
-    def key(self, task: Task) -> SortKey:
-        """What `task` is ordered by."""
-        return Cursor.behind(task, self.sort).key
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The filters that this query has, by their names in `FILTERS`, each with what it wants."""
+        wanted = {name: filter_.wanted(self) for name, filter_ in FILTERS.items()}
+        return {name: value for name, value in wanted.items() if value is not None}
 
     def page(self, ordered: Sequence[Task]) -> "Page":
         """The page, from the first matching tasks in order: give one more than `limit`, where there is one."""
@@ -167,11 +206,20 @@ class TaskQuery:
 
     def page_of(self, tasks: Iterable[Task]) -> "Page":
         """The page, from all of an owner's tasks in any order: what every storage must give, said in plain Python."""
-        ordered = sorted(filter(self.matches, tasks), key=self.key, reverse=self.sort.descending)
-        if (after := self.after) is not None:
-            behind = operator.lt if self.sort.descending else operator.gt
-            ordered = [task for task in ordered if behind(self.key(task), after.key)]
-        return self.page(ordered[: self.limit + 1])
+        filters = [(FILTERS[name].lets, wanted) for name, wanted in self.filters.items()]
+        found = [task for task in tasks if all(lets(task, wanted) for lets, wanted in filters)]
+        if self.after is not None:
+            found = list(filter(self.after.precedes, found))
+        return self.page(self._in_order(found)[: self.limit + 1])
+
+    def _in_order(self, tasks: list[Task]) -> list[Task]:
+        value_of = ORDERS[self.sort.field].value_of
+        tasks.sort(key=lambda task: task.id, reverse=self.sort.descending)
+        if self.sort.field == "created_at":
+            return tasks
+        have = [task for task in tasks if value_of(task) is not None]
+        have.sort(key=value_of, reverse=self.sort.descending)  # type: ignore[arg-type]  # of one kind; stable
+        return have + [task for task in tasks if value_of(task) is None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +228,37 @@ class Page:
 
     items: tuple[Task, ...]
     next: Cursor | None
+
+
+class _Filter(NamedTuple):
+    """What a query wants, None for anything, and whether a task is that."""
+
+    wanted: Callable[[TaskQuery], Any]
+    lets: Callable[[Task, Any], bool]
+
+
+FILTERS: Final[Mapping[str, _Filter]] = {
+    "completed": _Filter(lambda query: query.completed, lambda task, wanted: task.completed is wanted),
+    "search": _Filter(lambda query: folded(query.search or "") or None, lambda task, part: part in searchable(task)),
+    "priorities": _Filter(
+        lambda query: query.priorities and sorted(each or NONE for each in query.priorities),
+        lambda task, wanted: (task.priority or NONE) in wanted,
+    ),
+    "tags": _Filter(
+        lambda query: sorted(set(map(folded, query.tags))) or None,
+        lambda task, wanted: set(map(folded, task.tags)).issuperset(wanted),
+    ),
+    "due_from": _Filter(
+        lambda query: query.due_from, lambda task, first: task.due_date is not None and task.due_date >= first
+    ),
+    "due_before": _Filter(
+        lambda query: query.due_before, lambda task, end: task.due_date is not None and task.due_date < end
+    ),
+}
+"""The filters of a listing: a line each. What one wants is text, a bool, or a list of texts, `NONE` for no priority."""
+
+NONE: Final = "none"
+"""Stands for a task without a priority, in filters and in summaries."""
 
 
 def is_search(text: str | None) -> bool:
@@ -196,10 +275,32 @@ def searchable(task: Task) -> str:
     return folded(f"\x1e{task.title}\x1f{task.description or ''}")
 
 
-def folded(text: str) -> str:
-    """The text without its differences of case and of composition: equal for all spellings that a search finds alike.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How many tasks an owner has; the maps count open ones.
 
-    Full case folding (Unicode §3.13) between two NFKC normalizations (UAX #15): the first so that no spelling folds
-    otherwise than another, the second since folding decomposes. Folding it again changes nothing.
+    `by_priority` has `NONE` for those without one. A tag is spelled as in the first, by code point, of its spellings.
     """
-    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+    open: int
+    completed: int
+    by_tag: Mapping[str, int]
+    by_priority: Mapping[str, int]
+
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> Self:
+        """The summary of all of an owner's tasks: what every storage must give, said in plain Python."""
+        done, opened = 0, []
+        for task in tasks:
+            if task.completed:
+                done += 1
+            else:
+                opened.append(task)
+        priorities = dict.fromkeys((*PRIORITIES, NONE), 0)
+        spellings: dict[str, list[str]] = {}
+        for task in opened:
+            priorities[task.priority or NONE] += 1
+            for tag in task.tags:
+                spellings.setdefault(folded(tag), []).append(tag)
+        by_tag = {min(spelled): len(spelled) for _, spelled in sorted(spellings.items())}
+        return cls(len(opened), done, by_tag, priorities)

@@ -1,15 +1,30 @@
 """What a task is, and the rules that every task obeys at every moment."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from types import NoneType
-from typing import Any, Final, NewType, Self, TypeAlias, TypeVar, cast
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NewType,
+    Required,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    get_args,
+)
 from uuid import UUID
 
+from todo_core.due import DATE_RULE, ZONE_RULE, discord, instant, is_date, is_readable, is_time_zone, settled
 from todo_core.errors import InvalidInput, Problem, VersionConflict
+from todo_core.text import folded
 
 TaskId = NewType("TaskId", UUID)
 """A task's identity: a UUIDv7 (RFC 9562 §5.7), so that ids sort by the time of creation."""
@@ -23,25 +38,22 @@ Version = NewType("Version", int)
 Expected: TypeAlias = Version | Collection[Version] | None
 """The version or versions at which a caller wants the task to be; None for any."""
 
+Priority: TypeAlias = Literal["high", "medium", "low"]
+"""How much a task matters: the three levels of RFC 5545 §3.8.1.9."""
 
-class Unset(Enum):
-    """The type of `UNSET`."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
-"""Stands for "leave as it is" where None means "none"."""
-
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 TITLE_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
-VERSION_MOST: Final = 2**63 - 1
 OWNER_LENGTH: Final = 255
+VERSION_MOST: Final = 2**63 - 1
+TAG_LENGTH: Final = 50
+TAGS_MAX: Final = 20
 
 # The Unicode categories Cc (control characters) and Cs (lone surrogates).
 _CONTROL = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 _CONTROL_BUT_LINES = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
 _TITLE = re.compile(rf"(?=.*\S)[^{_CONTROL}]{{1,{TITLE_LENGTH}}}")
+_TAG = re.compile(rf"(?=.*\S)[^{_CONTROL}]{{1,{TAG_LENGTH}}}")
 _DESCRIPTION = re.compile(rf"[^{_CONTROL_BUT_LINES}]{{0,{DESCRIPTION_LENGTH}}}")
 _OWNER = re.compile(rf"[^{_CONTROL}]{{1,{OWNER_LENGTH}}}")
 _CARRIAGE_RETURN = re.compile(r"\r\n?")
@@ -53,6 +65,10 @@ TITLE_RULE: Final = f"must be 1 to {TITLE_LENGTH} characters, not all blank, wit
 DESCRIPTION_RULE: Final = (
     f"must be at most {DESCRIPTION_LENGTH} characters, without control characters other than newline and tab"
 )
+TAGS_RULE: Final = (
+    f"must be at most {TAGS_MAX} tags of 1 to {TAG_LENGTH} characters, not all blank, without control characters"
+)
+PRIORITY_RULE: Final = f"must be {', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}, or null for none"
 
 
 def owner_id(text: str) -> OwnerId:
@@ -105,6 +121,8 @@ def exact(value: T) -> T:
     to be zero would make moments unequal that are the same (PEP 495).
     """
     plain: Any = value
+    if type(plain) is tuple and all(type(each) is str for each in plain):
+        return value
     kind = type(plain)
     if (kind is datetime and plain.tzinfo is UTC) or kind in _EXACT:
         return value
@@ -113,12 +131,41 @@ def exact(value: T) -> T:
             plain = str.__str__(plain)
         case int():
             plain = int.__int__(plain)
+        case tuple():
+            plain = tuple(map(exact, plain))
         case UUID():
             plain = UUID(int=plain.int)
         case datetime():
             day = (plain.year, plain.month, plain.day)
             plain = datetime(*day, plain.hour, plain.minute, plain.second, plain.microsecond, UTC)
     return cast("T", plain)
+
+
+def is_tag(value: object) -> bool:
+    """Whether `value` can be one of a task's tags."""
+    return isinstance(value, str) and _TAG.fullmatch(value) is not None
+
+
+def is_tags(value: object) -> bool:
+    """Whether `value` can be all of a task's tags: no two of them differ only in case."""
+    return (
+        isinstance(value, tuple)
+        and len(value) <= TAGS_MAX
+        and all(map(is_tag, value))
+        and len(set(map(folded, value))) == len(value)
+    )
+
+
+def distinct_tags(value: object) -> object:
+    """Tags as they are stored: of those that differ only in case the first; None is none."""
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) for tag in value):
+        return value
+    first: dict[str, str] = {}
+    for tag in value:
+        first.setdefault(folded(tag), tag)
+    return tuple(first.values())
 
 
 def with_line_feeds(text: T) -> T | str:
@@ -129,51 +176,112 @@ def with_line_feeds(text: T) -> T | str:
     return _CARRIAGE_RETURN.sub("\n", text) if isinstance(text, str) and "\r" in text else text
 
 
-RULES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "title": (is_title, TITLE_RULE),
-    "description": (is_description, DESCRIPTION_RULE),
-    "owner": (is_owner, OWNER_RULE),
+def _as_given(value: object) -> object:
+    return value
+
+
+def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a member of a task must be.
+
+    `holds` judges what is stored, `takes` what is given, after `clean` has put it into the form that is stored.
+    """
+
+    holds: Callable[[object], bool]
+    sentence: str
+    clean: Callable[[object], object] = _as_given
+    takes: Callable[[object], bool] | None = None
+
+    def accepts(self, value: object) -> bool:
+        """Whether the member can be given so."""
+        return (self.takes or self.holds)(self.clean(value))
+
+
+_DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or null for none", takes=_or_none(is_readable))
+_OPTIONAL_MOMENT: Final = Rule(_or_none(is_instant), "must be a point in time in UTC, or none")
+_MOMENT: Final = Rule(is_instant, "must be a point in time in UTC")
+
+RULES: Final[Mapping[str, Rule]] = {
+    "title": Rule(is_title, TITLE_RULE),
+    "description": Rule(is_description, DESCRIPTION_RULE, with_line_feeds),
+    "priority": Rule(lambda value: value is None or value in PRIORITIES, PRIORITY_RULE),
+    "tags": Rule(is_tags, TAGS_RULE, distinct_tags),
+    "start_date": _DATE,
+    "due_date": _DATE,
+    "time_zone": Rule(_or_none(is_time_zone), f"{ZONE_RULE}, or null for none"),
+    "completed": Rule(lambda value: isinstance(value, bool), "must be true or false"),
+    "owner": Rule(is_owner, OWNER_RULE),
+    "completed_at": _OPTIONAL_MOMENT,
+    "id": Rule(is_id, "must be a UUID"),
+    "version": Rule(is_version, f"must be a whole number from 1 to {VERSION_MOST}"),
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
 }
-"""What each field with a text must be: the check, and the rule in words."""
+"""The rule of each member, and of `completed`, which stands for `completed_at` where a user sets it."""
+
+
+class Settable(TypedDict, total=False):
+    """What a user may set of a task. A date may be given as `todo_core.due.read_date` reads it."""
+
+    title: str
+    description: str | None
+    completed: bool
+    priority: Priority | None
+    tags: Sequence[str] | None
+    start_date: str | None
+    due_date: str | None
+    time_zone: str | None
+
+
+class NewTask(Settable, total=False):
+    """What a user may say of a new task."""
+
+    title: Required[str]  # type: ignore[misc]  # nobody deletes from one of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One thing that one owner wants done. Always valid, never changed in place.
 
-    Lengths count Unicode code points; times are UTC; values of subclasses are made `exact`. Every constructor and every
-    change raises `InvalidInput`, naming each field at fault, rather than make a task that breaks a rule.
+    Lengths count Unicode code points; times are UTC. Every constructor and every change raises `InvalidInput`, naming
+    each member at fault, rather than make a task that breaks a rule.
     """
 
     id: TaskId
     owner: OwnerId
     title: str
     description: str | None = None
+    priority: Priority | None = None
+    tags: tuple[str, ...] = ()
+    start_date: str | None = None
+    due_date: str | None = None
+    time_zone: str | None = None
     completed_at: datetime | None = None
     version: Version = Version(1)
     created_at: datetime
     updated_at: datetime
 
+    restored: ClassVar[Callable[..., "Task"]]
+    """A task from its members in this order, not checked anew: for a storage that holds the rules itself."""
+
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
             raise InvalidInput(problems)
         for name in Task.__slots__:
-            value = getattr(self, name)
-            if type(value) not in _EXACT and (plain := exact(value)) is not value:
-                object.__setattr__(self, name, plain)
+            if (value := exact(given := getattr(self, name))) is not given:
+                object.__setattr__(self, name, value)
 
     def _problems(self) -> Iterator[Problem]:
-        for field, (is_right, rule) in RULES.items():
-            if not is_right(getattr(self, field)):
-                yield Problem(field, rule)
-        if not is_id(self.id):
-            yield Problem("id", "must be a UUID")
-        if not is_version(self.version):
-            yield Problem("version", f"must be a whole number from 1 to {VERSION_MOST}")
-        if not (is_instant(self.created_at) and is_instant(self.updated_at)):
-            yield Problem("created_at", "and updated_at must be points in time in UTC")
-        if not (self.completed_at is None or is_instant(self.completed_at)):
-            yield Problem("completed_at", "must be a point in time in UTC, or none")
+        for name, rule in _STORED:
+            if not rule.holds(getattr(self, name)):
+                yield Problem(name, rule.sentence)
+        if is_readable(self.start_date) and is_readable(self.due_date):
+            for name, wrong in discord(self.start_date, self.due_date).items():
+                yield Problem(name, wrong)
 
     @classmethod
     def new(
@@ -181,50 +289,23 @@ class Task:
         *,
         id: TaskId,  # noqa: A002  (the entity's own word)
         owner: OwnerId,
-        title: str,
-        description: str | None = None,
-        completed: bool = False,
         at: datetime,
+        **members: Unpack[NewTask],
     ) -> Self:
-        """A task that comes into being `at` that moment, at version 1. The description's line ends become LF."""
-        return cls(
-            id=id,
-            owner=owner,
-            title=title,
-            description=with_line_feeds(description),
-            completed_at=at if completed else None,
-            created_at=at,
-            updated_at=at,
-        )
-
-    @classmethod
-    def restored(
-        cls,
-        id: TaskId,  # noqa: A002  (the entity's own word)
-        owner: OwnerId,
-        title: str,
-        description: str | None,
-        completed_at: datetime | None,
-        version: Version,
-        created_at: datetime,
-        updated_at: datetime,
-    ) -> Self:
-        """A task as a storage kept it, not checked anew: for a storage that holds the rules itself, page after page."""
-        task = object.__new__(cls)
-        _SET_ID(task, id)
-        _SET_OWNER(task, owner)
-        _SET_TITLE(task, title)
-        _SET_DESCRIPTION(task, description)
-        _SET_COMPLETED_AT(task, completed_at)
-        _SET_VERSION(task, version)
-        _SET_CREATED_AT(task, created_at)
-        _SET_UPDATED_AT(task, updated_at)
-        return task
+        """A task that comes into being `at` that moment, at version 1."""
+        values = _taken(members)
+        done = at if values.pop("completed", False) else None
+        return cls(id=id, owner=owner, completed_at=done, created_at=at, updated_at=at, **values)  # type: ignore[arg-type]
 
     @property
     def completed(self) -> bool:
         """Whether it is done."""
         return self.completed_at is not None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """The moment at which it is due (UTC), where its due date is a wall-clock time in a zone."""
+        return instant(self.due_date, self.time_zone)
 
     def expecting(self, expected: Expected) -> Self:
         """This task, if it is at (one of) the expected version(s); otherwise raises `VersionConflict`."""
@@ -236,51 +317,16 @@ class Task:
 
     def toggled(self, *, at: datetime) -> Self:
         """Done if it was open, open if it was done."""
-        return self.reopened(at=at) if self.completed else self.as_completed(at=at)
+        return self.edited(at=at, completed=not self.completed)
 
-    def as_completed(self, *, at: datetime) -> Self:
-        """Done. A task that is done already stays as it is, with the moment it was first done."""
-        return self if self.completed else self._changed(at, completed_at=self._moment(at))
+    def edited(self, *, at: datetime, **members: Unpack[Settable]) -> Self:
+        """With these members; the others stay. Values that it has already change nothing, not even the version.
 
-    def reopened(self, *, at: datetime) -> Self:
-        """Not done."""
-        return self._changed(at, completed_at=None)
-
-    def edited(
-        self,
-        *,
-        title: str | Unset = UNSET,
-        description: str | Unset | None = UNSET,
-        completed: bool | Unset = UNSET,
-        at: datetime,
-    ) -> Self:
-        """With these values; what is `UNSET` stays. Values that it has already change nothing, not even the version.
-
-        The description's line ends become LF.
+        A task that is done keeps the moment at which it was first done.
         """
-        completed_at = self.completed_at
-        if completed is not UNSET and completed != self.completed:
-            completed_at = self._moment(at) if completed else None
-        return self._changed(
-            at,
-            title=self.title if title is UNSET else title,
-            description=self.description if description is UNSET else with_line_feeds(description),
-            completed_at=completed_at,
-        )
-
-    def after(self, change: "Callable[[Task], Task]") -> "Task":
-        """What `change` makes of this task, as a storage adapter may write it.
-
-        Raises what `change` raises, and `ValueError` where it gave another task, or skipped or reused a version.
-        """
-        changed = change(self)
-        if (changed.id, changed.owner, changed.created_at) != (self.id, self.owner, self.created_at):
-            raise ValueError("a change must keep the task's id, owner and time of creation")
-        if changed != self and changed.version != self.version + 1:
-            raise ValueError("a change must raise the task's version by one")
-        return changed
-
-    def _changed(self, at: datetime, **values: object) -> Self:
+        values = _taken(members, self)
+        if (completed := values.pop("completed", self.completed)) != self.completed:
+            values["completed_at"] = self._moment(at) if completed else None
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
         version = Version(self.version + 1)
@@ -291,14 +337,42 @@ class Task:
         return max(at, self.updated_at)
 
 
-# How `Task.restored` fills a frozen task: the slots themselves, at a quarter of the price of `__init__`.
-(
-    _SET_ID,
-    _SET_OWNER,
-    _SET_TITLE,
-    _SET_DESCRIPTION,
-    _SET_COMPLETED_AT,
-    _SET_VERSION,
-    _SET_CREATED_AT,
-    _SET_UPDATED_AT,
-) = (Task.__dict__[name].__set__ for name in Task.__slots__)
+_STORED: Final = tuple((field.name, RULES[field.name]) for field in fields(Task) if field.name in RULES)
+_DATED: Final = frozenset({"start_date", "due_date", "time_zone"})
+
+
+def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, object]:
+    """What is stored of the given members, in `task` if there is one. Raises `InvalidInput`, naming all at fault."""
+    values = {name: RULES[name].clean(value) for name, value in given.items()}
+    problems = [Problem(name, RULES[name].sentence) for name, value in values.items() if not RULES[name].accepts(value)]
+    if not _DATED.isdisjoint(values) and _DATED.isdisjoint(problem.field for problem in problems):
+        dated, discords = _settled({name: values.get(name, getattr(task, name, None)) for name in _DATED})
+        values |= dated
+        problems += discords
+    if problems:
+        raise InvalidInput(problems)
+    return values
+
+
+def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Problem]]:
+    start, due, zone = dated["start_date"], dated["due_date"], dated["time_zone"]
+    try:
+        dates = settled(start, due, zone)  # type: ignore[arg-type]  # each has been judged by its rule
+    except ValueError:
+        return {}, [Problem("due_date" if due else "start_date", DATE_RULE)]
+    wrong = [Problem(*each) for each in discord(dates.start_date, dates.due_date).items()]
+    return {name: getattr(dates, name) for name in _DATED}, wrong
+
+
+def _restorer() -> Callable[..., Task]:
+    """`Task.restored`: it fills the slots of a frozen task themselves, at a quarter of the price of `__init__`."""
+    names = [field.name for field in fields(Task)]
+    known: dict[str, object] = {f"set_{name}": Task.__dict__[name].__set__ for name in names}
+    known |= {"make": object.__new__, "Task": Task}
+    fill = "".join(f"    set_{name}(task, {name})\n" for name in names)
+    source = f"def restored({', '.join(names)}):\n    task = make(Task)\n{fill}    return task\n"
+    exec(source, known)  # noqa: S102  (from the class's own names, as dataclasses make `__init__`)
+    return known["restored"]  # type: ignore[return-value]
+
+
+Task.restored = staticmethod(_restorer())

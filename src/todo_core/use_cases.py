@@ -1,11 +1,31 @@
 """What an owner can do with tasks: one method an action, the owner first."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Unpack
 
-from todo_core.idempotency import Creation, IdempotencyKey
+from todo_core.changes import ChangePage, ChangeQuery, Pair
+from todo_core.idempotency import Once
+from todo_core.plans import Committed, Decision, Plan, Seen, Sees
 from todo_core.ports import Clock, IdGenerator, TaskStore
-from todo_core.queries import Page, TaskQuery
-from todo_core.task import UNSET, Expected, OwnerId, Task, TaskId, Unset
+from todo_core.queries import Page, Summary, TaskQuery
+from todo_core.task import Expected, NewTask, OwnerId, Settable, Task, TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """On which terms something is written.
+
+    `expected`: the version(s) at which the task must be. `once`: the key under which a repetition changes nothing.
+    `client`: the program that asks, as the log is to name it.
+    """
+
+    expected: Expected = None
+    once: Once | None = None
+    client: str | None = None
+
+
+DEFAULTS: Final = WriteOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,44 +33,20 @@ class TaskService:
     """Everything that can be done with tasks.
 
     Every method may raise `StoreUnavailable`; those that take a task's id raise `TaskNotFound`; those that take
-    `expected` raise `VersionConflict` where the task is not at that version. A refused call changes nothing.
+    `options` raise `VersionConflict` where the task is not at the version expected, and `KeyReused`. A refused call
+    changes nothing. What writes returns the task as it is then, and the number of its change, if it changed anything.
     """
 
     store: TaskStore
     clock: Clock
     ids: IdGenerator
 
-    async def create(
-        self, owner: OwnerId, *, title: str, description: str | None = None, completed: bool = False
-    ) -> Task:
-        """A new task of that owner. Raises `InvalidInput`."""
-        task = self._new(owner, title, description, completed)
-        await self.store.tasks_of(owner).add(task)
-        return task
-
-    async def create_once(
-        self,
-        owner: OwnerId,
-        key: IdempotencyKey,
-        *,
-        title: str,
-        description: str | None = None,
-        completed: bool = False,
-    ) -> Creation:
-        """As `create`, but repeating it under the same key creates nothing: it gives the first one's outcome.
-
-        It may be repeated after any failure, from any process. Raises `InvalidInput`, and `KeyReused` where the first
-        call asked for another task.
-        """
-        task = self._new(owner, title, description, completed)
-        stored = await self.store.tasks_of(owner).add_once(key, task)
-        return Creation(stored, replayed=stored.id != task.id)
-
-    def _new(self, owner: OwnerId, title: str, description: str | None, completed: bool) -> Task:
+    async def create(self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewTask]) -> Committed:
+        """A new task of that owner. Raises `InvalidInput` and `TooMany`."""
         now = self.clock.now()
-        return Task.new(
-            id=self.ids.new(now), owner=owner, title=title, description=description, completed=completed, at=now
-        )
+        task = Task.new(id=self.ids.new(now), owner=owner, at=now, **members)
+        decision = Decision((Pair(None, task),), (task,))
+        return await self._commit(owner, Sees(), lambda _: decision, options)
 
     async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
         """The task as it is now."""
@@ -60,39 +56,66 @@ class TaskService:
         """One page of the owner's tasks."""
         return await self.store.tasks_of(owner).page(query)
 
+    async def summary(self, owner: OwnerId) -> Summary:
+        """How many tasks the owner has."""
+        return await self.store.tasks_of(owner).summary()
+
+    async def history(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
+        """One page of what happened to the task that `query.of` names, also after its deletion."""
+        tasks = self.store.tasks_of(owner)
+        page = await tasks.changes(query)
+        if not page.items and query.of is not None:
+            await tasks.get(query.of)  # without a history, but there: from before the log, or unchanged for long
+        return page
+
     async def edit(
-        self,
-        owner: OwnerId,
-        task_id: TaskId,
-        *,
-        title: str | Unset = UNSET,
-        description: str | Unset | None = UNSET,
-        completed: bool | Unset = UNSET,
-        expected: Expected = None,
-    ) -> Task:
-        """The task with the given values; the others stay. Raises `InvalidInput`."""
+        self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **members: Unpack[Settable]
+    ) -> Committed:
+        """The task with these members; the others stay. Raises `InvalidInput`."""
         now = self.clock.now()
 
         def change(task: Task) -> Task:
-            edited = task.edited(title=title, description=description, completed=completed, at=now)
-            task.expecting(expected)  # after the rules: a value that is wrong at any version is told first
+            edited = task.edited(at=now, **members)
+            task.expecting(options.expected)  # after the rules: a value that is wrong at any version is told first
             return edited
 
-        return await self.store.tasks_of(owner).edit(task_id, change)
+        return await self._change(owner, task_id, change, options)
 
-    async def toggle(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+    async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, done if it was open and open if it was done."""
         now = self.clock.now()
-        return await self.store.tasks_of(owner).edit(task_id, lambda task: task.expecting(expected).toggled(at=now))
+        return await self._change(
+            owner, task_id, lambda task: task.expecting(options.expected).toggled(at=now), options
+        )
 
-    async def complete(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+    async def complete(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, done. Repeating it changes nothing."""
-        return await self.edit(owner, task_id, completed=True, expected=expected)
+        return await self.edit(owner, task_id, options, completed=True)
 
-    async def reopen(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> Task:
+    async def reopen(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, not done. Repeating it changes nothing."""
-        return await self.edit(owner, task_id, completed=False, expected=expected)
+        return await self.edit(owner, task_id, options, completed=False)
 
-    async def delete(self, owner: OwnerId, task_id: TaskId, *, expected: Expected = None) -> None:
-        """The task is gone."""
-        await self.store.tasks_of(owner).remove(task_id, expected=expected)
+    async def delete(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
+        """The task is gone; what is returned has no task."""
+
+        def decide(seen: Seen) -> Decision:
+            return Decision((Pair(seen.task(task_id).expecting(options.expected), None),))
+
+        return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+
+    async def _change(
+        self, owner: OwnerId, task_id: TaskId, change: Callable[[Task], Task], options: WriteOptions
+    ) -> Committed:
+        def decide(seen: Seen) -> Decision:
+            before = seen.task(task_id)
+            after = change(before)
+            return Decision((Pair(before, after),) if after != before else (), (after,))
+
+        return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+
+    async def _commit(
+        self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
+    ) -> Committed:
+        plan = Plan(decide=decide, sees=sees, once=options.once, client=options.client)
+        return await self.store.tasks_of(owner).commit(plan)

@@ -14,6 +14,7 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.engine import connection_arguments
 from todo_adapters.postgres.url import without_foreign_parameters
 from todo_core import StoreUnavailable, TaskQuery
+from todo_core.testing.writing import add
 
 
 async def backend(engine: AsyncEngine) -> int:
@@ -165,9 +166,9 @@ async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngin
 async def test_what_died_while_idle_is_replaced_unseen(database_url: str, ping_after: float) -> None:
     engine = create_engine(database_url, ping_after=ping_after)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
-    await asyncio.gather(store.ready(), tasks.page(TaskQuery()), tasks.add(make_task()))  # several connections
+    await asyncio.gather(store.ready(), tasks.page(TaskQuery()), add(tasks, make_task()))  # several connections
     terminate_others(database_url)
-    await tasks.add(make_task())
+    await add(tasks, make_task())
     await store.ready()
     await store.aclose()
     await engine.dispose()
@@ -179,14 +180,14 @@ async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -
     with psycopg.connect(database_url) as other:
         other.execute("lock table tasks")
         reading = asyncio.ensure_future(tasks.page(TaskQuery()))
-        writing = asyncio.ensure_future(tasks.add(make_task()))
+        writing = asyncio.ensure_future(add(tasks, make_task()))
         await waiting(database_url, 2)
         terminate_waiting(database_url)
         await asyncio.wait({writing}, timeout=5)
         with pytest.raises(StoreUnavailable):  # it may have been stored before the connection was lost
             writing.result()
     assert (await reading).items == ()
-    await tasks.add(make_task())
+    await add(tasks, make_task())
     await store.aclose()
     await engine.dispose()
 

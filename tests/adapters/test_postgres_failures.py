@@ -24,13 +24,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore
+from todo_core.testing.writing import add, add_once, edit, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
-    "add": lambda store: store.tasks_of(ANN).add(make_task(title="private")),
+    "add": lambda store: add(store.tasks_of(ANN), make_task(title="private")),
     "get": lambda store: store.tasks_of(ANN).get(make_id(0)),
-    "edit": lambda store: store.tasks_of(ANN).edit(make_id(0), lambda task: task.toggled(at=LATER)),
-    "remove": lambda store: store.tasks_of(ANN).remove(make_id(0)),
+    "edit": lambda store: edit(store.tasks_of(ANN), make_id(0), lambda task: task.toggled(at=LATER)),
+    "remove": lambda store: remove(store.tasks_of(ANN), make_id(0)),
     "page": lambda store: store.tasks_of(ANN).page(TaskQuery(search="private")),
     "ready": lambda store: store.ready(),
 }
@@ -141,12 +142,12 @@ async def test_a_database_that_takes_no_more_connections_is_unavailable(database
 
 async def test_a_database_in_read_only_mode_answers_what_writes_nothing(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.tasks_of(ANN).add(task := make_task())
+        await add(store.tasks_of(ANN), task := make_task())
     execute(database_url, "alter database {db} set default_transaction_read_only = on")
     async with opened(database_url) as store:
         assert (await store.tasks_of(ANN).page(TaskQuery())).items == (task,)
-        assert await store.tasks_of(ANN).edit(task.id, lambda task: task) == task
-        for write in (store.tasks_of(ANN).remove(task.id), store.tasks_of(ANN).edit(task.id, _toggle)):
+        assert await edit(store.tasks_of(ANN), task.id, lambda task: task) == task
+        for write in (remove(store.tasks_of(ANN), task.id), edit(store.tasks_of(ANN), task.id, _toggle)):
             with pytest.raises(StoreUnavailable):
                 await write
         with pytest.raises(StoreUnavailable):
@@ -156,18 +157,18 @@ async def test_a_database_in_read_only_mode_answers_what_writes_nothing(database
 async def test_the_databases_own_statement_timeout_is_unavailability(database_url: str) -> None:
     execute(database_url, "alter database {db} set statement_timeout = '100ms'")
     async with opened(database_url) as store:
-        await store.tasks_of(ANN).add(task := make_task())
+        await add(store.tasks_of(ANN), task := make_task())
         with holding(database_url, task), pytest.raises(StoreUnavailable) as problem:
-            await store.tasks_of(ANN).remove(task.id)
+            await remove(store.tasks_of(ANN), task.id)
         assert isinstance(problem.value.__cause__, psycopg.errors.QueryCanceled)
         assert await store.tasks_of(ANN).get(task.id) == task
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_database(database_url: str) -> None:
     async with opened(database_url, deadline=0.3) as store:
-        await store.tasks_of(ANN).add(task := make_task())
+        await add(store.tasks_of(ANN), task := make_task())
         with holding(database_url, task):
-            for write in (store.tasks_of(ANN).remove, lambda key: store.tasks_of(ANN).edit(key, _toggle)):
+            for write in (store.tasks_of(ANN).remove, lambda key: edit(store.tasks_of(ANN), key, _toggle)):
                 with pytest.raises(StoreUnavailable):
                     await write(task.id)
             await nothing_runs(database_url)
@@ -178,10 +179,10 @@ async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_datab
 async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(database_url: str, times: int) -> None:
     engine = create_engine(database_url, pool_size=2)
     store = PostgresTaskStore(engine, deadline=0.5)
-    await store.tasks_of(ANN).add(task := make_task())
+    await add(store.tasks_of(ANN), task := make_task())
     with holding(database_url, task):
         for _ in range(6):  # more than the pool holds
-            doing = asyncio.create_task(store.tasks_of(ANN).edit(task.id, _toggle))
+            doing = asyncio.create_task(edit(store.tasks_of(ANN), task.id, _toggle))
             await asyncio.sleep(0.05)
             for _ in range(times):
                 doing.cancel()
@@ -192,7 +193,7 @@ async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(
         await store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert await store.tasks_of(ANN).get(task.id) == task
-    assert await store.tasks_of(ANN).edit(task.id, _toggle) == _toggle(task)
+    assert await edit(store.tasks_of(ANN), task.id, _toggle) == _toggle(task)
     await store.aclose()
     await engine.dispose()
 
@@ -264,20 +265,20 @@ async def test_edits_at_once_succeed_whatever_isolation_is_the_default(database_
     async with AsyncExitStack() as stack:  # several, since one would let its edits share statements
         stores = [await stack.enter_async_context(opened(database_url)) for _ in range(5)]
         await stores[0].tasks_of(ANN).add(task := make_task())
-        await asyncio.gather(*(store.tasks_of(ANN).edit(task.id, _toggle) for store in stores for _ in range(5)))
+        await asyncio.gather(*(edit(store.tasks_of(ANN), task.id, _toggle) for store in stores for _ in range(5)))
         assert (await stores[0].tasks_of(ANN).get(task.id)).version == 26
 
 
 async def test_tasks_are_read_alike_whatever_the_session_is_set_to(database_url: str) -> None:
     async with opened(database_url) as store:
-        await store.tasks_of(ANN).add(task := make_task(completed_at=LATER))
+        await add(store.tasks_of(ANN), task := make_task(completed_at=LATER))
     for setting in ("timezone = 'Asia/Kathmandu'", "datestyle = 'German'", "extra_float_digits = 0"):
         execute(database_url, f"alter database {{db}} set {setting}")
     async with opened(database_url) as store:
         found = await store.tasks_of(ANN).get(task.id)
         [listed] = (await store.tasks_of(ANN).page(TaskQuery())).items
         assert repr(found) == repr(listed) == repr(task)  # equal moments may be told in different zones
-        assert (await store.tasks_of(ANN).edit(task.id, _toggle)) == _toggle(task)
+        assert (await edit(store.tasks_of(ANN), task.id, _toggle)) == _toggle(task)
 
 
 async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(database_url: str) -> None:
@@ -285,7 +286,7 @@ async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(da
     async with engine.connect() as connection:
         await connection.execute(text("set timezone = 'Asia/Kathmandu'"))
     tasks = PostgresTaskStore(engine).tasks_of(ANN)
-    await tasks.add(task := make_task(completed_at=LATER))
+    await add(tasks, task := make_task(completed_at=LATER))
     assert repr(await tasks.get(task.id)) == repr(task)
     await engine.dispose()
 
@@ -303,7 +304,7 @@ def _toggle(task: Task) -> Task:
 
 async def add_once(tasks: PostgresOwnedTasks) -> object:
     key = IdempotencyKey(f"{(task := make_task()).id}")
-    return [await tasks.add_once(key, task) for _ in range(2)]
+    return [await add_once(tasks, key, task) for _ in range(2)]
 
 
 async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
@@ -311,10 +312,10 @@ async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
 
 
 STATEMENTS: dict[str, Callable[[PostgresOwnedTasks], Awaitable[object]]] = {
-    "add": lambda tasks: tasks.add(make_task()),
+    "add": lambda tasks: add(tasks, make_task()),
     "add once": add_once,
     "get": lambda tasks: tasks.get(make_id(0)),
-    "edit": lambda tasks: tasks.edit(make_id(0), lambda task: task.toggled(at=LATER)),
+    "edit": lambda tasks: edit(tasks, make_id(0), lambda task: task.toggled(at=LATER)),
     "edit in a transaction": edit_in_a_transaction,
     "page": lambda tasks: tasks.page(TaskQuery()),
     "search": lambda tasks: tasks.page(TaskQuery(search="milk")),
@@ -327,7 +328,7 @@ async def test_statements_go_on_after_a_columns_type_has_changed(
 ) -> None:
     async with opened(database_url, pool_size=2) as store:
         tasks = store.tasks_of(ANN)
-        await tasks.add(make_task(id=make_id(0)))
+        await add(tasks, make_task(id=make_id(0)))
         for _ in range(8):  # until the driver has prepared what is sent
             await asyncio.gather(*(call(tasks) for _ in range(3)))
         for table in ("tasks", "idempotency_keys"):

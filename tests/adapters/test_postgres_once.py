@@ -12,12 +12,13 @@ from psycopg import sql
 from serving import eventually
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from todo_adapters.postgres.once import Once, insert_once_many
 
 from todo_adapters.postgres import PostgresTaskStore, batch, once, pruning
 from todo_adapters.postgres import store as store_module
-from todo_adapters.postgres.once import Once, insert_once_many
 from todo_adapters.postgres.pruning import prune_keys
 from todo_core import IdempotencyKey, KeyReused, OwnedTasks, StoreUnavailable, Task, TaskQuery
+from todo_core.testing.writing import add_once
 
 KEY = IdempotencyKey("key")
 KEEP = """
@@ -65,7 +66,7 @@ async def test_a_repeat_waits_for_the_creation_under_way_elsewhere_and_is_told_o
     theirs = make_task()
     await rival.execute(KEEP, values(theirs))
     await rival.execute(ADD, values(theirs))
-    doing = await begun(tasks.add_once(KEY, make_task()))
+    doing = await begun(add_once(tasks, KEY, make_task()))
     await rival.commit()
     assert await doing == theirs
     assert await stored(tasks) == [theirs]
@@ -76,7 +77,7 @@ async def test_a_repeat_creates_where_the_creation_under_way_elsewhere_comes_to_
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await rival.execute(KEEP, values(make_task()))
-    doing = await begun(tasks.add_once(KEY, mine := make_task()))
+    doing = await begun(add_once(tasks, KEY, mine := make_task()))
     await rival.rollback()
     assert await doing == mine
     assert await stored(tasks) == [mine]
@@ -86,7 +87,7 @@ async def test_another_task_under_a_key_that_is_just_being_used_is_refused(
     postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
 ) -> None:
     await rival.execute(KEEP, values(make_task(title="Theirs")))
-    doing = await begun(postgres_store.tasks_of(ANN).add_once(KEY, make_task(title="Mine")))
+    doing = await begun(add_once(postgres_store.tasks_of(ANN), KEY, make_task(title="Mine")))
     await rival.commit()
     with pytest.raises(KeyReused):
         await doing
@@ -104,7 +105,7 @@ async def test_it_is_so_whatever_isolation_is_the_databases_default(
         owner = store_module.owner_id(level)
         theirs = make_task(owner=owner)
         await rival.execute(KEEP, values(theirs))
-        doing = await begun(postgres_store.tasks_of(owner).add_once(KEY, make_task(owner=owner)))
+        doing = await begun(add_once(postgres_store.tasks_of(owner), KEY, make_task(owner=owner)))
         await rival.commit()
         assert await doing == theirs
 
@@ -116,12 +117,12 @@ async def test_a_creation_that_is_given_up_between_key_and_task_leaves_neither(
     tasks = store.tasks_of(ANN)
     await rival.execute(ADD, values(mine := make_task()))  # so that our key is written and our task waits
     with pytest.raises(StoreUnavailable):
-        await tasks.add_once(KEY, mine)
+        await add_once(tasks, KEY, mine)
     await rival.rollback()
     await store.aclose()
     assert keys_in(database_url) == []
     assert await stored(tasks) == []
-    again = await tasks.add_once(KEY, make_task())
+    again = await add_once(tasks, KEY, make_task())
     assert await stored(tasks) == [again]
     await store.aclose()
 
@@ -131,13 +132,13 @@ async def test_a_creation_that_is_killed_between_key_and_task_leaves_neither_and
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await rival.execute(ADD, values(mine := make_task()))
-    doing = await begun(tasks.add_once(KEY, mine))
+    doing = await begun(add_once(tasks, KEY, mine))
     terminate = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
     with psycopg.connect(database_url, autocommit=True) as connection:
         assert connection.execute(terminate, [connection.info.dbname]).fetchall() == [(True,)]
     await rival.rollback()
     assert await doing == mine
-    again = await tasks.add_once(KEY, make_task())
+    again = await add_once(tasks, KEY, make_task())
     assert await stored(tasks) == [again] == [mine]
     assert keys_in(database_url) == [KEY]
 
@@ -159,7 +160,7 @@ async def test_a_creation_whose_answer_was_lost_is_asked_again_and_has_happened_
     monkeypatch.setattr(store_module, "insert_once_many", losing)
     tasks = postgres_store.tasks_of(ANN)
     wishes = [make_task(), make_task()]
-    told = await asyncio.gather(*(tasks.add_once(KEY, wish) for wish in wishes))
+    told = await asyncio.gather(*(add_once(tasks, KEY, wish) for wish in wishes))
     assert told[0] == told[1]
     assert told[0] in wishes
     assert await stored(tasks) == [told[0]]
@@ -204,7 +205,7 @@ def age(url: str, hours: float, key: str = "%") -> None:
 async def fill(store: PostgresTaskStore, *names: str) -> None:
     """Use these keys, and wait until whatever was begun with it has ended."""
     for name in names:
-        await store.tasks_of(ANN).add_once(IdempotencyKey(name), make_task(title=name))
+        await add_once(store.tasks_of(ANN), IdempotencyKey(name), make_task(title=name))
     if (looking := store._pruning._under_way) is not None:
         await looking
 
@@ -325,7 +326,7 @@ async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
         return await read(connection, places)
 
     monkeypatch.setattr(once, "_read", late)
-    assert await tasks.add_once(KEY, task := make_task(title="New")) == task
+    assert await add_once(tasks, KEY, task := make_task(title="New")) == task
     assert task in await stored(tasks)
 
 
@@ -350,7 +351,7 @@ async def test_keys_are_found_by_their_primary_key_and_expired_ones_by_age(engin
 
 async def test_moments_come_back_in_utc(postgres_store: PostgresTaskStore) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add_once(KEY, task := make_task(created_at=NOON, updated_at=LATER, completed_at=LATER))
-    again = await tasks.add_once(KEY, make_task(completed_at=NOON))
+    await add_once(tasks, KEY, task := make_task(created_at=NOON, updated_at=LATER, completed_at=LATER))
+    again = await add_once(tasks, KEY, make_task(completed_at=NOON))
     assert again == task
     assert str(again.created_at.tzinfo) == str(NOON.tzinfo)

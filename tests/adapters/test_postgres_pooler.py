@@ -12,6 +12,7 @@ from serving import run
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import current_revision, head, is_current, migrate
 from todo_core import Sort, TaskQuery, idempotency_key
+from todo_core.testing.writing import add_once, edit, remove
 
 
 @pytest.fixture
@@ -30,18 +31,18 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     await asyncio.gather(*map(tasks.add, added))
     for _ in range(3):
         await asyncio.gather(
-            *(tasks.edit(added[0].id, lambda task: task.toggled(at=LATER)) for _ in range(15)),
+            *(edit(tasks, added[0].id, lambda task: task.toggled(at=LATER)) for _ in range(15)),
             *(tasks.get(task.id) for task in added),
             *(tasks.page(TaskQuery(sort=sort, search="TASK")) for sort in Sort),
             store.ready(),
         )
     final = await tasks.get(added[0].id)
     assert (final.completed, final.version) == (True, 46)
-    await asyncio.gather(*(tasks.remove(task.id, expected=task.version) for task in added[1:]))
+    await asyncio.gather(*(remove(tasks, task.id, expected=task.version) for task in added[1:]))
     assert (await tasks.page(TaskQuery())).items == (final,)
     kept = [task for task in added if task != added[0]][:3]
     keys = [idempotency_key(f"{number % 3}") for number in range(12)]
-    told = await asyncio.gather(*(tasks.add_once(key, kept[int(key)]) for key in keys))
+    told = await asyncio.gather(*(add_once(tasks, key, kept[int(key)]) for key in keys))
     assert told == [kept[int(key)] for key in keys]
     await store.aclose()
     await engine.dispose()

@@ -44,8 +44,8 @@ async def test_an_edit_that_was_overtaken_is_applied_to_the_newer_task(
     postgres_store: PostgresTaskStore, database_url: str, times: int
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
-    edited = await tasks.edit(task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=times))
+    await add(tasks, task := make_task())
+    edited = await edit(tasks, task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=times))
     assert (edited.title, edited.completed, edited.version) == ("Renamed", True, 2 + times)
     assert await tasks.get(task.id) == edited
 
@@ -54,30 +54,30 @@ async def test_an_edit_that_keeps_being_overtaken_locks_the_task(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     with pytest.raises(psycopg.errors.LockNotAvailable):  # what the fourth rival gets
-        await tasks.edit(task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=100))
+        await edit(tasks, task.id, interrupted(database_url, RENAME, "Renamed", task.id, times=100))
     assert (await tasks.get(task.id)).version == 4
-    await tasks.edit(task.id, lambda task: task.toggled(at=LATER))
+    await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
 
 
 async def test_a_refusal_behind_the_lock_releases_it(postgres_store: PostgresTaskStore, database_url: str) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     overtaken = interrupted(database_url, RENAME, "Renamed", task.id, times=3)
     with pytest.raises(VersionConflict):
-        await tasks.edit(task.id, lambda task: overtaken(task).expecting(Version(task.version + (task.version < 4))))
+        await edit(tasks, task.id, lambda task: overtaken(task).expecting(Version(task.version + (task.version < 4))))
     with pytest.raises(VersionConflict):
-        await tasks.edit(task.id, lambda task: task.expecting(Version(1)))
-    assert (await tasks.edit(task.id, lambda task: task.toggled(at=LATER))).version == 5
+        await edit(tasks, task.id, lambda task: task.expecting(Version(1)))
+    assert (await edit(tasks, task.id, lambda task: task.toggled(at=LATER))).version == 5
 
 
 async def test_the_lock_is_on_the_owners_task_only(postgres_store: PostgresTaskStore, database_url: str) -> None:
-    await postgres_store.tasks_of(BOB).add(bobs := make_task(owner=BOB))
-    await postgres_store.tasks_of(ANN).add(make_task(id=bobs.id))
+    await add(postgres_store.tasks_of(BOB), bobs := make_task(owner=BOB))
+    await add(postgres_store.tasks_of(ANN), make_task(id=bobs.id))
     rename = f"{RENAME} and user_id = 'ann'"
     mine = postgres_store.tasks_of(ANN)
-    edited = await mine.edit(bobs.id, interrupted(database_url, rename, "Renamed", bobs.id, times=3))
+    edited = await edit(mine, bobs.id, interrupted(database_url, rename, "Renamed", bobs.id, times=3))
     assert edited == await mine.get(bobs.id)
     assert edited.version == 5
     assert await postgres_store.tasks_of(BOB).get(bobs.id) == bobs
@@ -87,9 +87,9 @@ async def test_an_edit_does_not_overwrite_a_task_that_was_removed_and_added_anew
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task(title="Old"))
+    await add(tasks, task := make_task(title="Old"))
     anew = "update tasks set title = 'New', updated_at = updated_at + interval '1 s' where id = %s"
-    edited = await tasks.edit(task.id, interrupted(database_url, anew, task.id, times=1))
+    edited = await edit(tasks, task.id, interrupted(database_url, anew, task.id, times=1))
     assert (edited.title, edited.completed, edited.version) == ("New", True, 2)
 
 
@@ -97,9 +97,9 @@ async def test_an_edit_of_a_task_that_is_removed_meanwhile_finds_none(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     with pytest.raises(TaskNotFound):
-        await tasks.edit(task.id, interrupted(database_url, "delete from tasks where id = %s", task.id, times=1))
+        await edit(tasks, task.id, interrupted(database_url, "delete from tasks where id = %s", task.id, times=1))
 
 
 async def while_renamed(rival: psycopg.AsyncConnection[Any], task: Task, write: Awaitable[A]) -> A:
@@ -116,11 +116,11 @@ async def test_a_removal_waits_for_the_change_under_way_and_respects_it(
     postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     with pytest.raises(VersionConflict) as conflict:
-        await while_renamed(rival, task, tasks.remove(task.id, expected=Version(1)))
+        await while_renamed(rival, task, remove(tasks, task.id, expected=Version(1)))
     assert conflict.value.current == 2
-    await while_renamed(rival, task, tasks.remove(task.id))
+    await while_renamed(rival, task, remove(tasks, task.id))
     with pytest.raises(TaskNotFound):
         await tasks.get(task.id)
 
@@ -129,11 +129,13 @@ async def test_an_edit_waits_for_the_change_under_way_and_builds_on_it(
     postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
-    edited = await while_renamed(rival, task, tasks.edit(task.id, lambda task: task.toggled(at=LATER)))
+    await add(tasks, task := make_task())
+    edited = await while_renamed(rival, task, edit(tasks, task.id, lambda task: task.toggled(at=LATER)))
     assert (edited.title, edited.completed, edited.version) == ("Renamed", True, 3)
     with pytest.raises(VersionConflict):
-        await while_renamed(rival, task, tasks.edit(task.id, lambda task: task.expecting(Version(3)).toggled(at=LATER)))
+        await while_renamed(
+            rival, task, edit(tasks, task.id, lambda task: task.expecting(Version(3)).toggled(at=LATER))
+        )
 
 
 async def test_an_id_that_somebody_is_just_adding_is_taken_once_they_have(
@@ -144,7 +146,7 @@ async def test_an_id_that_somebody_is_just_adding_is_taken_once_they_have(
         "insert into tasks values (%s, %s, 'Rival', null, null, 1, %s, %s, 'rival')",
         [ANN, (task := make_task()).id, NOON, NOON],
     )
-    adding = asyncio.create_task(tasks.add(task))
+    adding = asyncio.create_task(add(tasks, task))
     await asyncio.wait([adding], timeout=0.1)
     assert not adding.done()
     await rival.commit()
@@ -159,6 +161,7 @@ from uuid import UUID
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_core import OwnerId, TaskId
 from datetime import UTC, datetime
+from todo_core.testing.writing import add, edit, remove
 
 async def main(url, task_id, word, times):
     engine = create_engine(url)
@@ -169,7 +172,7 @@ async def main(url, task_id, word, times):
     change = lambda task: task.edited(
         title=task.title + word, completed=not task.completed, at=datetime(2026, 11, 6, tzinfo=UTC)
     )
-    await asyncio.gather(*(tasks.edit(task_id, change) for _ in range(times)))
+    await asyncio.gather(*(edit(tasks, task_id, change) for _ in range(times)))
     await store.aclose()
     await engine.dispose()
 
@@ -189,7 +192,7 @@ async def worker(*arguments: str) -> asyncio.subprocess.Process:
 async def test_edits_from_two_processes_at_once_are_all_applied(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
-    await postgres_store.tasks_of(ANN).add(task := make_task(title="|"))
+    await add(postgres_store.tasks_of(ANN), task := make_task(title="|"))
     workers = [await worker(database_url, str(task.id), word, str(times)) for word, times in (("a", 40), ("b", 41))]
     await asyncio.gather(*(each.communicate(b"go\n") for each in workers))
     assert [each.returncode for each in workers] == [0, 0]

@@ -7,9 +7,6 @@ import pytest
 from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
-from todo_adapters.postgres import batch
-from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.statements import (
     Removal,
     Swap,
@@ -18,6 +15,9 @@ from todo_adapters.postgres.statements import (
     read_many,
     swap_many,
 )
+
+from todo_adapters.postgres import batch
+from todo_adapters.postgres.listing import Shape, pages_many
 from todo_core import Cursor, Sort, Task, TaskQuery
 
 

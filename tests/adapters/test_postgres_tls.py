@@ -30,6 +30,7 @@ from todo_adapters.embedded.account import Account
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import is_current, migrate
 from todo_core import StoreUnavailable
+from todo_core.testing.writing import add
 
 PASSWORD = "of the tests"
 HBA = "hostssl all all 127.0.0.1/32 scram-sha-256\nhostnossl all all 127.0.0.1/32 reject\n"
@@ -141,7 +142,7 @@ async def test_everything_goes_through_tls(server: TlsServer, options: dict[str,
     engine = create_engine(url)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
     await store.ready()
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     assert await tasks.get(task.id) == task
     async with engine.connect() as connection:
         ours = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"

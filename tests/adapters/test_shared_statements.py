@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, sender, store
 from todo_adapters.postgres.listing import Shape
 from todo_core import Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery, Version
+from todo_core.testing.writing import add, edit, remove
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -85,9 +86,9 @@ async def test_of_two_edits_at_once_the_second_is_applied_to_what_the_first_made
     postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task(title="|"))
+    await add(tasks, task := make_task(title="|"))
     swaps = spy("swap_many")
-    one, two = await asyncio.gather(tasks.edit(task.id, rename("a")), tasks.edit(task.id, rename("b")))
+    one, two = await asyncio.gather(edit(tasks, task.id, rename("a")), edit(tasks, task.id, rename("b")))
     assert swaps.answered == [[True], [True]]
     assert (one.version, two.version) == (2, 3)
     assert await tasks.get(task.id) == two
@@ -98,9 +99,9 @@ async def test_edits_of_one_task_in_a_process_lose_no_race_and_hold_no_lock(
     postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     swaps, locks = spy("swap_many"), spy("locked")
-    edited = await asyncio.gather(*(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for _ in range(100)))
+    edited = await asyncio.gather(*(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for _ in range(100)))
     assert [each.version for each in edited] == list(range(2, 102))
     assert swaps.answered == [[True]] * 100
     assert not locks.asked
@@ -112,7 +113,7 @@ async def test_edits_of_different_tasks_share_statements(
     tasks = postgres_store.tasks_of(ANN)
     await asyncio.gather(*map(tasks.add, added := [make_task() for _ in range(30)]))
     swaps = spy("swap_many")
-    await asyncio.gather(*(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for task in added))
+    await asyncio.gather(*(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for task in added))
     assert max(swaps.sizes) > 1
 
 
@@ -120,9 +121,9 @@ async def test_a_cancelled_edit_gives_its_turn_to_the_next(
     postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     with table_locked(database_url):
-        edits = [asyncio.ensure_future(tasks.edit(task.id, rename(f"{number}"))) for number in range(4)]
+        edits = [asyncio.ensure_future(edit(tasks, task.id, rename(f"{number}"))) for number in range(4)]
         await under_way(admin)
         edits[0].cancel()
         edits[2].cancel()
@@ -151,7 +152,7 @@ async def test_a_new_task_that_the_database_refuses_leaves_its_neighbours_alone(
     await admin.execute("alter table tasks add check (title <> 'poison')")
     tasks = [make_task(owner=owner, title=title) for owner, title in ((ANN, "a"), (BOB, "poison"), (ANN, "c"))]
     inserts = spy("insert_many")
-    outcomes = await in_one_batch(*(postgres_store.tasks_of(task.owner).add(task) for task in tasks))
+    outcomes = await in_one_batch(*(add(postgres_store.tasks_of(task.owner), task) for task in tasks))
     assert inserts.sizes == [3, 1, 1, 1]
     assert outcomes[0] is outcomes[2] is None
     assert isinstance(outcomes[1], psycopg.errors.CheckViolation)
@@ -165,10 +166,10 @@ async def test_an_edit_that_the_database_refuses_leaves_its_neighbours_alone(
     await admin.execute("alter table tasks add check (title <> 'poison')")
     tasks = postgres_store.tasks_of(ANN)
     for task in (added := [make_task(title="t") for _ in range(3)]):
-        await tasks.add(task)
+        await add(tasks, task)
     titles = ["a", "poison", "c"]
     changes = [lambda task, title=title: task.edited(title=title, at=LATER) for title in titles]
-    outcomes = await in_one_batch(*(tasks.edit(task.id, change) for task, change in zip(added, changes, strict=True)))
+    outcomes = await in_one_batch(*(edit(tasks, task.id, change) for task, change in zip(added, changes, strict=True)))
     assert [getattr(outcome, "title", type(outcome)) for outcome in outcomes] == [
         "a",
         psycopg.errors.CheckViolation,
@@ -184,7 +185,7 @@ async def test_reads_whose_connection_is_lost_are_asked_again(
     spy: Callable[[str], Spy[Any, Any]],
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     reads = spy("read_many")
     with table_locked(database_url):
         reading = asyncio.ensure_future(in_one_batch(tasks.get(task.id), tasks.get(make_id(-1)), tasks.get(task.id)))
@@ -210,9 +211,9 @@ async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_agai
     await asyncio.gather(*map(tasks.add, there))
     writes = spy({"add": "insert_many", "remove": "delete_many", "edit": "swap_many"}[kind])
     write: Callable[[int], Awaitable[object]] = {
-        "add": lambda place: tasks.add(new[place]),
-        "remove": lambda place: tasks.remove(there[place].id),
-        "edit": lambda place: tasks.edit(there[place].id, rename("!")),
+        "add": lambda place: add(tasks, new[place]),
+        "remove": lambda place: remove(tasks, there[place].id),
+        "edit": lambda place: edit(tasks, there[place].id, rename("!")),
     }[kind]
     with psycopg.connect(database_url) as other:
         other.execute("lock table tasks in share mode")  # what reads still get past
@@ -239,10 +240,10 @@ async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_w
     added = [make_task() for _ in range(3)]
     inserts = spy("insert_many")
     with table_locked(database_url):
-        adding = [asyncio.ensure_future(tasks.add(task)) for task in added]
+        adding = [asyncio.ensure_future(add(tasks, task)) for task in added]
         await under_way(admin)
         adding[1].cancel()
-        later = [asyncio.ensure_future(tasks.add(make_task())) for _ in range(2)]
+        later = [asyncio.ensure_future(add(tasks, make_task())) for _ in range(2)]
         await asyncio.sleep(0)
         later[0].cancel()
     outcomes = await in_one_batch(*adding, *later)
@@ -259,7 +260,7 @@ async def test_a_statement_whose_calls_are_all_cancelled_frees_the_way(
     postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await tasks.add(task := make_task())
+    await add(tasks, task := make_task())
     with table_locked(database_url):
         reading = [asyncio.ensure_future(tasks.get(task.id)) for _ in range(5)]
         await under_way(admin)
@@ -277,7 +278,7 @@ async def test_closing_waits_for_the_answers_under_way_and_waiting(
     closed = PostgresTaskStore(engine)
     tasks, added = closed.tasks_of(ANN), [make_task() for _ in range(5)]
     with table_locked(database_url):
-        adding = [asyncio.ensure_future(tasks.add(task)) for task in added]
+        adding = [asyncio.ensure_future(add(tasks, task)) for task in added]
         await under_way(admin)
         closing = asyncio.ensure_future(closed.aclose())
         await asyncio.sleep(0.05)
@@ -295,7 +296,7 @@ async def test_of_each_kind_only_the_stated_number_of_statements_is_under_way(
     with table_locked(database_url):
         asking: list[asyncio.Future[object]] = []
         for task in added:
-            calls = [tasks.get(task.id), tasks.remove(task.id), tasks.add(make_task()), tasks.page(TaskQuery())]
+            calls = [tasks.get(task.id), remove(tasks, task.id), add(tasks, make_task()), tasks.page(TaskQuery())]
             asking += map(asyncio.ensure_future, calls)
         await under_way(admin, 4 * sender.MAX_CONCURRENT)
         await asyncio.sleep(0.1)
@@ -313,7 +314,7 @@ async def test_the_bound_is_the_one_that_is_set(
     monkeypatch.setattr(sender, "MAX_CONCURRENT", 2)
     tasks = postgres_store.tasks_of(ANN)
     with table_locked(database_url):
-        asking = [asyncio.ensure_future(tasks.add(make_task())) for _ in range(20)]
+        asking = [asyncio.ensure_future(add(tasks, make_task())) for _ in range(20)]
         await under_way(admin, 2)
         await asyncio.sleep(0.1)
         assert len(await under_way(admin)) == 2

@@ -246,7 +246,11 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
 async def test_an_unknown_member_is_told_which_one_may_be_meant(
     service: Service, task: dict[str, Any], name: str, meant: str | None
 ) -> None:
-    advice = f"did you mean {meant}?" if meant else "there is title, description, completed"
+    advice = (
+        f"did you mean {meant}?"
+        if meant
+        else "there is title, description, completed, priority, tags, start_date, due_date, time_zone"
+    )
     for method, below in WRITES[:3]:
         answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})
         assert problem(answer, 422)["errors"] == [

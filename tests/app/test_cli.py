@@ -18,7 +18,7 @@ from asking import SECRET, Service, make_service
 from psycopg import sql
 
 from todo_app import cli
-from todo_app.http.openapi import openapi
+from todo_app.api.openapi import openapi
 from todo_app.local import local_secret
 
 

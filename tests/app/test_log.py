@@ -40,8 +40,8 @@ async def test_a_request_is_told_in_one_line(service: Service) -> None:
     [
         ("GET", f"{TASKS}?q=x", ANN, "/api/{user_id}/tasks", 200),
         ("HEAD", TASKS, ANN, "/api/{user_id}/tasks", 200),
-        ("GET", f"{TASKS}/x", ANN, "/api/{user_id}/tasks/{task}", 404),
-        ("PATCH", f"{TASKS}/x/complete", ANN, "/api/{user_id}/tasks/{task}/complete", 404),
+        ("GET", f"{TASKS}/x", ANN, "/api/{user_id}/tasks/{task_id}", 404),
+        ("PATCH", f"{TASKS}/x/complete", ANN, "/api/{user_id}/tasks/{task_id}/complete", 404),
         ("GET", "/health/live", None, "/health/live", 200),
         ("GET", "/nowhere", None, None, 404),
         ("GET", TASKS, None, None, 401),

@@ -55,7 +55,7 @@ async def test_requests_are_counted_by_template_method_and_status() -> None:
     counts = {labels: value for labels, value in found.items() if labels.startswith(name)}
     assert counts == {
         name + '{method="GET",route="/api/{user_id}/tasks",status="200"}': 2,
-        name + '{method="GET",route="/api/{user_id}/tasks/{task}",status="404"}': 1,
+        name + '{method="GET",route="/api/{user_id}/tasks/{task_id}",status="404"}': 1,
         name + '{method="GET",route="none",status="401"}': 1,
         name + '{method="POST",route="/api/{user_id}/tasks",status="201"}': 1,
         name + '{method="other",route="none",status="404"}': 2,

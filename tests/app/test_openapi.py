@@ -11,8 +11,8 @@ import pytest
 from asking import JSON, Service
 from factories import ANN
 
+from todo_app.api.openapi import openapi
 from todo_app.http.errors import STATUSES, status_of
-from todo_app.http.openapi import openapi
 from todo_core.task import is_description, is_title, with_line_feeds
 
 DOCUMENT = openapi()

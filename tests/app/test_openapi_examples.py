@@ -9,10 +9,11 @@ from asking import Service, make_service
 from factories import ANN
 from jsonschema_rs import validator_for
 
+from todo_app.api.examples import TASK
+from todo_app.api.openapi import openapi
 from todo_app.http import turns
-from todo_app.http.openapi import openapi
-from todo_app.http.openapi.examples import TASK
 from todo_core import IdentityUnavailable, OwnerId, StoreUnavailable
+from todo_core.testing.writing import add
 
 DOCUMENT = openapi()
 PROBLEM = "application/problem+json"
@@ -27,7 +28,7 @@ OPERATIONS = {
     for method, operation in item.items()
     if method != "parameters"
 }
-VARYING = {"id", "version", "created_at", "updated_at", "completed_at", "next_cursor", "request_id"}
+VARYING = {"id", "version", "created_at", "updated_at", "completed_at", "next_cursor", "request_id", "at"}
 
 
 def requests() -> Iterator[tuple[str, str | None, Any, dict[str, Any]]]:
@@ -120,7 +121,7 @@ def form(value: Any) -> Any:
 async def test_every_example_is_taken_and_answered_as_the_document_says(
     service: Service, name: str, kind: str | None, body: Any, given: dict[str, Any]
 ) -> None:
-    await service.store.tasks_of(TASK.owner).add(TASK)
+    await add(service.store.tasks_of(TASK.owner), TASK)
     answer = await send(service, name, kind, body, given)
     assert answer.status_code in {200, 201, 204, 304}, answer.text
     content = check(name, answer).get("content", {})
@@ -167,7 +168,7 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
     method, path, _, _ = OPERATIONS[name]
     tasks = f"/api/{ANN}/tasks"
     if code == "version_conflict":
-        await service.store.tasks_of(TASK.owner).add(TASK)
+        await add(service.store.tasks_of(TASK.owner), TASK)
         for _ in range(2):
             await service.ask("PATCH", f"{tasks}/{TASK.id}/complete")
     elif code == "idempotency_key_reused":
@@ -203,5 +204,5 @@ def failing(error: Exception) -> Any:
 
 
 def test_every_refusal_but_the_slow_one_is_tried() -> None:
-    """That one takes 20 seconds; test_bodies.py has it."""
-    assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow"}
+    """That one takes 20 seconds, and test_bodies.py has it; `too_many` takes as many tasks."""
+    assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow", "too_many"}

@@ -110,7 +110,7 @@ async def test_of_a_bug_nothing_is_told_but_that_it_is_one(buggy: Service, metho
     bug, request = buggy.log()
     assert (bug["event"], bug["level"], bug["exception"]) == ("bug", "error", "RuntimeError")
     assert bug["request_id"] == request["request_id"] == told["request_id"]
-    assert bug["route"] == request["route"] == path.replace(ANN, "{user_id}").replace(str(make_id(1)), "{task}")
+    assert bug["route"] == request["route"] == path.replace(ANN, "{user_id}").replace(str(make_id(1)), "{task_id}")
     assert any("tasks_of" in frame or "ready" in frame for frame in bug["at"])
     assert "hunter2" not in buggy.raw_log().decode()
 

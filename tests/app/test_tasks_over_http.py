@@ -1,4 +1,4 @@
-"""The seven things a user can do with tasks, as a client sees them, in the contract's words."""
+"""What a user can do with tasks, as a client sees them, in the contract's words."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,7 +13,8 @@ from todo_core import OwnerId
 
 TASKS = f"/api/{ANN}/tasks"
 MEMBERS = [
-    "id", "user_id", "title", "description", "completed", "completed_at", "version", "created_at", "updated_at",
+    "id", "user_id", "title", "description", "completed", "priority", "tags", "start_date", "due_date", "time_zone",
+    "due_at", "completed_at", "version", "created_at", "updated_at",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from e2e.npm import NEEDS_NODE, installed
 from serving import Server
 
-from todo_app.http.openapi import openapi
+from todo_app.api.openapi import openapi
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -9,6 +9,7 @@ from todo_core import (
     TaskExists,
     TaskNotFound,
     TodoError,
+    TooMany,
     VersionConflict,
 )
 
@@ -25,6 +26,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
         "store_unavailable",
         "task_exists",
         "task_not_found",
+        "too_many",
         "version_conflict",
     }
     assert len(codes) == len(set(codes))
@@ -34,7 +36,8 @@ def test_messages_tell_what_to_do() -> None:
     assert str(InvalidInput([Problem("title", "is bad"), Problem("q", "is worse")])) == "title is bad; q is worse"
     assert "no task with this id" in str(TaskNotFound())
     assert "already have a task" in str(TaskExists())
-    assert "a fresh key for each task" in str(KeyReused())
+    assert "a fresh key for each request" in str(KeyReused())
+    assert "10 tasks" in str(TooMany("tasks", 10))
     assert "at version 3" in str(VersionConflict(3))
     assert "try again shortly" in str(StoreUnavailable())
     assert str(NotAuthenticated("the token has expired")) == "the token has expired"

@@ -1,34 +1,21 @@
-"""Keys under which a creation may be repeated: what is one, and what the use case makes of it."""
+"""Keys under which a write may be repeated: what is one, and how long it is remembered."""
 
 import pytest
-from factories import ANN, BOB, LATER, NOON, make_task
+from factories import ANN, make_task
 
 from todo_adapters import memory
 from todo_adapters.memory import MemoryTaskStore
-from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     KEY_LIFE,
-    Creation,
     IdempotencyKey,
     InvalidInput,
-    KeyReused,
-    Task,
+    Once,
     TaskQuery,
-    TaskService,
-    asks_for_the_same,
     idempotency_key,
 )
+from todo_core.testing.writing import add_once
 
 KEY = idempotency_key("8e03978e-40d5-43e8-bc93-6894a57f9324")
-
-
-@pytest.fixture
-def service() -> TaskService:
-    return TaskService(MemoryTaskStore(), SystemClock(), SystemIds())
-
-
-async def all_of(service: TaskService) -> tuple[Task, ...]:
-    return (await service.page(ANN, TaskQuery())).items
 
 
 @pytest.mark.parametrize("text", ["a", " ", "~" * 255, '"', "".join(map(chr, range(0x20, 0x7F)))])
@@ -42,44 +29,11 @@ def test_anything_else_is_none(text: str) -> None:
         idempotency_key(text)
 
 
-def test_tasks_are_the_same_wish_whatever_their_ids_and_moments() -> None:
-    one = make_task(description="x", completed_at=NOON)
-    assert asks_for_the_same(one, make_task(description="x", completed_at=LATER, created_at=LATER))
-    for other in ({"title": "y"}, {"description": ""}, {"description": None}, {"completed_at": None}):
-        assert not asks_for_the_same(one, make_task(**{"description": "x", "completed_at": NOON, **other}))
-
-
-async def test_the_first_call_creates_and_a_repeat_tells_of_it(service: TaskService) -> None:
-    first = await service.create_once(ANN, KEY, title="Milk", description="Two litres", completed=True)
-    assert (first.task.title, first.task.description, first.task.completed) == ("Milk", "Two litres", True)
-    assert not first.replayed
-    again = await service.create_once(ANN, KEY, title="Milk", description="Two litres", completed=True)
-    assert again == Creation(first.task, replayed=True)
-    assert await all_of(service) == (first.task,)
-
-
-async def test_a_repeat_is_a_repeat_whatever_became_of_the_task(service: TaskService) -> None:
-    first = await service.create_once(ANN, KEY, title="Milk")
-    await service.edit(ANN, first.task.id, title="Bread")
-    assert await service.create_once(ANN, KEY, title="Milk") == Creation(first.task, replayed=True)
-    await service.delete(ANN, first.task.id)
-    assert await service.create_once(ANN, KEY, title="Milk") == Creation(first.task, replayed=True)
-    assert await all_of(service) == ()
-
-
-async def test_another_task_under_the_key_is_refused(service: TaskService) -> None:
-    first = await service.create_once(ANN, KEY, title="Milk")
-    for wish in ({"title": "milk"}, {"title": "Milk", "description": ""}, {"title": "Milk", "completed": True}):
-        with pytest.raises(KeyReused):
-            await service.create_once(ANN, KEY, **wish)  # type: ignore[arg-type]
-    assert await all_of(service) == (first.task,)
-
-
-async def test_a_refused_task_uses_no_key(service: TaskService) -> None:
-    with pytest.raises(InvalidInput):
-        await service.create_once(ANN, KEY, title=" ")
-    assert not (await service.create_once(ANN, KEY, title="Milk")).replayed
-    assert not (await service.create_once(BOB, KEY, title="Bread")).replayed
+@pytest.mark.parametrize("text", ["x" * 65, "é", "a\n", "\x00"])
+def test_a_fingerprint_is_short_printable_text(text: str) -> None:
+    assert Once(KEY, "").fingerprint == ""
+    with pytest.raises(ValueError, match="at most 64"):
+        Once(KEY, text)
 
 
 async def test_memory_forgets_a_key_after_its_life_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,12 +42,12 @@ async def test_memory_forgets_a_key_after_its_life_and_not_before(monkeypatch: p
     store = MemoryTaskStore()
     tasks = store.tasks_of(ANN)
     old, young = IdempotencyKey("old"), IdempotencyKey("young")
-    await tasks.add_once(old, first := make_task())
+    await add_once(tasks, old, first := make_task())
     now += KEY_LIFE.total_seconds()
-    await tasks.add_once(young, second := make_task(title="Young"))
-    assert await tasks.add_once(old, make_task()) == first
+    await add_once(tasks, young, second := make_task(title="Young"))
+    assert await add_once(tasks, old, make_task()) == first
     now += 1
-    await tasks.add_once(old, third := make_task(title="New"))
-    assert await tasks.add_once(young, make_task(title="Young")) == second
+    await add_once(tasks, old, third := make_task(title="New"))
+    assert await add_once(tasks, young, make_task(title="Young")) == second
     assert set((await tasks.page(TaskQuery())).items) == {first, second, third}
-    assert len(store._keys) == 2
+    assert len(store._owners[ANN].keys) == 2

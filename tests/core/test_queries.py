@@ -6,6 +6,7 @@ import string
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Final
 from unicodedata import combining, normalize
 
@@ -15,9 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from todo_core import Cursor, InvalidInput, Page, Problem, Sort, Task, TaskQuery, searchable
-from todo_core.queries import SEARCH_RULE, folded
+from todo_core.queries import SEARCH_RULE
 from todo_core.task import is_description
 from todo_core.testing.examples import moments, queries, tasks_of, titles
+from todo_core.text import folded
 
 NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with the same sort")
 IDS = st.integers(0, 30).map(make_id)
@@ -38,7 +40,9 @@ def test_a_cursor_is_read_as_it_was_written(cursor: Cursor) -> None:
 
 @given(tasks_of(ANN, IDS), st.sampled_from(Sort))
 def test_a_cursor_behind_a_task_survives_the_journey(task: Task, sort: Sort) -> None:
-    assert Cursor.decode(Cursor.behind(task, sort).encode()).key == TaskQuery(sort=sort).key(task)
+    cursor = Cursor.behind(task, sort)
+    assert Cursor.decode(cursor.encode()) == cursor
+    assert not cursor.precedes(task)
 
 
 json_values = st.recursive(
@@ -101,8 +105,12 @@ def test_a_cursor_of_another_sort_is_refused() -> None:
 def test_every_parameter_at_fault_is_named() -> None:
     for limit in (0, -1, 201, 10**30):
         with pytest.raises(InvalidInput) as problem:
-            TaskQuery(limit=limit, search="\x00", after=Cursor.behind(make_task(), Sort.TITLE))
-        assert [each.field for each in problem.value.problems] == ["limit", "q", "cursor"]
+            TaskQuery(
+                limit=limit, search="\x00", tags=("",), due_from="2026-02-30", due_before="today",
+                after=Cursor.behind(make_task(), Sort.TITLE),
+            )  # fmt: skip
+        named = ["limit", "q", "tag", "due_from", "due_before", "cursor"]
+        assert [each.field for each in problem.value.problems] == named
     assert (TaskQuery().limit, TaskQuery().sort) == (50, Sort.NEWEST)
     assert TaskQuery(limit=1).limit + TaskQuery(limit=200).limit == 201
 
@@ -122,18 +130,40 @@ def test_a_search_may_have_a_hundred_characters_folded(search: str | None) -> No
 @given(st.lists(tasks_of(ANN, IDS), max_size=8, unique_by=lambda task: task.id), queries(IDS))
 def test_a_page_is_the_matching_tasks_in_order_behind_its_place(tasks: Sequence[Task], query: TaskQuery) -> None:
     page = query.page_of(tasks)
-    behind = [task for task in tasks if query.matches(task) and (query.after is None or is_behind(query, task))]
+    behind = [task for task in tasks if matches(query, task) and (query.after is None or query.after.precedes(task))]
     assert set(page.items) <= set(behind)
     assert len(page.items) == min(query.limit, len(behind))
-    keys = [query.key(task) for task in page.items]
-    assert keys == sorted(map(query.key, behind), reverse=query.sort.descending)[: query.limit]
+    for one, next_one in pairwise(page.items):
+        assert Cursor.behind(one, query.sort).precedes(next_one)
+        assert not Cursor.behind(next_one, query.sort).precedes(one)
+    left = [task for task in behind if task not in page.items]
+    assert all(Cursor.behind(page.items[-1], query.sort).precedes(task) for task in left)
     assert (page.next is None) == (len(behind) <= query.limit)
 
 
-def is_behind(query: TaskQuery, task: Task) -> bool:
-    assert query.after
-    key, place = query.key(task), query.after.key
-    return key < place if query.sort.descending else key > place
+def matches(query: TaskQuery, task: Task) -> bool:
+    """Said once more, in another way."""
+    text = f"{task.title}\x1f{task.description or ''}"
+    due = task.due_date
+    return (
+        (query.completed is None or query.completed is (task.completed_at is not None))
+        and folded(query.search or "") in folded(text)
+        and (query.priorities is None or task.priority in query.priorities)
+        and {folded(tag) for tag in query.tags} <= {folded(tag) for tag in task.tags}
+        and (query.due_from is None or (due is not None and query.due_from <= due))
+        and (query.due_before is None or (due is not None and due < query.due_before))
+    )
+
+
+@pytest.mark.parametrize("sort", [Sort.DUE_DATE, Sort.DUE_DATE_DESCENDING, Sort.PRIORITY, Sort.PRIORITY_DESCENDING])
+def test_tasks_without_the_value_come_last_in_both_directions(sort: Sort) -> None:
+    have = [
+        make_task(due_date=f"2026-10-0{day}", priority=level) for day, level in ((1, "high"), (2, "medium"), (3, "low"))
+    ]
+    lack = [make_task() for _ in range(2)]
+    page = TaskQuery(sort=sort).page_of([*lack, *have])
+    direction = -1 if sort.descending else 1
+    assert list(page.items) == [*have[::direction], *lack[::direction]]
 
 
 @given(
@@ -169,13 +199,13 @@ def test_filters_let_through_what_matches_all_of_them() -> None:
 
 def test_a_search_finds_line_ends_however_they_come() -> None:
     for search in ("a\r\nb", "A\rB", "a\nb"):
-        assert TaskQuery(search=search).matches(make_task(description="a\nb"))
+        assert matches(TaskQuery(search=search), make_task(description="a\nb"))
 
 
 def test_a_search_folds_case_as_unicode_says_and_parts_title_from_description() -> None:
-    assert TaskQuery(search="STRASSE").matches(make_task(title="Straße"))
-    assert TaskQuery(search="οδος").matches(make_task(description="ΟΔΟΣ"))
-    assert not TaskQuery(search="ab").matches(make_task(title="a", description="b"))
+    assert matches(TaskQuery(search="STRASSE"), make_task(title="Straße"))
+    assert matches(TaskQuery(search="οδος"), make_task(description="ΟΔΟΣ"))
+    assert not matches(TaskQuery(search="ab"), make_task(title="a", description="b"))
     assert searchable(make_task(title="Ä", description=None)) == "\x1eä\x1f"
 
 

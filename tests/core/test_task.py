@@ -4,6 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime, timedelta, timezone
 from types import NoneType
 
@@ -12,9 +13,9 @@ from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todo_core import UNSET, InvalidInput, Task, Version, VersionConflict, owner_id
-from todo_core.task import VERSION_MOST, exact, is_description, is_owner, is_title
-from todo_core.testing.examples import alike, descriptions, moments, titles
+from todo_core import InvalidInput, Pair, Task, Version, VersionConflict, owner_id
+from todo_core.task import RULES, VERSION_MOST, NewTask, Settable, exact, is_description, is_owner, is_title
+from todo_core.testing.examples import MEMBERS, SETTABLE, alike, descriptions, moments, titles
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
 FORBIDDEN = {character for character in CHARACTERS if unicodedata.category(character) in {"Cc", "Cs"}}
@@ -78,7 +79,10 @@ def test_values_of_other_types_are_refused() -> None:
 
 
 def test_a_task_holds_values_of_the_types_themselves_whatever_subclasses_it_is_given() -> None:
-    plain = make_task(description="b", completed_at=LATER, version=Version(7))
+    plain = make_task(
+        description="b", completed_at=LATER, version=Version(7), priority="high", tags=("a",),
+        start_date="2026-10-01T09:00:00", due_date="2026-10-01T09:00:00", time_zone="UTC",
+    )  # fmt: skip
     given = {name: alike(getattr(plain, name)) for name in plain.__slots__}
     assert all(type(value) is not type(getattr(plain, name)) for name, value in given.items())
     made = [Task(**given), plain.edited(title=alike("c"), description=alike("d"), at=alike(LATER))]
@@ -116,7 +120,7 @@ def test_every_field_at_fault_is_named() -> None:
             created_at=NOON,
             updated_at=NOON,
         )
-    assert fields(problem) == ["title", "description", "version", "completed_at"]
+    assert fields(problem) == ["title", "description", "completed_at", "version"]
     assert "title must be 1 to 200 characters" in str(problem.value)
 
 
@@ -154,10 +158,10 @@ def test_toggling_completes_and_reopens() -> None:
 
 
 def test_completing_twice_keeps_the_first_moment() -> None:
-    done = make_task().as_completed(at=NOON)
-    assert done.as_completed(at=LATER) is done
+    done = make_task().edited(completed=True, at=NOON)
     assert done.edited(completed=True, at=LATER) is done
-    assert done.reopened(at=LATER).reopened(at=LATER).version == 3
+    opened = done.edited(completed=False, at=LATER)
+    assert opened.edited(completed=False, at=LATER).version == 3
 
 
 def test_an_edit_changes_what_is_given_and_nothing_else() -> None:
@@ -166,7 +170,7 @@ def test_an_edit_changes_what_is_given_and_nothing_else() -> None:
     assert edited == replace(task, title="Bread", version=Version(2), updated_at=LATER)
     assert task.edited(description=None, at=LATER).description is None
     assert task.edited(completed=False, at=LATER).completed_at is None
-    assert task.edited(title=UNSET, at=LATER) is task
+    assert task.edited(at=LATER) is task
     assert task.edited(title=task.title, description=task.description, completed=True, at=LATER) is task
 
 
@@ -180,7 +184,7 @@ def test_time_never_runs_backwards_within_a_task() -> None:
     task = make_task(updated_at=LATER)
     done = task.toggled(at=NOON)
     assert (done.updated_at, done.completed_at) == (LATER, LATER)
-    assert done.reopened(at=NOON).updated_at == LATER
+    assert done.toggled(at=NOON).updated_at == LATER
 
 
 def test_the_moment_of_an_edit_does_not_touch_when_the_task_was_first_done() -> None:
@@ -198,7 +202,7 @@ def test_an_edit_either_changes_nothing_or_raises_the_version_by_one(
     assert edited.version == task.version + (edited != task)
     assert edited.updated_at == (max(exact(at), exact(created)) if edited != task else exact(created))
     assert edited.edited(title=title, description=description, completed=completed, at=at) is edited
-    assert task.after(lambda _: edited) is edited
+    assert edited is task or Pair(task, edited).after is edited
 
 
 @pytest.mark.parametrize("expected", [None, 3, (3,), {1, 3}, frozenset({3})])
@@ -226,8 +230,60 @@ def test_a_task_at_another_version_is_a_conflict_that_tells_the_current_one(expe
 )
 def test_a_change_into_another_task_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="a change must"):
-        make_task().after(lambda task: replace(task, **({"version": Version(2)} | values)))  # type: ignore[arg-type]
+        Pair(task := make_task(), replace(task, **({"version": Version(2)} | values)))  # type: ignore[arg-type]
 
 
 def test_utc_by_another_name_is_utc() -> None:
     assert make_task(created_at=NOON.replace(tzinfo=timezone(timedelta(0), "Z"))).created_at == NOON.astimezone(UTC)
+
+
+def test_the_strategies_name_every_member() -> None:
+    """A member that no test draws is a member that no storage is tried with."""
+    names = {field.name for field in fields_of(Task)}
+    assert MEMBERS.keys() | {"id", "owner"} == names
+    assert RULES.keys() - {"completed"} == names
+    assert SETTABLE.keys() == Settable.__annotations__.keys()
+    assert NewTask.__annotations__.keys() >= {"title"}
+
+
+def test_a_task_is_restored_from_its_members_in_their_order() -> None:
+    task = make_task(tags=("a",), due_date="2026-10-01")
+    assert Task.restored(*(getattr(task, field.name) for field in fields_of(Task))) == task
+
+
+def test_tags_that_differ_only_in_case_are_one_and_the_first_stays() -> None:
+    task = make_task().edited(tags=["Home", "shop", "HOME", "Straße", "STRASSE", "home "], at=LATER)
+    assert task.tags == ("Home", "shop", "Straße", "home ")
+    assert task.edited(tags=None, at=LATER).tags == ()
+    with pytest.raises(InvalidInput):
+        make_task(tags=("a", "A"))
+
+
+@pytest.mark.parametrize(
+    "tags", ["ab", [""], [" "], ["a\n"], ["x" * 51], [1], [None], [f"{number}" for number in range(21)], {"a": 1}, 5]
+)
+def test_what_is_no_tags_is_refused(tags: object) -> None:
+    with pytest.raises(InvalidInput) as problem:
+        make_task().edited(tags=tags, at=LATER)  # type: ignore[arg-type]
+    assert fields(problem) == ["tags"]
+
+
+def test_all_faults_are_named_two_dates_that_contradict_each_other_among_them() -> None:
+    with pytest.raises(InvalidInput) as problem:
+        make_task(due_date="2026-10-01").edited(title="", priority="urgent", start_date="2026-10-02", at=LATER)  # type: ignore[arg-type]
+    assert fields(problem) == ["title", "priority", "start_date"]
+    with pytest.raises(InvalidInput) as problem:
+        make_task().edited(due_date="2026-02-30", time_zone="Mars/Base", completed=None, at=LATER)  # type: ignore[arg-type]
+    assert fields(problem) == ["due_date", "time_zone", "completed"]
+
+
+def test_an_instant_is_written_on_the_clock_of_the_zone_that_the_task_has() -> None:
+    task = Task.new(
+        id=make_id(1), owner=ANN, title="x", at=NOON, due_date="2026-10-01T09:00", time_zone="Europe/Madrid"
+    )
+    moved = task.edited(due_date="2026-12-01T09:00:00Z", at=LATER)
+    assert (moved.due_date, moved.time_zone) == ("2026-12-01T10:00:00", "Europe/Madrid")
+    assert moved.due_at == datetime(2026, 12, 1, 9, tzinfo=UTC)
+    assert task.edited(due_date="2026-12-01", at=LATER).time_zone is None
+    assert task.edited(time_zone=None, at=LATER).due_at is None
+    assert task.edited(time_zone="Asia/Tokyo", at=LATER).due_date == "2026-10-01T09:00:00"

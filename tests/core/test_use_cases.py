@@ -8,7 +8,10 @@ from factories import ANN, BOB, NOON, make_id
 
 from todo_adapters.memory import MemoryTaskStore
 from todo_core import (
+    ChangeQuery,
+    Committed,
     InvalidInput,
+    Once,
     Task,
     TaskExists,
     TaskId,
@@ -17,6 +20,8 @@ from todo_core import (
     TaskService,
     Version,
     VersionConflict,
+    WriteOptions,
+    idempotency_key,
 )
 
 
@@ -51,7 +56,7 @@ def service() -> TaskService:
 
 @pytest.fixture
 async def task(service: TaskService) -> Task:
-    return await service.create(ANN, title="Milk", description="Two litres")
+    return (await service.create(ANN, title="Milk", description="Two litres")).task
 
 
 async def test_a_created_task_is_stored_with_its_id_and_moment(service: TaskService, task: Task) -> None:
@@ -64,7 +69,7 @@ async def test_a_created_task_is_stored_with_its_id_and_moment(service: TaskServ
 
 
 async def test_a_task_may_be_created_done(service: TaskService) -> None:
-    task = await service.create(ANN, title="Milk", completed=True)
+    task = (await service.create(ANN, title="Milk", completed=True)).task
     assert task.completed_at == task.created_at
 
 
@@ -86,59 +91,60 @@ async def test_a_page_shows_the_owners_tasks(service: TaskService, task: Task) -
 
 
 async def test_editing_changes_only_what_is_given(service: TaskService, task: Task) -> None:
-    edited = await service.edit(ANN, task.id, title="Bread")
+    edited = (await service.edit(ANN, task.id, title="Bread")).task
     moment = NOON + timedelta(seconds=2)
     assert edited == replace(task, title="Bread", version=Version(2), updated_at=moment)
-    assert (await service.edit(ANN, task.id, description=None)).description is None
-    assert (await service.edit(ANN, task.id, completed=True)).completed
+    assert (await service.edit(ANN, task.id, description=None)).task.description is None
+    assert (await service.edit(ANN, task.id, completed=True)).task.completed
     with pytest.raises(InvalidInput):
         await service.edit(ANN, task.id, title="")
     assert (await service.get(ANN, task.id)).version == 4
 
 
 async def test_toggling_completing_and_reopening(service: TaskService, task: Task) -> None:
-    assert (await service.toggle(ANN, task.id)).completed
-    assert not (await service.toggle(ANN, task.id)).completed
+    assert (await service.toggle(ANN, task.id)).task.completed
+    assert not (await service.toggle(ANN, task.id)).task.completed
     done = await service.complete(ANN, task.id)
-    assert await service.complete(ANN, task.id) == done
+    assert await service.complete(ANN, task.id) == Committed(done.things, None)
     opened = await service.reopen(ANN, task.id)
-    assert await service.reopen(ANN, task.id) == opened
-    assert (done.version, opened.version) == (4, 5)
+    assert await service.reopen(ANN, task.id) == Committed(opened.things, None)
+    assert (done.task.version, opened.task.version) == (4, 5)
+    assert (done.change, opened.change) == (4, 5)
 
 
 async def test_a_deleted_task_is_gone(service: TaskService, task: Task) -> None:
-    await service.delete(ANN, task.id)
+    assert await service.delete(ANN, task.id) == Committed((), 2)
     with pytest.raises(TaskNotFound):
         await service.get(ANN, task.id)
 
 
 ACTIONS = {
-    "edit": lambda service, owner, **more: service.edit(owner, make_id(1), title="Other", **more),
-    "toggle": lambda service, owner, **more: service.toggle(owner, make_id(1), **more),
-    "complete": lambda service, owner, **more: service.complete(owner, make_id(1), **more),
-    "delete": lambda service, owner, **more: service.delete(owner, make_id(1), **more),
+    "edit": lambda service, owner, terms: service.edit(owner, make_id(1), terms, title="Other"),
+    "toggle": lambda service, owner, terms: service.toggle(owner, make_id(1), terms),
+    "complete": lambda service, owner, terms: service.complete(owner, make_id(1), terms),
+    "delete": lambda service, owner, terms: service.delete(owner, make_id(1), terms),
 }
 every_action = pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 
 
 @every_action
 async def test_an_action_at_the_expected_version_happens(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
-    await action(service, ANN, expected=[Version(1), Version(7)])
+    await action(service, ANN, WriteOptions(expected=[Version(1), Version(7)]))
     with pytest.raises((VersionConflict, TaskNotFound)):
-        await action(service, ANN, expected=Version(1))
+        await action(service, ANN, WriteOptions(expected=Version(1)))
 
 
 @every_action
 async def test_an_action_at_a_stale_version_changes_nothing(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(VersionConflict):
-        await action(service, ANN, expected=Version(2))
+        await action(service, ANN, WriteOptions(expected=Version(2)))
     assert await service.get(ANN, task.id) == task
 
 
 @every_action
 async def test_another_owner_finds_no_task_to_act_on(service: TaskService, task: Task, action) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(TaskNotFound):
-        await action(service, BOB)
+        await action(service, BOB, WriteOptions())
     assert await service.get(ANN, task.id) == task
 
 
@@ -146,4 +152,36 @@ async def test_reopening_at_a_stale_version_is_a_conflict_even_if_there_is_nothi
     service: TaskService, task: Task
 ) -> None:
     with pytest.raises(VersionConflict):
-        await service.reopen(ANN, task.id, expected=Version(9))
+        await service.reopen(ANN, task.id, WriteOptions(expected=Version(9)))
+
+
+async def test_history_has_every_change_with_who_made_it_also_after_the_end(service: TaskService, task: Task) -> None:
+    await service.edit(ANN, task.id, WriteOptions(client="cli"), title="Bread")
+    await service.delete(ANN, task.id)
+    query = ChangeQuery(of=task.id, newest_first=True)
+    entries = (await service.history(ANN, query)).items
+    assert [(entry.number, entry.action, entry.client) for entry in entries] == [
+        (3, "deleted", None),
+        (2, "edited", "cli"),
+        (1, "created", None),
+    ]
+    for owner, task_id in ((BOB, task.id), (ANN, make_id(9))):
+        with pytest.raises(TaskNotFound):
+            await service.history(owner, replace(query, of=task_id))
+
+
+async def test_any_write_under_a_key_happens_once(service: TaskService, task: Task) -> None:
+    options = WriteOptions(once=Once(idempotency_key("k"), "toggle"))
+    first = await service.toggle(ANN, task.id, options)
+    assert await service.toggle(ANN, task.id, options) == Committed(first.things, first.change, replayed=True)
+    assert await service.get(ANN, task.id) == first.task
+
+
+async def test_a_summary_counts_what_is_open_by_tag_and_priority(service: TaskService, task: Task) -> None:
+    await service.create(ANN, title="a", tags=["Home", "x"], priority="high")
+    await service.create(ANN, title="b", tags=["home"])
+    await service.create(ANN, title="c", tags=["home"], completed=True)
+    summary = await service.summary(ANN)
+    assert (summary.open, summary.completed) == (3, 1)
+    assert summary.by_tag == {"Home": 2, "x": 1}
+    assert summary.by_priority == {"high": 1, "medium": 0, "low": 0, "none": 2}

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from serving import Serve, Server, eventually, head, raw, statuses
 
-from todo_app.http.openapi import openapi
+from todo_app.api.openapi import openapi
 
 TASKS = "/api/ann/tasks"
 GOOD = b'{"title":"x"}'

@@ -8,12 +8,10 @@ from uuid import UUID
 import psycopg
 from psycopg.errors import FeatureNotSupported
 from psycopg.pq import TransactionStatus
-from sqlalchemy import ARRAY, ClauseElement, FromClause, bindparam, column, func
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
-_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
 A = TypeVar("A")
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
@@ -22,28 +20,7 @@ Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A
 Columns: TypeAlias = dict[str, list[Any]]
 
 
-def calls_of(**columns: TypeEngine[Any]) -> FromClause:
-    """The calls as rows of these columns, numbered from 1 by `place`; their values go to `send`."""
-    arrays = [bindparam(_array(name), type_=ARRAY(kind)) for name, kind in columns.items()]
-    rows = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*rows, with_ordinality="place").render_derived(name="call")
-
-
-def prepared(statement: ClauseElement) -> LiteralString:
-    """The statement's text as the driver takes it: compiled once, not per call."""
-    return str(statement.compile(dialect=_DIALECT))
-
-
-async def send(connection: AsyncConnection, statement: LiteralString, columns: Columns) -> list[tuple[Any, ...]]:
-    """The rows that a statement made with `calls_of` gives.
-
-    SQLAlchemy writes the statements and keeps the connections; the rows come from the driver itself, in the binary
-    format. Through SQLAlchemy's own execution a batch costs five times as much (docs/performance.md).
-    """
-    return await execute(connection, statement, {_array(name): _literal(values) for name, values in columns.items()})
-
-
-def _literal(values: Sequence[object]) -> str:
+def array_literal(values: Sequence[object]) -> str:
     """An array as PostgreSQL reads it (its documentation, §8.15.2), all of one kind but for None.
 
     The driver would look up a dumper and search for special characters for each element: several times the price.
@@ -67,6 +44,7 @@ _ELEMENTS: Final = _ByKind(
         str: _quoted,
         int: int.__repr__,
         bool: str,
+        tuple: lambda value: _quoted(array_literal(value)),
         UUID: lambda value: f"{value.int:032x}",
         datetime: datetime.isoformat,
     }
@@ -76,7 +54,11 @@ _ELEMENTS: Final = _ByKind(
 async def execute(
     connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
-    """The rows that a statement gives. Raises `psycopg.Error`."""
+    """The rows that a statement gives. Raises `psycopg.Error`.
+
+    SQLAlchemy keeps the connections; the rows come from the driver itself, in the binary format. Through SQLAlchemy's
+    own execution a batch costs five times as much (docs/performance.md).
+    """
     driver = driver_of(connection)
     cursor = driver.cursor(binary=True)
     try:
@@ -93,7 +75,3 @@ async def execute(
 def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """The driver's own connection."""
     return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr, return-value]
-
-
-def _array(name: str) -> str:
-    return f"{name}_array"  # SQLAlchemy keeps the columns' own names for itself

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
+from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -38,8 +39,12 @@ def unavailable_where_it_passes() -> Iterator[None]:
 
 
 def lost_a_race(problem: psycopg.Error) -> bool:
-    """Whether the statement may be repeated at once: it lost against a concurrent one, and left nothing behind."""
-    return problem.sqlstate in _LOST_RACES
+    """Whether the statement may be repeated at once: it lost against a concurrent one, and left nothing behind.
+
+    So does one that keeps a key which another one keeps at that moment.
+    """
+    kept_meanwhile = isinstance(problem, UniqueViolation) and (problem.diag.table_name or "").startswith("used_keys")
+    return kept_meanwhile or problem.sqlstate in _LOST_RACES
 
 
 def lost_its_connection(problem: psycopg.Error) -> bool:

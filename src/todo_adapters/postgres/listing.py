@@ -4,53 +4,91 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    FromClause,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    func,
-    literal_column,
-    select,
-    true,
-    tuple_,
-)
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
-from todo_adapters.postgres.batch import Batch, calls_of, prepared, send
-from todo_adapters.postgres.statements import task_columns, task_of
-from todo_adapters.postgres.table import tasks
+from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.rows import READ, task_of
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
+from todo_core.queries import NONE, SortValue
+from todo_core.task import PRIORITIES
 
 Listing: TypeAlias = tuple[OwnerId, TaskQuery]
 _REPETITIONS: Final = 4
+
+
+class _Condition(NamedTuple):
+    """A filter in SQL, on what the query wants as a column of `call`, and that column's type."""
+
+    kind: str
+    text: str
+
+
+_REPEATING: Final = "repeating_search"
+# By the filters' names in `todo_core.queries.FILTERS`. Lists travel as text: of unlike length they fit no array.
+_CONDITIONS: Final[dict[str, _Condition]] = {
+    "completed": _Condition("boolean", "(tasks.completed_at is not null) = call.completed"),
+    "search": _Condition("text", "strpos(tasks.search_text, call.search) > 0"),
+    # For a text that repeats itself. The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
+    _REPEATING: _Condition("text", f"tasks.search_text ~ ('***=' || call.{_REPEATING})"),
+    "priorities": _Condition("text", f"coalesce(tasks.priority, '{NONE}') = any (call.priorities::text[])"),
+    "tags": _Condition("text", "tasks.tag_keys @> call.tags::text[]"),
+    "due_from": _Condition("text", "tasks.due_date >= call.due_from"),
+    "due_before": _Condition("text", "tasks.due_date < call.due_before"),
+}
+
+
+class _Order(NamedTuple):
+    """What tasks are compared by before their id, as a column or an expression of it, its type, whether it can miss."""
+
+    column: str
+    kind: str
+    nullable: bool = False
+    expression: str = "{}"
+
+    def of(self, source: str) -> str:
+        """The expression on that source's column."""
+        return self.expression.format(f"{source}.{self.column}")
+
+
+# By the fields of `todo_core.Sort`; the order of creation is that of the ids.
+_ORDERS: Final[dict[str, _Order | None]] = {
+    "created_at": None,
+    "updated_at": _Order("updated_at", "timestamptz"),
+    "title": _Order("title", "text"),
+    "due_date": _Order("due_date", "text", nullable=True),
+    "priority": _Order(
+        "priority", "int", nullable=True, expression=f"(array_position(array{list(PRIORITIES)}, {{}}) - 1)"
+    ),
+}
 
 
 class Shape(NamedTuple):
     """What tells one listing's statement from another's; the values in it do not."""
 
     sort: Sort
-    filters: bool
-    searches: bool
-    repeats: bool
+    filters: tuple[str, ...]
     continues: bool
+    behind_the_missing: bool  # the page before ended among the tasks without the value
 
     @classmethod
     def of(cls, query: TaskQuery) -> Self:
         """The shape of that query."""
-        needle = query.needle
-        searches, repeats = needle is not None, needle is not None and repeats_at_its_end(needle)
-        return cls(query.sort, query.completed is not None, searches, repeats, query.after is not None)
+        order, after = _ORDERS[query.sort.field], query.after
+        behind_the_missing = order is not None and after is not None and after.value is None
+        return cls(query.sort, tuple(_filters(query)), after is not None, behind_the_missing)
 
     @property
     def is_bounded(self) -> bool:
         """Whether the key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
-        return self.sort.field == "created_at" and not (self.filters or self.searches)
+        return self.sort.field == "created_at" and not self.filters
+
+
+def _filters(query: TaskQuery) -> dict[str, Any]:
+    """The query's filters by the names of their conditions."""
+    wanted = query.filters
+    if "search" in wanted and repeats_at_its_end(wanted["search"]):
+        wanted[_REPEATING] = wanted.pop("search")
+    return wanted
 
 
 def repeats_at_its_end(needle: str) -> bool:
@@ -74,70 +112,81 @@ def repeats_at_its_end(needle: str) -> bool:
 @cache
 def pages_many(shape: Shape) -> Batch[Listing, Page]:
     """The statement for listings of that shape. Each sees one moment; so do all of one batch."""
-    columns = dict(_columns(shape))
-    statement = prepared(_statement(shape, calls_of(**{name: kind for name, (kind, _) in columns.items()})))
+    statement = _statement(shape)
 
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
-        values = {name: [value(*listing) for listing in listings] for name, (_, value) in columns.items()}
+        columns = _columns(shape, listings)
         found: list[list[Task]] = [[] for _ in listings]
-        for place, *row in await send(connection, statement, values):
+        for place, *row in await execute(
+            connection, statement, {name: array_literal(each) for name, each in columns.items()}
+        ):
             found[place - 1].append(task_of(listings[place - 1][0], row))
         return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
 
     return pages
 
 
-_Column: TypeAlias = tuple[str, tuple[TypeEngine[Any], Callable[[OwnerId, TaskQuery], Any]]]
-_OWNER: Final[_Column] = ("owner", (Text(), lambda owner, _: owner))
-_MOST: Final[_Column] = ("most", (BigInteger(), lambda _, query: query.limit + 1))
-_COMPLETED: Final[_Column] = ("completed", (Boolean(), lambda _, query: query.completed))
-_NEEDLE: Final[_Column] = ("needle", (Text(), lambda _, query: query.needle))
-# The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
-_PATTERN: Final[_Column] = ("pattern", (Text(), lambda _, query: f"***={query.needle}"))
-_AFTER_ID: Final[_Column] = ("after_id", (Uuid(), lambda _, query: query.after.id if query.after else None))
-
-
-def _columns(shape: Shape) -> list[_Column]:
-    columns = [_OWNER, _MOST]
-    if shape.filters:
-        columns.append(_COMPLETED)
-    if shape.searches:
-        columns.append(_PATTERN if shape.repeats else _NEEDLE)
+def _kinds(shape: Shape) -> dict[str, str]:
+    """The columns of the calls, and their types."""
+    kinds = {"user_id": "text", "max": "bigint"} | {name: _CONDITIONS[name].kind for name in shape.filters}
     if shape.continues:
-        columns.append(_AFTER_ID)
-    if shape.continues and shape.sort.field != "created_at":
-        kind = tasks.c[shape.sort.field].type
-        columns.append(("after_value", (kind, lambda _, query: query.after.value if query.after else None)))
-    return columns
+        kinds["after_id"] = "uuid"
+        if (order := _ORDERS[shape.sort.field]) is not None:
+            kinds["after_value"] = order.kind
+    return kinds
 
 
-def _statement(shape: Shape, call: FromClause) -> Select[Any]:
-    inner = select(tasks).where(tasks.c.user_id == call.c.owner, *_conditions(shape, call))
-    page = inner.order_by(*_order(shape.sort, tasks)).limit(call.c.most).lateral("page")
-    outer = select(call.c.place, *task_columns(page)).select_from(call.join(page, true()))
-    return outer.order_by(call.c.place, *_order(shape.sort, page))
+def _columns(shape: Shape, listings: Sequence[Listing]) -> Columns:
+    wanted = [_filters(query) for _, query in listings]
+    columns: dict[str, Callable[[], list[Any]]] = {
+        "user_id": lambda: [owner for owner, _ in listings],
+        "max": lambda: [query.limit + 1 for _, query in listings],
+        "after_id": lambda: [query.after and query.after.id for _, query in listings],
+        "after_value": lambda: [_after_value(query) for _, query in listings],
+    }
+    return {
+        name: columns[name]() if name in columns else [_text(each[name]) for each in wanted] for name in _kinds(shape)
+    }
 
 
-def _conditions(shape: Shape, call: FromClause) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if shape.filters:
-        conditions.append(tasks.c.completed_at.is_not(None) == call.c.completed)
-    if shape.repeats:
-        conditions.append(tasks.c.search_text.regexp_match(call.c.pattern))
-    elif shape.searches:
-        conditions.append(func.strpos(tasks.c.search_text, call.c.needle) > literal_column("0", Integer))
+def _after_value(query: TaskQuery) -> SortValue | None:
+    return None if query.after is None else query.after.value
+
+
+def _text(wanted: Any) -> Any:
+    return array_literal(wanted) if isinstance(wanted, list) else wanted
+
+
+def _statement(shape: Shape) -> str:
+    kinds = _kinds(shape)
+    arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in kinds.items())
+    conditions = ["tasks.user_id = call.user_id", *(_CONDITIONS[name].text for name in shape.filters)]
     if shape.continues:
-        place = tuple_(*_key(shape.sort, tasks))
-        last = (
-            tuple_(call.c.after_id) if shape.sort.field == "created_at" else tuple_(call.c.after_value, call.c.after_id)
-        )
-        conditions.append(place < last if shape.sort.descending else place > last)
-    return conditions
+        conditions.append(_behind(shape))
+    return f"""
+        select call.place, {", ".join(f"page.{name}" for name in READ)}
+        from unnest({arrays}) with ordinality as call({", ".join(kinds)}, place)
+        join lateral (
+            select {", ".join(READ)} from tasks where {" and ".join(conditions)}
+            order by {_ordered(shape.sort, "tasks")} limit call.max
+        ) as page on true order by call.place, {_ordered(shape.sort, "page")}
+    """
 
 
-def _order(sort: Sort, source: FromClause) -> list[ColumnElement[Any]]:
-    return [each.desc() if sort.descending else each.asc() for each in _key(sort, source)]
+def _behind(shape: Shape) -> str:
+    """What comes behind the last page's last task; tasks without the value come last."""
+    beyond, order = "<" if shape.sort.descending else ">", _ORDERS[shape.sort.field]
+    by_id = f"tasks.id {beyond} call.after_id"
+    if order is None:
+        return by_id
+    value = order.of("tasks")
+    if shape.behind_the_missing:
+        return f"{value} is null and {by_id}"
+    behind = f"({value}, tasks.id) {beyond} (call.after_value, call.after_id)"
+    return f"({behind} or {value} is null)" if order.nullable else behind
 
 
-def _key(sort: Sort, source: FromClause) -> list[ColumnElement[Any]]:
-    return [source.c.id] if sort.field == "created_at" else [source.c[sort.field], source.c.id]
+def _ordered(sort: Sort, source: str) -> str:
+    direction, order = "desc" if sort.descending else "asc", _ORDERS[sort.field]
+    by_id = f"{source}.id {direction}"
+    return by_id if order is None else f"{order.of(source)} {direction} nulls last, {by_id}"

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres.batch import Batch, driver_of
+from todo_adapters.postgres.batch import Batch, driver_of, execute
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
@@ -38,6 +39,11 @@ class Sender:
         self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
         self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
         self._unshared: set[asyncio.Task[Any]] = set()
+        # Of those who have something in there; a coalescer lives as long as it has something to send.
+        self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
+            WeakValueDictionary()
+        )
+        self._owners_writing = Turns(1, timeout=deadline)
         self.edits = Turns(1, timeout=deadline)
         """Turns at editing one task: who edits it at the same time waits here, and loses no race in the database."""
 
@@ -74,10 +80,25 @@ class Sender:
         """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
         return self.read(batch, call, owner=owner, weight=weight)
 
-    async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
+    def write_waiting(self, batch: Batch[C, A], call: C, *, owner: str) -> Awaitable[A]:
+        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only.
+
+        Few of them are under way at a time: each holds a connection while it waits.
+        """
+        queue = self._behind_owners.get((batch, owner))
+        if queue is None:
+
+            async def send(calls: Sequence[C]) -> Sequence[A]:
+                async with self._transactions.at(None):
+                    return await self._run(lambda connection: batch(connection, calls), repeatable=False)
+
+            queue = self._behind_owners[batch, owner] = self._gathering(send)
+        return queue.call(call, owner=owner)
+
+    async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]], *, owner: str) -> A:
         """What `work` returns, its statements stored together or not at all. It may be called several times.
 
-        Few transactions are under way at a time: each may wait for a lock, and holds a connection meanwhile.
+        Of each owner's, one is under way at a time, and few of all: each may wait for a lock, and holds a connection.
         """
 
         async def transaction(connection: AsyncConnection) -> A:
@@ -88,14 +109,14 @@ class Sender:
                 return await work(connection)
 
         async def in_turn() -> A:
-            async with self._transactions.at(None):
+            async with self._owners_writing.at(owner), self._transactions.at(None):
                 return await self._run(transaction, repeatable=False)
 
         return await self._tracked(in_turn())
 
     async def drain(self) -> None:
         """Return when every call so far has its answer, and the pool its connections."""
-        for coalescer in list(self._coalescers.values()):
+        for coalescer in [*self._coalescers.values(), *self._behind_owners.values()]:
             await coalescer.drain()
         while self._unshared:
             await asyncio.wait(self._unshared)
@@ -114,14 +135,17 @@ class Sender:
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
 
-            coalescer = self._coalescers[batch] = Coalescer(
-                send,
-                max_size=MAX_CALLS,
-                max_weight=MAX_WEIGHT,
-                max_concurrent=MAX_CONCURRENT,
-                timeout=self._deadline,
-            )
+            coalescer = self._coalescers[batch] = self._gathering(send)
         return coalescer
+
+    def _gathering(self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]]) -> Coalescer[C, A]:
+        return Coalescer(
+            send,
+            max_size=MAX_CALLS,
+            max_weight=MAX_WEIGHT,
+            max_concurrent=MAX_CONCURRENT,
+            timeout=self._deadline,
+        )
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool) -> A:
         """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `repeatable` anyway.
@@ -139,3 +163,9 @@ class Sender:
                         if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
                             raise
                 return await self._connections.run(work)
+
+
+async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+    """Nothing, from a database that can answer."""
+    await execute(connection, "select 1", {})
+    return calls

@@ -1,60 +1,67 @@
 """Tasks kept in PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_adapters.postgres.once import Once, insert_once_many
 from todo_adapters.postgres.pruning import Pruning
-from todo_adapters.postgres.sender import Sender
-from todo_adapters.postgres.statements import (
-    VERSION_MOST,
-    Removal,
-    Swap,
-    answer_many,
-    delete_many,
-    insert_many,
-    locked,
-    read_many,
-    swap_many,
-)
+from todo_adapters.postgres.reading import log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.sender import Sender, answer_many
+from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
+from todo_adapters.postgres.writing import DELETING, SWAPPING, Outcome, Result, Write, Writing, creating
 from todo_core import (
-    Expected,
-    IdempotencyKey,
-    KeyReused,
+    ChangePage,
+    ChangeQuery,
+    Committed,
+    Decision,
+    NotSeen,
     OwnerId,
     Page,
+    Plan,
+    Seen,
+    Sees,
     StoreUnavailable,
+    Summary,
     Task,
     TaskExists,
     TaskId,
     TaskNotFound,
     TaskQuery,
-    asks_for_the_same,
+    decided,
     owner_id,
 )
 
 _READY_WITHIN: Final = 2.0
 _RACES: Final = 3
-_CHARACTERS_OF_A_ROW: Final = 50
+_TASKS_MAX: Final = 10_000
+_HISTORY: Final = timedelta(days=30)
 
 
 class PostgresTaskStore:
-    """A `TaskStore` in the table that `migrations` makes. The engine's maker disposes of it, after `aclose`.
+    """A `TaskStore` in the tables that `migrations` makes. The engine's maker disposes of it, after `aclose`.
 
-    A call that takes more than `deadline` seconds raises `StoreUnavailable`.
+    A call that takes more than about twice `deadline` seconds raises `StoreUnavailable`. An owner may have at most
+    `max_tasks` tasks. Changes are kept for `history`.
     """
 
-    def __init__(self, engine: AsyncEngine, *, deadline: float = 5.0) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        deadline: float = 5.0,
+        max_tasks: int = _TASKS_MAX,
+        history: timedelta = _HISTORY,
+    ) -> None:
         self._sender = Sender(engine, deadline)
-        self._pruning = Pruning(self._sender)
+        self._pruning = Pruning(self._sender, history)
+        self._max_tasks = max_tasks
 
     def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner))
+        return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner), self._max_tasks)
 
     async def aclose(self) -> None:
         """As `TaskStore.aclose`. The engine may be disposed of after it."""
@@ -77,77 +84,17 @@ class PostgresTaskStore:
 class PostgresOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, sender: Sender, pruning: Pruning, owner: OwnerId) -> None:
+    def __init__(self, sender: Sender, pruning: Pruning, owner: OwnerId, max_tasks: int) -> None:
         self._sender = sender
         self._pruning = pruning
         self._owner = owner
-
-    async def add(self, task: Task) -> None:
-        """As `OwnedTasks.add`."""
-        self._begin(task)
-        if not await self._sender.write(insert_many, task, owner=self._owner, weight=_weight(task)):
-            raise TaskExists
-
-    async def add_once(self, key: IdempotencyKey, task: Task) -> Task:
-        """As `OwnedTasks.add_once`."""
-        self._begin(task)
-        once, weight = Once(key, task), _weight(task)
-        while (
-            first := await self._sender.write_once(insert_once_many, once, owner=self._owner, weight=weight)
-        ) is None:
-            pass  # the key was there, and has expired and been pruned in between
-        if not asks_for_the_same(first, task):
-            raise KeyReused
-        return first
-
-    def _begin(self, task: Task) -> None:
-        if task.owner != self._owner:
-            raise ValueError("this task belongs to another owner")
-        self._pruning.begin_if_due()
+        self._max_tasks = max_tasks
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        task = await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
-        if task is None:
+        if (task := await self._find(task_id)) is None:
             raise TaskNotFound
         return task
-
-    async def edit(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        """As `OwnedTasks.edit`: by comparing and swapping; behind a lock where other processes keep coming first."""
-        async with self._sender.edits.at((self._owner, task_id)):
-            for _ in range(_RACES):
-                task = await self.get(task_id)
-                changed = task.after(change)
-                if changed == task or await self._swap(Swap(task, changed)):
-                    return changed
-            return await self._edit_locked(task_id, change)
-
-    async def _swap(self, swap: Swap) -> bool:
-        return await self._sender.write(swap_many, swap, owner=self._owner, weight=_weight(swap.after))
-
-    async def _edit_locked(self, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-        async def work(connection: AsyncConnection) -> Task | Exception:
-            task = await locked(connection, (self._owner, task_id))
-            try:
-                changed = _found(task).after(change)
-            except Exception as refusal:  # handed on as it is, past what judges the database's failures
-                return refusal
-            if changed != task:
-                await swap_many(connection, [Swap(_found(task), changed)])
-            return changed
-
-        outcome = await self._sender.in_transaction(work)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    async def remove(self, task_id: TaskId, *, expected: Expected = None) -> None:
-        """As `OwnedTasks.remove`."""
-        removal = Removal(self._owner, task_id, versions := _versions(expected))
-        weight = max(1, len(versions or []))
-        while not await self._sender.write(delete_many, removal, owner=self._owner, weight=weight):
-            # Missing, at another version, or at an expected one only since: then once more.
-            (await self.get(task_id)).expecting(expected)
 
     async def page(self, query: TaskQuery) -> Page:
         """As `OwnedTasks.page`."""
@@ -158,21 +105,82 @@ class PostgresOwnedTasks:
             )
         return await self._sender.read_alone(pages_many(shape), (self._owner, query), owner=self._owner)
 
+    async def summary(self) -> Summary:
+        """As `OwnedTasks.summary`."""
+        return await self._sender.read_alone(summaries, self._owner, owner=self._owner)
 
-def _found(task: Task | None) -> Task:
-    if task is None:
-        raise TaskNotFound
-    return task
+    async def changes(self, query: ChangeQuery) -> ChangePage:
+        """As `OwnedTasks.changes`."""
+        pages = log_pages(shape_of(query))
+        return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
 
+    async def commit(self, plan: Plan) -> Committed:
+        """As `OwnedTasks.commit`: one pair in a statement that it shares with others', all else behind a lock.
 
-def _weight(task: Task) -> int:
-    """What writing it costs, compared with a row of a listing."""
-    return 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW
+        A creation sees nothing. What changes one task is decided on the task as it is read, and stored if it is still
+        so; where others keep coming first, that too goes behind the lock.
+        """
+        self._pruning.begin_if_due()
+        sees = plan.sees
+        for _ in range(_RACES):
+            if len(sees.tasks) > 1 or (sees.tasks and plan.once):
+                break
+            seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
+            try:
+                decision = decided(plan, seen)
+            except NotSeen as more:
+                sees |= more.wanted
+                continue
+            except Exception:
+                if plan.once is None:
+                    raise
+                break  # whether its key was used is looked at first
+            if (committed := await self._commit_alone(plan, decision)) is not None:
+                return committed
+        return await self._commit_behind_the_lock(plan, sees)
 
+    async def _find(self, task_id: TaskId) -> Task | None:
+        return await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
 
-def _versions(expected: Expected) -> list[int] | None:
-    """The versions that a task can be at; what a client names may be any number."""
-    if expected is None:
+    async def _commit_alone(self, plan: Plan, decision: Decision) -> Committed | None:
+        """What came of a decision with one pair or none; None where it lost a race, or has more."""
+        if not decision.pairs and plan.once is None:
+            return Committed(decision.answer, None)
+        if len(decision.pairs) != 1 or (plan.once and decision.answer != (decision.pairs[0].after,)):
+            return None
+        [pair] = decision.pairs
+        if plan.once is not None and pair.before is not None:
+            return None
+        writing = SWAPPING if pair.after and pair.before else DELETING
+        if pair.before is None:
+            writing = creating(self._max_tasks, keyed=plan.once is not None)
+        outcome = await self._write(writing, Write(pair, plan.client, plan.once))
+        match outcome.result:
+            case Result.DONE:
+                return Committed(decision.answer, outcome.number)
+            case Result.EXISTS:
+                raise TaskExists
+        # Lost; a key that was used; or too many, which the statement judges by all of the batch, and the lock exactly.
         return None
-    asked = [expected] if isinstance(expected, int) else expected
-    return [version for version in asked if 1 <= version <= VERSION_MOST]
+
+    async def _write(self, writing: Writing, write: Write) -> Outcome:
+        send = self._sender.write if write.once is None else self._sender.write_once
+        outcome = await send(writing.passing, write, owner=self._owner)
+        while True:
+            if outcome.result is Result.NO_OWNER:
+                await self._sender.in_transaction(self._make_owner, owner=self._owner)
+            elif outcome.result is not Result.HELD:
+                return outcome
+            outcome = await self._sender.write_waiting(writing.waiting, write, owner=self._owner)
+
+    async def _make_owner(self, connection: AsyncConnection) -> None:
+        await make_owner(connection, self._owner)
+
+    async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
+        async def work(connection: AsyncConnection) -> Committed:
+            return await commit_behind_the_lock(connection, self._owner, plan, sees, most=self._max_tasks)
+
+        try:
+            return await self._sender.in_transaction(work, owner=self._owner)
+        except Refused as refused:
+            raise refused.refusal from None

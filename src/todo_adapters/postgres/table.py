@@ -3,11 +3,13 @@
 from typing import Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -15,9 +17,11 @@ from sqlalchemy import (
     Uuid,
     func,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from todo_core.idempotency import KEY_LENGTH
-from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, TITLE_LENGTH
+from todo_core.due import ZONE_LENGTH
+from todo_core.idempotency import FINGERPRINT_LENGTH, KEY_LENGTH
+from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, PRIORITIES, TAGS_MAX, TITLE_LENGTH
 
 # Collation "C" compares UTF-8 byte by byte, which is code point by code point: the order of Python and of the core,
 # whatever locale the database was made with, and one that no update of an operating system changes.
@@ -29,6 +33,7 @@ _CONTROL = r"[\u0001-\u001f\u007f-\u009f]"
 _CONTROL_BUT_LINES = r"[\u0001-\u0008\u000b-\u001f\u007f-\u009f]"
 _NOT_BLANK = r"[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 # What Python's datetime can hold; PostgreSQL's reaches further, and has infinities.
+_DATE = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"
 _MOMENTS = "'0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'"
 
 metadata: Final = MetaData()
@@ -42,12 +47,19 @@ tasks: Final = Table(
     Column("id", Uuid, nullable=False),
     Column("title", TEXT, nullable=False),
     Column("description", TEXT),
+    Column("priority", TEXT),
+    Column("tags", ARRAY(TEXT), nullable=False, server_default="{}"),
+    Column("start_date", TEXT),
+    Column("due_date", TEXT),
+    Column("time_zone", TEXT),
     Column("completed_at", MOMENT),
     Column("version", BigInteger, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
-    # `todo_core.searchable`: case is folded by Python alone, so that every storage finds the same.
+    # `todo_core.searchable`, and the tags without their case: folded by Python alone, so that every storage finds the
+    # same.
     Column("search_text", TEXT, nullable=False),
+    Column("tag_keys", ARRAY(TEXT), nullable=False, server_default="{}"),
     PrimaryKeyConstraint("user_id", "id", name="tasks_pkey"),
     CheckConstraint(
         f"char_length(user_id) between 1 and {OWNER_LENGTH} and user_id !~ '{_CONTROL}'", name="tasks_user_id_check"
@@ -60,6 +72,12 @@ tasks: Final = Table(
         f"char_length(description) <= {DESCRIPTION_LENGTH} and description !~ '{_CONTROL_BUT_LINES}'",
         name="tasks_description_check",
     ),
+    CheckConstraint(f"priority in {PRIORITIES}", name="tasks_priority_check"),
+    CheckConstraint(f"cardinality(tags) <= {TAGS_MAX}", name="tasks_tags_check"),
+    CheckConstraint(
+        f"start_date ~ '{_DATE}' and due_date ~ '{_DATE}' and char_length(time_zone) <= {ZONE_LENGTH}",
+        name="tasks_dates_check",
+    ),
     CheckConstraint("version >= 1", name="tasks_version_check"),
     CheckConstraint(
         f"created_at between {_MOMENTS} and updated_at between {_MOMENTS} and completed_at between {_MOMENTS}",
@@ -67,23 +85,51 @@ tasks: Final = Table(
     ),
 )
 
-# A key, and the task that was created under it as it was then. No foreign key: the key outlives an edit and a removal.
-# Rows are written by the statement that writes their tasks, whose constraints judge the same values; never updated.
-idempotency_keys: Final = Table(
-    "idempotency_keys",
+# One row an owner: every change of what is theirs locks it first, and raises `number` to its own. `live` is how many
+# tasks there are. Rows are made when an owner first writes, and stay.
+owners: Final = Table(
+    "owners",
+    metadata,
+    Column("user_id", TEXT, nullable=False),
+    Column("number", BigInteger, nullable=False, server_default="0"),
+    Column("live", Integer, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("user_id", name="owners_pkey"),
+)
+
+# The log: one row for each thing that a change touched, with the members that differ (`todo_core.changes.Entry`).
+# Nulls are left out of a creation and a deletion.
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("user_id", TEXT, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("id", Uuid, nullable=False),
+    # By the database's clock, which all replicas share, and after the owner's lock: it follows the number.
+    Column("at", MOMENT, nullable=False),
+    Column("action", TEXT, nullable=False),
+    Column("client", TEXT),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    PrimaryKeyConstraint("user_id", "number", "id", name="changes_pkey"),
+    Index("changes_of_one", "user_id", "id", "number"),
+    # For pruning: a hundredth of a B-tree's cost to write.
+    Index("changes_at", "at", postgresql_using="brin"),
+)
+
+# A key, and what was done under it: the number of the change, if there was one, and the tasks of the answer. It
+# outlives them. A fingerprint is null where the key is from before fingerprints were kept. Rows are never updated.
+used_keys: Final = Table(
+    "used_keys",
     metadata,
     Column("user_id", TEXT, nullable=False),
     Column("key", TEXT, nullable=False),
-    # By the database's clock, which all replicas share.
+    # By the database's clock.
     Column("used_at", MOMENT, nullable=False, server_default=func.now()),
-    Column("id", Uuid, nullable=False),
-    Column("title", TEXT, nullable=False),
-    Column("description", TEXT),
-    Column("completed_at", MOMENT),
-    Column("version", BigInteger, nullable=False),
-    Column("created_at", MOMENT, nullable=False),
-    Column("updated_at", MOMENT, nullable=False),
-    PrimaryKeyConstraint("user_id", "key", name="idempotency_keys_pkey"),
-    CheckConstraint(f"char_length(key) between 1 and {KEY_LENGTH}", name="idempotency_keys_key_check"),
-    Index("idempotency_keys_used_at", "used_at"),
+    Column("fingerprint", TEXT),
+    Column("number", BigInteger),
+    Column("answer", JSONB, nullable=False),
+    PrimaryKeyConstraint("user_id", "key", name="used_keys_pkey"),
+    CheckConstraint(f"char_length(key) between 1 and {KEY_LENGTH}", name="used_keys_key_check"),
+    CheckConstraint(f"char_length(fingerprint) <= {FINGERPRINT_LENGTH}", name="used_keys_fingerprint_check"),
+    Index("used_keys_used_at", "used_at"),
 )

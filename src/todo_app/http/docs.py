@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,7 +14,6 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
 from todo_app.http.exchange import Exchange, Header, Reply
-from todo_app.http.openapi import openapi
 
 # Swagger UI draws its icons from `data:` and sets styles by script, which needs no 'unsafe-inline'. It calls no host
 # but this one, and nobody may frame it.
@@ -70,15 +70,19 @@ class Asset:
         return Reply(200, headers, self.plain)
 
 
+def document_asset(document: Mapping[str, Any]) -> Asset:
+    """The OpenAPI document as it is served."""
+    return Asset.of(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+
+
 def docs_routes(root_path: str) -> list[HTTPRouteHandler]:
-    """`/docs` with what it is made of, `/openapi.json`, and `/`, which leads there."""
-    document = json.dumps(openapi(root_path), ensure_ascii=False).encode()
+    """`/docs` with what it is made of, and `/`, which leads there."""
     policy = (b"content-security-policy", PAGE_POLICY.encode())
-    assets = {
-        path: Asset.of((_FOLDER / name).read_bytes(), media_type, policy) for path, (name, media_type) in _FILES.items()
-    }
-    assets["/openapi.json"] = Asset.of(document, "application/json")
-    return [_root(f"{root_path}/docs"), *(_route(path, asset) for path, asset in assets.items())]
+    files = [
+        _route(path, Asset.of((_FOLDER / name).read_bytes(), media_type, policy))
+        for path, (name, media_type) in _FILES.items()
+    ]
+    return [_root(f"{root_path}/docs"), *files]
 
 
 def _root(docs: str) -> HTTPRouteHandler:

@@ -16,6 +16,7 @@ from todo_core import (
     TaskExists,
     TaskNotFound,
     TodoError,
+    TooMany,
     VersionConflict,
 )
 
@@ -110,7 +111,8 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     OriginNotAllowed: (HTTPStatus.FORBIDDEN, "Pages of this origin may not call"),
     TaskNotFound: (HTTPStatus.NOT_FOUND, "There is no such task"),
     TaskExists: (HTTPStatus.CONFLICT, "The task exists already"),
-    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another task"),
+    KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request"),
+    TooMany: (HTTPStatus.CONFLICT, "There are too many"),
     VersionConflict: (HTTPStatus.PRECONDITION_FAILED, "The task has changed meanwhile"),
     StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "The database is away"),
     NoSuchRoute: (HTTPStatus.NOT_FOUND, "Nothing is served here"),

@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
+from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
-from todo_app.http.wire import READ_ONLY
 from todo_core import Problem
-from todo_core.task import RULES, with_line_feeds
+from todo_core.task import RULES
 
 MAX_FAULTS: Final = 50  # a body has room for thousands
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -55,7 +55,5 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[
         wrong, _, place = str(error).partition(" - at `$")
         yield Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
         return
-    if name in RULES:
-        obeys, rule = RULES[name]
-        if not obeys(with_line_feeds(value)):
-            yield Problem(name, rule)
+    if name in RULES and not RULES[name].accepts(value):
+        yield Problem(name, RULES[name].sentence)

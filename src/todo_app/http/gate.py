@@ -13,7 +13,7 @@ from todo_app.http.errors import MalformedRequest, NoSuchRoute, NotYourPath, Ori
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_app.http.turns import Turns
-from todo_core import OwnerId, TaskService
+from todo_core import OwnerId
 
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
 """Which methods a path answers; none if nothing is served there."""
@@ -37,7 +37,7 @@ _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
 
 
 class Gate:
-    """Lets a request through to the router with `user` and `auth` in its scope, or raises a refusal."""
+    """Lets a request through to the router with `user` in its scope, or raises a refusal."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class Gate:
         identification: Identification,
         limiter: RateLimiter,
         turns: Turns,
-        tasks: TaskService,
         origins: Collection[str],
         methods: Methods,
     ) -> None:
@@ -55,7 +54,6 @@ class Gate:
         self._limiter = limiter
         self._policy = policy_header("default", limiter)
         self._turns = turns
-        self._tasks = tasks
         self._origins = frozenset(origin.encode() for origin in origins)
         self._methods = methods
 
@@ -94,7 +92,6 @@ class Gate:
 
     async def _admit(self, exchange: Exchange, scope: Scope) -> OwnerId:
         owner = exchange.owner = scope["user"] = await self._identify(exchange, scope)
-        scope["auth"] = self._tasks
         verdict = await self._limiter.hit(owner)
         exchange.answer_headers += [self._policy, limit_header("default", verdict)]
         segments = scope["raw_path"].split(b"/", _OWNER_SEGMENT + 1)

@@ -40,30 +40,7 @@ def _too_large() -> BodyTooLarge:
     return BodyTooLarge(f"A body may have at most {BODY_MOST} bytes.")
 
 
-async def read_json(request: Incoming, decoder: "msgspec.json.Decoder[_Body]", *types: str) -> _Body:
-    """The body as `decoder` reads it, if it is of one of these media types.
-
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `MalformedRequest` or `InvalidInput`.
-    """
-    exchange = Exchange.of(request.scope)
-    _require_type(exchange, types)
-    return _decode(decoder, await _read_bytes(exchange, request.receive))
-
-
-async def read_optional_json(request: Incoming, decoder: "msgspec.json.Decoder[_Body]", *types: str) -> _Body | None:
-    """As `read_json`, or None for a request without a body."""
-    exchange = Exchange.of(request.scope)
-    if not (body := await _read_bytes(exchange, request.receive)):
-        return None
-    _require_type(exchange, types)
-    return _decode(decoder, body)
-
-
-async def no_body() -> None:
-    """For a request whose body, if any, means nothing (RFC 9110 §9.3.5)."""
-
-
-async def _read_bytes(exchange: Exchange, receive: Receive) -> bytes:
+async def read_bytes(exchange: Exchange, receive: Receive) -> bytes:
     """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not, and `BodyTooSlow`."""
     announced = exchange.header(b"content-length") or b"0"
     if announced == b"0" and exchange.is_http1 and exchange.header(b"transfer-encoding") is None:
@@ -92,7 +69,7 @@ async def _gather(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def _require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
+def require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
     """Raise `UnsupportedMediaType` unless the body is of one of these types, and not compressed."""
     sent = (exchange.header(b"content-type") or b"")[: _TYPE_MOST + 1].decode("latin-1")
     found = _MEDIA_TYPE.fullmatch(sent.strip()) if len(sent) <= _TYPE_MOST else None
@@ -101,7 +78,7 @@ def _require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
         raise UnsupportedMediaType(f"Send the body as {' or '.join(types)} in UTF-8, without a content coding.")
 
 
-def _decode(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
+def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """What the JSON says. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it says something else."""
     try:
         body.decode()  # also the members that are skipped must be text

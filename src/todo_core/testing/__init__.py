@@ -16,7 +16,7 @@ long as nobody uses it at the same time: every test makes owners of its own.
 import pytest
 
 # Before they are imported: so that a failing assertion shows its values.
-for _module in ("agreement", "editing", "isolation", "keeping", "listing", "once"):
+for _module in ("agreement", "editing", "isolation", "keeping", "listing", "log", "once"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from todo_core.testing.agreement import assert_stores_agree  # noqa: E402
@@ -24,10 +24,13 @@ from todo_core.testing.editing import EditingContract  # noqa: E402
 from todo_core.testing.isolation import IsolationContract  # noqa: E402
 from todo_core.testing.keeping import KeepingContract  # noqa: E402
 from todo_core.testing.listing import ListingContract  # noqa: E402
+from todo_core.testing.log import LogContract  # noqa: E402
 from todo_core.testing.once import OnceContract  # noqa: E402
 
 __all__ = ["TaskStoreContract", "assert_stores_agree"]
 
 
-class TaskStoreContract(KeepingContract, IsolationContract, EditingContract, ListingContract, OnceContract):
+class TaskStoreContract(
+    KeepingContract, IsolationContract, EditingContract, ListingContract, OnceContract, LogContract
+):
     """Subclass it with a fixture `store` that gives a `TaskStore`; pytest then runs every promise on it."""

@@ -3,7 +3,8 @@
 # ruff: noqa: S101 (these are tests)
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeAlias, cast
 from unicodedata import normalize
 from uuid import uuid4
 
@@ -11,22 +12,26 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Place
 from todo_core.errors import TodoError
-from todo_core.idempotency import IdempotencyKey
+from todo_core.idempotency import IdempotencyKey, Once
+from todo_core.plans import Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
-from todo_core.queries import Sort, TaskQuery, is_search
+from todo_core.queries import Page, Sort, TaskQuery, is_search
 from todo_core.task import OwnerId, Task, TaskId, Version
 from todo_core.testing.examples import (
     NASTY_KEYS,
+    NOON,
     alike,
-    descriptions,
     make_id,
     moments,
     of_any_kind,
     queries,
+    settings_of,
     tasks_of,
-    titles,
 )
+from todo_core.testing.log import replayed, whole_log
+from todo_core.testing.writing import add, add_once, changing, creating, deleting, edit, remove
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]
@@ -87,23 +92,23 @@ class _Histories(RuleBasedStateMachine):
     @rule(who=_WHO, data=st.data())
     def add(self, who: str, data: st.DataObject) -> None:
         task = data.draw(tasks_of(self.owner(who), _IDS))
-        self.both(who, lambda tasks: tasks.add(task))
+        self.both(who, lambda tasks: add(tasks, task))
 
     @rule(who=_WHO, whose=_WHO, data=st.data())
     def add_somebodys(self, who: str, whose: str, data: st.DataObject) -> None:
         task = data.draw(tasks_of(self.owner(whose), _IDS))
-        self.both(who, lambda tasks: tasks.add(task))
+        self.both(who, lambda tasks: add(tasks, task))
 
     @rule(who=_WHO, whose=_WHO, key=_KEYS, data=st.data())
     def add_once(self, who: str, whose: str, key: IdempotencyKey, data: st.DataObject) -> None:
         task = data.draw(tasks_of(self.owner(whose), _IDS))
-        self.both(who, lambda tasks: tasks.add_once(key, task))
+        self.both(who, lambda tasks: add_once(tasks, key, task))
 
     @rule(who=_WHO, key=_KEYS, task_id=_IDS, done=st.none() | moments, at=moments)
     def add_once_what_others_add_too(self, who: str, key: IdempotencyKey, task_id: TaskId, done: Any, at: Any) -> None:
         owner = self.owner(who)
         task = Task(id=task_id, owner=owner, title="Milk", completed_at=done, created_at=at, updated_at=at)
-        self.both(who, lambda tasks: tasks.add_once(key, task))
+        self.both(who, lambda tasks: add_once(tasks, key, task))
 
     @rule(who=_WHO, task_id=_IDS)
     def get(self, who: str, task_id: TaskId) -> None:
@@ -111,22 +116,36 @@ class _Histories(RuleBasedStateMachine):
         if isinstance(found, Task):
             self.seen.setdefault(who, {})[task_id] = found
 
-    @rule(who=_WHO, task_id=_IDS, title=titles, description=descriptions, completed=st.booleans(), at=moments)
-    def edit(self, who: str, task_id: TaskId, at: Any, **values: Any) -> None:
-        self.both(who, lambda tasks: tasks.edit(task_id, lambda task: task.edited(at=at, **values)))
+    @rule(who=_WHO, task_id=_IDS, members=settings_of(), at=moments)
+    def edit(self, who: str, task_id: TaskId, members: dict[str, Any], at: Any) -> None:
+        self.both(who, lambda tasks: edit(tasks, task_id, lambda task: task.edited(at=at, **members)))
+
+    @rule(who=_WHO, data=st.data(), key=st.none() | _KEYS)
+    def write_several(self, who: str, data: st.DataObject, key: IdempotencyKey | None) -> None:
+        plans = data.draw(st.lists(_plans(self.owner(who)), max_size=4))
+        once = None if key is None else Once(key, data.draw(st.sampled_from(["a", "b"])))
+        self.both(who, lambda tasks: tasks.commit(composed(plans, once=once, client="several")))
+
+    @rule(who=_WHO)
+    def summarize(self, who: str) -> None:
+        self.both(who, lambda tasks: tasks.summary())
+
+    @rule(who=_WHO, of=st.none() | _IDS, newest_first=st.booleans(), limit=st.integers(1, 3))
+    def read_the_log(self, who: str, of: TaskId | None, newest_first: bool, limit: int) -> None:
+        self.both(who, lambda tasks: _log(tasks, ChangeQuery(of=of, newest_first=newest_first, limit=limit)))
 
     @rule(who=_WHO, task_id=_IDS, at=moments, expected=_EXPECTED)
     def toggle(self, who: str, task_id: TaskId, at: Any, expected: Any) -> None:
-        self.both(who, lambda tasks: tasks.edit(task_id, lambda task: task.expecting(expected).toggled(at=at)))
+        self.both(who, lambda tasks: edit(tasks, task_id, lambda task: task.expecting(expected).toggled(at=at)))
 
     @rule(who=_WHO, task_id=_IDS, other=_WHO, data=st.data())
     def edit_into_another(self, who: str, task_id: TaskId, other: str, data: st.DataObject) -> None:
         changed = data.draw(tasks_of(self.owner(other), _IDS))
-        self.both(who, lambda tasks: tasks.edit(task_id, lambda _: changed))
+        self.both(who, lambda tasks: edit(tasks, task_id, lambda _: changed))
 
     @rule(who=_WHO, task_id=_IDS, expected=_EXPECTED)
     def remove(self, who: str, task_id: TaskId, expected: Any) -> None:
-        self.both(who, lambda tasks: tasks.remove(task_id, expected=expected))
+        self.both(who, lambda tasks: remove(tasks, task_id, expected=expected))
 
     @rule(who=_WHO, query=queries(_IDS))
     def page(self, who: str, query: TaskQuery) -> None:
@@ -155,7 +174,12 @@ class _Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for who in ("ann", "Ann", "ann ", "a_n"):
-            self.both(who, lambda tasks: tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200)))
+            page = cast("Page", self.both(who, lambda tasks: tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200))))
+            self.both(who, lambda tasks: _log(tasks, ChangeQuery(limit=LIMIT_MAX)))
+            for store in self.stores:
+                log = self.run(whole_log(store.tasks_of(self.owner(who))))
+                assert replayed(self.owner(who), log) == {task.id: task for task in page.items}
+                assert sorted({entry.number for entry in log}) == list(range(1, len({e.number for e in log}) + 1))
 
 
 async def _outcome(call: Call, tasks: OwnedTasks) -> object:
@@ -165,6 +189,29 @@ async def _outcome(call: Call, tasks: OwnedTasks) -> object:
         return problem.code, getattr(problem, "current", None), getattr(problem, "problems", None)
     except ValueError:
         return ValueError  # how it is worded is each storage's own
+
+
+@st.composite
+def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
+    """One of several plans of that owner's."""
+    task_id, at, expected = draw(_IDS), draw(moments), draw(_EXPECTED)
+    members = draw(settings_of())
+    return draw(
+        st.sampled_from(
+            [
+                creating(draw(tasks_of(owner, st.just(task_id)))),
+                changing(task_id, lambda task: task.edited(at=at, **members)),
+                changing(task_id, lambda task: task.expecting(expected).toggled(at=at)),
+                deleting(task_id, expected),
+            ]
+        )
+    )
+
+
+async def _log(tasks: OwnedTasks, query: ChangeQuery) -> tuple[list[Entry], Place | None]:
+    """A page of the log, without the moments, which are each storage's own."""
+    page = await tasks.changes(query)
+    return [replace(entry, at=NOON) for entry in page.items], page.next
 
 
 async def _walk(tasks: OwnedTasks, sort: Sort, limit: int) -> list[Task]:

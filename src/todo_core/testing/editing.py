@@ -14,6 +14,7 @@ from todo_core.ports import TaskStore
 from todo_core.queries import Sort, TaskQuery
 from todo_core.task import Task, Version
 from todo_core.testing.examples import LATER, NASTY, NOON, make_id, make_owner, make_task
+from todo_core.testing.writing import add, edit
 
 Change: TypeAlias = Callable[[Task], Task]
 _FORBIDDEN: dict[str, Change] = {
@@ -35,25 +36,25 @@ class EditingContract:
 
     async def test_an_edit_gives_back_what_is_stored_then(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner, description="Two litres"))
+        await add(tasks, task := make_task(owner=owner, description="Two litres"))
         changes: list[Change] = [
             lambda task: task.edited(title="Bread", at=LATER),
             lambda task: task.edited(description=None, at=LATER),
             lambda task: task.edited(description="".join(NASTY), at=LATER),
             lambda task: task.toggled(at=LATER),
-            lambda task: task.reopened(at=LATER),
+            lambda task: task.edited(completed=False, at=LATER),
         ]
         for change in changes:
             task = change(task)
-            assert await tasks.edit(task.id, change) == task
+            assert await edit(tasks, task.id, change) == task
             assert await tasks.get(task.id) == task
         assert (task.version, task.updated_at) == (6, LATER)
 
     async def test_an_edit_is_found_by_its_new_words_and_place_only(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner, title="Milk", description="white"))
-        await tasks.add(other := make_task(owner=owner, title="Nuts"))
-        task = await tasks.edit(task.id, lambda task: task.edited(title="Wine", description="red", at=LATER))
+        await add(tasks, task := make_task(owner=owner, title="Milk", description="white"))
+        await add(tasks, other := make_task(owner=owner, title="Nuts"))
+        task = await edit(tasks, task.id, lambda task: task.edited(title="Wine", description="red", at=LATER))
         for needle, found in {"wine": (task,), "RED": (task,), "milk": (), "white": ()}.items():
             assert (await tasks.page(TaskQuery(search=needle))).items == found
         for sort in (Sort.TITLE, Sort.UPDATED_AT):
@@ -63,8 +64,8 @@ class EditingContract:
         tasks = store.tasks_of(owner := make_owner())
         added = [make_task(owner=owner) for _ in range(3)]
         for task in added:
-            await tasks.add(task)
-        edited = await tasks.edit(added[1].id, lambda task: task.toggled(at=LATER))
+            await add(tasks, task)
+        edited = await edit(tasks, added[1].id, lambda task: task.toggled(at=LATER))
         assert (await tasks.page(TaskQuery(sort=Sort.CREATED_AT))).items == (added[0], edited, added[2])
 
     async def test_a_missing_task_is_not_edited(self, store: TaskStore) -> None:
@@ -72,44 +73,44 @@ class EditingContract:
             raise _Refusal
 
         with pytest.raises(TaskNotFound):
-            await store.tasks_of(make_owner()).edit(make_id(0), never_called)
+            await edit(store.tasks_of(make_owner()), make_id(0), never_called)
 
     async def test_an_equal_task_is_not_written(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner))
-        assert await tasks.edit(task.id, replace) == task
-        assert await tasks.edit(task.id, lambda task: task.edited(title=task.title, at=LATER)) == task
+        await add(tasks, task := make_task(owner=owner))
+        assert await edit(tasks, task.id, replace) == task
+        assert await edit(tasks, task.id, lambda task: task.edited(title=task.title, at=LATER)) == task
         assert await tasks.get(task.id) == task
 
     async def test_a_change_that_raises_leaves_the_task_as_it_was(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner))
+        await add(tasks, task := make_task(owner=owner))
         for problem in (_Refusal(), TimeoutError("from the change"), KeyError("from the change")):
 
             def refuse(_: Task, problem: Exception = problem) -> Task:
                 raise problem
 
             with pytest.raises(type(problem)) as caught:
-                await tasks.edit(task.id, refuse)
+                await edit(tasks, task.id, refuse)
             # Alike, not the same object: what comes out of another thread may be a copy.
             assert (type(caught.value), caught.value.args) == (type(problem), problem.args)
         with pytest.raises(VersionConflict):
-            await tasks.edit(task.id, lambda task: task.expecting(Version(2)).toggled(at=LATER))
+            await edit(tasks, task.id, lambda task: task.expecting(Version(2)).toggled(at=LATER))
         assert await tasks.get(task.id) == task
 
     @pytest.mark.parametrize("change", _FORBIDDEN.values(), ids=_FORBIDDEN)
     async def test_a_change_into_another_task_is_refused(self, store: TaskStore, change: Change) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner, version=Version(4)))
+        await add(tasks, task := make_task(owner=owner, version=Version(4)))
         with pytest.raises(ValueError, match="a change must"):
-            await tasks.edit(task.id, change)
+            await edit(tasks, task.id, change)
         assert (await tasks.page(TaskQuery())).items == (task,)
 
     async def test_an_odd_number_of_toggles_at_once_flips_once(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner))
+        await add(tasks, task := make_task(owner=owner))
         toggled = await asyncio.gather(
-            *(tasks.edit(task.id, lambda task: task.toggled(at=LATER)) for _ in range(_AT_ONCE))
+            *(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for _ in range(_AT_ONCE))
         )
         final = await tasks.get(task.id)
         assert final.completed
@@ -118,22 +119,22 @@ class EditingContract:
 
     async def test_no_edit_at_once_with_others_is_lost(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner, title="|"))
+        await add(tasks, task := make_task(owner=owner, title="|"))
 
         def appending(word: str) -> Change:
             return lambda task: task.edited(title=f"{task.title}{word}|", at=NOON)
 
         words = [f"{number}" for number in range(_AT_ONCE)]
-        await asyncio.gather(*(tasks.edit(task.id, appending(word)) for word in words))
+        await asyncio.gather(*(edit(tasks, task.id, appending(word)) for word in words))
         final = await tasks.get(task.id)
         assert sorted(final.title.strip("|").split("|")) == sorted(words)
         assert final.version == 1 + _AT_ONCE
 
     async def test_of_many_who_expect_one_version_exactly_one_succeeds(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner))
+        await add(tasks, task := make_task(owner=owner))
         outcomes = await asyncio.gather(
-            *(tasks.edit(task.id, lambda task: task.expecting(Version(1)).toggled(at=LATER)) for _ in range(_AT_ONCE)),
+            *(edit(tasks, task.id, lambda task: task.expecting(Version(1)).toggled(at=LATER)) for _ in range(_AT_ONCE)),
             return_exceptions=True,
         )
         assert sum(isinstance(outcome, Task) for outcome in outcomes) == 1
@@ -142,13 +143,13 @@ class EditingContract:
 
     async def test_a_refusal_among_many_edits_leaves_the_others_alone(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        await tasks.add(task := make_task(owner=owner))
+        await add(tasks, task := make_task(owner=owner))
 
         def refuse(_: Task) -> Task:
             raise _Refusal
 
         changes: list[Change] = [refuse if number % 3 == 0 else _toggle for number in range(_AT_ONCE)]
-        outcomes = await asyncio.gather(*(tasks.edit(task.id, each) for each in changes), return_exceptions=True)
+        outcomes = await asyncio.gather(*(edit(tasks, task.id, each) for each in changes), return_exceptions=True)
         assert [isinstance(outcome, _Refusal) for outcome in outcomes] == [change is refuse for change in changes]
         assert (await tasks.get(task.id)).version == 1 + changes.count(_toggle)
 

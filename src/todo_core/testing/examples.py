@@ -9,17 +9,23 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
+from todo_core.due import discord
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
 from todo_core.task import (
     DESCRIPTION_LENGTH,
+    PRIORITIES,
+    TAG_LENGTH,
     TITLE_LENGTH,
     VERSION_MOST,
     OwnerId,
+    Settable,
     Task,
     TaskId,
     Version,
+    distinct_tags,
     is_description,
+    is_tag,
     is_title,
 )
 
@@ -83,6 +89,12 @@ class _Id(UUID):
     """As a database driver's."""
 
 
+class _Tuple(tuple[Any, ...]):
+    """As a named one."""
+
+    __slots__ = ()
+
+
 def alike(value: Any) -> Any:
     """An equal value of a subclass, or, of a moment, one in another zone that has the same offset at that moment."""
     match value:
@@ -92,6 +104,8 @@ def alike(value: Any) -> Any:
             return _Number(value)
         case UUID():
             return _Id(int=value.int)
+        case tuple():
+            return _Tuple(map(alike, value))
         case datetime():
             return _Moment.combine(value.date(), value.time(), _Autumn()).replace(fold=1)
     return value
@@ -154,30 +168,79 @@ versions: Final = of_any_kind(st.sampled_from([Version(1), Version(2), Version(2
 """Versions that a task can be at."""
 
 
+tags: Final[st.SearchStrategy[Any]] = st.lists(of_any_kind(_texts(TAG_LENGTH, "", is_tag)), max_size=4).map(
+    distinct_tags
+)
+"""All of a task's tags, of every kind."""
+
+priorities: Final[st.SearchStrategy[Any]] = of_any_kind(st.sampled_from([*PRIORITIES, None]))
+"""Every priority."""
+
+_DAYS: Final = st.sampled_from(["1900-01-01", "2024-02-29", "2026-10-01", "2026-10-02", "2999-12-31"])
+_TIMES: Final = st.sampled_from(["T00:00:00", "T02:30:00", "T23:59:59"])
+dates: Final = of_any_kind(st.one_of(_DAYS, st.builds("{}{}".format, _DAYS, _TIMES)))
+"""Whole days and wall-clock times."""
+
+zones: Final = of_any_kind(st.sampled_from([None, "UTC", "Europe/Madrid", "Pacific/Apia"]))
+"""Time zones."""
+
+MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "title": titles,
+    "description": descriptions,
+    "priority": priorities,
+    "tags": tags,
+    "start_date": st.none() | dates,
+    "due_date": st.none() | dates,
+    "time_zone": zones,
+    "completed_at": st.none() | moments,
+    "version": versions,
+    "created_at": moments,
+    "updated_at": moments,
+}
+"""What each member of a task can be, but for its id and its owner."""
+
+SETTABLE: Final = {name: MEMBERS[name] for name in MEMBERS if name in Settable.__annotations__} | {
+    "completed": st.booleans()
+}
+"""What each member can be set to; two dates may contradict each other."""
+
+
 @st.composite
 def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) -> Task:
     """Tasks of that owner."""
-    return Task(
-        id=draw(ids),
-        owner=owner,
-        title=draw(titles),
-        description=draw(descriptions),
-        completed_at=draw(st.none() | moments),
-        version=draw(versions),
-        created_at=draw(moments),
-        updated_at=draw(moments),
-    )
+    values = {name: draw(strategy) for name, strategy in MEMBERS.items()}
+    if discord(values["start_date"], values["due_date"]):
+        values["start_date"] = None
+    return Task(id=draw(ids), owner=owner, **values)
+
+
+@st.composite
+def settings_of(draw: st.DrawFn) -> dict[str, Any]:
+    """Some members, as a user may set them."""
+    return {name: draw(SETTABLE[name]) for name in draw(st.sets(st.sampled_from(sorted(SETTABLE)), max_size=4))}
+
+
+_SORTED_BY: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "created_at": st.none(),
+    "updated_at": moments,
+    "title": titles,
+    "due_date": st.none() | dates,
+    "priority": of_any_kind(st.sampled_from([None, *range(len(PRIORITIES))])),
+}
 
 
 @st.composite
 def queries(draw: st.DrawFn, ids: st.SearchStrategy[TaskId]) -> TaskQuery:
     """Listings of every shape, continuing from places where there may be no task."""
     sort = draw(st.sampled_from(Sort))
-    value = {"created_at": st.none(), "updated_at": moments, "title": titles}[sort.field]
     return TaskQuery(
         completed=draw(st.sampled_from([None, True, False])),
         search=draw(st.none() | searches),
+        priorities=draw(st.none() | st.frozensets(st.sampled_from([*PRIORITIES, None]), min_size=1)),
+        tags=draw(st.just(()) | tags),
+        due_from=draw(st.none() | dates),
+        due_before=draw(st.none() | dates),
         sort=sort,
         limit=draw(st.sampled_from([1, 2, 3, 50, 200])),
-        after=draw(st.none() | st.builds(Cursor, st.just(sort), ids, value)),
+        after=draw(st.none() | st.builds(Cursor, st.just(sort), ids, _SORTED_BY[sort.field])),
     )

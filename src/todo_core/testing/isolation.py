@@ -13,16 +13,17 @@ from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Page, Sort, TaskQuery
 from todo_core.task import OwnerId, Task, Version
 from todo_core.testing.examples import LATER, make_owner, make_task
+from todo_core.testing.writing import add, edit, remove
 
 _ALIKE = ["ann", "Ann", "ann ", " ann", "an_", "an%", "%", "a\\nn", "ann'", "änn", "a\u0308nn", "ＡＮＮ", "ann\u200b"]
 
 Attempt: TypeAlias = Callable[[OwnedTasks, Task], Awaitable[object]]
 _REACHES: dict[str, Attempt] = {
     "get": lambda tasks, task: tasks.get(task.id),
-    "edit": lambda tasks, task: tasks.edit(task.id, _never_called),
-    "remove": lambda tasks, task: tasks.remove(task.id),
-    "remove expecting": lambda tasks, task: tasks.remove(task.id, expected=task.version),
-    "remove expecting others": lambda tasks, task: tasks.remove(task.id, expected=[Version(7)]),
+    "edit": lambda tasks, task: edit(tasks, task.id, _never_called),
+    "remove": lambda tasks, task: remove(tasks, task.id),
+    "remove expecting": lambda tasks, task: remove(tasks, task.id, expected=task.version),
+    "remove expecting others": lambda tasks, task: remove(tasks, task.id, expected=[Version(7)]),
 }
 
 
@@ -39,21 +40,21 @@ class IsolationContract:
         self, store: TaskStore, attempt: Attempt, other_has_tasks: bool
     ) -> None:
         ann, bob = make_owner("ann"), make_owner("bob")
-        await store.tasks_of(ann).add(task := make_task(owner=ann))
+        await add(store.tasks_of(ann), task := make_task(owner=ann))
         if other_has_tasks:
-            await store.tasks_of(bob).add(make_task(owner=bob))
+            await add(store.tasks_of(bob), make_task(owner=bob))
         with pytest.raises(TaskNotFound):
             await attempt(store.tasks_of(bob), task)
         assert await store.tasks_of(ann).get(task.id) == task
 
     async def test_two_owners_may_have_the_same_id(self, store: TaskStore) -> None:
         ann, bob = make_owner("ann"), make_owner("bob")
-        await store.tasks_of(ann).add(anns := make_task(owner=ann, title="Ann's"))
-        await store.tasks_of(bob).add(bobs := make_task(id=anns.id, owner=bob, title="Bob's"))
-        anns = await store.tasks_of(ann).edit(anns.id, lambda task: task.toggled(at=LATER))
+        await add(store.tasks_of(ann), anns := make_task(owner=ann, title="Ann's"))
+        await add(store.tasks_of(bob), bobs := make_task(id=anns.id, owner=bob, title="Bob's"))
+        anns = await edit(store.tasks_of(ann), anns.id, lambda task: task.toggled(at=LATER))
         assert await store.tasks_of(ann).get(anns.id) == anns
         assert await store.tasks_of(bob).get(anns.id) == bobs
-        await store.tasks_of(ann).remove(anns.id)
+        await remove(store.tasks_of(ann), anns.id)
         assert await store.tasks_of(bob).get(anns.id) == bobs
 
     @pytest.mark.parametrize("sort", Sort)
@@ -61,7 +62,7 @@ class IsolationContract:
         ann, bob = make_owner("ann"), make_owner("bob")
         both = [make_task(owner=owner, title=f"Milk {number}") for number in range(4) for owner in (ann, bob)]
         for task in both:
-            await store.tasks_of(task.owner).add(task)
+            await add(store.tasks_of(task.owner), task)
         for query in (TaskQuery(sort=sort), TaskQuery(sort=sort, search="milk"), TaskQuery(sort=sort, completed=False)):
             page = await store.tasks_of(ann).page(query)
             assert {task.id for task in page.items} == {task.id for task in both if task.owner == ann}
@@ -72,7 +73,7 @@ class IsolationContract:
         ann, bob = make_owner("ann"), make_owner("bob")
         tasks = [make_task(owner=owner, title=f"Milk {number}") for number in range(3) for owner in (ann, bob)]
         for task in tasks:
-            await store.tasks_of(task.owner).add(task)
+            await add(store.tasks_of(task.owner), task)
         cursor = (await store.tasks_of(ann).page(TaskQuery(sort=sort, limit=1))).next
         query = TaskQuery(sort=sort, after=cursor)
         assert await store.tasks_of(bob).page(query) == query.page_of(task for task in tasks if task.owner == bob)
@@ -81,7 +82,7 @@ class IsolationContract:
         prefix = str(uuid4())
         alike = [OwnerId(prefix + name) for name in _ALIKE]
         for owner in alike:
-            await store.tasks_of(owner).add(make_task(owner=owner, title=owner))
+            await add(store.tasks_of(owner), make_task(owner=owner, title=owner))
         for owner in alike:
             assert [task.title for task in (await store.tasks_of(owner).page(TaskQuery())).items] == [owner]
 

@@ -11,6 +11,7 @@ from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Cursor, Sort, TaskQuery
 from todo_core.task import OwnerId, Task
 from todo_core.testing.examples import LATER, NASTY, NOON, make_id, make_owner, make_task
+from todo_core.testing.writing import add, edit, remove
 
 _TITLES = ["b", "B", "a", "", "a ", "aa", "ä", "a\u0308", "z", "Z", "é", "10", "9", "\uffee", "😀", "~", "ß", "ss", "İ"]
 _FOUND = [
@@ -58,7 +59,7 @@ _NOT_FOUND = [
 async def _filled(store: TaskStore, owner: OwnerId, tasks: Sequence[Task]) -> OwnedTasks:
     owned = store.tasks_of(owner)
     for task in tasks:
-        await owned.add(task)
+        await add(owned, task)
     return owned
 
 
@@ -130,9 +131,9 @@ class ListingContract:
         whole = list(TaskQuery(sort=sort).page_of(tasks).items)
         first = await owned.page(TaskQuery(sort=sort, limit=6))
         for seen in (*first.items[:2], first.items[-1], whole[-1]):
-            await owned.remove(seen.id)
+            await remove(owned, seen.id)
         for number, neighbour in enumerate((whole[0], whole[-1])):
-            await owned.add(make_task(id=make_id(200 + number), owner=owner, title=neighbour.title))
+            await add(owned, make_task(id=make_id(200 + number), owner=owner, title=neighbour.title))
         rest = await owned.page(TaskQuery(sort=sort, after=first.next))
         assert [task for task in rest.items if task in tasks] == whole[6:-1]
 
@@ -142,7 +143,7 @@ class ListingContract:
         owned = await _filled(store, owner, tasks := _varied(owner))
         whole = list(TaskQuery(sort=sort).page_of(tasks).items)
         first = await owned.page(TaskQuery(sort=sort, limit=6))
-        moved = await owned.edit(whole[5].id, lambda task: task.edited(title="moved", at=LATER))
+        moved = await edit(owned, whole[5].id, lambda task: task.edited(title="moved", at=LATER))
         rest = await owned.page(TaskQuery(sort=sort, after=first.next))
         assert [task for task in rest.items if task.id != moved.id] == whole[6:]
 

@@ -6,6 +6,9 @@ from uuid import UUID
 
 import msgspec
 
+import todo_core
+from todo_app.api.wire import History, Summary, TaskPage
+from todo_app.api.wire import Task as TaskView
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -18,14 +21,16 @@ from todo_app.http.errors import (
 )
 from todo_app.http.problems import problem_of
 from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
-from todo_app.http.wire import TaskListView, TaskView
 from todo_core import (
+    ChangePage,
     Cursor,
+    Entry,
     IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
     Page,
+    Pair,
     Problem,
     Sort,
     StoreUnavailable,
@@ -33,9 +38,11 @@ from todo_core import (
     TaskId,
     TaskNotFound,
     TodoError,
+    TooMany,
     VersionConflict,
     owner_id,
 )
+from todo_core.changes import difference
 from todo_core.queries import LIMIT_RULE
 from todo_core.task import TITLE_RULE
 
@@ -46,33 +53,55 @@ TASK: Final = Task.new(
     owner=owner_id("ann"),
     title="Buy oat milk",
     description="two litres",
-    completed=False,
+    priority="high",
+    tags=["home"],
+    due_date="2026-12-01T17:00:00",
+    time_zone="Europe/Madrid",
     at=MADE,
 )
 CURSOR: Final = Cursor.behind(TASK, Sort.NEWEST).encode()
 KEY: Final = "8e03978e-40d5-43e8-bc93-6894a57f9324"
 REQUEST_ID: Final = "5f1d1f2cbd0c4be1a2f0c3d4"
 
+
+def _shown(view: msgspec.Struct) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(view))
+
+
+_DUE: Final = {"priority": "high", "tags": ["home"], "due_date": "2026-12-01T17:00:00", "time_zone": "Europe/Madrid"}
 CREATE: Final = {
-    "described": {"title": "Buy oat milk", "description": "two litres"},
+    "described": {"title": "Buy oat milk", "description": "two litres", **_DUE},
     "shortest": {"title": "Buy oat milk"},
     "done": {"title": "Call Bob", "completed": True},
+    "whole_day": {"title": "Pay the rent", "due_date": "2026-12-01"},
 }
 PUT: Final = {
     "content": {"title": "Buy oat milk", "description": "three litres", "completed": True},
-    "as_read": msgspec.to_builtins(TaskView.of(TASK)) | {"description": "three litres"},
+    "as_read": _shown(TaskView.of(TASK)) | {"description": "three litres"},
 }
 EDIT: Final = {
     "title": {"title": "Buy oat milk and bread"},
-    "clear": {"description": None},
+    "clear": {"description": None, "due_date": None, "tags": None},
     "done": {"completed": True},
 }
 COMPLETE: Final = {"done": {"completed": True}, "open": {"completed": False}, "toggle": {}}
-CREATED: Final = msgspec.to_builtins(TaskView.of(TASK))
-DONE: Final = msgspec.to_builtins(TaskView.of(TASK.as_completed(at=CHANGED)))
-PUT_ANSWER: Final = DONE | {"description": "three litres"}
-EDITED: Final = msgspec.to_builtins(TaskView.of(TASK.edited(title="Buy oat milk and bread", at=CHANGED)))
-LISTED: Final = msgspec.to_builtins(TaskListView.of(Page((TASK,), None)))
+_DONE: Final = TASK.edited(completed=True, at=CHANGED)
+_EDITED: Final = TASK.edited(title="Buy oat milk and bread", at=CHANGED)
+CREATED: Final = _shown(TaskView.of(TASK))
+DONE: Final = _shown(TaskView.of(_DONE))
+PUT_DONE: Final = DONE | {"description": "three litres"}
+EDITED: Final = _shown(TaskView.of(_EDITED))
+LISTED: Final = _shown(TaskPage.of(Page((TASK,), None)))
+SUMMARY: Final = _shown(Summary.of(todo_core.Summary.of([TASK])))
+
+
+def _entry(number: int, pair: Pair) -> Entry:
+    before, after = difference(pair)
+    at, action = pair.thing.updated_at, pair.action
+    return Entry(number=number, at=at, client=None, id=TASK.id, action=action, before=before, after=after)
+
+
+HISTORY: Final = _shown(History.of(ChangePage((_entry(1, Pair(None, TASK)),), None)))
 
 INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
@@ -85,6 +114,7 @@ _REFUSALS: Final = (
     BodyTooLarge(f"A body may have at most {BODY_MOST} bytes."),
     UnsupportedMediaType("Send the body as application/json in UTF-8, without a content coding."),
     InvalidInput([Problem("title", TITLE_RULE)]),
+    TooMany("tasks", 10_000),
     KeyReused(),
     TooManyRequests(1800),
     TooManyAtOnce(16, 64),

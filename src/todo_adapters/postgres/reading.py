@@ -1,0 +1,105 @@
+"""What is read of an owner: tasks by their ids, pages of the log, and how many tasks there are."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.rows import ENTRY, READ, entry_of, task_of
+from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId
+from todo_core.queries import NONE
+from todo_core.task import PRIORITIES
+
+Key: TypeAlias = tuple[OwnerId, TaskId]
+LogCall: TypeAlias = tuple[OwnerId, ChangeQuery]
+
+
+async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Task | None]:
+    """Each task as it is now, or None."""
+    owners, ids = zip(*keys, strict=True)
+    rows = await execute(connection, _READ_MANY, {"user_id": array_literal(owners), "id": array_literal(ids)})
+    return [None if row[0] is None else task_of(key[0], row) for key, row in zip(keys, rows, strict=True)]
+
+
+class LogShape(NamedTuple):
+    """What tells the statement of one page of the log from another's; the values in it do not."""
+
+    of_one: bool
+    newest_first: bool
+    continues: bool
+
+
+def shape_of(query: ChangeQuery) -> LogShape:
+    """The shape of that query."""
+    return LogShape(query.of is not None, query.newest_first, query.after is not None)
+
+
+@cache
+def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
+    """The statement for pages of the log of that shape, each found by a key of the table."""
+    direction, beyond = ("desc", "<") if shape.newest_first else ("asc", ">")
+    order = f"number {direction}, id {direction}"
+    conditions = ["changes.user_id = call.user_id"]
+    if shape.of_one:
+        conditions.append("changes.id = call.thing")
+    if shape.continues:
+        conditions.append(f"(changes.number, changes.id) {beyond} (call.number, call.id)")
+    statement = f"""
+        select call.place, {", ".join(f"found.{name}" for name in ENTRY)}
+        from unnest(%(user_id)s::text[], %(thing)s::uuid[], %(number)s::bigint[], %(id)s::uuid[], %(max)s::bigint[])
+            with ordinality as call(user_id, thing, number, id, max, place)
+        join lateral (
+            select {", ".join(ENTRY)} from changes where {" and ".join(conditions)} order by {order} limit call.max
+        ) as found on true order by call.place, {order}
+    """
+
+    async def pages(connection: AsyncConnection, calls: Sequence[LogCall]) -> list[ChangePage]:
+        columns: Columns = {
+            "user_id": [owner for owner, _ in calls],
+            "thing": [query.of for _, query in calls],
+            "number": [query.after and query.after.number for _, query in calls],
+            "id": [query.after and query.after.id for _, query in calls],
+            "max": [query.limit + 1 for _, query in calls],
+        }
+        found: list[list[Entry]] = [[] for _ in calls]
+        for row in await execute(connection, statement, {name: array_literal(each) for name, each in columns.items()}):
+            found[row[0] - 1].append(entry_of(row[1:]))
+        return [query.page(entries) for (_, query), entries in zip(calls, found, strict=True)]
+
+    return pages
+
+
+async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[Summary]:
+    """How many tasks each owner has."""
+    return [await _summary(connection, owner) for owner in owners]
+
+
+async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
+    numbers = {(kind, name): count for kind, name, count in await execute(connection, _SUMMARY, {"user_id": owner})}
+    by = {kind: {name: count for (of, name), count in numbers.items() if of == kind} for kind in ("tag", "priority")}
+    priorities = {name: by["priority"].get(name, 0) for name in (*PRIORITIES, NONE)}
+    return Summary(numbers["open", ""], numbers["completed", ""], by["tag"], priorities)
+
+
+# The limit keeps the planner from joining in any other way than key by key.
+_READ_MANY: Final = f"""
+select {", ".join(f"found.{name}" for name in READ)}
+from unnest(%(user_id)s::text[], %(id)s::uuid[]) with ordinality as call(user_id, id, place)
+left join lateral (
+    select {", ".join(READ)} from tasks where tasks.user_id = call.user_id and tasks.id = call.id limit 1
+) as found on true order by call.place
+"""
+_SUMMARY: Final = f"""
+with mine as materialized (
+    select completed_at is null as open, priority, tags, tag_keys from tasks where user_id = %(user_id)s
+)
+select 'open', '', count(*) from mine where open
+union all select 'completed', '', count(*) from mine where not open
+union all (select 'priority', coalesce(priority, '{NONE}'), count(*) from mine where open group by priority)
+union all (
+    select 'tag', min(tag.name), count(*) from mine, unnest(mine.tags, mine.tag_keys) as tag(name, key)
+    where mine.open group by tag.key order by tag.key
+)
+"""

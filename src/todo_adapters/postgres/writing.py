@@ -1,0 +1,226 @@
+"""One pair of each of many owners in one statement: the owner's row, the task, the number and the log together.
+
+The owner's row is locked first, everywhere: no two statements can wait for each other. What comes out of that lock is
+the newest number, although the statement's snapshot is older; of a task's newest version the conditions on the row that
+is swapped judge, or the primary key that is inserted into. Nothing else that a statement reads may be relied on.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final, LiteralString, NamedTuple, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.rows import CHANGING, LOGGED_ROW, WRITTEN, from_call, json_text, task_columns, unnested
+from todo_core import Once, OwnerId, Pair, Task
+from todo_core.changes import difference
+
+
+class Result(StrEnum):
+    """What became of a write."""
+
+    DONE = "done"
+    LOST = "lost"
+    """The task is not as it was seen."""
+    EXISTS = "exists"
+    TOO_MANY = "too_many"
+    USED = "used"
+    """Its key was used before."""
+    HELD = "held"
+    """Somebody else holds the owner's row: to be sent again, as one that waits."""
+    NO_OWNER = "no_owner"
+    """The owner has no row yet: to be made first."""
+
+
+class Write(NamedTuple):
+    """One pair, to be stored as one change; a creation perhaps under a key."""
+
+    pair: Pair
+    client: str | None = None
+    once: Once | None = None
+
+    @property
+    def owner(self) -> OwnerId:
+        """Whose it is."""
+        return self.pair.thing.owner
+
+
+class Outcome(NamedTuple):
+    """What became of a write, and the number of its change, where it was done."""
+
+    result: Result
+    number: int | None
+
+
+class Writing(NamedTuple):
+    """The two forms of one statement: one leaves out whose owner's row is held by somebody else, the other waits."""
+
+    passing: Batch[Write, Outcome]
+    waiting: Batch[Write, Outcome]
+
+
+_HELD: Final = """held as materialized (
+    select owners.user_id, owners.number, owners.live from owners where owners.user_id = any(%(user_id)s::text[])
+    order by owners.user_id for no key update{skip_locked}
+)"""
+# A scalar subquery rather than `exists`, which the planner may answer by reading all owners.
+_HAS_ROW: Final = "(select true from owners where owners.user_id = asked.user_id)"
+_ASKED: Final = "unnest(%(user_id)s::text[]) with ordinality as asked(user_id, place)"
+_RAISED: Final = """raised as (
+    update owners set number = last.number, live = owners.live + last.growth from (
+        select user_id, max(number) as number, (count(*) * {growth})::int as growth from done group by user_id
+    ) as last where owners.user_id = last.user_id
+)"""
+
+_CREATE: Final = """
+with {held},
+call as materialized (
+    select call.*, {used} as used, held.number, held.live,
+           row_number() over (partition by call.user_id order by call.place) as rank
+    from {calls} join held on held.user_id = call.user_id {keys}
+), stored as (
+    insert into tasks ({columns}) select {values} from call where call.live + call.rank <= {most} and not call.used
+    on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
+), done as materialized (
+    select first.user_id, first.id, first.place, first.client, {kept_columns} first.after,
+           first.old_number + row_number() over (partition by first.user_id order by first.place) as number
+    from (
+        select distinct on (call.user_id, call.id) call.*, call.number as old_number, stored.after
+        from stored join call using (user_id, id) order by call.user_id, call.id, call.place
+    ) as first
+), {raised}, logged as (
+    insert into changes (user_id, number, id, at, action, client, after)
+    select user_id, number, id, clock_timestamp(), 'created', client, after from done
+){keep}
+select asked.place, done.number, case
+    when done.place is not null then 'done'
+    when call.place is null then case when {has_row} then 'held' else 'no_owner' end
+    when call.used then 'used'
+    when call.live + call.rank > {most} then 'too_many'
+    else 'exists' end
+from {asked} left join call using (place) left join done using (place) order by asked.place
+"""
+_KEYS: Final = "left join used_keys as old on old.user_id = call.user_id and old.key = call.key"
+_KEEP: Final = """, kept as (
+    insert into used_keys (user_id, key, fingerprint, number, answer)
+    select user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
+)"""
+
+_CHANGE: Final = """
+with {held},
+written as (
+    {write} returning call.place, tasks.user_id, tasks.id, held.number, call.client, call.action,
+    call.before::jsonb as before, call.after::jsonb as after
+), done as materialized (
+    select place, user_id, id, client, action, before, after,
+           number + row_number() over (partition by user_id order by place) as number from written
+), {raised}, logged as (
+    insert into changes (user_id, number, id, at, action, client, before, after)
+    select user_id, number, id, clock_timestamp(), action, client, before, after from done
+)
+select asked.place, done.number, case
+    when done.place is not null then 'done'
+    when held.user_id is not null then 'lost'
+    when {has_row} then 'held'
+    else 'no_owner' end
+from {asked} left join held on held.user_id = asked.user_id left join done using (place) order by asked.place
+"""
+# The version tells every change of a task; the moment also one that was deleted and then added anew.
+_SAME: Final = """held.user_id = call.user_id and tasks.user_id = call.user_id and tasks.id = call.id
+    and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
+_WAS: Final = {
+    "was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text", "before": "text",
+    "after": "text",
+}  # fmt: skip
+
+
+@cache
+def creating(most: int, *, keyed: bool) -> Writing:
+    """Store tasks where their ids are free and their owners have fewer than `most`; perhaps each under a key, once.
+
+    A key that another transaction keeps at that very moment raises psycopg's `UniqueViolation`, and nothing is stored.
+    """
+    others = {"client": "text"} | ({"key": "text", "fingerprint": "text"} if keyed else {})
+    parts = {
+        "calls": unnested(WRITTEN, **others),
+        "used": "old.key is not null" if keyed else "false",
+        "keys": _KEYS if keyed else "",
+        "columns": ", ".join(WRITTEN),
+        "values": ", ".join(from_call(WRITTEN)),
+        "most": str(most),
+        "logged": LOGGED_ROW,
+        "kept_columns": "first.key, first.fingerprint," if keyed else "",
+        "raised": _RAISED.format(growth=1),
+        "keep": _KEEP if keyed else "",
+    }
+    return _writing(_CREATE, parts, _keyed_creations if keyed else _creations)
+
+
+def _creations(writes: Sequence[Write]) -> Columns:
+    columns = task_columns(WRITTEN, [write.pair.thing for write in writes])
+    return columns | {"client": [write.client for write in writes]}
+
+
+def _keyed_creations(writes: Sequence[Write]) -> Columns:
+    keys = [cast("Once", write.once) for write in writes]
+    return _creations(writes) | {"key": [each.key for each in keys], "fingerprint": [each.fingerprint for each in keys]}
+
+
+def _changing(write: str, growth: int, columns: Callable[[Sequence[Write]], Columns]) -> Writing:
+    return _writing(_CHANGE, {"write": write, "raised": _RAISED.format(growth=growth)}, columns)
+
+
+def _swapping() -> Writing:
+    assigned = ", ".join(f"{name} = {value}" for name, value in zip(CHANGING, from_call(CHANGING), strict=True))
+    calls = unnested(("user_id", "id", *CHANGING), **_WAS)
+    return _changing(f"update tasks set {assigned} from {calls}, held where {_SAME}", 0, _swaps)
+
+
+def _deleting() -> Writing:
+    calls = unnested(("user_id", "id"), **_WAS)
+    return _changing(f"delete from tasks using {calls}, held where {_SAME}", -1, _deletions)
+
+
+def _swaps(writes: Sequence[Write]) -> Columns:
+    return task_columns(("user_id", "id", *CHANGING), [write.pair.thing for write in writes]) | _was(writes)
+
+
+def _deletions(writes: Sequence[Write]) -> Columns:
+    return task_columns(("user_id", "id"), [write.pair.thing for write in writes]) | _was(writes)
+
+
+def _was(writes: Sequence[Write]) -> Columns:
+    befores = [cast("Task", write.pair.before) for write in writes]
+    differences = [difference(write.pair) for write in writes]
+    return {
+        "was_version": [before.version for before in befores],
+        "was_updated_at": [before.updated_at for before in befores],
+        "client": [write.client for write in writes],
+        "action": [write.pair.action for write in writes],
+        "before": [json_text(before) for before, _ in differences],
+        "after": [json_text(after) for _, after in differences],
+    }
+
+
+def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[Write]], Columns]) -> Writing:
+    def form(skip_locked: str) -> Batch[Write, Outcome]:
+        held = _HELD.format(skip_locked=skip_locked)
+        text = template.format(held=held, has_row=_HAS_ROW, asked=_ASKED, **parts)
+        return _batch(text, columns)
+
+    return Writing(passing=form(" skip locked"), waiting=form(""))
+
+
+def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
+    async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
+        arrays: dict[str, Any] = {name: array_literal(values) for name, values in columns(writes).items()}
+        rows = await execute(connection, statement, arrays)
+        return [Outcome(Result(result), number) for _, number, result in rows]
+
+    return write
+
+
+SWAPPING: Final = _swapping()
+DELETING: Final = _deleting()

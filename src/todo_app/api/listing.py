@@ -1,0 +1,191 @@
+"""The parameters of listings: each declared once, with how it is read and what the document says of it."""
+
+import re
+from collections.abc import Callable, Collection
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from todo_app.api.examples import CURSOR
+from todo_app.api.wire import TEXT_PATTERN
+from todo_app.http.names import escaped, unknown
+from todo_core import ChangeQuery, Cursor, InvalidInput, Place, Problem, Sort, TaskId, TaskQuery
+from todo_core.due import read_date
+from todo_core.queries import LIMIT_RULE, NONE, PAGE_DEFAULT, PAGE_MAX, SEARCH_LENGTH, SEARCH_RULE, is_search
+from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_DAY_RULE: Final = "must be a date such as 2026-10-01, or a local date and time such as 2026-10-01T17:00:00"
+_LEVELS: Final = (*PRIORITIES, NONE)
+
+
+class Parameter(NamedTuple):
+    """One parameter: its name, the attribute of the query, how its text is read, and what the document says of it."""
+
+    name: str
+    attribute: str
+    read: Callable[[str], Any]
+    says: str
+    schema: dict[str, Any]
+    repeatable: bool = False
+
+
+def _completed(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def _limit(text: str) -> int:
+    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= PAGE_MAX:
+        raise ValueError(LIMIT_RULE)
+    return int(text)
+
+
+def _search(text: str) -> str:
+    if not is_search(with_line_feeds(text)):
+        raise ValueError(SEARCH_RULE)
+    return text
+
+
+def _sort(text: str) -> Sort:
+    if text not in list(Sort):
+        raise ValueError(f"must be one of {', '.join(Sort)}")
+    return Sort(text)
+
+
+def _priorities(text: str) -> frozenset[str | None]:
+    levels = text.split(",")
+    if not set(levels) <= set(_LEVELS):
+        raise ValueError(f"must be some of {','.join(_LEVELS)}, with commas between them")
+    return frozenset(None if level == NONE else level for level in levels)
+
+
+def _tag(text: str) -> str:
+    if not is_tag(text):
+        raise ValueError(f"must be a tag of 1 to {TAG_LENGTH} characters, not all blank, without control characters")
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        given = read_date(text[:_DAY_LENGTH])
+    except ValueError:
+        raise ValueError(_DAY_RULE) from None
+    if given.is_instant or len(text) > _DAY_LENGTH:
+        raise ValueError(_DAY_RULE)
+    return given.written
+
+
+def _place(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("must be the next_cursor of an earlier page")
+    return int(text)
+
+
+_DAY_LENGTH: Final = 40
+_DAY: Final = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$", "examples": ["2026-12-01"]}
+_LIMIT: Final = Parameter(
+    "limit", "limit", _limit, "The maximum number of items.",
+    {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+)  # fmt: skip
+_OF_LISTING: Final = (
+    Parameter("completed", "completed", _completed, "Only completed tasks, or only open ones.", {"type": "boolean"}),
+    Parameter(
+        "q", "search", _search,
+        "Only tasks with this in their title or description, in any case, however it is composed (NFKC). "
+        "It is measured as it is compared, too: ß is ss.",
+        {"type": "string", "maxLength": SEARCH_LENGTH, "pattern": TEXT_PATTERN, "examples": ["milk"]},
+    ),
+    Parameter(
+        "priority", "priorities", _priorities,
+        f"Only tasks with any of these priorities, with commas between them; `{NONE}` stands for tasks without one.",
+        {"type": "string", "pattern": f"^({'|'.join(_LEVELS)})(,({'|'.join(_LEVELS)}))*$", "examples": ["high,none"]},
+    ),
+    Parameter(
+        "tag", "tags", _tag, "Only tasks with this tag, in any case; given several times, with all of these.",
+        {
+            "type": "array", "maxItems": TAGS_MAX, "examples": [["home"]],
+            "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH},
+        },
+        repeatable=True,
+    ),
+    Parameter("due_from", "due_from", _day, "Only tasks that are due then or later, as `due_date` is written.", _DAY),
+    Parameter("due_before", "due_before", _day, "Only tasks that are due before, as `due_date` is written.", _DAY),
+    Parameter(
+        "sort", "sort", _sort,
+        "The order; `-` is descending. Tasks without the value come last. A task whose value changes between two pages "
+        "may be on both or on neither.",
+        {"type": "string", "enum": list(Sort), "default": Sort.NEWEST},
+    ),
+    _LIMIT,
+    Parameter(
+        "cursor", "after", Cursor.decode, "The `next_cursor` of the page before, with the same `sort` and filters.",
+        {"type": "string", "examples": [CURSOR]},
+    ),
+)  # fmt: skip
+_OF_HISTORY: Final = (
+    _LIMIT,
+    Parameter(
+        "cursor", "after", _place, "The `next_cursor` of the page before.", {"type": "string", "examples": ["2"]}
+    ),
+)
+
+
+def read_listing(query_string: bytes) -> TaskQuery:
+    """The listing that a query string asks for. Raises `InvalidInput`, naming the parameters at fault."""
+    return TaskQuery(**_values(query_string, _OF_LISTING)) if query_string else _FIRST_PAGE
+
+
+def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
+    """The page of a task's history that a query string asks for. Raises as `read_listing` does."""
+    values = _values(query_string, _OF_HISTORY)
+    after = Place(values.pop("after"), task_id) if "after" in values else None
+    return ChangeQuery(of=task_id, newest_first=True, after=after, **values)
+
+
+def _values(query_string: bytes, parameters: Collection[Parameter]) -> dict[str, Any]:
+    """What the parameters say, by the attributes that they stand for."""
+    known = {parameter.name: parameter for parameter in parameters}
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for name, text in _given(query_string):
+        if (parameter := known.get(name)) is None:
+            problems.append(unknown(name, known))
+            continue
+        try:
+            value = parameter.read(text)
+        except ValueError as error:
+            problems.append(Problem(name, str(error)))
+        except InvalidInput as error:
+            problems.extend(error.problems)
+        else:
+            if parameter.repeatable:
+                values[parameter.attribute] = (*values.get(parameter.attribute, ()), value)
+            elif parameter.attribute in values:
+                problems.append(Problem(escaped(name), "must be given once"))
+            else:
+                values[parameter.attribute] = value
+    if problems:
+        raise InvalidInput(problems)
+    return values
+
+
+def _given(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
+    except ValueError:  # covers UnicodeDecodeError
+        raise InvalidInput([Problem("", "the query must be at most 40 parameters in percent-encoded UTF-8")]) from None
+
+
+def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"name": each.name, "in": "query", "description": each.says, "schema": each.schema} for each in parameters
+    )
+
+
+_FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
+LISTING: Final = _documented(_OF_LISTING)
+"""The parameters of a listing of tasks, for the OpenAPI document."""
+HISTORY: Final = _documented(_OF_HISTORY)
+"""The parameters of a task's history, likewise."""

@@ -1,0 +1,214 @@
+"""What one thing that can be asked of the service is: declared once, and read by the router, the document and tests."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from todo_app.http.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    InternalError,
+    MalformedRequest,
+    NotYourPath,
+    TooManyAtOnce,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from todo_app.http.exchange import Exchange, Receive, Reply, Scope
+from todo_app.http.idempotency import read_idempotency_key
+from todo_app.http.preconditions import read_if_match
+from todo_app.http.reading import JSON, decoded, read_bytes, require_type
+from todo_core import (
+    IdentityUnavailable,
+    InvalidInput,
+    KeyReused,
+    NotAuthenticated,
+    Once,
+    OwnerId,
+    StoreUnavailable,
+    TaskId,
+    TaskNotFound,
+    TaskService,
+    TodoError,
+    VersionConflict,
+    WriteOptions,
+)
+
+B = TypeVar("B", bound=msgspec.Struct | None)
+Json: TypeAlias = dict[str, Any]
+Access: TypeAlias = Literal["tasks:read", "tasks:write", "tasks:delete"]
+"""What a token must allow (RFC 6749 §3.3)."""
+
+READ: Final[Access] = "tasks:read"
+WRITE: Final[Access] = "tasks:write"
+DELETE: Final[Access] = "tasks:delete"
+
+_OUTAGES: Final = (StoreUnavailable, IdentityUnavailable)
+_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, TooManyAtOnce, InternalError, *_OUTAGES)
+_OF_A_BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
+_OF_A_WRITE: Final = (MalformedRequest, KeyReused)
+_UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an operation reads: a struct, in these media types, with examples by name."""
+
+    struct: type[msgspec.Struct]
+    examples: Mapping[str, Any]
+    types: tuple[str, ...] = (JSON,)
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers: a struct or none, in words, with an example, and the names of its headers."""
+
+    says: str
+    struct: type[msgspec.Struct] | None = None
+    example: Any = None
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B]):
+    """A request to an operation that the gate let in: who asks, of which task, with which body, on which terms."""
+
+    tasks: TaskService
+    owner: OwnerId
+    exchange: Exchange
+    root_path: str
+    query_string: bytes
+    task_id: TaskId
+    body: B
+    options: WriteOptions
+
+
+Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation below `/api/{user_id}`."""
+
+    method: str
+    path: str
+    tag: str
+    access: Access
+    handler: Handler
+    answers: Mapping[int, Answer]
+    body: Body | None = None
+    query: tuple[Json, ...] = ()
+    conditional: bool = False
+    own_refusals: tuple[type[TodoError], ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """The handler's name as clients spell it: `createTask`."""
+        head, *rest = self.handler.__name__.split("_")
+        return head + "".join(word.capitalize() for word in rest)
+
+    @cached_property
+    def words(self) -> tuple[str, str]:
+        """The handler's docstring: its first line, and what follows."""
+        summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
+        return summary.rstrip("."), " ".join(description.split())
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something: then a key makes it safe to repeat."""
+        return self.method != "GET"
+
+    @property
+    def of_one(self) -> bool:
+        """Whether it is about one task, which its path names."""
+        return "{task_id}" in self.path
+
+    @cached_property
+    def refuses(self) -> frozenset[type[TodoError]]:
+        """Every refusal that it may answer with."""
+        kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.own_refusals}
+        kinds |= {*_OF_A_BODY} if self.body else set()
+        kinds |= {*_OF_A_WRITE} if self.writes else set()
+        kinds |= {TaskNotFound} if self.of_one else set()
+        kinds |= {VersionConflict} if self.of_one and self.writes else set()
+        return frozenset(kinds | ({MalformedRequest} if self.conditional else set()))
+
+    @cached_property
+    def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
+        return msgspec.json.Decoder(self.body.struct) if self.body else None
+
+    async def answer(self, tasks: TaskService, scope: Scope, receive: Receive, task: str | None) -> Reply:
+        """The answer to a request. Raises a `TodoError`: that a task is unknown before any fault of body and terms."""
+        exchange, owner = Exchange.of(scope), scope["user"]
+        task_id = _NO_TASK if task is None else read_id(task)
+        body, options = None, _PLAIN
+        if self.writes:
+            try:
+                body, options = await self._read(exchange, scope, receive)
+            except TodoError:
+                if task is not None:
+                    await tasks.get(owner, task_id)
+                    read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
+                raise
+        root, query = scope["root_path"], scope["query_string"]
+        return await self.handler(Call(tasks, owner, exchange, root, query, task_id, body, options))
+
+    async def _read(self, exchange: Exchange, scope: Scope, receive: Receive) -> tuple[Any, WriteOptions]:
+        key = read_idempotency_key(exchange)
+        sent = b""
+        if self.body is not None and self.body.required:
+            require_type(exchange, self.body.types)
+        if self.body is not None or key is not None:
+            sent = await read_bytes(exchange, receive)
+        body = None
+        if self.body is not None and (sent or self.body.required):
+            require_type(exchange, self.body.types)
+            body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # there is one where there is a body
+        expected = read_if_match(exchange) if self.of_one else None
+        if key is None and expected is None:
+            return body, _PLAIN
+        said = sent if body is None else msgspec.json.encode(body)  # what it says counts, not how it is spelled
+        once = None if key is None else Once(key, _fingerprint(self.method, scope["raw_path"], said))
+        return body, WriteOptions(expected=expected, once=once)
+
+
+_NO_TASK: Final = TaskId(UUID(int=0))
+_PLAIN: Final = WriteOptions()
+
+
+def read_id(text: str) -> TaskId:
+    """The id in a path: a UUID in the form of RFC 9562 §4. Anything else names no task: raises `TaskNotFound`."""
+    if not _UUID.fullmatch(text):
+        raise TaskNotFound
+    return TaskId(UUID(text))
+
+
+def _fingerprint(method: str, path: bytes, body: bytes) -> str:
+    """What tells one request of an owner from another: its method, its path and its body."""
+    return sha256(b"%b %b\n%b" % (method.encode(), path, body)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The operations on one kind of thing, gathered as they are declared."""
+
+    tag: str
+    says: str
+    operations: list[Operation] = field(default_factory=list)
+
+    def operation(self, method: str, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+        """Declare the function below as the handler of an operation; the arguments are those of `Operation`."""
+
+        def declare(handler: Handler) -> Handler:
+            self.operations.append(Operation(method=method, path=path, tag=self.tag, handler=handler, **declared))
+            return handler
+
+        return declare

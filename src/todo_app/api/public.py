@@ -1,0 +1,112 @@
+"""What everybody may ask, without a token: for those who run the service. It says nothing of any user's."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Protocol, TypeAlias
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from todo_app.http.docs import Asset
+from todo_app.http.exchange import Exchange, Reply
+from todo_app.http.reading import JSON
+from todo_core import StoreUnavailable, TaskStore, TodoError
+
+
+class Exposition(Protocol):
+    """What can be scraped."""
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus's text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What these operations tell of."""
+
+    store: TaskStore
+    metrics: Exposition
+    document: Asset
+
+
+Handler: TypeAlias = Callable[[Service, Exchange], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicOperation:
+    """One operation, all of GET."""
+
+    path: str
+    handler: Handler
+    says: str
+    content: dict[str, Any]
+    refuses: tuple[type[TodoError], ...] = ()
+    tagged: bool = False
+
+    @cached_property
+    def id(self) -> str:
+        """The handler's name as clients spell it: `isLive`."""
+        head, *rest = self.handler.__name__.split("_")
+        return head + "".join(word.capitalize() for word in rest)
+
+    @cached_property
+    def words(self) -> tuple[str, str]:
+        """The handler's docstring: its first line, and what follows."""
+        summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
+        return summary.rstrip("."), " ".join(description.split())
+
+
+PUBLIC: Final[list[PublicOperation]] = []
+_OK: Final = [(b"content-type", b"application/json")]
+
+
+def _operation(path: str, **declared: Any) -> Callable[[Handler], Handler]:
+    def declare(handler: Handler) -> Handler:
+        PUBLIC.append(PublicOperation(path=path, handler=handler, **declared))
+        return handler
+
+    return declare
+
+
+def _state(state: str) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": state}}}
+    return {JSON: {"schema": schema, "example": {"status": state}}}
+
+
+@_operation("/health/live", says="The process is running.", content=_state("live"))
+async def is_live(_: Service, __: Exchange) -> Reply:
+    """Check that the process is running.
+
+    For a supervisor: asks nothing of the database.
+    """
+    return Reply(200, _OK, b'{"status":"live"}')
+
+
+@_operation("/health/ready", says="Ready.", content=_state("ready"), refuses=(StoreUnavailable,))
+async def is_ready(service: Service, _: Exchange) -> Reply:
+    """Check that the service can answer.
+
+    For a load balancer: 503 while the database is unavailable.
+    """
+    await service.store.ready()
+    return Reply(200, _OK, b'{"status":"ready"}')
+
+
+@_operation("/metrics", says="The metrics.", content={"text/plain": {"schema": {"type": "string"}}})
+async def get_metrics(service: Service, _: Exchange) -> Reply:
+    """Get the service's metrics.
+
+    In Prometheus's text format.
+    """
+    return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], service.metrics.exposition())
+
+
+@_operation("/openapi.json", says="The document.", content={JSON: {"schema": {"type": "object"}}}, tagged=True)
+async def get_openapi(service: Service, exchange: Exchange) -> Reply:
+    """Get this document.
+
+    OpenAPI 3.1; the page at `/docs` shows it.
+    """
+    return service.document.reply(exchange)

@@ -1,0 +1,211 @@
+"""What a user can do with tasks."""
+
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+import msgspec
+from msgspec import UNSET
+
+from todo_app.api import examples, wire
+from todo_app.api.listing import HISTORY, LISTING, read_history, read_listing
+from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
+from todo_app.http.exchange import Header, Reply
+from todo_app.http.idempotency import REPLAYED
+from todo_app.http.preconditions import is_unmodified
+from todo_app.http.reading import JSON, MERGE_PATCH
+from todo_core import Committed, InvalidInput, TooMany
+
+TASKS: Final = Subject("tasks", "A user's tasks.")
+
+_encode: Final = msgspec.json.Encoder().encode
+_JSON: Final[Header] = (b"content-type", b"application/json")
+_FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
+_CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
+
+
+@TASKS.operation(
+    "GET",
+    "/tasks",
+    access=READ,
+    query=LISTING,
+    answers={200: Answer("One page.", wire.TaskPage, examples.LISTED, ("Link",))},
+    own_refusals=(InvalidInput,),
+)
+async def list_tasks(call: Call[None]) -> Reply:
+    """List tasks.
+
+    A page of tasks, newest first if nothing else is asked for. Pages follow the sorted value: a task that is created or
+    deleted meanwhile neither repeats nor hides another; one whose sorted value changes meanwhile may do either.
+    """
+    view = wire.TaskPage.of(await call.tasks.page(call.owner, read_listing(call.query_string)))
+    return _page(call, tasks_path(call), view, view.next_cursor)
+
+
+@TASKS.operation(
+    "POST",
+    "/tasks",
+    access=WRITE,
+    body=Body(wire.NewTask, examples.CREATE),
+    answers={
+        201: Answer(
+            "The task as stored; under a key that was used before, as it was stored then.",
+            wire.Task,
+            examples.CREATED,
+            ("Location", *_CHANGED),
+        )
+    },
+    own_refusals=(TooMany,),
+)
+async def create_task(call: Call[wire.NewTask]) -> Reply:
+    """Create a task.
+
+    Under an `Idempotency-Key` only once, however often it is sent.
+    """
+    created = await call.tasks.create(call.owner, call.options, **call.body.members())
+    location = f"{tasks_path(call)}/{created.task.id}".encode()
+    return reply_with(created, 201, (b"location", location))
+
+
+@TASKS.operation(
+    "GET",
+    "/tasks/{task_id}",
+    access=READ,
+    conditional=True,
+    answers={
+        200: Answer("The task.", wire.Task, examples.CREATED, ("ETag",)),
+        304: Answer("You have this version already.", headers=("ETag",)),
+    },
+)
+async def get_task(call: Call[None]) -> Reply:
+    """Get a task.
+
+    Nothing but its tag if you have that version.
+    """
+    task = await call.tasks.get(call.owner, call.task_id)
+    tag = (b"etag", b'"%d"' % task.version)
+    if is_unmodified(call.exchange, task.version):
+        return Reply(304, [_FRESH, tag])
+    return Reply(200, [_JSON, _FRESH, tag], _encode(wire.Task.of(task)))
+
+
+_AS_IT_IS: Final = "The task as it is now."
+
+
+@TASKS.operation(
+    "PUT",
+    "/tasks/{task_id}",
+    access=WRITE,
+    body=Body(wire.TaskPut, examples.PUT),
+    answers={200: Answer(_AS_IT_IS, wire.Task, examples.PUT_DONE, _CHANGED)},
+)
+async def put_task(call: Call[wire.TaskPut]) -> Reply:
+    """Change a task, sending it as it was read.
+
+    As PATCH: what is absent stays, and `null` clears. What only GET gives is accepted and ignored.
+    """
+    return await edit_task(call)
+
+
+@TASKS.operation(
+    "PATCH",
+    "/tasks/{task_id}",
+    access=WRITE,
+    body=Body(wire.TaskPatch, examples.EDIT, (MERGE_PATCH, JSON)),
+    answers={200: Answer(_AS_IT_IS, wire.Task, examples.EDITED, _CHANGED)},
+)
+async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
+    """Change some of a task.
+
+    RFC 7396: what is absent stays, and `null` clears, where there can be nothing.
+    """
+    return reply_with(await call.tasks.edit(call.owner, call.task_id, call.options, **call.body.members()))
+
+
+@TASKS.operation(
+    "DELETE",
+    "/tasks/{task_id}",
+    access=WRITE,
+    answers={204: Answer("Deleted.", headers=("Change", "Idempotency-Replayed"))},
+)
+async def delete_task(call: Call[None]) -> Reply:
+    """Delete a task."""
+    deleted = await call.tasks.delete(call.owner, call.task_id, call.options)
+    return Reply(204, [_FRESH, *_change(deleted)])
+
+
+@TASKS.operation(
+    "PATCH",
+    "/tasks/{task_id}/complete",
+    access=WRITE,
+    body=Body(wire.Completion, examples.COMPLETE, (JSON, MERGE_PATCH), required=False),
+    answers={200: Answer(_AS_IT_IS, wire.Task, examples.DONE, _CHANGED)},
+)
+async def complete_task(call: Call[wire.Completion | None]) -> Reply:
+    """Toggle a task, or set whether it is done.
+
+    Without a body, or with `{}`, the task is toggled. With `completed`, repeating the request changes nothing.
+    """
+    completed = UNSET if call.body is None else call.body.completed
+    if completed is UNSET:
+        return reply_with(await call.tasks.toggle(call.owner, call.task_id, call.options))
+    return reply_with(await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed))
+
+
+@TASKS.operation(
+    "GET",
+    "/tasks/{task_id}/history",
+    access=READ,
+    query=HISTORY,
+    answers={200: Answer("One page, newest first.", wire.History, examples.HISTORY, ("Link",))},
+    own_refusals=(InvalidInput,),
+)
+async def list_history(call: Call[None]) -> Reply:
+    """List what happened to a task.
+
+    Its changes, with each member that they changed, before and after; also once it is deleted. Changes are kept for as
+    long as the service is set to: where the last one listed is not `created`, older ones have been forgotten.
+    """
+    query = read_history(call.query_string, call.task_id)
+    view = wire.History.of(await call.tasks.history(call.owner, query))
+    return _page(call, f"{tasks_path(call)}/{call.task_id}/history", view, view.next_cursor)
+
+
+@TASKS.operation(
+    "GET",
+    "/summary",
+    access=READ,
+    answers={200: Answer("The numbers.", wire.Summary, examples.SUMMARY)},
+)
+async def get_summary(call: Call[None]) -> Reply:
+    """Count tasks.
+
+    How many are open and how many are done, and the open ones by tag and by priority.
+    """
+    return Reply(200, [_JSON, _FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
+
+
+def tasks_path(call: Call[Any]) -> str:
+    """Where the caller's tasks are reached from outside."""
+    return f"{call.root_path}/api/{quote(call.owner, safe='')}/tasks"
+
+
+def reply_with(committed: Committed, status: int = 200, *headers: Header) -> Reply:
+    """The task, with its version as the entity tag and the number of the change."""
+    task = committed.task
+    tag = (b"etag", b'"%d"' % task.version)
+    return Reply(status, [_JSON, _FRESH, tag, *headers, *_change(committed)], _encode(wire.Task.of(task)))
+
+
+def _change(committed: Committed) -> list[Header]:
+    headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
+    return [*headers, REPLAYED] if committed.replayed else headers
+
+
+def _page(call: Call[None], path: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
+    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
+    headers = [_JSON, _FRESH]
+    if next_cursor is not None:
+        kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
+        target = f"{path}?{urlencode([*kept, ('cursor', next_cursor)])}"
+        headers.append((b"link", f'<{target}>; rel="next"'.encode()))
+    return Reply(200, headers, _encode(view))

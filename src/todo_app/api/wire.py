@@ -1,0 +1,246 @@
+"""What travels as JSON: separate from the entity, so that renaming a field in the core never changes the API."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+import todo_core
+from todo_core import Entry, Priority, Settable
+from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
+from todo_core.task import (
+    DESCRIPTION_LENGTH,
+    DESCRIPTION_RULE,
+    OWNER_LENGTH,
+    PRIORITY_RULE,
+    TAG_LENGTH,
+    TAGS_MAX,
+    TAGS_RULE,
+    TITLE_LENGTH,
+    TITLE_RULE,
+)
+
+# The rules are the core's, and are checked there; what stands here is only what the OpenAPI document says of them.
+_PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f]"
+# Not `\s`: what that is differs from Python to ECMAScript, whose expressions these are.
+_NOT_BLANK: Final = r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_LINE: Final = rf"^{_PRINTABLE}*{_NOT_BLANK}{_PRINTABLE}*$"
+# A carriage return may be sent; it is stored as a line feed.
+TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
+
+
+def _said(rule: str, *more: str) -> str:
+    return " ".join([f"It {rule}.", *more])
+
+
+_UNITS: Final = "Characters are Unicode code points."
+Title: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=_said(TITLE_RULE, _UNITS),
+        examples=["Buy oat milk"],
+        extra_json_schema={"minLength": 1, "maxLength": TITLE_LENGTH, "pattern": _LINE},
+    ),
+]
+Description: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=_said(DESCRIPTION_RULE, _UNITS, "CR LF and CR are stored as LF."),
+        examples=["two litres"],
+        extra_json_schema={"maxLength": DESCRIPTION_LENGTH, "pattern": TEXT_PATTERN},
+    ),
+]
+Level: TypeAlias = Annotated[Priority, Meta(description=_said(PRIORITY_RULE), examples=["high"])]
+Tag: TypeAlias = Annotated[
+    str, Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_LENGTH, "pattern": _LINE}, examples=["home"])
+]
+Tags: TypeAlias = Annotated[
+    list[Tag],
+    Meta(
+        description=_said(TAGS_RULE, "Of those that differ only in case the first is kept."),
+        extra_json_schema={"maxItems": TAGS_MAX},
+    ),
+]
+GivenTags: TypeAlias = Annotated[
+    list[Tag],
+    Meta(description=_said(TAGS_RULE, "Of those that differ only in case the first is kept.")),
+]
+Date: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="A whole day, or the time on a clock: in `time_zone`, or wherever its user is.",
+        extra_json_schema={"pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"},
+        examples=["2026-12-01"],
+    ),
+]
+GivenDate: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=_said(
+            DATE_RULE,
+            "Seconds may be left out. A time with an offset or `Z` becomes the time on a clock in `time_zone`, or "
+            "without one in `UTC`. `start_date` and `due_date` are of the same form, and in order.",
+        ),
+        examples=["2026-12-01"],
+    ),
+]
+Zone: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=_said(ZONE_RULE, "A whole day has none: one that is given with it is dropped."),
+        extra_json_schema={"maxLength": ZONE_LENGTH},
+        examples=["Europe/Madrid"],
+    ),
+]
+Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Accepted as GET gave it, and ignored.")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+_USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
+
+
+class Task(msgspec.Struct, frozen=True, gc=False):
+    """One task of one user."""
+
+    id: Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
+    user_id: Annotated[str, Meta(description="Whose it is: the `sub` of the token.", extra_json_schema=_USER_ID)]
+    title: Title
+    description: Description | None
+    completed: bool
+    priority: Level | None
+    tags: Tags
+    start_date: Date | None
+    due_date: Date | None
+    time_zone: Zone | None
+    due_at: Annotated[Moment | None, Meta(description="The moment at which a `due_date` with a time and a zone is.")]
+    completed_at: Moment | None
+    version: Annotated[
+        int,
+        Meta(description="1 at first, one more with every change; the entity tag.", extra_json_schema={"minimum": 1}),
+    ]
+    created_at: Moment
+    updated_at: Moment
+
+    @classmethod
+    def of(cls, task: todo_core.Task) -> "Task":
+        """The view of that task."""
+        done = task.completed_at
+        return cls(
+            task.id, task.owner, task.title, task.description, done is not None, task.priority,
+            task.tags, task.start_date, task.due_date, task.time_zone,  # type: ignore[arg-type]  # JSON has but lists
+            task.due_at if task.time_zone else None, done, task.version, task.created_at, task.updated_at,
+        )  # fmt: skip
+
+
+class TaskPage(msgspec.Struct, frozen=True, gc=False):
+    """One page of a user's tasks."""
+
+    items: list[Task]
+    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+
+    @classmethod
+    def of(cls, page: todo_core.Page) -> "TaskPage":
+        """The view of that page."""
+        return cls(list(map(Task.of, page.items)), page.next.encode() if page.next else None)
+
+
+class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall change (RFC 7396): what is absent stays; null clears, where there can be nothing."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    completed: bool | UnsetType = UNSET
+    priority: Level | UnsetType | None = UNSET
+    tags: GivenTags | UnsetType | None = UNSET
+    start_date: GivenDate | UnsetType | None = UNSET
+    due_date: GivenDate | UnsetType | None = UNSET
+    time_zone: Zone | UnsetType | None = UNSET
+
+    def members(self) -> Settable:
+        """What is there of it, by the core's names."""
+        return {name: value for name in _SETTABLE if (value := getattr(self, name)) is not UNSET}  # type: ignore[return-value]
+
+
+_SETTABLE: Final = TaskPatch.__struct_fields__
+
+
+class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task to be made. What is absent is nothing; it is not completed, unless it says so."""
+
+    title: Title
+
+
+class TaskPut(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task's content: what is absent stays, as in PATCH. What GET gave may be sent back as it was."""
+
+    id: Ignored | UnsetType = UNSET
+    user_id: Ignored | UnsetType = UNSET
+    due_at: Ignored | UnsetType = UNSET
+    completed_at: Ignored | UnsetType = UNSET
+    version: Ignored | UnsetType = UNSET
+    created_at: Ignored | UnsetType = UNSET
+    updated_at: Ignored | UnsetType = UNSET
+
+
+READ_ONLY: Final = frozenset(Task.__struct_fields__) - frozenset(TaskPatch.__struct_fields__)
+"""The members of a task that only the service sets."""
+
+
+class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the task shall be done. Without `completed` it is toggled."""
+
+    completed: bool | UnsetType = UNSET
+
+
+class HistoryItem(msgspec.Struct, frozen=True, gc=False):
+    """What one change did to a task."""
+
+    change: Annotated[int, Meta(description="The change's number.", extra_json_schema={"minimum": 1})]
+    at: Moment
+    client: Annotated[str | None, Meta(description="The program that asked for it, where its token names one.")]
+    action: todo_core.Action
+    fields: Annotated[
+        dict[str, tuple[Any, Any]],
+        Meta(
+            description="Each member that it changed: what it was, and what it is since.",
+            extra_json_schema={"additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2}},
+        ),
+    ]
+
+    @classmethod
+    def of(cls, entry: Entry) -> "HistoryItem":
+        """The view of that entry."""
+        before, after = entry.before or {}, entry.after or {}
+        pairs = {name: (before.get(name), after.get(name)) for name in {**before, **after} if name not in _COUNTED}
+        shown = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        return cls(entry.number, entry.at, entry.client, entry.action, shown)
+
+
+_COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
+
+
+class History(msgspec.Struct, frozen=True, gc=False):
+    """One page of what happened to a task, the newest first."""
+
+    items: list[HistoryItem]
+    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+
+    @classmethod
+    def of(cls, page: todo_core.ChangePage) -> "History":
+        """The view of that page."""
+        return cls(list(map(HistoryItem.of, page.items)), f"{page.next.number}" if page.next else None)
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """How many tasks there are; the maps count open ones."""
+
+    open: int
+    completed: int
+    by_tag: Mapping[str, int]
+    by_priority: Annotated[Mapping[str, int], Meta(description="`none` stands for tasks without a priority.")]
+
+    @classmethod
+    def of(cls, summary: todo_core.Summary) -> "Summary":
+        """The view of that summary."""
+        return cls(summary.open, summary.completed, summary.by_tag, summary.by_priority)

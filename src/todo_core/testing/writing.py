@@ -1,0 +1,62 @@
+"""Plans as the contract makes them, and calls that carry out one of them."""
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from todo_core.changes import Pair
+from todo_core.idempotency import IdempotencyKey, Once
+from todo_core.plans import Committed, Decision, Plan, Seen, Sees
+from todo_core.ports import OwnedTasks
+from todo_core.task import Expected, Task, TaskId
+
+
+def creating(task: Task, once: Once | None = None) -> Plan:
+    """Store a new task."""
+    decision = Decision((Pair(None, task),), (task,))
+    return Plan(decide=lambda _: decision, once=once)
+
+
+def changing(task_id: TaskId, change: Callable[[Task], Task], once: Once | None = None) -> Plan:
+    """Store what `change` makes of a task, unless that is equal."""
+
+    def decide(seen: Seen) -> Decision:
+        before = seen.task(task_id)
+        after = change(before)
+        return Decision((Pair(before, after),) if after != before else (), (after,))
+
+    return Plan(decide=decide, sees=Sees(frozenset({task_id})), once=once)
+
+
+def deleting(task_id: TaskId, expected: Expected = None, once: Once | None = None) -> Plan:
+    """Delete a task, if it is at an expected version."""
+
+    def decide(seen: Seen) -> Decision:
+        return Decision((Pair(seen.task(task_id).expecting(expected), None),))
+
+    return Plan(decide=decide, sees=Sees(frozenset({task_id})), once=once)
+
+
+def once_for(key: IdempotencyKey, task: Task) -> Once:
+    """That key for the creation of a task like this: its id and its moments do not count."""
+    asked = (task.title, task.description, task.completed)
+    return Once(key, sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest())
+
+
+async def add(tasks: OwnedTasks, task: Task) -> Committed:
+    """Commit `creating`."""
+    return await tasks.commit(creating(task))
+
+
+async def add_once(tasks: OwnedTasks, key: IdempotencyKey, task: Task) -> Task:
+    """Commit `creating` under that key; the task that was created under it."""
+    return (await tasks.commit(creating(task, once_for(key, task)))).task
+
+
+async def edit(tasks: OwnedTasks, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
+    """Commit `changing`; the task as it is then."""
+    return (await tasks.commit(changing(task_id, change))).task
+
+
+async def remove(tasks: OwnedTasks, task_id: TaskId, *, expected: Expected = None) -> Committed:
+    """Commit `deleting`."""
+    return await tasks.commit(deleting(task_id, expected))

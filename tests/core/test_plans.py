@@ -1,0 +1,158 @@
+"""Plans: what a decision may look at and write, and what becomes of several as one."""
+
+import operator
+from collections.abc import Callable
+
+import pytest
+from factories import ANN, BOB, LATER, make_id, make_task
+
+from todo_core import (
+    Decision,
+    NotSeen,
+    Pair,
+    Plan,
+    Seen,
+    Sees,
+    Task,
+    TaskExists,
+    TaskId,
+    TaskNotFound,
+    composed,
+    decided,
+)
+from todo_core.changes import LOGGED, decoded, difference, encoded
+
+
+def seen(*tasks: Task) -> Seen:
+    return Seen(ANN, {task.id: task for task in tasks})
+
+
+def writing(*pairs: Pair) -> Plan:
+    return Plan(decide=lambda _: Decision(pairs, tuple(pair.after for pair in pairs if pair.after)))
+
+
+def changing(task_id: TaskId, change: Callable[[Task], Task]) -> Plan:
+    def decide(now: Seen) -> Decision:
+        before = now.task(task_id)
+        after = change(before)
+        return Decision((Pair(before, after),) if after != before else (), (after,))
+
+    return Plan(decide=decide, sees=Sees(frozenset({task_id})))
+
+
+def titled(title: str) -> Callable[[Task], Task]:
+    return lambda task: task.edited(title=title, at=LATER)
+
+
+def test_a_look_at_what_was_not_asked_for_asks_for_it() -> None:
+    with pytest.raises(NotSeen) as more:
+        seen().task(make_id(1))
+    assert more.value.wanted == Sees(frozenset({make_id(1)}))
+    with pytest.raises(TaskNotFound):
+        Seen(ANN, {make_id(1): None}).task(make_id(1))
+
+
+def test_a_plan_may_not_write_what_it_has_not_seen_as_it_is() -> None:
+    task = make_task()
+    pair = Pair(task, task.toggled(at=LATER))
+    assert decided(writing(pair), seen(task)).pairs == (pair,)
+    for now in (seen(), seen(make_task(id=task.id, title="Other")), Seen(ANN, {task.id: None})):
+        with pytest.raises(ValueError, match="must have seen"):
+            decided(writing(pair), now)
+
+
+def test_a_plan_may_not_write_anothers_thing_nor_one_twice() -> None:
+    foreign = make_task(owner=BOB)
+    with pytest.raises(ValueError, match="another owner"):
+        decided(writing(Pair(None, foreign)), seen())
+    task = make_task()
+    with pytest.raises(ValueError, match="once"):
+        decided(writing(Pair(None, task), Pair(None, task)), seen())
+
+
+def test_a_creation_of_what_was_seen_is_refused() -> None:
+    with pytest.raises(TaskExists):
+        decided(writing(Pair(None, task := make_task())), seen(task))
+
+
+@pytest.mark.parametrize("after", [None, make_task(id=make_id(9))])
+def test_a_pair_is_of_one_thing(after: Task | None) -> None:
+    before = None if after is None else make_task()
+    with pytest.raises(ValueError, match=r"pair|must keep"):
+        Pair(before, after)
+
+
+def test_a_pair_is_one_version_further() -> None:
+    task = make_task()
+    for after in (task, titled("b")(titled("a")(task))):
+        with pytest.raises(ValueError, match="version by one"):
+            Pair(task, after)
+
+
+def test_each_of_several_decides_on_what_the_one_before_left_and_all_are_one_change() -> None:
+    first, other = make_task(), make_task()
+    plan = composed(
+        [
+            changing(first.id, titled("a")),
+            changing(other.id, titled("b")),
+            changing(first.id, lambda task: task.edited(description=task.title, at=LATER)),
+        ]
+    )
+    decision = decided(plan, seen(first, other))
+    after = {pair.thing.id: pair.after for pair in decision.pairs}
+    changed = after[first.id]
+    assert changed is not None
+    assert (changed.title, changed.description, changed.version) == ("a", "a", first.version + 1)
+    assert [task.version for task in decision.answer] == [2, 2, 2]
+    assert plan.sees == Sees(frozenset({first.id, other.id}))
+
+
+def test_what_is_created_can_be_changed_and_deleted_by_those_behind() -> None:
+    task = make_task()
+    deleting = Plan(decide=lambda now: Decision((Pair(now.task(task.id), None),)))
+    kept = decided(composed([writing(Pair(None, task)), changing(task.id, titled("a"))]), seen())
+    assert [(pair.before, pair.after and pair.after.version) for pair in kept.pairs] == [(None, 1)]
+    assert decided(composed([writing(Pair(None, task)), deleting]), seen()) == Decision((), (task,))
+    with pytest.raises(TaskExists):  # an id is not used again
+        decided(composed([deleting, writing(Pair(None, task))]), seen(task))
+
+
+def test_one_that_refuses_refuses_all() -> None:
+    task = make_task()
+    with pytest.raises(TaskNotFound):
+        decided(
+            composed([changing(task.id, titled("a")), changing(make_id(0), titled("b"))]),
+            Seen(ANN, {task.id: task, make_id(0): None}),
+        )
+
+
+def test_of_an_edit_the_log_keeps_the_members_that_differ() -> None:
+    task = make_task(description="old", tags=("a",))
+    before, after = difference(Pair(task, task.edited(description=None, tags=["b"], at=LATER)))
+    assert before == {"description": "old", "tags": ("a",), "version": 1, "updated_at": task.updated_at}
+    assert after == {"description": None, "tags": ("b",), "version": 2, "updated_at": LATER}
+
+
+def test_of_a_creation_and_a_deletion_the_log_keeps_all() -> None:
+    task = make_task(due_date="2026-10-01T17:00:00", time_zone="Europe/Madrid", completed_at=LATER)
+    whole = {name: getattr(task, name) for name in LOGGED}
+    assert difference(Pair(None, task)) == (None, whole)
+    assert difference(Pair(task, None)) == (whole, None)
+    assert decoded(encoded(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [
+        (operator.methodcaller("toggled", at=LATER), "completed"),
+        (lambda task: task.edited(title="x", completed=True, at=LATER), "completed"),
+        (titled("x"), "edited"),
+    ],
+)
+def test_an_action_is_named_for_what_the_pair_does(change: Callable[[Task], Task], action: str) -> None:
+    task = make_task()
+    assert Pair(task, change(task)).action == action
+    assert Pair(None, task).action == "created"
+    assert Pair(task, None).action == "deleted"
+    done = task.toggled(at=LATER)
+    assert Pair(done, done.toggled(at=LATER)).action == "reopened"
