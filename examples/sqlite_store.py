@@ -12,6 +12,7 @@ from uuid import UUID
 
 from todo_core import (
     KEY_LIFE,
+    Action,
     ChangePage,
     ChangeQuery,
     Committed,
@@ -125,10 +126,14 @@ class SqliteOwnedTasks:
         if query.after is not None:
             conditions.append(f"(number, id) {beyond} (?, ?)")
             values += [query.after.number, query.after.id.bytes]
-        where = f"where {' and '.join(conditions)} order by number {direction}, id {direction} limit {query.limit + 1}"
-        statement = f"select number, at, client, id, action, before, after from log {where}"
-        rows = await self._store.transact(lambda connection: connection.execute(statement, values).fetchall())
-        return query.page(list(map(_entry, rows)))
+        if query.trash:
+            later = "select 1 from log as later where later.owner = log.owner and later.id = log.id"
+            conditions.append(
+                f"after is null and before <> '{{}}' and not exists ({later} and later.number > log.number)"
+            )
+        conditions.append(f"true order by number {direction}, id {direction} limit {query.limit + 1}")
+        found = " and ".join(conditions)
+        return query.page(await self._store.transact(lambda connection: _entries(connection, found, values)))
 
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`: the file is locked from the first look to the last write."""
@@ -156,6 +161,13 @@ class SqliteOwnedTasks:
         row = connection.execute(found, [self._owner, task_id.bytes]).fetchone()
         return None if row is None else _task(self._owner, *row)
 
+    def _change(self, connection: sqlite3.Connection, number: int) -> tuple[Entry, ...]:
+        return tuple(_entries(connection, "owner = ? and number = ? order by id", [self._owner, number]))
+
+    def _last(self, connection: sqlite3.Connection, task_id: TaskId) -> Entry | None:
+        latest = "owner = ? and id = ? order by number desc limit 1"
+        return next(iter(_entries(connection, latest, [self._owner, task_id.bytes])), None)
+
     def _replayed(self, connection: sqlite3.Connection, once: Once) -> Committed | None:
         connection.execute("delete from keys where used_at < ?", [_text(datetime.now(UTC) - KEY_LIFE)])
         found = "select fingerprint, number, answer from keys where owner = ? and key = ?"
@@ -172,6 +184,10 @@ class SqliteOwnedTasks:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
             seen = seen.with_tasks({task_id: self._find(connection, task_id) for task_id in wanted.tasks})
+            seen = seen.with_log(
+                {number: self._change(connection, number) for number in wanted.entries},
+                {task_id: self._last(connection, task_id) for task_id in wanted.history},
+            )
             try:
                 return decided(plan, seen)
             except NotSeen as more:
@@ -179,6 +195,13 @@ class SqliteOwnedTasks:
 
     def _write(self, connection: sqlite3.Connection, decision: Decision, client: str | None) -> int | None:
         """Store the pairs; the number of their change."""
+        for task_id in decision.erased:
+            mine = [self._owner, task_id.bytes]
+            last = "(select max(number) from log where owner = ? and id = ?)"
+            connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
+            connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
+            named = [self._owner, f"%{task_id.hex}%"]
+            connection.execute("update keys set answer = '[]' where owner = ? and answer like ?", named)
         if not decision.pairs:
             return None
         for pair in decision.pairs:
@@ -216,18 +239,16 @@ def _task(owner: OwnerId, task_id: bytes, members: str) -> Task:
     return Task(id=TaskId(UUID(bytes=task_id)), owner=owner, **decoded(json.loads(members)))  # type: ignore[arg-type]
 
 
-def _entry(row: tuple[int, str, str | None, bytes, str, str | None, str | None]) -> Entry:
+def _entries(connection: sqlite3.Connection, found: str, values: list[object]) -> list[Entry]:
+    columns = "number, at, client, id, action, before, after"
+    return list(map(_entry, connection.execute(f"select {columns} from log where {found}", values)))
+
+
+def _entry(row: tuple[int, str, str | None, bytes, Action, str | None, str | None]) -> Entry:
     number, at, client, task_id, action, *members = row
     before, after = (None if each is None else decoded(json.loads(each)) for each in members)
-    return Entry(
-        number=number,
-        at=datetime.fromisoformat(at),
-        client=client,
-        id=TaskId(UUID(bytes=task_id)),
-        action=action,  # type: ignore[arg-type]  # as it was written
-        before=before,
-        after=after,
-    )
+    moment, of = datetime.fromisoformat(at), TaskId(UUID(bytes=task_id))
+    return Entry(number=number, at=moment, client=client, id=of, action=action, before=before, after=after)
 
 
 def _text(moment: datetime) -> str:

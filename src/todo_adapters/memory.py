@@ -1,7 +1,7 @@
 """Tasks kept in this process's memory: for tests, demonstrations, and programs that need them only while they run."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
@@ -130,12 +130,18 @@ class MemoryOwnedTasks:
             return list(self._mine.tasks.values())
 
     def _decided(self, mine: _Owner, plan: Plan) -> Decision:
-        sees = plan.sees
+        seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
+            seen = seen.with_tasks({task_id: mine.tasks.get(task_id) for task_id in wanted.tasks})
+            entries = {number: tuple(one for one in mine.log if one.number == number) for number in wanted.entries}
+            last = {
+                one: next((entry for entry in reversed(mine.log) if entry.id == one), None) for one in wanted.history
+            }
+            seen = seen.with_log(entries, last)
             try:
-                return decided(plan, Seen(self._owner, {task_id: mine.tasks.get(task_id) for task_id in sees.tasks}))
+                return decided(plan, seen)
             except NotSeen as more:
-                sees |= more.wanted
+                wanted = more.wanted
 
     def _store(self, mine: _Owner, decision: Decision, client: str | None) -> int | None:
         if any(pair.before is None and pair.thing.id in mine.tasks for pair in decision.pairs):
@@ -143,6 +149,8 @@ class MemoryOwnedTasks:
         growth = sum((pair.before is None) - (pair.after is None) for pair in decision.pairs)
         if growth > 0 and len(mine.tasks) + growth > self._max_tasks:
             raise TooMany("tasks", self._max_tasks)
+        if decision.erased:
+            _erase(mine, decision.erased)
         if not decision.pairs:
             return None
         mine.number += 1
@@ -160,6 +168,16 @@ class MemoryOwnedTasks:
                 )
             )  # fmt: skip
         return mine.number
+
+
+def _erase(mine: _Owner, erased: frozenset[TaskId]) -> None:
+    """Forget what these tasks held: of each the last entry stays, without its members."""
+    last = {entry.id: entry for entry in mine.log if entry.id in erased}
+    log = [entry for entry in mine.log if entry.id not in erased or entry is last[entry.id]]
+    mine.log = [replace(entry, before={}) if entry.id in erased else entry for entry in log]
+    for kept in mine.keys.values():
+        if not erased.isdisjoint(task.id for task in kept.outcome.things):
+            kept.outcome = replace(kept.outcome, things=())
 
 
 def _replayed(mine: _Owner, once: Once) -> Committed | None:

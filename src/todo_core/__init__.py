@@ -2,16 +2,19 @@
 
 from todo_core.changes import Action, ChangePage, ChangeQuery, Entry, Pair, Place
 from todo_core.errors import (
+    ChangeNotFound,
     IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
+    NotInTrash,
     Problem,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
     TodoError,
     TooMany,
+    UndoConflict,
     VersionConflict,
 )
 from todo_core.idempotency import KEY_LIFE, IdempotencyKey, Once, idempotency_key
@@ -25,6 +28,7 @@ __all__ = [
     "KEY_LIFE",
     "Action",
     "Authenticator",
+    "ChangeNotFound",
     "ChangePage",
     "ChangeQuery",
     "Clock",
@@ -40,6 +44,7 @@ __all__ = [
     "KeyReused",
     "NewTask",
     "NotAuthenticated",
+    "NotInTrash",
     "NotSeen",
     "Once",
     "OwnedTasks",
@@ -65,6 +70,7 @@ __all__ = [
     "TaskStore",
     "TodoError",
     "TooMany",
+    "UndoConflict",
     "Version",
     "VersionConflict",
     "WriteOptions",

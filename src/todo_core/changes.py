@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_type_hints
 from todo_core.errors import InvalidInput, Problem
 from todo_core.task import Task, TaskId
 
-Action: TypeAlias = Literal["created", "edited", "completed", "reopened", "deleted"]
+Action: TypeAlias = Literal["created", "edited", "completed", "reopened", "deleted", "restored", "undone"]
 """What was done to a thing."""
 
 Members: TypeAlias = Mapping[str, object]
@@ -22,11 +22,13 @@ LIMIT_DEFAULT: Final = 50
 class Pair:
     """What happens to one thing: `before` is None for a creation, `after` for a deletion.
 
-    Raises `ValueError` where the two are not one thing, or where `after` is not one version further.
+    `named` is what was done to it, where that is more than the two tell. Raises `ValueError` where the two are not one
+    thing, or where `after` is not one version further.
     """
 
     before: Task | None
     after: Task | None
+    named: Action | None = None
 
     def __post_init__(self) -> None:
         before, after = self.before, self.after
@@ -47,6 +49,8 @@ class Pair:
     @property
     def action(self) -> Action:
         """What is done to it."""
+        if self.named is not None:
+            return self.named
         if self.before is None:
             return "created"
         if self.after is None:
@@ -70,6 +74,11 @@ class Entry:
     action: Action
     before: Members | None
     after: Members | None
+
+    @property
+    def is_in_trash(self) -> bool:
+        """Whether it is a deletion that can be taken back, if it is the last entry about its thing."""
+        return self.after is None and bool(self.before)
 
 
 def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] | None]:
@@ -133,10 +142,12 @@ class Place:
 class ChangeQuery:
     """A page of one owner's log: of one thing or of all, from the beginning or the newest first, behind which place.
 
-    Entries come by number, and those of one number by id. Raises `InvalidInput` for a limit that is not 1 to 200.
+    Entries come by number, and those of one number by id. `trash`: only deletions that nothing has taken back, and of
+    which something is left to restore. Raises `InvalidInput` for a limit that is not 1 to 200.
     """
 
     of: TaskId | None = None
+    trash: bool = False
     newest_first: bool = False
     after: Place | None = None
     limit: int = LIMIT_DEFAULT
@@ -147,7 +158,13 @@ class ChangeQuery:
 
     def page_of(self, log: list[Entry]) -> "ChangePage":
         """The page, from an owner's whole log: what every storage must give, in plain Python."""
-        found = sorted((entry for entry in log if self.of in (None, entry.id)), key=place_of, reverse=self.newest_first)
+        ordered = sorted(log, key=place_of)
+        last = {entry.id: entry for entry in ordered}
+        found = [
+            entry
+            for entry in ordered[:: -1 if self.newest_first else 1]
+            if self.of in (None, entry.id) and (not self.trash or (entry is last[entry.id] and entry.is_in_trash))
+        ]
         if (after := self.after) is not None:
             found = [one for one in found if (place_of(one) < after if self.newest_first else place_of(one) > after)]
         return self.page(found[: self.limit + 1])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import UUID
 
 
 class TodoError(Exception):
@@ -69,6 +70,36 @@ class KeyReused(TodoError):
 
     def __init__(self) -> None:
         super().__init__("You have used this idempotency key for another request: take a fresh key for each request.")
+
+
+class ChangeNotFound(TodoError):
+    """This owner has no change with that number, or it has been forgotten."""
+
+    code = "change_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("You have no change with this number, or it is too old to be known.")
+
+
+class NotInTrash(TodoError):
+    """Nothing of this owner's with that id is in the trash: unknown and another owner's are indistinguishable."""
+
+    code = "not_in_trash"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing with this id is in your trash.")
+
+
+class UndoConflict(TodoError):
+    """Something has changed since the change that is to be undone. `problems` names what, `ids` of which things."""
+
+    code = "undo_conflict"
+
+    def __init__(self, problems: Iterable[tuple[UUID, Problem]]) -> None:
+        found = list(problems)
+        self.ids = tuple(thing for thing, _ in found)
+        self.problems = tuple(problem for _, problem in found)
+        super().__init__("Later changes are in the way: undo those first, or edit the task.")
 
 
 class TooMany(TodoError):

@@ -1,11 +1,11 @@
 """How something is written: a plan says what it must see and decides on it; a storage carries it out as one step."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 
-from todo_core.changes import Pair
+from todo_core.changes import Entry, Pair
 from todo_core.errors import TaskExists, TaskNotFound
 from todo_core.idempotency import Once
 from todo_core.task import OwnerId, Task, TaskId, Version
@@ -16,9 +16,13 @@ class Sees:
     """What a plan must see before it decides."""
 
     tasks: frozenset[TaskId] = frozenset()
+    entries: frozenset[int] = frozenset()
+    """The numbers of changes whose entries in the log it must see."""
+    history: frozenset[TaskId] = frozenset()
+    """The tasks whose last entry in the log it must see."""
 
     def __or__(self, other: "Sees") -> "Sees":
-        return Sees(self.tasks | other.tasks)
+        return Sees(self.tasks | other.tasks, self.entries | other.entries, self.history | other.history)
 
 
 class NotSeen(Exception):
@@ -35,6 +39,8 @@ class Seen:
 
     owner: OwnerId
     tasks: Mapping[TaskId, Task | None]
+    entries: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
+    last: Mapping[TaskId, Entry | None] = field(default_factory=dict)
 
     def task(self, task_id: TaskId) -> Task:
         """That task. Raises `TaskNotFound`."""
@@ -49,17 +55,43 @@ class Seen:
         except KeyError:
             raise NotSeen(Sees(frozenset({task_id}))) from None
 
+    def change(self, number: int) -> tuple[Entry, ...]:
+        """The entries of that change; none where there is no such change, or it has been forgotten."""
+        try:
+            return self.entries[number]
+        except KeyError:
+            raise NotSeen(Sees(entries=frozenset({number}))) from None
+
+    def last_of(self, task_id: TaskId) -> Entry | None:
+        """The last entry about that task, or None."""
+        try:
+            return self.last[task_id]
+        except KeyError:
+            raise NotSeen(Sees(history=frozenset({task_id}))) from None
+
+    def missing(self, sees: Sees) -> Sees:
+        """What of that has not been seen yet."""
+        return Sees(sees.tasks - self.tasks.keys(), sees.entries - self.entries.keys(), sees.history - self.last.keys())
+
     def with_tasks(self, tasks: Mapping[TaskId, Task | None]) -> "Seen":
         """The same with these tasks as they are here; None for one that is not there."""
-        return Seen(self.owner, {**self.tasks, **tasks})
+        return replace(self, tasks={**self.tasks, **tasks})
+
+    def with_log(self, entries: Mapping[int, tuple[Entry, ...]], last: Mapping[TaskId, Entry | None]) -> "Seen":
+        """The same with these changes, and with the last entries of these tasks."""
+        return replace(self, entries={**self.entries, **entries}, last={**self.last, **last})
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be stored, as one change, and the tasks that the answer tells of. Without pairs nothing changes."""
+    """What is to be stored, as one change, and the tasks that the answer is about. Without pairs there is no change.
+
+    Of tasks that are `erased` the log forgets all that they held; that is no change, and cannot be undone.
+    """
 
     pairs: tuple[Pair, ...] = ()
     answer: tuple[Task, ...] = ()
+    erased: frozenset[TaskId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +121,9 @@ class Committed:
 
     @property
     def task(self) -> Task:
-        """The one task that it is about."""
+        """The one task that it is about. Raises `TaskNotFound` where there is none: it was deleted, or erased since."""
+        if not self.things:
+            raise TaskNotFound
         [task] = self.things
         return task
 
@@ -128,6 +162,7 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
         after: dict[TaskId, Task | None] = {}
         versions: dict[TaskId, Version] = {}
         answers: list[Task] = []
+        erased: frozenset[TaskId] = frozenset()
         for plan in plans:
             decision = decided(plan, seen.with_tasks(after))
             for pair in decision.pairs:
@@ -137,8 +172,9 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
                 version = versions.setdefault(pair.thing.id, pair.thing.version)
                 after[pair.thing.id] = pair.after and replace(pair.after, version=version)
             answers += [after.get(task.id) or task for task in decision.answer]
+            erased |= decision.erased
         pairs = [Pair(first, after[task_id]) for task_id, first in before.items() if first is not after[task_id]]
-        return Decision(tuple(pairs), tuple(answers))
+        return Decision(tuple(pairs), tuple(answers), erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
     return Plan(decide=decide, sees=sees, once=once, client=client)

@@ -1,15 +1,18 @@
 """What an owner can do with tasks: one method an action, the owner first."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final, Unpack
 
-from todo_core.changes import ChangePage, ChangeQuery, Pair
+from todo_core.changes import LIMIT_MAX, ChangePage, ChangeQuery, Pair
+from todo_core.errors import NotInTrash
 from todo_core.idempotency import Once
 from todo_core.plans import Committed, Decision, Plan, Seen, Sees
 from todo_core.ports import Clock, IdGenerator, TaskStore
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.task import Expected, NewTask, OwnerId, Settable, Task, TaskId
+from todo_core.undoing import erased, restored, undone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,44 @@ class TaskService:
             return Decision((Pair(seen.task(task_id).expecting(options.expected), None),))
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+
+    async def undo(self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS) -> Committed:
+        """The owner's change with that number taken back; undoing that one does it again.
+
+        Raises `ChangeNotFound` and `UndoConflict`.
+        """
+        now = self.clock.now()
+        return await self._commit(
+            owner, Sees(entries=frozenset({number})), lambda seen: undone(seen, number, at=now), options
+        )
+
+    async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
+        """One page of the owner's deletions that nothing has taken back."""
+        return await self.store.tasks_of(owner).changes(replace(query, trash=True))
+
+    async def restore(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
+        """What the deletion of that task took is back. Raises `NotInTrash`."""
+        now = self.clock.now()
+        return await self._commit(
+            owner, Sees(history=frozenset({task_id})), lambda seen: restored(seen, task_id, at=now), options
+        )
+
+    async def erase(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
+        """What the deletion of that task took is gone for good, from its history too. Raises `NotInTrash`."""
+        return await self._commit(
+            owner, Sees(history=frozenset({task_id})), lambda seen: erased(seen, task_id), options
+        )
+
+    async def empty_trash(self, owner: OwnerId) -> None:
+        """Erase everything that is in the trash now; what is deleted meanwhile may stay."""
+        page = await self.trash(owner, ChangeQuery(limit=LIMIT_MAX))
+        while page.items:
+            for entry in page.items:
+                with suppress(NotInTrash):  # somebody has restored or erased it meanwhile
+                    await self.erase(owner, entry.id)
+            if page.next is None:
+                return
+            page = await self.trash(owner, ChangeQuery(after=page.next, limit=LIMIT_MAX))
 
     async def _change(
         self, owner: OwnerId, task_id: TaskId, change: Callable[[Task], Task], options: WriteOptions

@@ -19,14 +19,17 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
     ours = [each for each in TodoError.__subclasses__() if each.__module__ == "todo_core.errors"]
     codes = [each.code for each in ours]
     assert set(codes) == {
+        "change_not_found",
         "idempotency_key_reused",
         "identity_unavailable",
         "invalid_input",
         "not_authenticated",
+        "not_in_trash",
         "store_unavailable",
         "task_exists",
         "task_not_found",
         "too_many",
+        "undo_conflict",
         "version_conflict",
     }
     assert len(codes) == len(set(codes))

@@ -27,13 +27,14 @@ class LogShape(NamedTuple):
     """What tells the statement of one page of the log from another's; the values in it do not."""
 
     of_one: bool
+    trash: bool
     newest_first: bool
     continues: bool
 
 
 def shape_of(query: ChangeQuery) -> LogShape:
     """The shape of that query."""
-    return LogShape(query.of is not None, query.newest_first, query.after is not None)
+    return LogShape(query.of is not None, query.trash, query.newest_first, query.after is not None)
 
 
 @cache
@@ -44,6 +45,8 @@ def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
     conditions = ["changes.user_id = call.user_id"]
     if shape.of_one:
         conditions.append("changes.id = call.thing")
+    if shape.trash:
+        conditions.append(f"changes.after is null and changes.before <> '{{}}' and {_IS_LAST}")
     if shape.continues:
         conditions.append(f"(changes.number, changes.id) {beyond} (call.number, call.id)")
     statement = f"""
@@ -83,6 +86,10 @@ async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
     return Summary(numbers["open", ""], numbers["completed", ""], by["tag"], priorities)
 
 
+_IS_LAST: Final = """not exists (
+    select from changes as later
+    where later.user_id = changes.user_id and later.id = changes.id and later.number > changes.number
+)"""
 # The limit keeps the planner from joining in any other way than key by key.
 _READ_MANY: Final = f"""
 select {", ".join(f"found.{name}" for name in READ)}

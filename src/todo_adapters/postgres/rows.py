@@ -97,7 +97,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 
 def _members(kept: Mapping[str, Any] | None, *, whole: bool) -> Members | None:
-    return decoded({**_NOTHING, **kept} if whole and kept is not None else kept)
+    return decoded({**_NOTHING, **kept} if whole and kept else kept)
 
 
 _NOTHING: Final = dict.fromkeys(LOGGED) | {"tags": ()}

@@ -123,7 +123,7 @@ class PostgresOwnedTasks:
         self._pruning.begin_if_due()
         sees = plan.sees
         for _ in range(_RACES):
-            if len(sees.tasks) > 1 or (sees.tasks and plan.once):
+            if len(sees.tasks) > 1 or sees.entries or sees.history or (sees.tasks and plan.once):
                 break
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
             try:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -112,6 +113,7 @@ changes: Final = Table(
     Column("after", JSONB),
     PrimaryKeyConstraint("user_id", "number", "id", name="changes_pkey"),
     Index("changes_of_one", "user_id", "id", "number"),
+    Index("changes_trash", "user_id", "number", "id", postgresql_where=text("after is null")),
     # For pruning: a hundredth of a B-tree's cost to write.
     Index("changes_at", "at", postgresql_using="brin"),
 )

@@ -8,11 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from todo_adapters.postgres.batch import array_literal, execute
 from todo_adapters.postgres.rows import (
     CHANGING,
+    ENTRY,
     LOGGED_ROW,
     READ,
     WRITTEN,
     answer_of,
     answer_text,
+    entry_of,
     from_call,
     json_text,
     task_columns,
@@ -22,6 +24,7 @@ from todo_adapters.postgres.rows import (
 from todo_core import (
     Committed,
     Decision,
+    Entry,
     KeyReused,
     NotSeen,
     Once,
@@ -72,6 +75,8 @@ async def commit_behind_the_lock(
     number = row.number + 1 if pairs else None
     if number is not None:
         await _store(connection, owner, plan.client, pairs, Row(number, row.live + growth))
+    if decision.erased:
+        await execute(connection, _ERASE, {"user_id": owner, "ids": array_literal(list(decision.erased))})
     if plan.once is not None:
         kept = {"user_id": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
         await execute(connection, _KEEP, kept | {"answer": answer_text(decision.answer)})
@@ -104,7 +109,10 @@ async def _locked(connection: AsyncConnection, owner: OwnerId) -> Row:
 async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees) -> tuple[Decision, Seen]:
     seen, wanted = Seen(owner, {}), sees
     while True:
-        seen = seen.with_tasks(await _read(connection, owner, wanted.tasks - seen.tasks.keys()))
+        wanted = seen.missing(wanted)
+        seen = seen.with_tasks(await _read(connection, owner, wanted.tasks))
+        if wanted.entries or wanted.history:
+            seen = seen.with_log(*await _read_log(connection, owner, wanted))
         try:
             return decided(plan, seen), seen
         except NotSeen as more:
@@ -120,6 +128,20 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskI
             task = task_of(owner, row)
             found[task.id] = task
     return found
+
+
+async def _read_log(
+    connection: AsyncConnection, owner: OwnerId, sees: Sees
+) -> tuple[dict[int, tuple[Entry, ...]], dict[TaskId, Entry | None]]:
+    entries: dict[int, tuple[Entry, ...]] = dict.fromkeys(sees.entries, ())
+    last: dict[TaskId, Entry | None] = dict.fromkeys(sees.history)
+    for number in sees.entries:
+        rows = await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number})
+        entries[number] = tuple(map(entry_of, rows))
+    for task_id in sees.history:
+        for row in await execute(connection, _READ_LAST, {"user_id": owner, "id": task_id}):
+            last[task_id] = entry_of(row)
+    return entries, last
 
 
 async def _require_free(connection: AsyncConnection, seen: Seen, ids: Sequence[TaskId]) -> None:
@@ -157,6 +179,28 @@ update owners set number = least(counted.live, 1), live = counted.live from coun
 where owners.user_id = %(user_id)s returning true
 """
 _READ: Final = f"select {', '.join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])"
+_READ_CHANGE: Final = f"""
+select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and number = %(number)s order by id
+"""
+_READ_LAST: Final = f"""
+select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and id = %(id)s order by number desc limit 1
+"""
+# Of each erased thing the last entry stays, without its members; so do the keys, without what they were answered with.
+_ERASE: Final = """
+with last as materialized (
+    select id, max(number) as number from changes where user_id = %(user_id)s and id = any (%(ids)s::uuid[]) group by id
+), forgotten as (
+    delete from changes using last
+    where changes.user_id = %(user_id)s and changes.id = last.id and changes.number < last.number
+), unkeyed as (
+    update used_keys set answer = '[]' where user_id = %(user_id)s and exists (
+        select from jsonb_array_elements(answer) as thing where (thing ->> 'id')::uuid = any (%(ids)s::uuid[])
+    )
+)
+update changes set before = '{}' from last
+where changes.user_id = %(user_id)s and changes.id = last.id and changes.number = last.number
+returning true
+"""
 _READ_KEY: Final = "select fingerprint, number, answer from used_keys where user_id = %(user_id)s and key = %(key)s"
 _KEEP: Final = """
 insert into used_keys (user_id, key, fingerprint, number, answer)

@@ -4,8 +4,10 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
 from unicodedata import normalize
+from unittest.mock import ANY
 from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase, settings
@@ -15,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Place
 from todo_core.errors import TodoError
 from todo_core.idempotency import IdempotencyKey, Once
-from todo_core.plans import Plan, composed
+from todo_core.plans import Committed, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Page, Sort, TaskQuery, is_search
 from todo_core.task import OwnerId, Task, TaskId, Version
@@ -31,7 +33,18 @@ from todo_core.testing.examples import (
     tasks_of,
 )
 from todo_core.testing.log import replayed, whole_log
-from todo_core.testing.writing import add, add_once, changing, creating, deleting, edit, remove
+from todo_core.testing.writing import (
+    add,
+    add_once,
+    changing,
+    creating,
+    deleting,
+    edit,
+    erasing,
+    remove,
+    restoring,
+    undoing,
+)
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]
@@ -78,6 +91,7 @@ class _Histories(RuleBasedStateMachine):
         self.run = run
         self.prefix = uuid4().hex  # owners of this history's own: no need to empty the stores
         self.seen: dict[str, dict[TaskId, Task]] = {}
+        self.erases = False  # the log forgets what was erased
 
     def owner(self, who: str) -> OwnerId:
         owner = OwnerId(f"{self.prefix} {who}")
@@ -126,13 +140,23 @@ class _Histories(RuleBasedStateMachine):
         once = None if key is None else Once(key, data.draw(st.sampled_from(["a", "b"])))
         self.both(who, lambda tasks: tasks.commit(composed(plans, once=once, client="several")))
 
+    @rule(who=_WHO, number=st.integers(0, 12), at=moments)
+    def undo(self, who: str, number: int, at: Any) -> None:
+        self.both(who, lambda tasks: tasks.commit(undoing(number, at)))
+
+    @rule(who=_WHO, task_id=_IDS, at=moments, erase=st.booleans())
+    def empty(self, who: str, task_id: TaskId, at: Any, erase: bool) -> None:
+        self.erases |= erase
+        plan = erasing(task_id) if erase else restoring(task_id, at)
+        self.both(who, lambda tasks: tasks.commit(plan))
+
     @rule(who=_WHO)
     def summarize(self, who: str) -> None:
         self.both(who, lambda tasks: tasks.summary())
 
-    @rule(who=_WHO, of=st.none() | _IDS, newest_first=st.booleans(), limit=st.integers(1, 3))
-    def read_the_log(self, who: str, of: TaskId | None, newest_first: bool, limit: int) -> None:
-        self.both(who, lambda tasks: _log(tasks, ChangeQuery(of=of, newest_first=newest_first, limit=limit)))
+    @rule(who=_WHO, of=st.none() | _IDS, newest_first=st.booleans(), trash=st.booleans(), limit=st.integers(1, 3))
+    def read_the_log(self, who: str, limit: int, **asked: Any) -> None:
+        self.both(who, lambda tasks: _log(tasks, ChangeQuery(limit=limit, **asked)))
 
     @rule(who=_WHO, task_id=_IDS, at=moments, expected=_EXPECTED)
     def toggle(self, who: str, task_id: TaskId, at: Any, expected: Any) -> None:
@@ -176,10 +200,22 @@ class _Histories(RuleBasedStateMachine):
         for who in ("ann", "Ann", "ann ", "a_n"):
             page = cast("Page", self.both(who, lambda tasks: tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200))))
             self.both(who, lambda tasks: _log(tasks, ChangeQuery(limit=LIMIT_MAX)))
+            numbers: list[int] = []
             for store in self.stores:
                 log = self.run(whole_log(store.tasks_of(self.owner(who))))
                 assert replayed(self.owner(who), log) == {task.id: task for task in page.items}
-                assert sorted({entry.number for entry in log}) == list(range(1, len({e.number for e in log}) + 1))
+                numbers = sorted({entry.number for entry in log})
+                assert self.erases or numbers == list(range(1, len(numbers) + 1))
+            self.undo_all(who, len(numbers))
+
+    def undo_all(self, who: str, changes: int) -> None:
+        """Undoing every change, the last first, leads back to the beginning."""
+        for number in reversed(range(1, 0 if self.erases else changes + 1)):
+            undone = self.both(who, partial(_undo, number=number))
+            if not isinstance(undone, Committed):
+                assert undone == ("invalid_input", None, ANY)  # a version that is as high as versions get
+                return
+        assert self.erases or self.both(who, lambda tasks: tasks.page(TaskQuery())) == Page((), None)
 
 
 async def _outcome(call: Call, tasks: OwnedTasks) -> object:
@@ -206,6 +242,10 @@ def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
             ]
         )
     )
+
+
+async def _undo(tasks: OwnedTasks, number: int) -> Committed:
+    return await tasks.commit(undoing(number, NOON))
 
 
 async def _log(tasks: OwnedTasks, query: ChangeQuery) -> tuple[list[Entry], Place | None]:

@@ -1,6 +1,7 @@
 """Plans as the contract makes them, and calls that carry out one of them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from hashlib import sha256
 
 from todo_core.changes import Pair
@@ -8,6 +9,7 @@ from todo_core.idempotency import IdempotencyKey, Once
 from todo_core.plans import Committed, Decision, Plan, Seen, Sees
 from todo_core.ports import OwnedTasks
 from todo_core.task import Expected, Task, TaskId
+from todo_core.undoing import erased, restored, undone
 
 
 def creating(task: Task, once: Once | None = None) -> Plan:
@@ -34,6 +36,21 @@ def deleting(task_id: TaskId, expected: Expected = None, once: Once | None = Non
         return Decision((Pair(seen.task(task_id).expecting(expected), None),))
 
     return Plan(decide=decide, sees=Sees(frozenset({task_id})), once=once)
+
+
+def undoing(number: int, at: datetime) -> Plan:
+    """Take that change back."""
+    return Plan(decide=lambda seen: undone(seen, number, at=at))
+
+
+def restoring(task_id: TaskId, at: datetime) -> Plan:
+    """Take what was deleted with that task out of the trash."""
+    return Plan(decide=lambda seen: restored(seen, task_id, at=at))
+
+
+def erasing(task_id: TaskId) -> Plan:
+    """Forget what was deleted with that task."""
+    return Plan(decide=lambda seen: erased(seen, task_id))
 
 
 def once_for(key: IdempotencyKey, task: Task) -> Once:

@@ -64,6 +64,7 @@ def _make_log() -> None:
         sa.PrimaryKeyConstraint("user_id", "number", "id", name="changes_pkey"),
     )
     op.create_index("changes_of_one", "changes", ["user_id", "id", "number"])
+    op.create_index("changes_trash", "changes", ["user_id", "number", "id"], postgresql_where=sa.text("after is null"))
     op.create_index("changes_at", "changes", ["at"], postgresql_using="brin")
 
 

@@ -1,0 +1,82 @@
+"""Taking back: undo by number, the trash, and what stands in the way."""
+
+import pytest
+from factories import ANN, BOB
+
+from todo_adapters.memory import MemoryTaskStore
+from todo_adapters.system import SystemClock, SystemIds
+from todo_core import (
+    ChangeNotFound,
+    ChangeQuery,
+    NotInTrash,
+    TaskNotFound,
+    TaskQuery,
+    TaskService,
+    UndoConflict,
+    WriteOptions,
+)
+
+
+@pytest.fixture
+def service() -> TaskService:
+    return TaskService(MemoryTaskStore(), SystemClock(), SystemIds())
+
+
+async def test_a_tick_is_taken_back_with_its_moment(service: TaskService) -> None:
+    made = await service.create(ANN, title="Milk", completed=True)
+    reopened = await service.toggle(ANN, made.task.id)
+    assert reopened.change == 2
+    undone = await service.undo(ANN, 2, WriteOptions(client="cli"))
+    assert (undone.task.completed_at, undone.task.version, undone.change) == (made.task.completed_at, 3, 3)
+    [entry, *_] = (await service.history(ANN, ChangeQuery(of=made.task.id, newest_first=True))).items
+    assert (entry.action, entry.client) == ("undone", "cli")
+
+
+async def test_undoing_a_creation_deletes_and_undoing_that_restores(service: TaskService) -> None:
+    made = await service.create(ANN, title="Milk")
+    assert (await service.undo(ANN, 1)).things == ()
+    with pytest.raises(TaskNotFound):
+        await service.get(ANN, made.task.id)
+    assert (await service.undo(ANN, 2)).task.title == "Milk"
+
+
+async def test_an_edit_of_other_members_is_not_in_the_way(service: TaskService) -> None:
+    made = await service.create(ANN, title="Milk")
+    await service.edit(ANN, made.task.id, title="Bread")
+    await service.edit(ANN, made.task.id, priority="high")
+    undone = await service.undo(ANN, 2)
+    assert (undone.task.title, undone.task.priority) == ("Milk", "high")
+    with pytest.raises(UndoConflict) as conflict:
+        await service.undo(ANN, 1)
+    assert [problem.field for problem in conflict.value.problems] == ["priority"]
+
+
+async def test_a_change_of_nobody_or_of_another_is_unknown(service: TaskService) -> None:
+    await service.create(ANN, title="Milk")
+    for owner, number in ((ANN, 2), (ANN, 0), (BOB, 1)):
+        with pytest.raises(ChangeNotFound):
+            await service.undo(owner, number)
+
+
+async def test_a_deleted_task_is_in_the_trash_until_it_is_restored_or_erased(service: TaskService) -> None:
+    one, two = [(await service.create(ANN, title=title)).task for title in ("Milk", "Bread")]
+    for task in (one, two):
+        await service.delete(ANN, task.id)
+    assert [entry.id for entry in (await service.trash(ANN, ChangeQuery(newest_first=True))).items] == [two.id, one.id]
+    assert (await service.restore(ANN, one.id)).task.title == "Milk"
+    await service.erase(ANN, two.id)
+    assert (await service.trash(ANN, ChangeQuery())).items == ()
+    for gone in (one, two):
+        with pytest.raises(NotInTrash):
+            await service.restore(ANN, gone.id)
+        with pytest.raises(NotInTrash):
+            await service.erase(BOB, gone.id)
+    assert [task.id for task in (await service.page(ANN, TaskQuery())).items] == [one.id]
+
+
+async def test_emptying_the_trash_erases_all_of_it(service: TaskService) -> None:
+    for number in range(3):
+        await service.delete(ANN, (await service.create(ANN, title=f"Secret {number}")).task.id)
+    await service.empty_trash(ANN)
+    assert (await service.trash(ANN, ChangeQuery())).items == ()
+    assert "Secret" not in str((await service.store.tasks_of(ANN).changes(ChangeQuery())).items)
