@@ -1,8 +1,13 @@
 """The command `todo`: says what to install where it came without the packages that it needs."""
 
 import sys
+import zoneinfo
 
 from todo_app.streams import open_missing
+
+# Names and rules of time zones are those of the package tzdata: the same on every machine and in every image. Here, so
+# that worker processes that are not forked have it too: they import this module first.
+zoneinfo.reset_tzpath(to=())
 
 
 def main() -> int:

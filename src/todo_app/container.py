@@ -73,7 +73,13 @@ class Container(DeclarativeContainer):
         pool_size=settings.provided.database_pool_size,
         pool_timeout=settings.provided.database_timeout,
     )
-    store: Provider[TaskStore] = Singleton(PostgresTaskStore, engine, deadline=settings.provided.database_timeout)
+    store: Provider[TaskStore] = Singleton(
+        PostgresTaskStore,
+        engine,
+        deadline=settings.provided.database_timeout,
+        max_tasks=settings.provided.tasks_per_user,
+        history=settings.provided.history,
+    )
     policy: Provider[JwtPolicy] = Singleton(jwt_policy, settings)
     bad_tokens: Provider[MemoryRateLimiter] = Singleton(MemoryRateLimiter, settings.provided.bad_token_limit)
     verifier: Provider[TokenVerifier] = Singleton(authenticator, policy, clock, metrics, bad_tokens)

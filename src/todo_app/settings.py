@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self, TypeAlias
@@ -22,6 +23,8 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # the timeout, once for its turn and once for its statement.
 _DATABASE_TIMEOUTS: Final = (0.1, 14.0)
 _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
+_TASKS_MAX: Final = 1_000_000
+_HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
 _OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
 _LINE_END: Final = re.compile(r"(\r\n|\n|\r)\Z")
@@ -61,6 +64,8 @@ class Settings:
     bad_token_limit: str = "100/minute"  # noqa: S105  (a limit, not a password)
     concurrent_requests_per_user: int = 16
     waiting_requests_per_user: int = 64
+    tasks_per_user: int = 10_000
+    history_days: int = 30
     trusted_proxies: tuple[Network, ...] = ()
     keep_alive: int = 65
     log_level: str = "info"
@@ -91,6 +96,8 @@ class Settings:
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
             concurrent_requests_per_user=_whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", "16", 1),
             waiting_requests_per_user=_whole(given, "TODO_WAITING_REQUESTS_PER_USER", "64", 0),
+            tasks_per_user=_whole(given, "TODO_TASKS_PER_USER", "10000", 1, _TASKS_MAX),
+            history_days=_whole(given, "TODO_HISTORY_DAYS", "30", 1, _HISTORY_MAX),
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
@@ -99,6 +106,11 @@ class Settings:
             data_dir=_data_dir(given.get("TODO_DATA_DIR")),
             trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
         )._consistent()
+
+    @property
+    def history(self) -> timedelta:
+        """For how long changes are kept."""
+        return timedelta(days=self.history_days)
 
     @property
     def root_path(self) -> str:
@@ -122,10 +134,10 @@ def _database_url(given: Mapping[str, str], name: str) -> str | None:
     return url
 
 
-def _whole(given: Mapping[str, str], name: str, default: str, least: int) -> int:
+def _whole(given: Mapping[str, str], name: str, default: str, least: int, most: int = 999) -> int:
     text = given.get(name, default)
-    if not re.fullmatch("0|[1-9][0-9]{0,2}", text, re.ASCII) or int(text) < least:
-        raise SettingsError(f"{name} must be a whole number from {least} to 999, not {text!r}")
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", text, re.ASCII) or not least <= int(text) <= most:
+        raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
     return int(text)
 
 

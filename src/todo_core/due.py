@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cache
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 YEARS: Final = (1900, 2999)
 DATE_RULE: Final = (
@@ -43,14 +43,17 @@ def has_time(written: str) -> bool:
 
 
 def instant(written: str | None, zone: str | None) -> datetime | None:
-    """The moment (UTC) at which a clock in `zone` shows that time; None for a whole day, or without a zone.
+    """The moment (UTC) at which a clock in `zone` shows that time; None for a whole day, or without a known zone.
 
     RFC 5545 §3.3.5: where the clock skips that time it moves on by what is skipped; where it comes twice the first
     counts (PEP 495, `fold=0`).
     """
     if written is None or zone is None or not has_time(written):
         return None
-    return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    except ZoneInfoNotFoundError:  # a newer edition of the database had it when the task was written
+        return None
 
 
 class Given(NamedTuple):

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
     assert settings.bad_token_limit == "100/minute"
     assert settings.trusted_proxies == ()
     assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (16, 64)
+    assert (settings.tasks_per_user, settings.history_days) == (10_000, 30)
     assert settings.keep_alive == 65
     assert settings.log_level == "info"
     assert settings.data_dir.is_absolute()
@@ -48,7 +50,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
         "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS", "TODO_PUBLIC_URL",
         "TODO_CONCURRENT_REQUESTS_PER_USER", "TODO_WAITING_REQUESTS_PER_USER",
-        "TODO_KEEP_ALIVE",
+        "TODO_KEEP_ALIVE", "TODO_TASKS_PER_USER", "TODO_HISTORY_DAYS",
     ]  # fmt: skip
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
@@ -155,6 +157,8 @@ def test_the_others_are_taken_as_they_are() -> None:
             "TODO_BAD_TOKEN_LIMIT": "3/second",
             "TODO_CONCURRENT_REQUESTS_PER_USER": "1",
             "TODO_WAITING_REQUESTS_PER_USER": "0",
+            "TODO_TASKS_PER_USER": "1000000",
+            "TODO_HISTORY_DAYS": "1",
         }
     )
     assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
@@ -170,6 +174,7 @@ def test_the_others_are_taken_as_they_are() -> None:
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert settings.bad_token_limit == "3/second"
     assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (1, 0)
+    assert (settings.tasks_per_user, settings.history) == (1_000_000, timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -206,6 +211,8 @@ NONSENSE = [
     ("TODO_PUBLIC_URL", "https://x/../a"), ("TODO_PUBLIC_URL", "https://x/."), ("TODO_PUBLIC_URL", "https://u:p@x/a"),
     ("TODO_PUBLIC_URL", "https://x/a b"), ("TODO_PUBLIC_URL", "https://x/%2e"), ("TODO_PUBLIC_URL", "https://x:99999/"),
     *(("TODO_KEEP_ALIVE", value) for value in ("0", "-1", "1000", "1.5", "1s", "65 ", "\u0661", "x")),
+    *(("TODO_TASKS_PER_USER", value) for value in ("0", "-1", "1000001", "1.5", "10_000", "1e3", "\u0661", "many")),
+    *(("TODO_HISTORY_DAYS", value) for value in ("0", "-1", "3651", "30d", "0.5", "9" * 30, "for ever")),
     ("DATABASE_URL", "mysql://h/d"), ("DATABASE_URL", "h/d"), ("DATABASE_URL", "postgresql:/h"), ("DATABASE_URL", " "),
     ("TODO_MIGRATIONS_DATABASE_URL", "mysql://h/d"), ("TODO_MIGRATIONS_DATABASE_URL", "postgresql://h/d"),
     ("TODO_DATABASE_POOL_SIZE", "0"), ("TODO_DATABASE_POOL_SIZE", "-1"), ("TODO_DATABASE_POOL_SIZE", "1000"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.pq import Conninfo
-from serving import Serve, run
+from serving import Serve, eventually, run
 
 from todo_adapters.postgres.migrations import current_revision, head
 
@@ -121,3 +121,33 @@ def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str
     assert refused.returncode == 2
     assert refused.stderr.startswith("todo: DATABASE_URL: ")
     assert "no-such" in refused.stderr
+
+
+def test_a_user_may_have_as_many_tasks_as_is_set(serve: Serve, database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_TASKS_PER_USER": "2"}
+    with serve(**variables).started().client(run("token", "ann", **variables).stdout.strip()) as client:
+        made = [client.post("/api/ann/tasks", json={"title": "x"}) for _ in range(3)]
+        assert [answer.status_code for answer in made] == [201, 201, 409]
+        assert (made[2].json()["code"], "2 tasks" in made[2].json()["detail"]) == ("too_many", True)
+        assert client.delete(made[0].headers["location"]).status_code == 204
+        assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
+
+
+def test_changes_are_kept_for_as_long_as_is_set(serve: Serve, database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_HISTORY_DAYS": "3"}
+    token = run("token", "ann", **variables).stdout.strip()
+    with serve(**variables).started().client(token) as client:
+        task = client.post("/api/ann/tasks", json={"title": "x"}).headers["location"]
+        for title in ("y", "z"):
+            client.patch(task, json={"title": title})
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "update changes set at = at - make_interval(hours => case number when 1 then 73 else 71 end)"
+        )
+    with serve(**variables).started().client(token) as client:  # a process forgets at its first write
+
+        def numbers() -> list[int]:
+            return [entry["change"] for entry in client.get(f"{task}/history").json()["items"]]
+
+        assert client.patch(task, json={"title": "Z"}).headers["change"] == "4"
+        eventually(lambda: numbers() == [4, 3, 2])

@@ -1,5 +1,6 @@
 """The server where nothing is as it should be: its terminal closed, its streams missing, full or read by nobody."""
 
+import importlib.resources
 import json
 import os
 import pty
@@ -215,3 +216,21 @@ def test_an_output_that_takes_nothing_is_refused_in_one_line(command: str) -> No
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("todo: standard output cannot be written: ")
         assert done.stderr.count("\n") == 1
+
+
+def test_time_zones_are_those_of_the_package_whatever_the_machine_has(
+    serve: Serve, variables: dict[str, str], tmp_path: Path
+) -> None:
+    folder = Path(str(importlib.resources.files("tzdata"))) / "zoneinfo"
+    places = {"Mars/Olympus": "UTC", "Europe/Madrid": "Asia/Tokyo"}  # a name that nobody has, and rules of another's
+    for name, rules in places.items():
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(folder / rules, tmp_path / name)
+    server = serve(**variables, PYTHONTZPATH=str(tmp_path)).started()
+    due = {"title": "x", "due_date": "2026-12-01T17:00:00"}
+    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+        for name in ("Mars/Olympus", "localtime"):
+            refused = client.post("/api/ann/tasks", json={**due, "time_zone": name})
+            assert refused.status_code == 422
+        made = client.post("/api/ann/tasks", json={**due, "time_zone": "Europe/Madrid"})
+        assert made.json()["due_at"] == "2026-12-01T16:00:00Z"

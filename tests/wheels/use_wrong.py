@@ -4,7 +4,6 @@ from uuid import uuid4
 
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import OwnerId, Task, TaskId, TaskService, TaskStore, owner_id
-from todo_core.testing.writing import edit
 
 
 class Forgetful:
@@ -19,6 +18,6 @@ async def use(task: Task) -> int:
     await tasks.get("ann", task.id)  # expected: arg-type
     await tasks.get(owner_id("ann"), uuid4())  # expected: arg-type
     await tasks.create(OwnerId("ann"), titel="Milk")  # expected: call-arg
-    await edit(tasks, OwnerId("ann"), TaskId(uuid4()), title=None)  # expected: arg-type
+    await tasks.edit(OwnerId("ann"), TaskId(uuid4()), title=None)  # expected: arg-type
     task.title = "Bread"  # expected: misc
     return task.description  # expected: return-value
