@@ -23,10 +23,14 @@ class _Condition(NamedTuple):
     text: str
 
 
+_OPEN: Final = "open"
+_DONE: Final = "done"
 _REPEATING: Final = "repeating_search"
 # By the filters' names in `todo_core.queries.FILTERS`. Lists travel as text: of unlike length they fit no array.
 _CONDITIONS: Final[dict[str, _Condition]] = {
-    "completed": _Condition("boolean", "(tasks.completed_at is not null) = call.completed"),
+    # Two statements rather than a parameter: only a plan that knows it asks for open ones can use their index.
+    _OPEN: _Condition("boolean", "tasks.completed_at is null"),
+    _DONE: _Condition("boolean", "tasks.completed_at is not null"),
     "search": _Condition("text", "strpos(tasks.search_text, call.search) > 0"),
     # For a text that repeats itself. The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
     _REPEATING: _Condition("text", f"tasks.search_text ~ ('***=' || call.{_REPEATING})"),
@@ -79,13 +83,15 @@ class Shape(NamedTuple):
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
-        return self.sort.field == "created_at" and not self.filters
+        """Whether a key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
+        return self.sort.field == "created_at" and self.filters in ((), (_OPEN,))
 
 
 def _filters(query: TaskQuery) -> dict[str, Any]:
     """The query's filters by the names of their conditions."""
     wanted = query.filters
+    if "completed" in wanted:
+        wanted = {_DONE if wanted.pop("completed") else _OPEN: True, **wanted}
     if "search" in wanted and repeats_at_its_end(wanted["search"]):
         wanted[_REPEATING] = wanted.pop("search")
     return wanted

@@ -86,6 +86,9 @@ tasks: Final = Table(
     ),
 )
 
+# For listings of what is open, the newest first: who keeps 10,000 done tasks does not wade through them.
+Index("tasks_open", tasks.c.user_id, tasks.c.id, postgresql_where=tasks.c.completed_at.is_(None))
+
 # One row an owner: every change of what is theirs locks it first, and raises `number` to its own. `live` is how many
 # tasks there are. Rows are made when an owner first writes, and stay.
 owners: Final = Table(

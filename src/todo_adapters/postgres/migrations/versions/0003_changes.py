@@ -31,6 +31,7 @@ def upgrade() -> None:
     for name, rule in _rules().items():
         # Every row from before obeys: they are empty. Checked so, the table is not read under its strongest lock.
         op.execute(f"alter table tasks add constraint tasks_{name}_check check ({rule}) not valid")
+    op.create_index("tasks_open", "tasks", ["user_id", "id"], postgresql_where=sa.text("completed_at is null"))
     op.create_table(
         "owners",
         sa.Column("user_id", _TEXT, nullable=False),
@@ -95,6 +96,7 @@ def downgrade() -> None:
     """Remove them: the history, the keys of the last day, and what tasks have in the new members are lost."""
     for table in ("used_keys", "changes", "owners"):
         op.drop_table(table)
+    op.drop_index("tasks_open", "tasks")
     for name in _rules():
         op.drop_constraint(f"tasks_{name}_check", "tasks")
     for name in ("priority", "start_date", "due_date", "time_zone", "tags", "tag_keys"):
