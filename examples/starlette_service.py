@@ -8,6 +8,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -17,17 +18,19 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     Cursor,
+    Identity,
     IdentityUnavailable,
     InvalidInput,
     NotAuthenticated,
-    OwnerId,
     Problem,
+    Scope,
     StoreUnavailable,
     Task,
     TaskNotFound,
     TaskQuery,
     TaskService,
     TodoError,
+    WriteOptions,
 )
 
 STATUSES: dict[type[TodoError], HTTPStatus] = {
@@ -54,24 +57,29 @@ async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         await authenticator.aclose()
 
 
-async def caller(request: Request) -> OwnerId:
-    """Whose token the request brings."""
+async def caller(request: Request, scope: Scope) -> Identity:
+    """Who asks, by their token, which must allow that."""
     values = [value.encode("latin-1") for value in request.headers.getlist("authorization")]
-    owner: OwnerId = await request.state.authenticator.authenticate(bearer_token(values))
-    return owner
+    identity: Identity = await request.state.authenticator.authenticate(bearer_token(values))
+    if not identity.may(scope):
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        raise HTTPException(HTTPStatus.FORBIDDEN, headers={"WWW-Authenticate": challenge})
+    return identity
 
 
 async def create(request: Request) -> Response:
-    owner = await caller(request)
+    identity = await caller(request, "tasks:write")
+    options = WriteOptions(client=identity.client)
     match await body_of(request):
         case {"title": title, **rest} if rest.keys() <= {"description"}:  # their values are the core's to judge
-            created = await request.state.tasks.create(owner, title=title, description=rest.get("description"))
+            members = {"title": title, "description": rest.get("description")}
+            created = await request.state.tasks.create(identity.owner, options, **members)
             return JSONResponse(shown(created.task), HTTPStatus.CREATED)
     raise InvalidInput([Problem("", "must be an object with a title, and a description or none")])
 
 
 async def browse(request: Request) -> Response:
-    owner = await caller(request)
+    owner = (await caller(request, "tasks:read")).owner
     cursor = request.query_params.get("cursor")
     page = await request.state.tasks.page(owner, TaskQuery(after=Cursor.decode(cursor) if cursor else None))
     items = [shown(task) for task in page.items]
@@ -79,14 +87,15 @@ async def browse(request: Request) -> Response:
 
 
 async def toggle(request: Request) -> Response:
-    owner = await caller(request)
-    toggled = await request.state.tasks.toggle(owner, request.path_params["id"])
+    identity = await caller(request, "tasks:write")
+    options = WriteOptions(client=identity.client)
+    toggled = await request.state.tasks.toggle(identity.owner, request.path_params["id"], options)
     return JSONResponse(shown(toggled.task))
 
 
 async def delete(request: Request) -> Response:
-    owner = await caller(request)
-    await request.state.tasks.delete(owner, request.path_params["id"])
+    identity = await caller(request, "tasks:write")
+    await request.state.tasks.delete(identity.owner, request.path_params["id"], WriteOptions(client=identity.client))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

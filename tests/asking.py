@@ -34,9 +34,9 @@ NO_HOST = (b"host", b"\n")  # among a request's headers: it goes without any
 Headers = dict[str, str] | list[tuple[bytes, bytes]]
 
 
-def token(owner: str = ANN, *, life: timedelta = timedelta(hours=1), now: datetime | None = None) -> str:
-    """A token that proves that owner."""
-    return issue_token(SECRET.encode(), owner, life, now or datetime.now(UTC))
+def token(owner: str = ANN, *, life: timedelta = timedelta(hours=1), now: datetime | None = None, **more: Any) -> str:
+    """A token that proves that owner; `more` as `issue_token` takes it."""
+    return issue_token(SECRET.encode(), owner, life, now or datetime.now(UTC), **more)
 
 
 def settings(**values: Any) -> Settings:

@@ -7,7 +7,7 @@ import httpx
 CODES = {
     400: {"malformed_request"},
     401: {"not_authenticated"},
-    403: {"not_your_path", "origin_not_allowed"},
+    403: {"insufficient_scope", "not_your_path", "origin_not_allowed"},
     404: {"task_not_found", "not_found"},
     405: {"method_not_allowed"},
     408: {"body_too_slow"},

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import todo_core
+from todo_app.api.openapi import openapi
 from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES
-from todo_app.api.openapi import openapi
 
 HERE = Path(__file__).parent
 DOCUMENT = openapi()
@@ -132,17 +132,13 @@ def arguments(command: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
             yield f"`{', '.join(one.option_strings) or one.dest}`", one.help or "", f"`{default}`" if default else ""
 
 
+MODULES = ("use_cases", "task", "queries", "changes", "plans", "idempotency", "identity", "ports", "errors")
+
+
 def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
-    kinds: dict[str, list[str]] = {
-        "use_cases": [],
-        "task": [],
-        "queries": [],
-        "idempotency": [],
-        "ports": [],
-        "errors": [],
-    }
+    kinds: dict[str, list[str]] = {module: [] for module in MODULES}
     for name in todo_core.__all__:
         kinds[home_of(name)].append(name)
     for module, names in kinds.items():
@@ -159,7 +155,7 @@ def core() -> Iterator[str]:
 
 def home_of(name: str) -> str:
     """The module of the core that a public name comes from: where it is assigned or defined."""
-    for module in ("use_cases", "queries", "idempotency", "ports", "errors", "task"):
+    for module in MODULES:
         source = inspect.getsource(getattr(todo_core, module))
         if re.search(rf"^(?:class |def |async def )?{name}\b(?=[(:= ])", source, re.MULTILINE):
             return module
@@ -181,6 +177,8 @@ def told(name: str, what: Any) -> Iterator[str]:
 
 def signature(function: Any) -> str:
     """A function's parameters and result, as they are written: every version of Python tells the same."""
+    if function.__code__.co_filename == "<string>":  # made from the names of a class
+        return str(inspect.signature(function))
     written: Any = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
     result = f" -> {ast.unparse(written.returns)}" if written.returns else ""
     parameters = re.sub(r"^(?:self|cls)(?:, )?", "", ast.unparse(written.args))

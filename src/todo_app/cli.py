@@ -13,7 +13,7 @@ from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_app.streams import say, show
-from todo_core import InvalidInput
+from todo_core import SCOPES, InvalidInput
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="print a bearer token for a user, signed with BETTER_AUTH_SECRET")
     token.add_argument("user", help="whose token: the `sub`, and the `user_id` of the paths")
     token.add_argument("--expires", type=_duration, default=timedelta(hours=1), metavar="1h", help="90s, 15m, 1h, 30d")
+    token.add_argument(
+        "--scope",
+        action="append",
+        choices=SCOPES,
+        help="what the token allows, once for each; without any, everything",
+    )
     token.set_defaults(run=_token)
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
     openapi.set_defaults(run=_openapi)
@@ -105,7 +111,7 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
     if secret is None:
         raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
-    _show(token_for(options.user, options.expires, secret, settings))
+    _show(token_for(options.user, options.expires, secret, settings, options.scope))
 
 
 def _openapi(_: argparse.Namespace, settings: Settings) -> None:

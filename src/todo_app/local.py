@@ -3,6 +3,7 @@
 import os
 import secrets
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.log import Log
 from todo_app.settings import Settings, SettingsError
+from todo_core import Scope
 
 
 class LocalDatabase:
@@ -76,7 +78,9 @@ def local_secret(data_dir: Path) -> str:
     return secret
 
 
-def token_for(user: str, life: timedelta, secret: str, settings: Settings) -> str:
+def token_for(
+    user: str, life: timedelta, secret: str, settings: Settings, scopes: Collection[Scope] | None = None
+) -> str:
     """A token that a server with these settings and this secret believes. Raises `InvalidInput` as `owner_id` does."""
     return issue_token(
         secret.encode(),
@@ -85,6 +89,7 @@ def token_for(user: str, life: timedelta, secret: str, settings: Settings) -> st
         now=datetime.now(UTC),
         issuer=settings.issuer if settings.checks_issuer_of_hs256 else None,
         audience=settings.audience if settings.checks_audience_of_hs256 else None,
+        scopes=scopes,
     )
 
 

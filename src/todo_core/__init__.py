@@ -18,6 +18,7 @@ from todo_core.errors import (
     VersionConflict,
 )
 from todo_core.idempotency import KEY_LIFE, IdempotencyKey, Once, idempotency_key
+from todo_core.identity import SCOPES, Identity, Scope
 from todo_core.plans import Committed, Decision, NotSeen, Plan, Seen, Sees, composed, decided
 from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, TaskStore
 from todo_core.queries import Cursor, Page, Sort, Summary, TaskQuery, searchable
@@ -26,6 +27,7 @@ from todo_core.use_cases import TaskService, WriteOptions
 
 __all__ = [
     "KEY_LIFE",
+    "SCOPES",
     "Action",
     "Authenticator",
     "ChangeNotFound",
@@ -39,6 +41,7 @@ __all__ = [
     "Expected",
     "IdGenerator",
     "IdempotencyKey",
+    "Identity",
     "IdentityUnavailable",
     "InvalidInput",
     "KeyReused",
@@ -55,6 +58,7 @@ __all__ = [
     "Plan",
     "Priority",
     "Problem",
+    "Scope",
     "Seen",
     "Sees",
     "Settable",

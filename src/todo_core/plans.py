@@ -8,6 +8,7 @@ from operator import or_
 from todo_core.changes import Entry, Pair
 from todo_core.errors import TaskExists, TaskNotFound
 from todo_core.idempotency import Once
+from todo_core.identity import is_client
 from todo_core.task import OwnerId, Task, TaskId, Version
 
 
@@ -99,13 +100,18 @@ class Plan:
     """What a caller wants done.
 
     `decide` is pure, and may be called several times: the last call counts. It may raise any `TodoError`. A thing that
-    it creates need not have been seen; what it changes or deletes must have been.
+    it creates need not have been seen; what it changes or deletes must have been. Raises `ValueError` for a client that
+    the log cannot name: see `Identity`.
     """
 
     decide: Callable[[Seen], Decision]
     sees: Sees = Sees()
     once: Once | None = None
     client: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.client is None or is_client(self.client)):
+            raise ValueError("the log cannot name such a client: 1 to 255 printable characters")
 
 
 @dataclass(frozen=True, slots=True)

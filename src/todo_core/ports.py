@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from todo_core.changes import ChangePage, ChangeQuery
+from todo_core.identity import Identity
 from todo_core.plans import Committed, Plan
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.task import OwnerId, Task, TaskId
@@ -84,6 +85,6 @@ class IdGenerator(Protocol):
 class Authenticator(Protocol):
     """Who is calling."""
 
-    async def authenticate(self, token: str) -> OwnerId:
-        """The owner whom a bearer token proves. Raises `NotAuthenticated`, or `IdentityUnavailable`."""
+    async def authenticate(self, token: str) -> Identity:
+        """Whom a bearer token proves, and what it allows. Raises `NotAuthenticated`, or `IdentityUnavailable`."""
         ...

@@ -107,6 +107,6 @@ async def test_a_time_gets_through_if_and_only_if_it_fits(value: object, name: s
 
 async def proves(text: str) -> OwnerId | None:
     try:
-        return await hs256_alone().authenticate(text)
+        return (await hs256_alone().authenticate(text)).owner
     except NotAuthenticated:
         return None

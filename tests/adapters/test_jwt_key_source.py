@@ -15,7 +15,7 @@ from signing import OWNER, both_ways, claims, compact, eddsa, jwk, token
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
 from todo_adapters.system import SystemClock
-from todo_core import IdentityUnavailable
+from todo_core import Identity, IdentityUnavailable, OwnerId
 
 FRESH, STALE, COOLDOWN, RETRY = 300, 3600, 10, 2
 
@@ -72,7 +72,7 @@ async def authenticator(
 
 async def believes(authenticator: JwtAuthenticator, text: str) -> bool:
     try:
-        return await authenticator.authenticate(text) == OWNER
+        return (await authenticator.authenticate(text)).owner == OWNER
     except CredentialsRefused:
         return False
 
@@ -259,7 +259,7 @@ async def test_one_who_gives_up_does_not_take_the_fetch_away(
     patient = asyncio.create_task(authenticator.authenticate(by("ed")))
     await asyncio.sleep(0.05)
     impatient.cancel()
-    assert await patient == OWNER
+    assert (await patient).owner == OWNER
     assert len(issuer.requests) == 1
 
 
@@ -269,11 +269,11 @@ async def test_keys_that_are_not_fresh_are_fetched_in_the_background(
     known = by("ed")
     assert await believes(authenticator, known)
     seconds.value += FRESH - 0.001
-    assert authenticator.cached(known) == OWNER
+    assert authenticator.cached(known) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert len(issuer.requests) == 1
     seconds.value += 0.001
-    assert authenticator.cached(known) == OWNER
+    assert authenticator.cached(known) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert len(issuer.requests) == 2
 
@@ -286,12 +286,12 @@ async def test_tokens_of_a_withdrawn_key_are_refused_though_remembered(
     assert await believes(authenticator, hs256)
     issuer.answer = publishing("ed-old")
     seconds.value += FRESH
-    assert authenticator.cached(withdrawn) == OWNER
+    assert authenticator.cached(withdrawn) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert authenticator.cached(withdrawn) is None
     assert not await believes(authenticator, withdrawn)
     assert await believes(authenticator, by("ed-old"))
-    assert authenticator.cached(hs256) == OWNER
+    assert authenticator.cached(hs256) == Identity(OwnerId(OWNER))
 
 
 async def test_a_key_replaced_under_the_same_kid_is_withdrawn_too(
@@ -314,7 +314,7 @@ async def test_unchanged_keys_keep_what_is_remembered(
     for fetches in range(1, 5):
         assert len(issuer.requests) == fetches
         seconds.value += FRESH
-        assert authenticator.cached(known) == OWNER
+        assert authenticator.cached(known) == Identity(OwnerId(OWNER))
         await settled(authenticator)
 
 

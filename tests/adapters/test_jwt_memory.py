@@ -8,7 +8,7 @@ from signing import OWNER, SECRET, token
 
 from todo_adapters.jwt_identity import JwtAuthenticator, JwtPolicy
 from todo_adapters.system import SystemClock
-from todo_core import NotAuthenticated
+from todo_core import Identity, NotAuthenticated, OwnerId
 
 
 class TestMemory:
@@ -20,8 +20,8 @@ class TestMemory:
         assert authenticator.cached(good) is None
         await authenticator.authenticate(good)
         monkeypatch.setattr("todo_adapters.jwt_identity.authenticator._check_signature", None)
-        assert authenticator.cached(good) == OWNER
-        assert await authenticator.authenticate(good) == OWNER
+        assert authenticator.cached(good) == Identity(OwnerId(OWNER))
+        assert (await authenticator.authenticate(good)).owner == OWNER
 
     async def test_a_refused_token_is_not_remembered(self) -> None:
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), SystemClock())
@@ -42,7 +42,11 @@ class TestMemory:
         tokens = [token(sub=str(number)) for number in range(5)]
         for good in tokens:
             await authenticator.authenticate(good)
-        assert [authenticator.cached(good) for good in tokens] == [None, None, "2", "3", "4"]
+        assert [authenticator.cached(good) for good in tokens] == [
+            None,
+            None,
+            *(Identity(OwnerId(name)) for name in "234"),
+        ]
 
     async def test_no_token_is_kept(self) -> None:
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), SystemClock())
@@ -59,4 +63,4 @@ class TestMemory:
         await authenticator.authenticate(remembered)
         for seconds, holds in ((9.999, True), (10, False), (-0.001, False), (0, True)):
             clock.time = start + timedelta(seconds=seconds)
-            assert authenticator.cached(remembered) == (OWNER if holds else None)
+            assert authenticator.cached(remembered) == (Identity(OwnerId(OWNER)) if holds else None)

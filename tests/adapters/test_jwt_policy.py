@@ -16,7 +16,7 @@ from signing import (
 )
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy, bearer_token, issue_token
-from todo_core import InvalidInput, NotAuthenticated
+from todo_core import Identity, InvalidInput, NotAuthenticated, OwnerId
 
 
 class TestPolicy:
@@ -80,10 +80,22 @@ class TestIssue:
         issued = issue_token(
             SECRET, "Ann", timedelta(minutes=5), clock.now() + timedelta(seconds=0.9), issuer=ISSUER, audience=AUDIENCE
         )
-        assert await JwtAuthenticator(policy, clock).authenticate(issued) == "Ann"
+        assert (await JwtAuthenticator(policy, clock).authenticate(issued)).owner == "Ann"
         clock.time += timedelta(minutes=5)
         with pytest.raises(NotAuthenticated):
             await JwtAuthenticator(policy, clock).authenticate(issued)
+
+    async def test_an_issued_token_allows_the_scopes_asked_for_and_names_its_client(self) -> None:
+        clock = FrozenClock()
+        issued = issue_token(
+            SECRET, "Ann", timedelta(minutes=5), clock.now(), scopes=["tasks:read", "tasks:write"], client="cron"
+        )
+        identity = await JwtAuthenticator(JwtPolicy(secret=SECRET), clock).authenticate(issued)
+        assert identity == Identity(OwnerId("Ann"), "cron", frozenset({"tasks:read", "tasks:write"}))
+
+    def test_a_token_that_allows_nothing_is_not_made(self) -> None:
+        with pytest.raises(ValueError, match="must allow something"):
+            issue_token(SECRET, "Ann", timedelta(minutes=5), FrozenClock().now(), scopes=[])
 
     @pytest.mark.parametrize("subject", ["", "a" * 256, "a\0", "\ud800"])
     def test_a_subject_that_can_own_nothing(self, subject: str) -> None:

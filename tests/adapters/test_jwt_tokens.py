@@ -45,7 +45,7 @@ async def authenticator(issuer: LoopbackIssuer) -> AsyncIterator[JwtAuthenticato
 
 @pytest.mark.parametrize("alg", GOOD)
 async def test_every_algorithm_proves_the_owner(authenticator: JwtAuthenticator, alg: str) -> None:
-    assert await authenticator.authenticate(token(alg)) == OWNER
+    assert (await authenticator.authenticate(token(alg))).owner == OWNER
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
@@ -89,13 +89,47 @@ GOOD_TOKENS = {
 
 @pytest.mark.parametrize("name", GOOD_TOKENS)
 async def test_an_honest_token_proves_its_owner(authenticator: JwtAuthenticator, name: str) -> None:
-    assert await authenticator.authenticate(GOOD_TOKENS[name]()) == OWNER
+    assert (await authenticator.authenticate(GOOD_TOKENS[name]())).owner == OWNER
 
 
 @pytest.mark.parametrize("subject", ["a", "é" * 255, "🔑", "../admin", "' OR 1=1", " ", "Ann", "a|b@c", "0b9…", "null"])
 async def test_the_owner_is_the_subject_exactly(authenticator: JwtAuthenticator, subject: str) -> None:
     for alg in ("HS256", "EdDSA"):
-        assert await authenticator.authenticate(token(alg, sub=subject)) == subject
+        assert (await authenticator.authenticate(token(alg, sub=subject))).owner == subject
+
+
+OURS = [
+    ({}, None), ({"scope": ""}, None), ({"scope": "openid profile"}, None), ({"scope": 7}, None), ({"scp": {}}, None),
+    ({"scope": "tasks:reads tasks: TASKS:READ tasks:read\ttasks:write"}, None),
+    ({"scope": "tasks:read"}, {"tasks:read"}), ({"scp": ["tasks:write", 7, []]}, {"tasks:write"}),
+    ({"scp": "openid tasks:delete"}, {"tasks:delete"}), ({"scope": ["tasks:read"]}, {"tasks:read"}),
+    ({"scope": "tasks:read openid", "scp": ["tasks:write"]}, {"tasks:read", "tasks:write"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("claimed", "scopes"), OURS)
+async def test_the_scopes_are_those_of_ours_that_the_token_names(
+    authenticator: JwtAuthenticator, claimed: dict[str, object], scopes: set[str] | None
+) -> None:
+    for alg in ("HS256", "EdDSA"):
+        text = token(alg, **claimed)
+        for _ in range(2):  # as verified, and as remembered
+            assert (await authenticator.authenticate(text)).scopes == scopes
+
+
+CLIENTS = [
+    ({}, None), ({"azp": "app"}, "app"), ({"client_id": "Ärger 2"}, "Ärger 2"), ({"azp": "a", "client_id": "b"}, "a"),
+    ({"azp": "a" * 255}, "a" * 255), ({"azp": "a" * 256}, None), ({"azp": "a" * 256, "client_id": "b"}, "b"),
+    ({"azp": ""}, None), ({"azp": 7}, None), ({"azp": ["a"]}, None), ({"azp": "a\0"}, None), ({"azp": "\n"}, None),
+    ({"azp": "\ud800"}, None), ({"client_id": None}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("claimed", "client"), CLIENTS)
+async def test_the_client_is_the_program_that_the_token_was_issued_to(
+    authenticator: JwtAuthenticator, claimed: dict[str, object], client: str | None
+) -> None:
+    assert (await authenticator.authenticate(token(**claimed))).client == client
 
 
 async def test_what_is_wrong_is_said_without_any_part_of_the_token(authenticator: JwtAuthenticator) -> None:
@@ -130,7 +164,7 @@ class TestHs256Alone:
     async def test_issuer_and_audience_are_checked_when_configured(self) -> None:
         policy = JwtPolicy(secret=SECRET, issuer=ISSUER, audience=AUDIENCE)
         authenticator = JwtAuthenticator(policy, SystemClock())
-        assert await authenticator.authenticate(token()) == OWNER
+        assert (await authenticator.authenticate(token())).owner == OWNER
         for wrong in ({"iss": ...}, {"iss": "x"}, {"aud": ...}, {"aud": "x"}, {"aud": ["x"]}):
             with pytest.raises(NotAuthenticated):
                 await authenticator.authenticate(token(**wrong))
@@ -139,7 +173,7 @@ class TestHs256Alone:
 async def test_hs256_is_off_without_a_secret(issuer: LoopbackIssuer) -> None:
     policy = JwtPolicy(jwks_url=issuer.url, issuer=ISSUER, audience=AUDIENCE)
     authenticator = JwtAuthenticator(policy, SystemClock())
-    assert await authenticator.authenticate(token("EdDSA")) == OWNER
+    assert (await authenticator.authenticate(token("EdDSA"))).owner == OWNER
     for key in (SECRET, b"", b"None"):
         with pytest.raises(NotAuthenticated):
             await authenticator.authenticate(compact(header("HS256"), claims(), hs(key)))
@@ -170,7 +204,7 @@ class TestTime:
         times = {"exp": now + 600, "iat": now} | {name: now + offset for name, offset in changes.items()}
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), clock)
         if good:
-            assert await authenticator.authenticate(token(**times)) == OWNER
+            assert (await authenticator.authenticate(token(**times))).owner == OWNER
         else:
             with pytest.raises(NotAuthenticated):
                 await authenticator.authenticate(token(**times))

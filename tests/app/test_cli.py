@@ -51,6 +51,30 @@ async def test_a_token_is_good_for_its_user(
     assert (await service.ask("GET", "/api/ann/tasks", user=None, headers=headers)).status_code == 200
 
 
+async def test_a_token_allows_the_scopes_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], service: Service
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    for scopes, status in (
+        ((), 201),
+        (["tasks:write"], 201),
+        (["tasks:read", "tasks:write"], 201),
+        (["tasks:read"], 403),
+    ):
+        code, out, _ = run(capsys, "token", "ann", *(f"--scope={scope}" for scope in scopes))
+        assert code == 0
+        headers = {"Authorization": f"Bearer {out.strip()}"}
+        answer = await service.ask("POST", "/api/ann/tasks", json_={"title": "x"}, headers=headers)
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("scope", ["", "tasks", "tasks:read tasks:write", "tasks:admin"])
+def test_a_scope_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str], scope: str) -> None:
+    code, out, err = run(capsys, "token", "ann", f"--scope={scope}")
+    assert (code, out) == (2, "")
+    assert "tasks:read" in err
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90s", 90), ("15m", 900), ("1h", 3600), ("30d", 30 * 86400), ("1s", 1), ("999999d", 999999 * 86400)],

@@ -20,7 +20,7 @@ from todo_adapters.rate_limit import MemoryRateLimiter
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, fields_of
 from todo_app.http.identification import Identification
-from todo_core import IdentityUnavailable, NotAuthenticated, OwnerId
+from todo_core import Identity, IdentityUnavailable, NotAuthenticated
 
 PEER = "203.0.113.7"
 KEYS_UNAVAILABLE = "the issuer's keys cannot be fetched"
@@ -36,17 +36,17 @@ class CountingVerifier:
         self.keys = asyncio.Event()
         self.keys.set()
 
-    async def authenticate(self, token: str) -> OwnerId:
+    async def authenticate(self, token: str) -> Identity:
         self.verified.append(token)
         await self.keys.wait()
         if token == "good":
-            return ANN
+            return Identity(ANN)
         if token == "open":
             raise IdentityUnavailable
         raise NotAuthenticated
 
-    def cached(self, token: str) -> OwnerId | None:
-        return BOB if token == "known" else None
+    def cached(self, token: str) -> Identity | None:
+        return Identity(BOB) if token == "known" else None
 
     async def aclose(self) -> None: ...
 
@@ -68,7 +68,7 @@ class Door:
         scope = {"method": "GET", "client": None if peer is None else (peer, 50000)}
         exchange = Exchange(scope, "id", fields_of(headers))
         try:
-            return await self.identify(exchange, scope)
+            return (await self.identify(exchange, scope)).owner
         except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
             assert [name for name, _ in exchange.answer_headers] == [b"ratelimit-policy", b"ratelimit"]
             return refused.code

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from asking import Service, make_service
+from asking import Service, make_service, token
 from factories import ANN
 from jsonschema_rs import validator_for
 
@@ -146,6 +146,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "malformed_request": ("createTask", {"body": b"{"}),
     "not_authenticated": ("listTasks", {"user": None}),
     "not_your_path": ("listTasks", {"user": "bob"}),
+    "insufficient_scope": ("createTask", {"headers": {"Authorization": f"Bearer {token(scopes=['tasks:read'])}"}}),
     "task_not_found": ("getTask", {}),
     "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
     "body_too_large": ("createTask", {"body": b" " * 70_000}),

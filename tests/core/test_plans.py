@@ -8,6 +8,7 @@ from factories import ANN, BOB, LATER, make_id, make_task
 
 from todo_core import (
     Decision,
+    Identity,
     NotSeen,
     Pair,
     Plan,
@@ -156,3 +157,11 @@ def test_an_action_is_named_for_what_the_pair_does(change: Callable[[Task], Task
     assert Pair(task, None).action == "deleted"
     done = task.toggled(at=LATER)
     assert Pair(done, done.toggled(at=LATER)).action == "reopened"
+
+
+@pytest.mark.parametrize("client", ["", "a" * 256, "a\0", "\n", "\ud800", 7])
+def test_a_client_that_the_log_cannot_name_is_refused_before_a_storage_sees_it(client: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        Plan(decide=lambda _: Decision(), client=client)
+    with pytest.raises(ValueError, match="printable"):
+        Identity(ANN, client)

@@ -91,7 +91,7 @@ def prove(token: str, **environment: str) -> str | None:
     async def authenticate() -> str | None:
         authenticator = JwtAuthenticator(jwt_policy(Settings.read(environment)), SystemClock())
         try:
-            return await authenticator.authenticate(token)
+            return (await authenticator.authenticate(token)).owner
         except CredentialsRefused:
             return None
         finally:
@@ -147,13 +147,13 @@ async def test_tokens_from_before_and_after_a_rotation_prove_their_user(user_of:
     later = Later()
     authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=later)
     before = user.token()
-    assert await authenticator.authenticate(before) == user.id
+    assert (await authenticator.authenticate(before)).owner == user.id
     await asyncio.sleep(1.1)
     after = user.token()
     assert parts(before)[0]["kid"] != parts(after)[0]["kid"]
     later.seconds += policy.fetch_cooldown.total_seconds()
-    assert await authenticator.authenticate(after) == user.id
-    assert await authenticator.authenticate(before) == user.id
+    assert (await authenticator.authenticate(after)).owner == user.id
+    assert (await authenticator.authenticate(before)).owner == user.id
     await authenticator.aclose()
 
 

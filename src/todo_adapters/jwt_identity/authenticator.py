@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import jwt
 
 from todo_adapters.jwt_identity.bearer import CredentialsRefused, shown
-from todo_adapters.jwt_identity.claims import Expected, Identity, identity
+from todo_adapters.jwt_identity.claims import Expected, Proof, proof
 from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
 from todo_adapters.jwt_identity.fetch import Fetch
 from todo_adapters.jwt_identity.jwks import ASYMMETRIC, KeySet, PublicKey
 from todo_adapters.jwt_identity.key_source import KeySource, Pace
 from todo_adapters.jwt_identity.policy import JwtPolicy
-from todo_core import Clock, OwnerId
+from todo_core import Clock, Identity
 
 _HS256: Final = "HS256"
 _JWS: Final = jwt.PyJWS()
@@ -53,24 +53,24 @@ class JwtAuthenticator:
             policy.iat_leeway,
         )
         self._asymmetric = Expected(policy.issuer, policy.audience, policy.iat_leeway)
-        self._remembered: OrderedDict[bytes, tuple[Identity, KeySet | None]] = OrderedDict()
+        self._remembered: OrderedDict[bytes, tuple[Proof, KeySet | None]] = OrderedDict()
 
-    async def authenticate(self, token: str) -> OwnerId:
-        """The owner whom `token` proves. Raises `CredentialsRefused`, whatever is wrong with it.
+    async def authenticate(self, token: str) -> Identity:
+        """Whom `token` proves, and what it allows. Raises `CredentialsRefused`, whatever is wrong with it.
 
         Raises `IdentityUnavailable` where it needs a key that is not known, and the issuer does not answer.
         """
-        if (owner := self.cached(token)) is not None:
-            return owner
+        if (known := self.cached(token)) is not None:
+            return known
         unverified = parse(token)
         key, keys, expected = await self._key_for(unverified)
         _check_signature(token, key, unverified.alg)
-        proved = identity(unverified.claims, expected, self._clock.now().timestamp())
+        proved = proof(unverified.claims, expected, self._clock.now().timestamp())
         self._remember(token, proved, keys)
-        return proved.owner
+        return proved.identity
 
-    def cached(self, token: str) -> OwnerId | None:
-        """The owner whom `token` is known to prove at this moment; None if it has to be verified."""
+    def cached(self, token: str) -> Identity | None:
+        """Whom `token` is known to prove at this moment; None if it has to be verified."""
         remembered = self._remembered.get(_digest(token))
         if remembered is None:
             return None
@@ -79,7 +79,7 @@ class JwtAuthenticator:
             return None
         # What the secret has verified stays so; what a key has, while the issuer's keys are the same.
         unchanged = keys is None or self._keys is None or keys is self._keys.current()
-        return proved.owner if unchanged else None
+        return proved.identity if unchanged else None
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -101,7 +101,7 @@ class JwtAuthenticator:
             raise _no_key(token)
         return key.public, keys, self._asymmetric
 
-    def _remember(self, token: str, proved: Identity, keys: KeySet | None) -> None:
+    def _remember(self, token: str, proved: Proof, keys: KeySet | None) -> None:
         self._remembered[_digest(token)] = proved, keys
         if len(self._remembered) > self._policy.remembered_tokens:
             self._remembered.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Checks what a token claims: whose it is, when it holds, who issued it and for whom."""
+"""Checks what a token claims: whose it is, what it allows, when it holds, who issued it and for whom."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,7 +6,8 @@ from typing import Final
 
 from todo_adapters.jwt_identity.bearer import CredentialsRefused
 from todo_adapters.jwt_identity.compact import JsonObject
-from todo_core import InvalidInput, OwnerId, owner_id
+from todo_core import SCOPES, Identity, InvalidInput, OwnerId, Scope, owner_id
+from todo_core.identity import is_client
 
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999: no honest token names a later one."""
@@ -25,10 +26,10 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Proof:
     """Whom a token proves, and when: from `not_before` until just before `not_after`, in seconds of the Unix epoch."""
 
-    owner: OwnerId
+    identity: Identity
     not_before: float
     not_after: float
 
@@ -37,13 +38,13 @@ class Identity:
         return self.not_before <= now < self.not_after
 
 
-def identity(claims: JsonObject, expected: Expected, now: float) -> Identity:
+def proof(claims: JsonObject, expected: Expected, now: float) -> Proof:
     """Whom the claims of a verified token prove at the moment `now`. Raises `CredentialsRefused`."""
     _check_issuer(claims, expected.issuer)
     _check_audience(claims, expected.audience)
     issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
     not_before = max(_moment(claims, "nbf", default=0), issued_at)
-    proved = Identity(_owner(claims), not_before, _moment(claims, "exp"))
+    proved = Proof(Identity(_owner(claims), _client(claims), _scopes(claims)), not_before, _moment(claims, "exp"))
     if now >= proved.not_after:
         raise CredentialsRefused("expired")
     if now < issued_at:
@@ -62,6 +63,24 @@ def _owner(claims: JsonObject) -> OwnerId:
         return owner_id(subject)
     except InvalidInput:
         raise CredentialsRefused("sub cannot name an owner") from None
+
+
+def _client(claims: JsonObject) -> str | None:
+    """The program that the token was issued to (OpenID Connect Core §2, RFC 9068 §2.2), where it is named properly."""
+    return next((name for key in ("azp", "client_id") if is_client(name := claims.get(key))), None)
+
+
+def _scopes(claims: JsonObject) -> frozenset[Scope] | None:
+    """Those of ours that the token names, as text (RFC 8693 §4.2) or as a list; None where it names none of ours."""
+    named: set[object] = set()
+    for claim in (claims.get("scope"), claims.get("scp")):
+        named.update(claim.split(" ") if isinstance(claim, str) else ())
+        named.update(filter(_is_text, claim) if isinstance(claim, list) else ())
+    return frozenset(scope for scope in SCOPES if scope in named) or None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _moment(claims: JsonObject, name: str, *, default: float | None = None) -> float:

@@ -1,11 +1,12 @@
 """Makes HS256 tokens, for trying the service and for scripts that hold the secret."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import jwt
 
 from todo_adapters.jwt_identity.policy import check_secret
-from todo_core import owner_id
+from todo_core import Scope, owner_id
 
 
 def issue_token(
@@ -16,16 +17,23 @@ def issue_token(
     *,
     issuer: str | None = None,
     audience: str | None = None,
+    scopes: Collection[Scope] | None = None,
+    client: str | None = None,
 ) -> str:
     """A token that proves `subject` from `now` on for `expires_in`, counted in whole seconds.
 
-    Raises `InvalidInput` where `subject` cannot name an owner, `ValueError` for a weak secret or under one second.
+    `scopes` is all that it allows, None everything; `client` is the program that it is for. Raises `InvalidInput` where
+    `subject` cannot name an owner, `ValueError` for a weak secret, under one second, or no scope at all.
     """
     check_secret(secret)
     seconds = int(expires_in.total_seconds())
     if seconds < 1:
         raise ValueError("a token must be valid for a second at least")
+    if scopes is not None and not scopes:
+        raise ValueError("a token must allow something: without any scope it would allow everything")
     issued_at = int(now.timestamp())
     claims: dict[str, object] = {"sub": owner_id(subject), "iat": issued_at, "exp": issued_at + seconds}
-    claims |= {name: value for name, value in (("iss", issuer), ("aud", audience)) if value is not None}
+    scope = None if scopes is None else " ".join(scopes)
+    more = {"iss": issuer, "aud": audience, "scope": scope, "client_id": client}
+    claims |= {name: value for name, value in more.items() if value is not None}
     return jwt.encode(claims, secret, algorithm="HS256")

@@ -4,7 +4,7 @@ from typing import Any, Final, TypeAlias
 
 from todo_app.api.examples import CURSOR, KEY
 from todo_app.api.examples import TASK as MILK
-from todo_app.http.errors import TooManyAtOnce, TooManyRequests
+from todo_app.http.errors import InsufficientScope, TooManyAtOnce, TooManyRequests
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
 from todo_core import IdentityUnavailable, NotAuthenticated, StoreUnavailable, TodoError, VersionConflict
 from todo_core.task import OWNER_LENGTH
@@ -12,10 +12,13 @@ from todo_core.task import OWNER_LENGTH
 Json: TypeAlias = dict[str, Any]
 
 
+# Headers of one name that do not say the same everywhere.
+_SHOWN: Final = {"Document-Tag": "ETag", "Scope-Missing": "WWW-Authenticate"}
+
+
 def headers(*names: str) -> Json:
     """References to these headers."""
-    shown = {name: "ETag" if name == "Document-Tag" else name for name in names}
-    return {shown[name]: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {_SHOWN.get(name, name): {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _parameter(name: str, place: str, description: str, schema: Json, **more: object) -> Json:
@@ -24,6 +27,7 @@ def _parameter(name: str, place: str, description: str, schema: Json, **more: ob
 
 REFUSAL_HEADERS: Final[dict[type[TodoError], tuple[str, ...]]] = {
     NotAuthenticated: ("WWW-Authenticate",),
+    InsufficientScope: ("Scope-Missing",),
     VersionConflict: ("ETag",),
     TooManyRequests: ("Retry-After",),
     TooManyAtOnce: ("Retry-After",),
@@ -100,6 +104,10 @@ HEADERS: Final = {
         "description": "How to authenticate (RFC 6750).",
         "required": True,
         "schema": {"type": "string", "examples": ['Bearer realm="todo"']},
+    },
+    "Scope-Missing": {
+        "description": "Of `insufficient_scope` only: the scope that the token lacks (RFC 6750 §3).",
+        "schema": {"type": "string", "examples": ['Bearer error="insufficient_scope", scope="tasks:write"']},
     },
 }
 REQUEST_ID: Final = headers("X-Request-Id")

@@ -12,6 +12,7 @@ from todo_app.api.wire import Task as TaskView
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    InsufficientScope,
     InternalError,
     MalformedRequest,
     NotYourPath,
@@ -108,6 +109,7 @@ _REFUSALS: Final = (
     MalformedRequest(NOT_READ),
     NotAuthenticated(),
     NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`."),
+    InsufficientScope("tasks:write"),
     TaskNotFound(),
     BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds."),
     VersionConflict(3),

@@ -67,6 +67,7 @@ def openapi(root_path: str = "") -> Json:
 def _operation(operation: Operation) -> Json:
     summary, description = operation.words
     document: Json = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
+    document["security"] = [{"bearer": [operation.scope]}]
     if description:
         document["description"] = description
     if parameters := _parameters(operation):

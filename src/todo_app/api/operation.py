@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    InsufficientScope,
     InternalError,
     MalformedRequest,
     NotYourPath,
@@ -21,17 +22,20 @@ from todo_app.http.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
-from todo_app.http.exchange import Exchange, Receive, Reply, Scope
+from todo_app.http.exchange import Exchange, Receive, Reply
+from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
 from todo_app.http.preconditions import read_if_match
 from todo_app.http.reading import JSON, decoded, read_bytes, require_type
 from todo_core import (
+    Identity,
     IdentityUnavailable,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
     Once,
     OwnerId,
+    Scope,
     StoreUnavailable,
     TaskId,
     TaskNotFound,
@@ -43,15 +47,20 @@ from todo_core import (
 
 B = TypeVar("B", bound=msgspec.Struct | None)
 Json: TypeAlias = dict[str, Any]
-Access: TypeAlias = Literal["tasks:read", "tasks:write", "tasks:delete"]
-"""What a token must allow (RFC 6749 §3.3)."""
 
-READ: Final[Access] = "tasks:read"
-WRITE: Final[Access] = "tasks:write"
-DELETE: Final[Access] = "tasks:delete"
+READ: Final[Scope] = "tasks:read"
+WRITE: Final[Scope] = "tasks:write"
 
 _OUTAGES: Final = (StoreUnavailable, IdentityUnavailable)
-_EVERYWHERE: Final = (NotAuthenticated, NotYourPath, TooManyRequests, TooManyAtOnce, InternalError, *_OUTAGES)
+_EVERYWHERE: Final = (
+    NotAuthenticated,
+    NotYourPath,
+    InsufficientScope,
+    TooManyRequests,
+    TooManyAtOnce,
+    InternalError,
+    *_OUTAGES,
+)
 _OF_A_BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
 _OF_A_WRITE: Final = (MalformedRequest, KeyReused)
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -101,7 +110,7 @@ class Operation:
     method: str
     path: str
     tag: str
-    access: Access
+    scope: Scope
     handler: Handler
     answers: Mapping[int, Answer]
     body: Body | None = None
@@ -145,23 +154,25 @@ class Operation:
     def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
         return msgspec.json.Decoder(self.body.struct) if self.body else None
 
-    async def answer(self, tasks: TaskService, scope: Scope, receive: Receive, task: str | None) -> Reply:
+    async def answer(self, tasks: TaskService, request: AsgiScope, receive: Receive, task: str | None) -> Reply:
         """The answer to a request. Raises a `TodoError`: that a task is unknown before any fault of body and terms."""
-        exchange, owner = Exchange.of(scope), scope["user"]
+        exchange, identity = Exchange.of(request), request["user"]
+        if not identity.may(self.scope):
+            raise InsufficientScope(self.scope)
         task_id = _NO_TASK if task is None else read_id(task)
         body, options = None, _PLAIN
         if self.writes:
             try:
-                body, options = await self._read(exchange, scope, receive)
+                body, options = await self._read(exchange, request, receive)
             except TodoError:
                 if task is not None:
-                    await tasks.get(owner, task_id)
+                    await tasks.get(identity.owner, task_id)
                     read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
                 raise
-        root, query = scope["root_path"], scope["query_string"]
-        return await self.handler(Call(tasks, owner, exchange, root, query, task_id, body, options))
+        root, query = request["root_path"], request["query_string"]
+        return await self.handler(Call(tasks, identity.owner, exchange, root, query, task_id, body, options))
 
-    async def _read(self, exchange: Exchange, scope: Scope, receive: Receive) -> tuple[Any, WriteOptions]:
+    async def _read(self, exchange: Exchange, request: AsgiScope, receive: Receive) -> tuple[Any, WriteOptions]:
         key = read_idempotency_key(exchange)
         sent = b""
         if self.body is not None and self.body.required:
@@ -173,11 +184,12 @@ class Operation:
             require_type(exchange, self.body.types)
             body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # there is one where there is a body
         expected = read_if_match(exchange) if self.of_one else None
+        identity: Identity = request["user"]
         if key is None and expected is None:
-            return body, _PLAIN
+            return body, _PLAIN if identity.client is None else WriteOptions(client=identity.client)
         said = sent if body is None else msgspec.json.encode(body)  # what it says counts, not how it is spelled
-        once = None if key is None else Once(key, _fingerprint(self.method, scope["raw_path"], said))
-        return body, WriteOptions(expected=expected, once=once)
+        once = None if key is None else Once(key, _fingerprint(self.method, request["raw_path"], said))
+        return body, WriteOptions(expected=expected, once=once, client=identity.client)
 
 
 _NO_TASK: Final = TaskId(UUID(int=0))

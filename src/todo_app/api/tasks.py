@@ -26,7 +26,7 @@ _CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
 @TASKS.operation(
     "GET",
     "/tasks",
-    access=READ,
+    scope=READ,
     query=LISTING,
     answers={200: Answer("One page.", wire.TaskPage, examples.LISTED, ("Link",))},
     own_refusals=(InvalidInput,),
@@ -44,7 +44,7 @@ async def list_tasks(call: Call[None]) -> Reply:
 @TASKS.operation(
     "POST",
     "/tasks",
-    access=WRITE,
+    scope=WRITE,
     body=Body(wire.NewTask, examples.CREATE),
     answers={
         201: Answer(
@@ -69,7 +69,7 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
 @TASKS.operation(
     "GET",
     "/tasks/{task_id}",
-    access=READ,
+    scope=READ,
     conditional=True,
     answers={
         200: Answer("The task.", wire.Task, examples.CREATED, ("ETag",)),
@@ -94,7 +94,7 @@ _AS_IT_IS: Final = "The task as it is now."
 @TASKS.operation(
     "PUT",
     "/tasks/{task_id}",
-    access=WRITE,
+    scope=WRITE,
     body=Body(wire.TaskPut, examples.PUT),
     answers={200: Answer(_AS_IT_IS, wire.Task, examples.PUT_DONE, _CHANGED)},
 )
@@ -109,7 +109,7 @@ async def put_task(call: Call[wire.TaskPut]) -> Reply:
 @TASKS.operation(
     "PATCH",
     "/tasks/{task_id}",
-    access=WRITE,
+    scope=WRITE,
     body=Body(wire.TaskPatch, examples.EDIT, (MERGE_PATCH, JSON)),
     answers={200: Answer(_AS_IT_IS, wire.Task, examples.EDITED, _CHANGED)},
 )
@@ -124,7 +124,7 @@ async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
 @TASKS.operation(
     "DELETE",
     "/tasks/{task_id}",
-    access=WRITE,
+    scope=WRITE,
     answers={204: Answer("Deleted.", headers=("Change", "Idempotency-Replayed"))},
 )
 async def delete_task(call: Call[None]) -> Reply:
@@ -136,7 +136,7 @@ async def delete_task(call: Call[None]) -> Reply:
 @TASKS.operation(
     "PATCH",
     "/tasks/{task_id}/complete",
-    access=WRITE,
+    scope=WRITE,
     body=Body(wire.Completion, examples.COMPLETE, (JSON, MERGE_PATCH), required=False),
     answers={200: Answer(_AS_IT_IS, wire.Task, examples.DONE, _CHANGED)},
 )
@@ -154,7 +154,7 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
 @TASKS.operation(
     "GET",
     "/tasks/{task_id}/history",
-    access=READ,
+    scope=READ,
     query=HISTORY,
     answers={200: Answer("One page, newest first.", wire.History, examples.HISTORY, ("Link",))},
     own_refusals=(InvalidInput,),
@@ -173,7 +173,7 @@ async def list_history(call: Call[None]) -> Reply:
 @TASKS.operation(
     "GET",
     "/summary",
-    access=READ,
+    scope=READ,
     answers={200: Answer("The numbers.", wire.Summary, examples.SUMMARY)},
 )
 async def get_summary(call: Call[None]) -> Reply:

@@ -12,6 +12,7 @@ from todo_core import (
     InvalidInput,
     KeyReused,
     NotAuthenticated,
+    Scope,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
@@ -25,6 +26,16 @@ class NotYourPath(TodoError):
     """The path names another user than the token does."""
 
     code = "not_your_path"
+
+
+class InsufficientScope(TodoError):
+    """The token names scopes, and not the one that this needs."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        super().__init__(f"Your token does not allow this: get one with the scope {scope}.")
 
 
 class NoSuchRoute(TodoError):
@@ -108,6 +119,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     NotAuthenticated: (HTTPStatus.UNAUTHORIZED, "A valid bearer token is needed"),
     IdentityUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "Tokens cannot be verified at the moment"),
     NotYourPath: (HTTPStatus.FORBIDDEN, "This path belongs to another user"),
+    InsufficientScope: (HTTPStatus.FORBIDDEN, "The token does not allow this"),
     OriginNotAllowed: (HTTPStatus.FORBIDDEN, "Pages of this origin may not call"),
     TaskNotFound: (HTTPStatus.NOT_FOUND, "There is no such task"),
     TaskExists: (HTTPStatus.CONFLICT, "The task exists already"),

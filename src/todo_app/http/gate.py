@@ -37,7 +37,7 @@ _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
 
 
 class Gate:
-    """Lets a request through to the router with `user` in its scope, or raises a refusal."""
+    """Lets a request through to the router with who asks in its scope, as `user`, or raises a refusal."""
 
     def __init__(
         self,
@@ -91,7 +91,8 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _admit(self, exchange: Exchange, scope: Scope) -> OwnerId:
-        owner = exchange.owner = scope["user"] = await self._identify(exchange, scope)
+        identity = scope["user"] = await self._identify(exchange, scope)
+        owner = exchange.owner = identity.owner
         verdict = await self._limiter.hit(owner)
         exchange.answer_headers += [self._policy, limit_header("default", verdict)]
         segments = scope["raw_path"].split(b"/", _OWNER_SEGMENT + 1)

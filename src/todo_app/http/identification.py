@@ -10,7 +10,7 @@ from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter, Verdict
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, Header, Scope
 from todo_app.settings import Network
-from todo_core import Authenticator, IdentityUnavailable, NotAuthenticated, OwnerId
+from todo_core import Authenticator, Identity, IdentityUnavailable, NotAuthenticated
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 # What the log says where the answer's words are for the caller. A 401 has a reason of its own.
@@ -25,8 +25,8 @@ _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  
 class TokenVerifier(Authenticator, Protocol):
     """An authenticator that remembers the tokens that it has verified."""
 
-    def cached(self, token: str) -> OwnerId | None:
-        """The owner of a token that is known to be good at this moment."""
+    def cached(self, token: str) -> Identity | None:
+        """Whom a token proves that is known to be good at this moment."""
         ...
 
     async def aclose(self) -> None:
@@ -51,8 +51,8 @@ class Identification:
         self._policy = policy_header("bad-tokens", bad_tokens)
         self._trusted_proxies = tuple(trusted_proxies)
 
-    async def __call__(self, exchange: Exchange, scope: Scope) -> OwnerId:
-        """The owner whom the request's token proves."""
+    async def __call__(self, exchange: Exchange, scope: Scope) -> Identity:
+        """Whom the request's token proves, and what it allows."""
         header = exchange.header(b"authorization")
         try:
             token = bearer_token([] if header is None else [header])
@@ -63,7 +63,7 @@ class Identification:
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise
 
-    async def _verify(self, token: str, address: str) -> OwnerId:
+    async def _verify(self, token: str, address: str) -> Identity:
         _check(self._bad_tokens.peek(address))
         try:
             return await self._verifier.authenticate(token)

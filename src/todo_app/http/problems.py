@@ -11,6 +11,7 @@ from todo_app.http.errors import (
     STATUSES,
     BodyTooLarge,
     BodyTooSlow,
+    InsufficientScope,
     MethodNotAllowed,
     TooManyRequests,
     as_refusal,
@@ -82,6 +83,8 @@ def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
             error = getattr(refusal, "error", "invalid_token")
             challenge = f'Bearer realm="todo", error="{error}"' if error else 'Bearer realm="todo"'
             return [(b"www-authenticate", challenge.encode())]
+        case InsufficientScope():
+            return [(b"www-authenticate", f'Bearer error="{refusal.code}", scope="{refusal.scope}"'.encode())]
         case MethodNotAllowed():
             return [(b"allow", refusal.allowed.encode())]
         case VersionConflict():

@@ -1,0 +1,39 @@
+"""Who calls: an owner, the program that asks for them, and what the two may do."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypeGuard, get_args
+
+from todo_core.task import OwnerId
+
+Scope: TypeAlias = Literal["tasks:read", "tasks:write", "tasks:delete"]
+"""What a token may be good for (RFC 6749 §3.3)."""
+
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""All of them."""
+
+CLIENT_LENGTH: Final = 255
+
+
+def is_client(value: object) -> TypeGuard[str]:
+    """Whether `value` can name a program in the log: 1 to 255 printable characters."""
+    return isinstance(value, str) and 1 <= len(value) <= CLIENT_LENGTH and value.isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls. `client`: the program, where the credentials name one. `scopes`: all that it may do; None: anything.
+
+    Raises `ValueError` for a client that the log cannot name.
+    """
+
+    owner: OwnerId
+    client: str | None = None
+    scopes: frozenset[Scope] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.client is None or is_client(self.client)):
+            raise ValueError(f"a client is named by 1 to {CLIENT_LENGTH} printable characters")
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the scopes allow that."""
+        return self.scopes is None or scope in self.scopes

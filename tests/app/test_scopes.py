@@ -1,0 +1,89 @@
+"""What a token allows: a token that names scopes may do nothing else, at every operation."""
+
+from typing import Any
+
+import pytest
+from asking import Service, token
+from factories import ANN, BOB, make_id
+from refusals import problem
+
+from todo_app.api.operation import Operation
+from todo_app.api.subjects import operations
+from todo_core import SCOPES, Scope
+
+OPERATIONS = pytest.mark.parametrize("operation", list(operations()), ids=lambda operation: operation.id)
+
+
+async def asked(service: Service, operation: Operation, task_id: object, scopes: list[Scope] | None) -> Any:
+    """The answer to a good request to that operation, with a token of these scopes."""
+    bearer = {"Authorization": f"Bearer {token(scopes=scopes)}"}
+    path = f"/api/{ANN}{operation.path}".replace("{task_id}", str(task_id))
+    if operation.body is None:
+        return await service.ask(operation.method, path, headers=bearer)
+    example = next(iter(operation.body.examples.values()))
+    return await service.ask(operation.method, path, headers=bearer, json_=example, type_=operation.body.types[0])
+
+
+@OPERATIONS
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_scope_allows_what_the_operation_declares_and_nothing_else(
+    service: Service, task: dict[str, Any], operation: Operation, scope: Scope
+) -> None:
+    before = await service.tasks_of(ANN)
+    answer = await asked(service, operation, task["id"], [scope])
+    if scope == operation.scope:
+        assert answer.status_code in operation.answers
+        return
+    problem(answer, 403, "insufficient_scope")
+    assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{operation.scope}"'
+    assert await service.tasks_of(ANN) == before
+
+
+@OPERATIONS
+@pytest.mark.parametrize("scopes", [None, list(SCOPES)])
+async def test_a_token_without_scopes_and_one_with_all_may_do_everything(
+    service: Service, task: dict[str, Any], operation: Operation, scopes: list[Scope] | None
+) -> None:
+    assert (await asked(service, operation, task["id"], scopes)).status_code in operation.answers
+
+
+@OPERATIONS
+async def test_a_missing_scope_comes_after_the_route_and_before_body_and_id(
+    service: Service, operation: Operation
+) -> None:
+    others = [scope for scope in SCOPES if scope != operation.scope]
+    bearer = {"Authorization": f"Bearer {token(scopes=others)}"}
+    path = operation.path.replace("{task_id}", str(make_id(1)))
+    anything: dict[str, Any] = {"headers": bearer, "body": b"{", "type_": "text/plain"}
+    problem(await service.ask(operation.method, f"/api/{ANN}{path}?limit=0", **anything), 403, "insufficient_scope")
+    problem(await service.ask(operation.method, f"/api/{BOB}{path}", **anything), 403, "not_your_path")
+    problem(await service.ask(operation.method, f"/api/{ANN}{path}/a/b/c", **anything), 404, "not_found")
+    problem(await service.ask("TRACE", f"/api/{ANN}{path}", **anything), 405, "method_not_allowed")
+    assert (await service.ask("OPTIONS", f"/api/{ANN}{path}", headers=bearer)).status_code == 204
+
+
+async def test_head_needs_the_scope_of_get(service: Service) -> None:
+    for scopes, status in ((["tasks:read"], 200), (["tasks:write"], 403)):
+        bearer = {"Authorization": f"Bearer {token(scopes=scopes)}"}  # type: ignore[arg-type]
+        assert (await service.ask("HEAD", f"/api/{ANN}/tasks", headers=bearer)).status_code == status
+
+
+async def test_a_request_that_lacked_a_scope_leaves_its_key_unused(service: Service) -> None:
+    for scopes, status in ((["tasks:read"], 403), (["tasks:write"], 201)):
+        headers = {"Authorization": f"Bearer {token(scopes=scopes)}", "Idempotency-Key": "k"}  # type: ignore[arg-type]
+        answer = await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"}, headers=headers)
+        assert answer.status_code == status
+        assert "idempotency-replayed" not in answer.headers
+
+
+async def test_the_history_names_the_program_whose_token_it_was(service: Service) -> None:
+    made = None
+    for client in (None, "phone app", "agent"):
+        headers = {"Authorization": f"Bearer {token(client=client)}"}
+        if made is None:
+            made = await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"}, headers=headers)
+            continue
+        await service.ask("PATCH", made.headers["location"], json_={"title": client}, headers=headers)
+    assert made is not None
+    history = (await service.ask("GET", f"{made.headers['location']}/history")).json()["items"]
+    assert [change["client"] for change in history] == ["agent", "phone app", None]
