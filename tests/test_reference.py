@@ -1,11 +1,17 @@
 """The reference says what the code says: every code, option, operation, name and default."""
 
+import dataclasses
+import enum
 import importlib.util
+import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import todo_core
+from todo_app.api.subjects import operations
 from todo_app.http.errors import STATUSES
 from todo_app.settings import Settings
 
@@ -34,6 +40,49 @@ def test_a_page_is_what_the_code_says(name: str) -> None:
 def test_every_code_is_among_the_errors() -> None:
     told = re.findall(r"^\| `(\w+)` \| (\d+) ", (MAKER.parent / "errors.md").read_text(), re.MULTILINE)
     assert told == [(kind.code, str(int(status))) for kind, (status, _) in STATUSES.items()]
+
+
+def test_the_readme_has_a_row_for_each_operation_and_is_what_the_code_says() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text == GENERATE.readme(text), "run `python docs/reference/generate.py`"  # type: ignore[attr-defined]
+    rows = re.findall(r"^\| `([A-Z]+) /api/\{user_id\}(\S+)` \|", text, re.MULTILINE)
+    assert rows == [(each.method, each.path.replace("{task_id}", "{id}")) for each in operations()]
+
+
+def told(name: str) -> str:
+    """What the core's page says of a public name."""
+    found = re.search(rf"^### {name}\n(.+?)(?=^##)", (MAKER.parent / "core.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+@pytest.mark.parametrize("name", todo_core.__all__)
+def test_the_page_of_the_core_shows_every_member_as_what_it_is(name: str) -> None:
+    what, said = getattr(todo_core, name), told(name)
+    if isinstance(what, type) and issubclass(what, enum.Enum):
+        assert not [one.name for one in what if f"- `{one.name} = {one.value!r}`" not in said]
+    elif dataclasses.is_dataclass(what):
+        assert not [field.name for field in dataclasses.fields(what) if f"- `{field.name}: " not in said]
+    elif not inspect.isclass(what):
+        assert all(repr(value) in said for value in get_args(what) if isinstance(value, str))
+    members = {} if not inspect.isclass(what) else vars(what)
+    properties = [each for each, value in members.items() if isinstance(value, property)]
+    assert not [each for each in properties if not re.search(rf"^- `{each}: .+` \(property\)", said, re.MULTILINE)]
+    assert not [each for each, value in members.items() if inspect.isfunction(value) and f"`{each}: " in said]
+
+
+def test_what_every_operation_may_answer_is_told_once() -> None:
+    text = (MAKER.parent / "http.md").read_text()
+    for each in operations():
+        section = text[text.index(f"operation id `{each.id}`") :].partition("\n## ")[0]
+        own = re.findall(r"\d{3} `(\w+)`", section)
+        assert "not_authenticated" not in own
+        assert {kind.code for kind in each.refuses} == {*own} | common(text)
+
+
+def common(text: str) -> set[str]:
+    table = text[text.index("## What every operation") :].partition("\n## ")[0]
+    return set(re.findall(r"^\| \d{3} \| `(\w+)`", table, re.MULTILINE))
 
 
 def test_settings_and_example_tell_the_defaults_of_the_code() -> None:

@@ -2,20 +2,29 @@
 
 import argparse
 import ast
+import importlib
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import todo_core
+import todo_core.testing
+from todo_app.api import examples
+from todo_app.api.components import REFUSAL_HEADERS
 from todo_app.api.openapi import openapi
+from todo_app.api.operation import Operation
+from todo_app.api.subjects import operations
 from todo_app.cli import _parser
-from todo_app.http.errors import STATUSES
+from todo_app.http.errors import STATUSES, status_of
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 DOCUMENT = openapi()
+DECLARED = {operation.id: operation for operation in operations()}
+ALWAYS = frozenset.intersection(*(operation.refuses for operation in DECLARED.values()))
 MADE = "<!-- Made by generate.py: change the code, not this page. -->\n"
 
 
@@ -37,6 +46,7 @@ def http() -> Iterator[str]:
     """Every operation and schema of the OpenAPI document."""
     yield "# HTTP\n\n" + MADE + "\n" + DOCUMENT["info"]["description"]
     yield "This page is `/openapi.json` in words; [errors](errors.md) has every code."
+    yield from everywhere()
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
@@ -47,29 +57,82 @@ def http() -> Iterator[str]:
         yield from table("member", "type", "rules", "", rows=members(schema))
 
 
-def operation_of(path: str, method: str, operation: dict[str, Any], shared: list[Any]) -> Iterator[str]:
-    yield f"\n## {operation['summary']}\n\n`{method.upper()} {path}` · operation id `{operation['operationId']}`"
+def everywhere() -> Iterator[str]:
+    """What is so of every operation below `/api`, and is not repeated at each."""
+    yield "\n## What every operation may also answer\n\nBelow `/api`, beside what stands at the operation:"
+    yield from table("status", "code", "meaning", "headers", rows=map(refusal, sorted(ALWAYS, key=by_status)))
+    yield "\nEvery refusal has the body [ProblemDetails](#problemdetails). Every request below `/api` may send these:"
+    yield from table("parameter", "in", "meaning", "rules", rows=map(parameter, shared("parameters")))
+    yield "\nEvery answer below `/api` has these headers:"
+    yield from table("header", "meaning", rows=((f"`{name}`", found(one)["description"]) for name, one in headers()))
+
+
+def by_status(kind: type[todo_core.TodoError]) -> tuple[int, str]:
+    return int(status_of(kind)[0]), kind.code
+
+
+def refusal(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
+    status, title = status_of(kind)
+    sent = ", ".join(f"`{name}`" for name in REFUSAL_HEADERS.get(kind, ()))
+    return str(int(status)), f"`{kind.code}`", title, sent
+
+
+def shared(what: str) -> list[dict[str, Any]]:
+    """The parameters that every operation below `/api` has."""
+    paths = [item for path, item in DOCUMENT["paths"].items() if path.startswith("/api/")]
+    return [one for one in paths[0][what] if all(one in item[what] for item in paths)]
+
+
+def headers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The headers that every answer below `/api` has."""
+    paths = [item for path, item in DOCUMENT["paths"].items() if path.startswith("/api/")]
+    asked = [operation for item in paths for method, operation in item.items() if method != "parameters"]
+    answers = [answer["headers"] for operation in asked for answer in operation["responses"].values()]
+    return ((name, one) for name, one in answers[0].items() if all(name in each for each in answers))
+
+
+def operation_of(path: str, method: str, operation: dict[str, Any], beside: list[Any]) -> Iterator[str]:
+    name = operation["operationId"]
+    scope = f" · scope `{DECLARED[name].access}`" if name in DECLARED else ""
+    yield f"\n## {operation['summary']}\n\n`{method.upper()} {path}` · operation id `{name}`{scope}"
     if text := operation.get("description"):
         yield f"\n{text}"
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"\nBody, as `{media}`: {kind_of(content['schema'])}."
-    parameters = [found(one) for one in [*shared, *operation.get("parameters", [])]]
-    if parameters:
-        rows = ((f"`{one['name']}`", one["in"], one.get("description", ""), rules(one["schema"])) for one in parameters)
-        yield from table("parameter", "in", "meaning", "rules", rows=rows)
-    yield from table("status", "meaning", "body", "headers", rows=answers(operation["responses"]))
+    own = [one for one in [*beside, *operation.get("parameters", [])] if one not in shared("parameters")]
+    if own:
+        yield from table("parameter", "in", "meaning", "rules", rows=map(parameter, own))
+    good = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
+    yield from table("status", "meaning", "body", "headers", rows=answers(good))
+    if declared := DECLARED.get(name):
+        yield from refused(declared.refuses - ALWAYS)
+    else:
+        kinds = {kind for kind in STATUSES if any(f"`{kind.code}`" in each["description"] for each in bad(operation))}
+        yield from refused(kinds)
+
+
+def bad(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [answer for status, answer in operation["responses"].items() if int(status) >= 400]
+
+
+def refused(kinds: Iterable[type[todo_core.TodoError]]) -> Iterator[str]:
+    told = [f"{status} `{kind.code}`" for kind in sorted(kinds, key=by_status) for status in refusal(kind)[:1]]
+    if told:
+        yield f"\nRefusals: {', '.join(told)}."
+
+
+def parameter(one: dict[str, Any]) -> tuple[str, ...]:
+    one = found(one)
+    return f"`{one['name']}`", one["in"], one.get("description", ""), rules(one["schema"])
 
 
 def answers(responses: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    always = {name for name, _ in headers()}
     for status, answer in responses.items():
         answer = found(answer)
         bodies = dict.fromkeys(kind_of(content.get("schema", {})) for content in answer.get("content", {}).values())
-        yield (
-            status,
-            answer["description"],
-            ", ".join(bodies),
-            ", ".join(f"`{name}`" for name in answer.get("headers", {})),
-        )
+        own = ", ".join(f"`{name}`" for name in answer.get("headers", {}) if name not in always)
+        yield status, answer["description"], ", ".join(bodies), own
 
 
 def members(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -100,14 +163,31 @@ def rules(schema: dict[str, Any]) -> str:
 
 
 def errors() -> Iterator[str]:
-    """Every code that a refusal can have."""
+    """Every code that a refusal can have, as a caller over HTTP sees it."""
     yield "# Errors\n\n" + MADE
     yield "Every refusal is `application/problem+json` (RFC 9457). `code` is stable, and `type` is"
     yield "`urn:todo:problem:` with the code; `title` and `detail` are for people and may change. `request_id` names"
     yield "the request in the log; `errors` says which members are at fault, where there are any."
     yield "Only a request whose head cannot be read at all gets none of this: a bare 400, 414 or 431."
-    rows = ((f"`{kind.code}`", str(int(status)), title, text_of(kind)) for kind, (status, title) in STATUSES.items())
-    yield from table("code", "status", "title", "when", rows=rows)
+    shown = ("code", "status", "title", "detail, for example", "headers", "answers")
+    yield from table(*shown, rows=map(error, STATUSES))
+
+
+def error(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
+    status, _, title, sent = refusal(kind)
+    given = examples.refusals().get(kind.code)
+    detail = given["value"]["detail"] if given else text_of(kind).partition("\n")[0]
+    return f"`{kind.code}`", status, title, detail, sent, ", ".join(told_by(kind))
+
+
+def told_by(kind: type[todo_core.TodoError]) -> Iterator[str]:
+    """What may be answered with it."""
+    if kind in ALWAYS:
+        yield "any request below `/api`"
+    elif kind.__module__ == todo_core.TodoError.__module__ or any(kind in each.refuses for each in DECLARED.values()):
+        yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refuses)
+    else:
+        yield "any request"
 
 
 def command_line() -> Iterator[str]:
@@ -132,64 +212,136 @@ def arguments(command: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
             yield f"`{', '.join(one.option_strings) or one.dest}`", one.help or "", f"`{default}`" if default else ""
 
 
-MODULES = ("use_cases", "task", "queries", "changes", "plans", "idempotency", "identity", "ports", "errors")
-
-
 def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
-    kinds: dict[str, list[str]] = {module: [] for module in MODULES}
-    for name in todo_core.__all__:
-        kinds[home_of(name)].append(name)
-    for module, names in kinds.items():
-        yield f"\n## {module.replace('_', ' ').capitalize()}\n\n{text_of(getattr(todo_core, module))}"
-        for name in names:
-            yield from told(name, getattr(todo_core, name))
+    yield "\nWhat has a heading is imported from `todo_core`; other functions from the module that lists them."
+    for module in (Module(name) for name in modules()):
+        yield from module.told()
     yield "\n## Testing\n\nIn `todo_core.testing`, which needs pytest and Hypothesis, for"
     yield "[a storage of your own](../how-to/storage-adapter.md)."
-    import todo_core.testing as testing
-
-    for name in testing.__all__:
-        yield from told(name, getattr(testing, name))
-
-
-def home_of(name: str) -> str:
-    """The module of the core that a public name comes from: where it is assigned or defined."""
-    for module in MODULES:
-        source = inspect.getsource(getattr(todo_core, module))
-        if re.search(rf"^(?:class |def |async def )?{name}\b(?=[(:= ])", source, re.MULTILINE):
-            return module
-    raise LookupError(name)
+    for name in todo_core.testing.__all__:
+        what = getattr(todo_core.testing, name)
+        yield f"\n### {name}\n"
+        yield text_of(what) if inspect.isclass(what) else f"`{name}{signature(ast_of(what))}`: {text_of(what)}"
 
 
-def told(name: str, what: Any) -> Iterator[str]:
-    if inspect.isclass(what):
-        yield f"\n### {name}\n\n{text_of(what)}"
-        for method, value in vars(what).items():
-            plain = getattr(value, "__func__", getattr(value, "fget", value))
-            if not method.startswith("_") and inspect.isfunction(plain):
-                yield f"\n- `{method}{signature(plain)}`: {text_of(plain).replace(chr(10), chr(10) + '  ')}"
-    elif inspect.isfunction(what):
-        yield f"\n### {name}\n\n`{name}{signature(what)}`: {text_of(what)}"
-    else:
-        yield f"\n### {name}\n\n{comment_on(name)}"
+FIRST = ("use_cases", "task")
 
 
-def signature(function: Any) -> str:
+def modules() -> list[str]:
+    """The core's modules, those that are read first in front."""
+    found = sorted(path.stem for path in Path(inspect.getfile(todo_core)).parent.glob("*.py") if path.stem[0] != "_")
+    return [*FIRST, *(name for name in found if name not in FIRST)]
+
+
+class Module:
+    """One module of the core, as it is written."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.what = importlib.import_module(f"todo_core.{name}")
+        tree = ast.parse(inspect.getsource(self.what))
+        self.defined = {named: node for node in tree.body if (named := name_of(node))}
+        pairs = zip(tree.body, [*tree.body[1:], None], strict=True)
+        self.comments = {name_of(node): below.value.value for node, below in pairs if is_comment(below)}
+
+    def told(self) -> Iterator[str]:
+        yield f"\n## {self.name.replace('_', ' ').capitalize()}\n\n`todo_core.{self.name}`: {text_of(self.what)}"
+        for name, node in self.defined.items():
+            if name in todo_core.__all__:
+                yield f"\n### {name}\n\n{text_of(getattr(self.what, name)) if is_code(node) else self.comments[name]}"
+                yield from self.shape(node)
+        others = [node for name, node in self.defined.items() if name not in todo_core.__all__ and name[0] != "_"]
+        functions = [node for node in others if isinstance(node, ast.FunctionDef)]
+        if functions:
+            yield f"\nFunctions of `todo_core.{self.name}` itself:\n"
+            yield from (item(f"{node.name}{signature(node)}", ast.get_docstring(node)) for node in functions)
+
+    def shape(self, node: ast.stmt) -> Iterator[str]:
+        """What a name is, beside what its docstring says."""
+        match node:
+            case ast.FunctionDef():
+                yield f"\n`{node.name}{signature(node)}`"
+            case ast.ClassDef():
+                yield from class_of(node)
+            case ast.Assign(value=value):
+                yield f"\n`{ast.unparse(value)}`"
+            case ast.AnnAssign(value=value, annotation=annotation):
+                yield f"\n`{ast.unparse(value)}`" if value else f"\n`{ast.unparse(annotation)}`"
+
+
+def name_of(node: ast.stmt) -> str:
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
+
+
+def is_code(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef | ast.FunctionDef)
+
+
+def is_comment(node: ast.stmt | None) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def class_of(node: ast.ClassDef) -> Iterator[str]:
+    """The members of a class, each as what it is: a field, a member of an enumeration, a property, or a method."""
+    bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) not in ("Protocol", "Exception")]
+    if bases:
+        yield f"\nExtends `{'`, `'.join(bases)}`."
+    below = {
+        name_of(each): text.value.value
+        for each, text in zip(node.body, node.body[1:], strict=False)
+        if is_comment(text)
+    }
+    lines = [*fields_of(node, below), *methods_of(node)]
+    yield from ["", *lines] if lines else []
+
+
+def fields_of(node: ast.ClassDef, below: dict[str, str]) -> Iterator[str]:
+    for each in node.body:
+        match each:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind) if name[0] != "_":
+                plain = re.sub(r"^(?:ClassVar|Final|Required)\[(.*)\]$", r"\1", ast.unparse(kind))
+                default = f" = {ast.unparse(each.value)}" if each.value else ""
+                yield item(f"{name}: {plain}{default}", below.get(name))
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name[0] != "_":
+                yield item(f"{name} = {ast.unparse(value)}", below.get(name))
+
+
+def methods_of(node: ast.ClassDef) -> Iterator[str]:
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name[0] != "_":
+            marks = {ast.unparse(one) for one in each.decorator_list}
+            written = f"{each.name}{signature(each)}"
+            if "property" in marks and each.returns:
+                yield item(f"{each.name}: {ast.unparse(each.returns)}", ast.get_docstring(each), "property")
+                continue
+            elif "classmethod" in marks:
+                written = f"{node.name}.{written}"
+            elif isinstance(each, ast.AsyncFunctionDef):
+                written = f"await {written}"
+            yield item(written, ast.get_docstring(each))
+
+
+def item(written: str, text: str | None, kind: str = "") -> str:
+    """An item of a list; its text is indented, so that it stays one."""
+    return f"- `{written}`{kind and f' ({kind})'}" + (f": {text}".replace("\n", "\n  ") if text else "")
+
+
+def ast_of(function: Callable[..., object]) -> Any:
+    return ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
+
+
+def signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """A function's parameters and result, as they are written: every version of Python tells the same."""
-    if function.__code__.co_filename == "<string>":  # made from the names of a class
-        return str(inspect.signature(function))
-    written: Any = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body[0]
-    result = f" -> {ast.unparse(written.returns)}" if written.returns else ""
-    parameters = re.sub(r"^(?:self|cls)(?:, )?", "", ast.unparse(written.args))
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    parameters = re.sub(r"^(?:self|cls)(?:, )?", "", ast.unparse(node.args))
     return f"({parameters}){result}".replace("'", "")
-
-
-def comment_on(name: str) -> str:
-    """The string below an assignment."""
-    source = inspect.getsource(getattr(todo_core, home_of(name)))
-    match = re.search(rf'^{name}\b[^\n]*\n"""(.+?)"""', source, re.MULTILINE | re.DOTALL)
-    return match[1] if match else ""
 
 
 def text_of(what: Any) -> str:
@@ -204,6 +356,30 @@ def page(name: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(PAGES[name]())) + "\n"
 
 
+def readme(text: str) -> str:
+    """The README with the requests that there are now."""
+    made = "\n".join(table("request", "does", rows=map(request, DECLARED.values()))).strip()
+    begin, end = "<!-- requests: made by docs/reference/generate.py -->", "<!-- end of requests -->"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n\n{made}\n\n{end}{rest.partition(end)[2]}"
+
+
+def request(operation: Operation) -> tuple[str, str]:
+    summary, path = operation.words[0], operation.path.replace("{task_id}", "{id}")
+    asked = "&".join(f"{one['name']}=" for one in operation.query)
+    sent = ", ".join(given(operation)) if operation.method == "POST" else ""
+    more = f": `?{asked}`" if asked else f": `{{{sent}}}`" if sent else ""
+    return f"`{operation.method} /api/{{user_id}}{path}`", f"{summary}{more}"
+
+
+def given(operation: Operation) -> Iterator[str]:
+    """The members of an operation's body, with `?` for those that may be left out."""
+    if operation.body is not None:
+        schema = DOCUMENT["components"]["schemas"][operation.body.struct.__name__]
+        yield from (f'"{name}"{"" if name in schema.get("required", ()) else "?"}' for name in schema["properties"])
+
+
 if __name__ == "__main__":
     for name in PAGES:
         (HERE / name).write_text(page(name))
+    README.write_text(readme(README.read_text()))
