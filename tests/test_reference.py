@@ -77,6 +77,7 @@ def test_what_every_operation_may_answer_is_told_once() -> None:
         section = text[text.index(f"operation id `{each.id}`") :].partition("\n## ")[0]
         own = re.findall(r"\d{3} `(\w+)`", section)
         assert "not_authenticated" not in own
+        assert f"· scope `{each.scope}`" in section
         assert {kind.code for kind in each.refuses} == {*own} | common(text)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import todo_core
 import todo_core.testing
-from todo_app.api import examples
-from todo_app.api.components import REFUSAL_HEADERS
+from todo_app.api import components, examples
 from todo_app.api.openapi import openapi
 from todo_app.api.operation import Operation
 from todo_app.api.subjects import operations
@@ -73,7 +72,7 @@ def by_status(kind: type[todo_core.TodoError]) -> tuple[int, str]:
 
 def refusal(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
     status, title = status_of(kind)
-    sent = ", ".join(f"`{name}`" for name in REFUSAL_HEADERS.get(kind, ()))
+    sent = ", ".join(f"`{name}`" for name in components.headers(*components.REFUSAL_HEADERS.get(kind, ())))
     return str(int(status)), f"`{kind.code}`", title, sent
 
 
@@ -93,7 +92,7 @@ def headers() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def operation_of(path: str, method: str, operation: dict[str, Any], beside: list[Any]) -> Iterator[str]:
     name = operation["operationId"]
-    scope = f" · scope `{DECLARED[name].access}`" if name in DECLARED else ""
+    scope = f" · scope `{DECLARED[name].scope}`" if name in DECLARED else ""
     yield f"\n## {operation['summary']}\n\n`{method.upper()} {path}` · operation id `{name}`{scope}"
     if text := operation.get("description"):
         yield f"\n{text}"
