@@ -24,7 +24,7 @@ _BODIES = [
     "{}".encode("utf-16"),
 ]  # fmt: skip
 _PATHS = [
-    "/", "//", "/%00", "/%ff", "/api", "/api/", "/api//tasks", "/api/%2e%2e/metrics", "/./health/live",
+    "//", "/%00", "/%ff", "/api", "/api/", "/api//tasks", "/api/%2e%2e/metrics", "/./health/live",
     "/%61pi/x/tasks", "/api/{me}/tasks/", "/api/{me}/tasks/%00", "/api/{me}/tasks/1", "/api/{me}/tasks/%ff%fe",
     "/api/{me}/tasks/..%2f..",
     "/api/{me}/tasks/urn:uuid:018f3f6e-0000-7000-8000-000000000000", "/api/{me}/tasks/'; drop table tasks; --",

@@ -8,7 +8,9 @@ byte for byte from every later read.
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from random import Random
 from time import monotonic
 from typing import Any, TypeVar
@@ -20,11 +22,16 @@ from benchmarks.judging import Tally, WrongAnswer, require, require_problem
 from benchmarks.wishes import Wishes
 from todo_adapters.memory import MemoryTaskStore
 from todo_core import (
-    Creation,
+    ChangePage,
+    ChangeQuery,
+    Committed,
+    Entry,
     InvalidInput,
     KeyReused,
+    Once,
     OwnerId,
     Page,
+    Place,
     Sort,
     Task,
     TaskId,
@@ -33,11 +40,14 @@ from todo_core import (
     TodoError,
     Version,
     VersionConflict,
+    WriteOptions,
     idempotency_key,
 )
 
 STATUSES = {TaskNotFound: 404, VersionConflict: 412, InvalidInput: 422, KeyReused: 422}
 TASKS_MOST = 60  # of one user: beyond it, more is deleted than created
+KEYS_MOST = 50  # of one user: older ones are not tried again
+READ_ONLY = ("id", "user_id", "due_at", "completed_at", "version", "created_at", "updated_at")
 CLOCKS_DIFFER = timedelta(seconds=1)
 Result = TypeVar("Result")
 
@@ -65,15 +75,50 @@ def shown(task: Task) -> dict[str, object]:
         "title": task.title,
         "description": task.description,
         "completed": task.completed,
-        "completed_at": task.completed_at and _text(task.completed_at),
+        "priority": task.priority,
+        "tags": _plain(task.tags),
+        "start_date": task.start_date,
+        "due_date": task.due_date,
+        "time_zone": task.time_zone,
+        "due_at": _plain(task.due_at),
+        "completed_at": _plain(task.completed_at),
         "version": task.version,
-        "created_at": _text(task.created_at),
-        "updated_at": _text(task.updated_at),
+        "created_at": _plain(task.created_at),
+        "updated_at": _plain(task.updated_at),
     }
 
 
-def _text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+def happened(entry: Entry) -> dict[str, object]:
+    """The change as the task's history must show it, but for its moment."""
+    before, after = entry.before or {}, entry.after or {}
+    pairs = {name: [_plain(before.get(name)), _plain(after.get(name))] for name in {**before, **after}}
+    fields = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in READ_ONLY[4:]}
+    return {"change": entry.number, "client": entry.client, "action": entry.action, "fields": fields}
+
+
+def _plain(value: object) -> object:
+    """A value of the core's as JSON has it."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request that writes, what carries it out on the model, and what was answered to it first."""
+
+    kind: str
+    method: str
+    path: str
+    body: object
+    act: Callable[[WriteOptions], Awaitable[Committed]]
+    task: TaskId | None = None
+    answered: bytes = b""
+
+    def once(self, key: str) -> Once:
+        """Under that key; the same for the same request, however its body is spelled."""
+        said = json.dumps([self.method, self.path, self.body], sort_keys=True)
+        return Once(idempotency_key(key), sha256(said.encode()).hexdigest())
 
 
 class ModelledUser:
@@ -90,8 +135,7 @@ class ModelledUser:
         self._told, self._last = Told(), ""
         self._model = TaskService(MemoryTaskStore(), self._told, self._told)
         self._gone: list[TaskId] = []
-        self._keys: list[str] = []
-        self._created: dict[str, dict[str, Any]] = {}
+        self._keyed: dict[str, Write] = {}
         self._places: dict[Sort, str] = {}
 
     async def live(self, requests: int, end: float, turns: AbstractAsyncContextManager[object]) -> None:
@@ -111,9 +155,9 @@ class ModelledUser:
         self._client.leave()
 
     def _acts(self) -> Iterator[tuple[Callable[[], Awaitable[None]], int]]:
-        yield from [(self._create, 14), (self._create_once, 8), (self._get, 20), (self._page, 20), (self._put, 7)]
-        yield from [(self._patch, 9), (self._complete, 12), (self._delete, 9), (self._foreign_path, 3)]
-        yield (self._nobody, 2)
+        yield from [(self._create, 18), (self._get, 18), (self._page, 18), (self._put, 7), (self._history, 4)]
+        yield from [(self._patch, 9), (self._complete, 12), (self._delete, 9), (self._again, 4), (self._summary, 2)]
+        yield from [(self._foreign_path, 3), (self._nobody, 2)]
 
     async def _ask(
         self, kind: str, method: str, target: str, body: object = None, fields: str = "", *, token: str | None = None
@@ -187,14 +231,50 @@ class ModelledUser:
         """The version of this user's task; any other is as good as at its first."""
         return Version(json.loads(self.tasks.get(task, b'{"version": 1}'))["version"])
 
-    async def _create(self) -> None:
-        content = self._wishes.content()
-        if (answer := await self._ask("create", "POST", self.path(), content)) is None:
+    async def _write(self, write: Write, *, key: str = "") -> None:
+        """Send it, sometimes under a fresh key, or under one that is used: the model says what must come of it."""
+        dice = self._chance.random()
+        if not key and dice < 0.3:
+            used = list(self._keyed)[-KEYS_MOST:]
+            key = self._chance.choice(used) if used and dice < 0.05 else f"{self.name} {self.asked}"
+        field, expected = self._wishes.expecting(self._version(write.task)) if write.task else ("", None)
+        once = write.once(key) if key else None
+        if key:
+            field += f'Idempotency-Key: "{key}"\r\n'
+        kind = f"{write.kind} once" if key else write.kind
+        if (answer := await self._ask(kind, write.method, write.path, write.body, field)) is None:
             return
-        task = await self._outcome(answer, self._model.create(self.name, **content))
-        if task is not None:
-            self._require_new(answer, task)
-            self.tasks[task.id] = answer.body
+        done = await self._outcome(answer, write.act(WriteOptions(expected=expected, once=once)))
+        if done is None:
+            return
+        require(answer.field("idempotency-replayed") == ("true" if done.replayed else None), answer, done)
+        require(answer.field("change") == (None if done.change is None else f"{done.change}"), answer, done)
+        if done.replayed:
+            self._require_first(answer, done, self._keyed[key])
+        else:
+            self._require_done(answer, done, write)
+            if key:
+                self._keyed[key] = replace(write, answered=answer.body)
+
+    def _require_first(self, answer: Answer, done: Committed, write: Write) -> None:
+        """The answer to a repetition: as it was the first time, whatever has become of the task."""
+        require(answer.status == {"create": 201, "delete": 204}.get(write.kind, 200), answer, write.kind)
+        require(answer.body == write.answered, answer, write.answered)
+        if done.things:
+            require(answer.field("etag") == f'"{done.task.version}"', answer, f"version {done.task.version}")
+
+    def _require_done(self, answer: Answer, done: Committed, write: Write) -> None:
+        if write.kind == "delete" and write.task is not None:
+            require(answer.status == 204 and not answer.body, answer, 204)
+            del self.tasks[write.task]
+            self._gone.append(write.task)
+            del self._gone[:-20]
+        elif write.kind == "create":
+            self._require_new(answer, done.task)
+            self.tasks[done.task.id] = answer.body
+        else:
+            self._require_task(answer, done.task, 200)
+            self.tasks[done.task.id] = answer.body
 
     def _require_new(self, answer: Answer, task: Task) -> None:
         self._require_task(answer, task, 201)
@@ -202,30 +282,19 @@ class ModelledUser:
         milliseconds = task.id.int >> 80
         require(abs(milliseconds - task.created_at.timestamp() * 1000) < 2, answer, "an id of that moment")
 
-    async def _create_once(self) -> None:
-        """Under a fresh key, again under a used one, or under a used one for something else."""
-        key, content, dice = f"{self.name} {self.asked}", self._wishes.content(), self._chance.random()
-        if self._keys and dice < 0.4:
-            key = self._chance.choice(self._keys)
-            content = self._created[key] if dice < 0.3 else content
-        asking = self._ask("create once", "POST", self.path(), content, f'Idempotency-Key: "{key}"\r\n')
-        if (answer := await asking) is None:
-            return
-        creation = await self._outcome(answer, self._model.create_once(self.name, idempotency_key(key), **content))
-        if creation is not None:
-            self._require_creation(answer, creation, key, content)
+    async def _create(self) -> None:
+        content = self._wishes.content()
 
-    def _require_creation(self, answer: Answer, creation: Creation, key: str, content: dict[str, Any]) -> None:
-        is_new = key not in self._created
-        require(answer.field("idempotency-replayed") == (None if is_new else "true"), answer, f"new: {is_new}")
-        if is_new:
-            self._require_new(answer, creation.task)
-            self.tasks[creation.task.id] = answer.body
-            self._created[key] = content
-            self._keys.append(key)
-        else:
-            require(answer.status == 201, answer, 201)
-            require(json.loads(answer.body) == shown(creation.task), answer, shown(creation.task))
+        def act(options: WriteOptions) -> Awaitable[Committed]:
+            return self._model.create(self.name, options, **content)
+
+        await self._write(Write("create", "POST", self.path(), content, act))
+
+    async def _again(self) -> None:
+        """What was asked before, under its key."""
+        if used := list(self._keyed)[-KEYS_MOST:]:
+            key = self._chance.choice(used)
+            await self._write(self._keyed[key], key=key)
 
     async def _get(self) -> None:
         task, dice = self._some_task(), self._chance.random()
@@ -262,65 +331,83 @@ class ModelledUser:
         else:
             self._places[query.sort] = page.next.encode()
 
-    def _require_page(self, answer: Answer, page: Page, given: dict[str, str]) -> None:
+    def _require_page(self, answer: Answer, page: Page, given: list[tuple[str, str]]) -> None:
         after, link = b"null", None
         if page.next is not None:
             after = b'"%b"' % page.next.encode().encode()
-            kept = {name: value for name, value in given.items() if name != "cursor"}
-            link = f'<{self.path()}?{urlencode({**kept, "cursor": page.next.encode()})}>; rel="next"'
+            kept = [pair for pair in given if pair[0] != "cursor"]
+            link = f'<{self.path()}?{urlencode([*kept, ("cursor", page.next.encode())])}>; rel="next"'
         items = b",".join(self.tasks[task.id] for task in page.items)
         expected = b'{"items":[%b],"next_cursor":%b}' % (items, after)
         require(answer.body == expected, answer, expected)
         require(answer.field("link") == link, answer, link)
 
-    async def _change(
-        self, kind: str, method: str, path: str, body: object, task: TaskId, change: Callable[..., Awaitable[Task]],
-        **values: Any,
-    ) -> None:  # fmt: skip
-        field, expected = self._wishes.expecting(self._version(task))
-        if (answer := await self._ask(kind, method, path, body, field)) is None:
-            return
-        changed = await self._outcome(answer, change(self.name, task, **values, expected=expected))
-        if changed is not None:
-            self._require_task(answer, changed, 200)
-            self.tasks[task] = answer.body
+    async def _edit(self, kind: str, method: str, body: dict[str, Any], content: dict[str, Any]) -> None:
+        task = self._some_task()
+
+        def act(options: WriteOptions) -> Awaitable[Committed]:
+            return self._model.edit(self.name, task, options, **content)
+
+        await self._write(Write(kind, method, self.path(task), body, act, task))
 
     async def _put(self) -> None:
-        task, content = self._some_task(), self._wishes.content()
-        body = {**json.loads(self.tasks.get(task, b"{}")), **content} if self._chance.random() < 0.2 else content
-        if "description" not in content:
-            body.pop("description", None)
-        if "completed" not in content:
-            body.pop("completed", None)
-        await self._change("put", "PUT", self.path(task), body, task, self._model.edit, **content)
+        content = self._wishes.content()
+        read = json.loads(self._chance.choice(list(self.tasks.values()) or [b"{}"]))
+        sent = {name: read[name] for name in READ_ONLY if name in read} if self._chance.random() < 0.2 else {}
+        await self._edit("put", "PUT", sent | content, content)
 
     async def _patch(self) -> None:
         content = self._wishes.content()
         if self._chance.random() < 0.4:
             del content["title"]
-        task = self._some_task()
-        await self._change("patch", "PATCH", self.path(task), content, task, self._model.edit, **content)
+        await self._edit("patch", "PATCH", content, content)
 
     async def _complete(self) -> None:
         task, wanted = self._some_task(), self._chance.choice([None, True, False])
         body = None if wanted is None else {"completed": wanted}
-        act = self._model.toggle if wanted is None else self._model.complete if wanted else self._model.reopen
-        await self._change("complete", "PATCH", f"{self.path(task)}/complete", body, task, act)
+        model = self._model.toggle if wanted is None else self._model.complete if wanted else self._model.reopen
+
+        def act(options: WriteOptions) -> Awaitable[Committed]:
+            return model(self.name, task, options)
+
+        await self._write(Write("complete", "PATCH", f"{self.path(task)}/complete", body, act, task))
 
     async def _delete(self) -> None:
         task = self._some_task()
-        field, expected = self._wishes.expecting(self._version(task))
-        if (answer := await self._ask("delete", "DELETE", self.path(task), fields=field)) is None:
-            return
-        if await self._outcome(answer, self._removed(task, expected)):
-            require(answer.status == 204, answer, 204)
-            del self.tasks[task]
-            self._gone.append(task)
-            del self._gone[:-20]
 
-    async def _removed(self, task: TaskId, expected: frozenset[Version] | None) -> bool:
-        await self._model.delete(self.name, task, expected=expected)
-        return True
+        def act(options: WriteOptions) -> Awaitable[Committed]:
+            return self._model.delete(self.name, task, options)
+
+        await self._write(Write("delete", "DELETE", self.path(task), None, act, task))
+
+    async def _history(self) -> None:
+        """A task's changes, page by page."""
+        task, limit, after = self._some_task(), self._chance.choice([1, 3, 50]), None
+        while True:
+            query = ChangeQuery(of=task, newest_first=True, limit=limit, after=after)
+            target = f"{self.path(task)}/history?limit={limit}{f'&cursor={after.number}' if after else ''}"
+            if (answer := await self._ask("history", "GET", target)) is None:
+                return
+            if (page := await self._outcome(answer, self._model.history(self.name, query))) is None:
+                return
+            self._require_history(answer, page)
+            if page.next is None or self._chance.random() < 0.5:
+                return
+            after = Place(page.next.number, task)
+
+    def _require_history(self, answer: Answer, page: ChangePage) -> None:
+        told = json.loads(answer.body)
+        moments = [datetime.fromisoformat(item.pop("at")) for item in told["items"]]
+        require(moments == sorted(moments, reverse=True), answer, "the newest first")
+        require(told["items"] == list(map(happened, page.items)), answer, list(map(happened, page.items)))
+        require(told["next_cursor"] == (f"{page.next.number}" if page.next else None), answer, page.next)
+
+    async def _summary(self) -> None:
+        if (answer := await self._ask("summary", "GET", f"/api/{self.name}/summary")) is not None:
+            counted = await self._model.summary(self.name)
+            expected = {"open": counted.open, "completed": counted.completed}
+            expected |= {"by_tag": dict(counted.by_tag), "by_priority": dict(counted.by_priority)}
+            require(answer.status == 200 and json.loads(answer.body) == expected, answer, expected)
 
     async def _foreign_path(self) -> None:
         other = self._chance.choice(self.others)

@@ -1,6 +1,7 @@
 """The baseline: the same API as people write it first, with FastAPI, SQLModel, psycopg2, PyJWT and slowapi.
 
-It ships what this server ships: security headers, CORS, a limit per user, an access log in JSON, verified tokens.
+It ships what this server ships: the same members of a task, security headers, CORS, a limit per user, an access log in
+JSON, verified tokens. It keeps no log of changes and no idempotency keys.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import jwt
@@ -19,7 +20,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from slowapi import Limiter
 from slowapi.middleware import SlowAPIMiddleware
-from sqlmodel import Column, DateTime, Field, Session, SQLModel, create_engine, desc, select
+from sqlmodel import ARRAY, Column, DateTime, Field, Session, SQLModel, String, create_engine, desc, select
 
 SECRET = os.environ["BETTER_AUTH_SECRET"]
 engine = create_engine(
@@ -35,9 +36,17 @@ def moment() -> Any:
     return Field(default_factory=now, sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
-class NewTask(SQLModel):
+class Dated(SQLModel):
+    priority: Literal["high", "medium", "low"] | None = None
+    start_date: str | None = None
+    due_date: str | None = None
+    time_zone: str | None = None
+
+
+class NewTask(Dated):
     title: str = Field(min_length=1, max_length=200)
     description: str | None = Field(default=None, max_length=1000)
+    tags: list[str] = []
 
 
 class Task(SQLModel, table=True):
@@ -47,17 +56,23 @@ class Task(SQLModel, table=True):
     title: str = Field(max_length=200)
     description: str | None = Field(default=None, max_length=1000)
     completed: bool = False
+    priority: str | None = None
+    tags: list[str] = Field(default_factory=list, sa_column=Column(ARRAY(String), nullable=False))
+    start_date: str | None = None
+    due_date: str | None = None
+    time_zone: str | None = None
     version: int = 1
     created_at: datetime = moment()
     updated_at: datetime = moment()
 
 
-class TaskView(SQLModel):
+class TaskView(Dated):
     id: UUID
     user_id: str
     title: str
     description: str | None
     completed: bool
+    tags: list[str]
     version: int
     created_at: datetime
     updated_at: datetime
@@ -138,7 +153,7 @@ def stored(opened: Session, task: Task) -> Task:
 
 @app.post("/api/{user_id}/tasks", response_model=TaskView, status_code=201)
 def create(body: NewTask, user_id: Owner, opened: Opened) -> Task:
-    return stored(opened, Task(user_id=user_id, title=body.title, description=body.description))
+    return stored(opened, Task(user_id=user_id, **body.model_dump()))
 
 
 @app.get("/api/{user_id}/tasks", response_model=TaskList)

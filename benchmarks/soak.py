@@ -148,6 +148,14 @@ async def _drive(crowds: list[Crowd], watch: Watch) -> Tally:
     return tally
 
 
+def _settle(server: Server) -> None:
+    """Return when every worker has opened what it opens at its start: for a second, nothing more is opened."""
+    opened, before = usage.open_files(server.pid), -1
+    while opened != before:
+        time.sleep(1)
+        opened, before = usage.open_files(server.pid), opened
+
+
 def _require_flat(samples: list[Sample]) -> None:
     """Raise `SystemExit` where the server has grown."""
     most = WORKERS * POOL
@@ -194,6 +202,7 @@ def soak(options: argparse.Namespace) -> tuple[str, list[Sample]]:
     with database() as base, _served(base, _limit(options)) as (server, url):
         crowds = _crowds(server, options)
         watch = Watch(server, url, max(1, options.requests // SAMPLES))
+        _settle(server)
         watch.pass_by(0)
         busy = usage.load()
         try:

@@ -146,7 +146,10 @@ def free_port() -> int:
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+        # An answer, not a connection: the port is open before a worker reads from it.
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), START_SECONDS) as probe:
+            probe.sendall(b"GET /health/live HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            if probe.recv(1):
+                return
         time.sleep(0.05)
     raise SystemExit("the server did not start")

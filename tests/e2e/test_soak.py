@@ -19,4 +19,17 @@ def test_a_small_soak_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Answers with 5xx: 0" in done.stdout
     asked = {line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")}
-    assert asked >= {"create once", "list", "another's path", "another's id", "bad token", "aborted", "no HTTP"}
+    assert asked >= {
+        "create once",
+        "patch once",
+        "complete once",
+        "delete once",
+        "history",
+        "summary",
+        "list",
+        "another's path",
+        "another's id",
+        "bad token",
+        "aborted",
+        "no HTTP",
+    }
