@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -31,13 +31,14 @@ CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id"
 """The columns that a change of a task can change."""
 
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
-_TAGS: Final = READ.index("tags")
+_ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
 
 
 def task_of(owner: OwnerId, row: Sequence[Any]) -> Task:
     """That owner's task in the `READ` columns of a row. The table's own constraints have checked it."""
     values = list(row)
-    values[_TAGS] = tuple(values[_TAGS])
+    for place in _ARRAYS_READ:
+        values[place] = tuple(values[place])
     if values[-1].tzinfo is not UTC:  # a pooler in between forgot what was set on the connection
         values = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
     return Task.restored(values[0], owner, *values[1:])
@@ -100,7 +101,8 @@ def _members(kept: Mapping[str, Any] | None, *, whole: bool) -> Members | None:
     return decoded({**_NOTHING, **kept} if whole and kept else kept)
 
 
-_NOTHING: Final = dict.fromkeys(LOGGED) | {"tags": ()}
+_NOTHING: Final = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
+"""What a member is where a creation or a deletion does not say: its default."""
 
 
 def answer_text(things: Iterable[Task]) -> str:

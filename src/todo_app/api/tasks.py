@@ -98,7 +98,7 @@ _AS_IT_IS: Final = "The task as it is now."
     body=Body(wire.TaskPut, examples.PUT),
     answers={200: Answer(_AS_IT_IS, wire.Task, examples.PUT_DONE, _CHANGED)},
 )
-async def put_task(call: Call[wire.TaskPut]) -> Reply:
+async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     """Change a task, sending it as it was read.
 
     As PATCH: what is absent stays, and `null` clears. What only GET gives is accepted and ignored.

@@ -127,10 +127,22 @@ class Task(msgspec.Struct, frozen=True, gc=False):
         """The view of that task."""
         done = task.completed_at
         return cls(
-            task.id, task.owner, task.title, task.description, done is not None, task.priority,
-            task.tags, task.start_date, task.due_date, task.time_zone,  # type: ignore[arg-type]  # JSON has but lists
-            task.due_at if task.time_zone else None, done, task.version, task.created_at, task.updated_at,
-        )  # fmt: skip
+            task.id,
+            task.owner,
+            task.title,
+            task.description,
+            done is not None,
+            task.priority,
+            task.tags,  # type: ignore[arg-type]  # JSON has but lists
+            task.start_date,
+            task.due_date,
+            task.time_zone,
+            task.due_at if task.time_zone else None,
+            done,
+            task.version,
+            task.created_at,
+            task.updated_at,
+        )
 
 
 class TaskPage(msgspec.Struct, frozen=True, gc=False):
@@ -171,20 +183,21 @@ class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Title
 
 
-class TaskPut(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task's content: what is absent stays, as in PATCH. What GET gave may be sent back as it was."""
-
-    id: Ignored | UnsetType = UNSET
-    user_id: Ignored | UnsetType = UNSET
-    due_at: Ignored | UnsetType = UNSET
-    completed_at: Ignored | UnsetType = UNSET
-    version: Ignored | UnsetType = UNSET
-    created_at: Ignored | UnsetType = UNSET
-    updated_at: Ignored | UnsetType = UNSET
-
-
-READ_ONLY: Final = frozenset(Task.__struct_fields__) - frozenset(TaskPatch.__struct_fields__)
+READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in _SETTABLE)
 """The members of a task that only the service sets."""
+
+TaskPut: Final = msgspec.defstruct(
+    "TaskPut",
+    [(name, Ignored | UnsetType, UNSET) for name in READ_ONLY],
+    bases=(TaskPatch,),
+    namespace={
+        "__doc__": "A task's content: what is absent stays, as in PATCH. What GET gave may be sent back as it was."
+    },
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
 
 
 class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
