@@ -8,10 +8,10 @@ CODES = {
     400: {"malformed_request"},
     401: {"not_authenticated"},
     403: {"insufficient_scope", "not_your_path", "origin_not_allowed"},
-    404: {"task_not_found", "not_found"},
+    404: {"task_not_found", "not_found", "not_in_trash", "change_not_found"},
     405: {"method_not_allowed"},
     408: {"body_too_slow"},
-    409: {"task_exists", "too_many"},
+    409: {"task_exists", "too_many", "undo_conflict"},
     412: {"version_conflict"},
     413: {"body_too_large"},
     415: {"unsupported_media_type"},
@@ -47,7 +47,7 @@ def problem(answer: httpx.Response, status: int, code: str | None = None) -> dic
     assert int(answer.headers["content-length"]) == len(answer.content)
     told: dict[str, Any] = answer.json()
     members = {"type", "title", "status", "detail", "code", "request_id"}
-    assert set(told) == members | ({"errors"} if told["code"] == "invalid_input" else set())
+    assert set(told) == members | ({"errors"} if told["code"] in {"invalid_input", "undo_conflict"} else set())
     assert told["status"] == status
     assert told["code"] in ({code} if code else CODES[status])
     assert told["type"] == f"urn:todo:problem:{told['code']}"

@@ -92,4 +92,4 @@ class Container(DeclarativeContainer):
         max_concurrent=settings.provided.concurrent_requests_per_user,
         max_waiting=settings.provided.waiting_requests_per_user,
     )
-    tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids)
+    tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids, settings.provided.history)

@@ -4,6 +4,7 @@ from todo_core.changes import Action, ChangePage, ChangeQuery, Entry, Pair, Plac
 from todo_core.errors import (
     ChangeNotFound,
     IdentityUnavailable,
+    InsufficientScope,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -43,6 +44,7 @@ __all__ = [
     "IdempotencyKey",
     "Identity",
     "IdentityUnavailable",
+    "InsufficientScope",
     "InvalidInput",
     "KeyReused",
     "NewTask",

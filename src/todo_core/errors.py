@@ -123,6 +123,16 @@ class VersionConflict(TodoError):
         super().__init__(f"The task is at version {current} by now: fetch it again and repeat your change.")
 
 
+class InsufficientScope(TodoError):
+    """The token names scopes, and not the one that this needs."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"Your token does not allow this: get one with the scope {scope}.")
+
+
 class StoreUnavailable(TodoError):
     """The storage cannot answer now; the same call may succeed later.
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from todo_core.changes import Action, Entry, Members, Pair
-from todo_core.errors import ChangeNotFound, NotInTrash, Problem, UndoConflict
+from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Problem, UndoConflict
 from todo_core.plans import Decision, Seen
 from todo_core.task import Task, TaskId, Version
 
@@ -15,13 +15,16 @@ _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
 """The members that go on, whatever is taken back."""
 
 
-def undone(seen: Seen, number: int, *, at: datetime) -> Decision:
+def undone(seen: Seen, number: int, *, at: datetime, may_delete: bool = True) -> Decision:
     """The change with that number taken back, as a new change: undoing that one does it again.
 
-    Raises `ChangeNotFound`, and `UndoConflict` where a member has not the value any more that the change gave it.
+    Undoing a creation deletes: without `may_delete` it raises `InsufficientScope`. Raises `ChangeNotFound`, and
+    `UndoConflict` where a member has not the value any more that the change gave it.
     """
     if not (entries := seen.change(number)):
         raise ChangeNotFound
+    if not may_delete and any(entry.before is None for entry in entries):
+        raise InsufficientScope("tasks:delete")
     if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, seen.find(entry.id))]:
         raise UndoConflict(conflicts)
     pairs = tuple(_reverse(entry, seen.find(entry.id), seen, at) for entry in entries)

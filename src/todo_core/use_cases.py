@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, Unpack
 
 from todo_core.changes import LIMIT_MAX, ChangePage, ChangeQuery, Pair
@@ -43,6 +44,8 @@ class TaskService:
     store: TaskStore
     clock: Clock
     ids: IdGenerator
+    history_kept: timedelta = timedelta(days=30)
+    """For how long the store keeps changes, and with them what was deleted."""
 
     async def create(self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewTask]) -> Committed:
         """A new task of that owner. Raises `InvalidInput` and `TooMany`."""
@@ -107,15 +110,20 @@ class TaskService:
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
 
-    async def undo(self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS) -> Committed:
+    async def undo(
+        self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS, *, may_delete: bool = True
+    ) -> Committed:
         """The owner's change with that number taken back; undoing that one does it again.
 
-        Raises `ChangeNotFound` and `UndoConflict`.
+        Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` where that deletes and `may_delete` is not
+        given.
         """
         now = self.clock.now()
-        return await self._commit(
-            owner, Sees(entries=frozenset({number})), lambda seen: undone(seen, number, at=now), options
-        )
+
+        def decide(seen: Seen) -> Decision:
+            return undone(seen, number, at=now, may_delete=may_delete)
+
+        return await self._commit(owner, Sees(entries=frozenset({number})), decide, options)
 
     async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
         """One page of the owner's deletions that nothing has taken back."""

@@ -1,5 +1,6 @@
 """Two users, every route, every position of an id: nobody reaches, changes, or learns anything of another's."""
 
+import re
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ USERS = [
     ("ann", "bob"), ("ann", "ANN"), ("ann", "ann2"), ("ann", "an"), ("ann", "ann "), ("\u00e9", "e\u0301"),
     ("a/b", "a"), ("a", "a%2Fb"), ("1", "01"), ("-", "ann"), ("ann", "tasks"), ("ann", "*"), ("ann", "_nn"),
 ]  # fmt: skip
+_PLACE = re.compile(r"\{\w+\}")
 users = pytest.mark.parametrize(("me", "other"), USERS + [pair[::-1] for pair in USERS[:1]])
 ROUTES: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "", {}),
@@ -38,15 +40,25 @@ ROUTES: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", "/{id}", {"headers": {"If-Match": '"9"'}}),
     ("GET", "/{id}/history", {}),
     ("GET", "/../summary", {}),
+    ("GET", "/../trash", {}),
+    ("POST", "/../trash/{id}/restore", {}),
+    ("DELETE", "/../trash/{id}", {}),
+    ("DELETE", "/../trash", {}),
+    ("POST", "/../changes/{id}/undo", {}),
     ("POST", "/{id}", {}),
     ("OPTIONS", "/{id}", {}),
 ]
-ONE = [route for route in ROUTES if "{id}" in route[1] and route[0] not in {"OPTIONS", "POST"}]
+ONE = [route for route in ROUTES if route[1].startswith("/{id}") and route[0] not in {"OPTIONS", "POST"}]
 
 
 def home(user: str) -> str:
     """Where that user's tasks are."""
     return "/api/" + "".join(f"%{byte:02X}" for byte in user.encode()) + "/tasks"
+
+
+def at(user: str, below: str, id_: object) -> str:
+    """Where that is, below that user's tasks or, from `/..` on, beside them."""
+    return (home(user) + below.replace("{id}", f"{id_}")).replace("/tasks/..", "", 1)
 
 
 async def make(service: Service, user: str, title: str = "private") -> str:
@@ -65,10 +77,8 @@ def said(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def test_every_operation_is_among_the_routes() -> None:
     """An operation that nobody tries on another's things is noticed here."""
-    tried = {
-        (method, f"/tasks{below}".replace("/tasks/..", "").replace("{id}", "{task_id}")) for method, below, _ in ROUTES
-    }
-    assert {(operation.method, operation.path) for operation in operations()} <= tried
+    tried = {(method, f"/tasks{below}".removeprefix("/tasks/..")) for method, below, _ in ROUTES}
+    assert {(operation.method, _PLACE.sub("{id}", operation.path)) for operation in operations()} <= tried
 
 
 @users
@@ -77,7 +87,7 @@ async def test_anothers_path_is_forbidden_whatever_is_there(service: Service, me
     before = await service.tasks_of(me, other)
     for method, below, request in ROUTES:
         answers = [
-            await service.ask(method, home(other) + below.format(id=id_), user=me, **request)
+            await service.ask(method, at(other, below, id_), user=me, **request)
             for id_ in (theirs, mine, make_id(1), "x", "..")
         ]
         assert {answer.status_code for answer in answers} == {403}
@@ -93,8 +103,7 @@ async def test_anothers_id_is_as_unknown_as_no_ones(service: Service, me: str, o
     before = await service.tasks_of(me, other)
     for method, below, request in ONE:
         foreign, unknown, odd = [
-            await service.ask(method, home(me) + below.format(id=id_), user=me, **request)
-            for id_ in (theirs, make_id(1), "x")
+            await service.ask(method, at(me, below, id_), user=me, **request) for id_ in (theirs, make_id(1), "x")
         ]
         assert foreign.status_code == 404
         assert said(foreign) == said(unknown) == said(odd)
@@ -107,7 +116,7 @@ async def test_anothers_id_is_as_unknown_as_no_ones(service: Service, me: str, o
 async def test_both_of_anothers_is_forbidden_not_unknown(service: Service, me: str, other: str) -> None:
     theirs = await make(service, other)
     for method, below, request in ONE:
-        answer = await service.ask(method, home(other) + below.format(id=theirs), user=me, **request)
+        answer = await service.ask(method, at(other, below, theirs), user=me, **request)
         assert answer.status_code == 403
 
 

@@ -9,11 +9,11 @@ from asking import Service, make_service, token
 from factories import ANN
 from jsonschema_rs import validator_for
 
-from todo_app.api.examples import TASK
+from todo_app.api.examples import CHANGED, TASK
 from todo_app.api.openapi import openapi
 from todo_app.http import turns
 from todo_core import IdentityUnavailable, OwnerId, StoreUnavailable
-from todo_core.testing.writing import add
+from todo_core.testing.writing import add, edit, remove
 
 DOCUMENT = openapi()
 PROBLEM = "application/problem+json"
@@ -28,7 +28,8 @@ OPERATIONS = {
     for method, operation in item.items()
     if method != "parameters"
 }
-VARYING = {"id", "version", "created_at", "updated_at", "completed_at", "next_cursor", "request_id", "at"}
+MOMENTS = {"created_at", "updated_at", "completed_at", "deleted_at", "erased_at", "at"}
+VARYING = MOMENTS | {"id", "version", "next_cursor", "request_id"}
 
 
 def requests() -> Iterator[tuple[str, str | None, Any, dict[str, Any]]]:
@@ -117,11 +118,21 @@ def form(value: Any) -> Any:
     return [form(inner) for inner in value] if isinstance(value, list) else value
 
 
+async def prepare(service: Service, name: str) -> None:
+    """The example's task; for what takes a change back, changed."""
+    tasks = service.store.tasks_of(TASK.owner)
+    await add(tasks, TASK)
+    if "trash" in OPERATIONS[name][1]:
+        await remove(tasks, TASK.id)
+    if "undo" in OPERATIONS[name][1]:
+        await edit(tasks, TASK.id, lambda task: task.edited(title="Something else", at=CHANGED))
+
+
 @pytest.mark.parametrize(("name", "kind", "body", "given"), [*requests()])
 async def test_every_example_is_taken_and_answered_as_the_document_says(
     service: Service, name: str, kind: str | None, body: Any, given: dict[str, Any]
 ) -> None:
-    await add(service.store.tasks_of(TASK.owner), TASK)
+    await prepare(service, name)
     answer = await send(service, name, kind, body, given)
     assert answer.status_code in {200, 201, 204, 304}, answer.text
     content = check(name, answer).get("content", {})
@@ -151,6 +162,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
     "body_too_large": ("createTask", {"body": b" " * 70_000}),
     "unsupported_media_type": ("createTask", {"body": b"{}", "type_": "text/plain"}),
+    "not_in_trash": ("restoreTrashed", {}),
+    "change_not_found": ("undoChange", {}),
     "invalid_input": ("createTask", {"json_": {"title": ""}}),
     "invalid_query": ("listTasks", {"query": "?limit=x"}),
     "idempotency_key_reused": ("createTask", {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "k"}}),
@@ -169,7 +182,7 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
     method, path, _, _ = OPERATIONS[name]
     tasks = f"/api/{ANN}/tasks"
     if code == "version_conflict":
-        await add(service.store.tasks_of(TASK.owner), TASK)
+        await prepare(service, name)
         for _ in range(2):
             await service.ask("PATCH", f"{tasks}/{TASK.id}/complete")
     elif code == "idempotency_key_reused":
@@ -185,7 +198,7 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
         monkeypatch.setattr(service.store, "tasks_of", failing(error))
     elif code == "identity_unavailable":
         monkeypatch.setattr(service.container.verifier(), "authenticate", failing(IdentityUnavailable()))
-    target = path.format(user_id=ANN, task_id=TASK.id) + request.get("query", "")
+    target = path.format(user_id=ANN, task_id=TASK.id, trashed_id=TASK.id, number=2) + request.get("query", "")
     answer = await service.ask(method, target, **{key: value for key, value in request.items() if key != "query"})
     example = DOCUMENT["components"]["examples"][code]["value"]
     assert f"`{example['code']}`" in check(name, answer)["description"]
@@ -205,5 +218,5 @@ def failing(error: Exception) -> Any:
 
 
 def test_every_refusal_but_the_slow_one_is_tried() -> None:
-    """That one takes 20 seconds, and test_bodies.py has it; `too_many` takes as many tasks."""
-    assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow", "too_many"}
+    """That one takes 20 seconds: test_bodies.py has it. test_trash.py has `undo_conflict`; `too_many` takes many."""
+    assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow", "too_many", "undo_conflict"}

@@ -1,6 +1,8 @@
 """What a token allows: a token that names scopes may do nothing else, at every operation."""
 
+import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asking import Service, token
@@ -17,11 +19,24 @@ OPERATIONS = pytest.mark.parametrize("operation", list(operations()), ids=lambda
 async def asked(service: Service, operation: Operation, task_id: object, scopes: list[Scope] | None) -> Any:
     """The answer to a good request to that operation, with a token of these scopes."""
     bearer = {"Authorization": f"Bearer {token(scopes=scopes)}"}
-    path = f"/api/{ANN}{operation.path}".replace("{task_id}", str(task_id))
+    path = f"/api/{ANN}{await placed(service, operation.path, task_id)}"
     if operation.body is None:
         return await service.ask(operation.method, path, headers=bearer)
     example = next(iter(operation.body.examples.values()))
     return await service.ask(operation.method, path, headers=bearer, json_=example, type_=operation.body.types[0])
+
+
+async def placed(service: Service, path: str, task_id: object) -> str:
+    """The path with something in each of its places that the operation can be carried out on."""
+    tasks = f"/api/{ANN}/tasks"
+    if "{trashed_id}" in path:
+        trashed = (await service.ask("POST", tasks, json_={"title": "Deleted"})).json()["id"]
+        await service.ask("DELETE", f"{tasks}/{trashed}")
+        path = path.replace("{trashed_id}", trashed)
+    if "{number}" in path:
+        edited = await service.ask("PATCH", f"{tasks}/{task_id}", json_={"title": f"Edited {uuid4()}"})
+        path = path.replace("{number}", edited.headers["change"])
+    return path.replace("{task_id}", f"{task_id}")
 
 
 @OPERATIONS
@@ -29,14 +44,14 @@ async def asked(service: Service, operation: Operation, task_id: object, scopes:
 async def test_a_scope_allows_what_the_operation_declares_and_nothing_else(
     service: Service, task: dict[str, Any], operation: Operation, scope: Scope
 ) -> None:
-    before = await service.tasks_of(ANN)
+    before = {each.id for each in await service.tasks_of(ANN)}
     answer = await asked(service, operation, task["id"], [scope])
     if scope == operation.scope:
         assert answer.status_code in operation.answers
         return
     problem(answer, 403, "insufficient_scope")
     assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{operation.scope}"'
-    assert await service.tasks_of(ANN) == before
+    assert {each.id for each in await service.tasks_of(ANN)} == before
 
 
 @OPERATIONS
@@ -53,7 +68,7 @@ async def test_a_missing_scope_comes_after_the_route_and_before_body_and_id(
 ) -> None:
     others = [scope for scope in SCOPES if scope != operation.scope]
     bearer = {"Authorization": f"Bearer {token(scopes=others)}"}
-    path = operation.path.replace("{task_id}", str(make_id(1)))
+    path = re.sub(r"\{\w+\}", str(make_id(1)), operation.path)
     anything: dict[str, Any] = {"headers": bearer, "body": b"{", "type_": "text/plain"}
     problem(await service.ask(operation.method, f"/api/{ANN}{path}?limit=0", **anything), 403, "insufficient_scope")
     problem(await service.ask(operation.method, f"/api/{BOB}{path}", **anything), 403, "not_your_path")
@@ -87,3 +102,14 @@ async def test_the_history_names_the_program_whose_token_it_was(service: Service
     assert made is not None
     history = (await service.ask("GET", f"{made.headers['location']}/history")).json()["items"]
     assert [change["client"] for change in history] == ["agent", "phone app", None]
+
+
+async def test_undoing_a_creation_needs_the_scope_to_delete(service: Service, task: dict[str, Any]) -> None:
+    undo = f"/api/{ANN}/changes/1/undo"
+    refused = await service.ask("POST", undo, headers={"Authorization": f"Bearer {token(scopes=['tasks:write'])}"})
+    problem(refused, 403, "insufficient_scope")
+    assert 'scope="tasks:delete"' in refused.headers["www-authenticate"]
+    assert [each.id for each in await service.tasks_of(ANN)] != []
+    both = token(scopes=["tasks:write", "tasks:delete"])
+    assert (await service.ask("POST", undo, headers={"Authorization": f"Bearer {both}"})).status_code == 200
+    assert await service.tasks_of(ANN) == []

@@ -4,9 +4,16 @@ from typing import Any, Final, TypeAlias
 
 from todo_app.api.examples import CURSOR, KEY
 from todo_app.api.examples import TASK as MILK
-from todo_app.http.errors import InsufficientScope, TooManyAtOnce, TooManyRequests
+from todo_app.http.errors import TooManyAtOnce, TooManyRequests
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
-from todo_core import IdentityUnavailable, NotAuthenticated, StoreUnavailable, TodoError, VersionConflict
+from todo_core import (
+    IdentityUnavailable,
+    InsufficientScope,
+    NotAuthenticated,
+    StoreUnavailable,
+    TodoError,
+    VersionConflict,
+)
 from todo_core.task import OWNER_LENGTH
 
 Json: TypeAlias = dict[str, Any]
@@ -120,13 +127,19 @@ USER: Final = _parameter(
     required=True,
 )
 # In the schemas, not beside them: Swagger UI would write those into its form, where they name nobody's task.
-TASK: Final = _parameter(
-    "task_id",
-    "path",
-    "The task's id.",
-    {"type": "string", "format": "uuid", "examples": [str(MILK.id)]},
-    required=True,
-)
+_ID: Final = {"type": "string", "format": "uuid", "examples": [str(MILK.id)]}
+PLACES: Final = {
+    "task_id": _parameter("task_id", "path", "The task's id.", _ID, required=True),
+    "trashed_id": _parameter("trashed_id", "path", "The id of what was deleted.", _ID, required=True),
+    "number": _parameter(
+        "number",
+        "path",
+        "A change's number, as the header `Change` gave it.",
+        {"type": "integer", "minimum": 1, "examples": [2]},
+        required=True,
+    ),
+}
+"""What paths name, by the names that their templates give it."""
 OWN_REQUEST_ID: Final = _parameter(
     "X-Request-Id",
     "header",

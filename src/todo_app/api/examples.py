@@ -1,18 +1,18 @@
 """The document's examples: made by what makes the answers, so that their form is right."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 import todo_core
-from todo_app.api.wire import History, Summary, TaskPage
+from todo_app.api.wire import History, Summary, TaskPage, Things, Trash
 from todo_app.api.wire import Task as TaskView
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
-    InsufficientScope,
     InternalError,
     MalformedRequest,
     NotYourPath,
@@ -23,13 +23,17 @@ from todo_app.http.errors import (
 from todo_app.http.problems import problem_of
 from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
 from todo_core import (
+    ChangeNotFound,
     ChangePage,
+    Committed,
     Cursor,
     Entry,
     IdentityUnavailable,
+    InsufficientScope,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
+    NotInTrash,
     Page,
     Pair,
     Problem,
@@ -40,6 +44,8 @@ from todo_core import (
     TaskNotFound,
     TodoError,
     TooMany,
+    UndoConflict,
+    Version,
     VersionConflict,
     owner_id,
 )
@@ -104,6 +110,9 @@ def _entry(number: int, pair: Pair) -> Entry:
 
 HISTORY: Final = _shown(History.of(ChangePage((_entry(1, Pair(None, TASK)),), None)))
 
+UNDONE: Final = _shown(Things.of(Committed((replace(TASK, version=Version(2), updated_at=CHANGED),), 3)))
+TRASH: Final = _shown(Trash.of(ChangePage((_entry(2, Pair(TASK, None)),), None), timedelta(days=30)))
+
 INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
     MalformedRequest(NOT_READ),
@@ -117,6 +126,9 @@ _REFUSALS: Final = (
     UnsupportedMediaType("Send the body as application/json in UTF-8, without a content coding."),
     InvalidInput([Problem("title", TITLE_RULE)]),
     TooMany("tasks", 10_000),
+    ChangeNotFound(),
+    NotInTrash(),
+    UndoConflict([(TASK.id, Problem("title", "has been changed since"))]),
     KeyReused(),
     TooManyRequests(1800),
     TooManyAtOnce(16, 64),

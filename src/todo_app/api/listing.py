@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
+from uuid import UUID
 
-from todo_app.api.examples import CURSOR
+from todo_app.api.examples import CURSOR, TASK
 from todo_app.api.wire import TEXT_PATTERN
 from todo_app.http.names import escaped, unknown
 from todo_core import ChangeQuery, Cursor, InvalidInput, Place, Problem, Sort, TaskId, TaskQuery
@@ -14,7 +15,8 @@ from todo_core.queries import LIMIT_RULE, NONE, PAGE_DEFAULT, PAGE_MAX, SEARCH_L
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _DAY_RULE: Final = "must be a date such as 2026-10-01, or a local date and time such as 2026-10-01T17:00:00"
 _LEVELS: Final = (*PRIORITIES, NONE)
 
@@ -83,6 +85,14 @@ def _place(text: str) -> int:
     return int(text)
 
 
+def _log_place(text: str) -> Place:
+    number, _, thing = text[:_PLACE_LENGTH].partition(".")
+    if len(text) > _PLACE_LENGTH or not _NUMBER.fullmatch(number) or not _UUID.fullmatch(thing):
+        raise ValueError("must be the next_cursor of an earlier page")
+    return Place(int(number), TaskId(UUID(thing)))
+
+
+_PLACE_LENGTH: Final = 60
 _DAY_LENGTH: Final = 40
 _DAY: Final = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$", "examples": ["2026-12-01"]}
 _LIMIT: Final = Parameter(
@@ -124,12 +134,25 @@ _OF_LISTING: Final = (
         {"type": "string", "examples": [CURSOR]},
     ),
 )  # fmt: skip
+_OF_TRASH: Final = (
+    _LIMIT,
+    Parameter(
+        "cursor", "after", _log_place, "The `next_cursor` of the page before.",
+        {"type": "string", "examples": [f"2.{TASK.id}"]},
+    ),
+)  # fmt: skip
 _OF_HISTORY: Final = (
     _LIMIT,
     Parameter(
         "cursor", "after", _place, "The `next_cursor` of the page before.", {"type": "string", "examples": ["2"]}
     ),
 )
+
+
+def read_trash(query_string: bytes) -> ChangeQuery:
+    """The page of the trash that a query string asks for. Raises as `read_listing` does."""
+    values = _values(query_string, _OF_TRASH)
+    return ChangeQuery(newest_first=True, **values)
 
 
 def read_listing(query_string: bytes) -> TaskQuery:
@@ -187,5 +210,7 @@ def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]
 _FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
 LISTING: Final = _documented(_OF_LISTING)
 """The parameters of a listing of tasks, for the OpenAPI document."""
+PAGES: Final = _documented(_OF_TRASH)
+"""The parameters of the trash, likewise."""
 HISTORY: Final = _documented(_OF_HISTORY)
 """The parameters of a task's history, likewise."""

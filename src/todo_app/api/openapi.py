@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: made of the operations; the schemas come from the wire structs."""
 
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final
@@ -14,10 +15,10 @@ from todo_app.api.components import (
     IF_NONE_MATCH,
     LIMITS,
     OWN_REQUEST_ID,
+    PLACES,
     REFUSAL_HEADERS,
     REQUEST_ID,
     SECURITY,
-    TASK,
     USER,
     Json,
     headers,
@@ -42,7 +43,8 @@ def openapi(root_path: str = "") -> Json:
     """The document, made anew, for a service that is reached below `root_path`."""
     paths: Json = {}
     for operation in operations():
-        shared = [USER, *([TASK] if operation.of_one else []), OWN_REQUEST_ID]
+        named = [PLACES[name] for name in re.findall(r"\{(\w+)\}", operation.path)]
+        shared = [USER, *named, OWN_REQUEST_ID]
         item = paths.setdefault(f"/api/{{user_id}}{operation.path}", {"parameters": shared})
         item[operation.method.lower()] = _operation(operation)
     for public in PUBLIC:

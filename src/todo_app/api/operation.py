@@ -14,7 +14,6 @@ import msgspec
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
-    InsufficientScope,
     InternalError,
     MalformedRequest,
     NotYourPath,
@@ -30,6 +29,7 @@ from todo_app.http.reading import JSON, decoded, read_bytes, require_type
 from todo_core import (
     Identity,
     IdentityUnavailable,
+    InsufficientScope,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
@@ -50,6 +50,7 @@ Json: TypeAlias = dict[str, Any]
 
 READ: Final[Scope] = "tasks:read"
 WRITE: Final[Scope] = "tasks:write"
+DELETE: Final[Scope] = "tasks:delete"
 
 _OUTAGES: Final = (StoreUnavailable, IdentityUnavailable)
 _EVERYWHERE: Final = (
@@ -98,6 +99,9 @@ class Call(Generic[B]):
     task_id: TaskId
     body: B
     options: WriteOptions
+    identity: Identity
+    place: Mapping[str, str]
+    """What stands in the path, by the names that its template gives it."""
 
 
 Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply]]
@@ -135,7 +139,7 @@ class Operation:
         """Whether it changes something: then a key makes it safe to repeat."""
         return self.method != "GET"
 
-    @property
+    @cached_property
     def of_one(self) -> bool:
         """Whether it is about one task, which its path names."""
         return "{task_id}" in self.path
@@ -154,23 +158,25 @@ class Operation:
     def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
         return msgspec.json.Decoder(self.body.struct) if self.body else None
 
-    async def answer(self, tasks: TaskService, request: AsgiScope, receive: Receive, task: str | None) -> Reply:
+    async def answer(self, tasks: TaskService, request: AsgiScope, receive: Receive) -> Reply:
         """The answer to a request. Raises a `TodoError`: that a task is unknown before any fault of body and terms."""
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
-        task_id = _NO_TASK if task is None else read_id(task)
+        place: Mapping[str, str] = request["path_params"]
+        task_id = read_id(place["task_id"]) if self.of_one else _NO_TASK
         body, options = None, _PLAIN
         if self.writes:
             try:
                 body, options = await self._read(exchange, request, receive)
             except TodoError:
-                if task is not None:
+                if self.of_one:
                     await tasks.get(identity.owner, task_id)
                     read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
                 raise
         root, query = request["root_path"], request["query_string"]
-        return await self.handler(Call(tasks, identity.owner, exchange, root, query, task_id, body, options))
+        owner = identity.owner
+        return await self.handler(Call(tasks, owner, exchange, root, query, task_id, body, options, identity, place))
 
     async def _read(self, exchange: Exchange, request: AsgiScope, receive: Receive) -> tuple[Any, WriteOptions]:
         key = read_idempotency_key(exchange)

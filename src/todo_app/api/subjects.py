@@ -6,13 +6,15 @@ from typing import Any, Final
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
+from todo_app.api.changes import CHANGES
 from todo_app.api.operation import Operation, Subject
 from todo_app.api.public import PUBLIC, PublicOperation, Service
 from todo_app.api.tasks import TASKS
+from todo_app.api.trash import TRASH
 from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_core import TaskService
 
-SUBJECTS: Final[tuple[Subject, ...]] = (TASKS,)
+SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, TRASH, CHANGES)
 
 
 def operations() -> Iterator[Operation]:
@@ -28,11 +30,11 @@ def routes(tasks: TaskService, service: Service) -> list[HTTPRouteHandler]:
 
 def _route(operation: Operation, tasks: TaskService) -> HTTPRouteHandler:
     # The gate has settled whose path it is, and put `-` in the owner's place.
-    path = "/api/{user_id:str}" + operation.path.replace("{task_id}", "{task_id:str}")
+    path = "/api/{user_id:str}" + operation.path.replace("}", ":str}")
 
     async def handle(request: Request[Any, Any, Any]) -> Reply:
         scope: Scope = request.scope  # type: ignore[assignment]
-        return await operation.answer(tasks, scope, request.receive, scope["path_params"].get("task_id"))
+        return await operation.answer(tasks, scope, request.receive)
 
     # The status is the reply's own; Litestar would refuse a handler of 204 that is annotated with a reply.
     return HTTPRouteHandler(path, http_method=operation.method, status_code=200)(handle)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ TASKS: Final = Subject("tasks", "A user's tasks.")
 
 _encode: Final = msgspec.json.Encoder().encode
 _JSON: Final[Header] = (b"content-type", b"application/json")
-_FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
+FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
 _CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
 
 
@@ -38,7 +38,7 @@ async def list_tasks(call: Call[None]) -> Reply:
     deleted meanwhile neither repeats nor hides another; one whose sorted value changes meanwhile may do either.
     """
     view = wire.TaskPage.of(await call.tasks.page(call.owner, read_listing(call.query_string)))
-    return _page(call, tasks_path(call), view, view.next_cursor)
+    return reply_with_page(call, "tasks", view, view.next_cursor)
 
 
 @TASKS.operation(
@@ -62,7 +62,7 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     Under an `Idempotency-Key` only once, however often it is sent.
     """
     created = await call.tasks.create(call.owner, call.options, **call.body.members())
-    location = f"{tasks_path(call)}/{created.task.id}".encode()
+    location = path_of(call, f"tasks/{created.task.id}").encode()
     return reply_with(created, 201, (b"location", location))
 
 
@@ -84,8 +84,8 @@ async def get_task(call: Call[None]) -> Reply:
     task = await call.tasks.get(call.owner, call.task_id)
     tag = (b"etag", b'"%d"' % task.version)
     if is_unmodified(call.exchange, task.version):
-        return Reply(304, [_FRESH, tag])
-    return Reply(200, [_JSON, _FRESH, tag], _encode(wire.Task.of(task)))
+        return Reply(304, [FRESH, tag])
+    return Reply(200, [_JSON, FRESH, tag], _encode(wire.Task.of(task)))
 
 
 _AS_IT_IS: Final = "The task as it is now."
@@ -128,9 +128,12 @@ async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
     answers={204: Answer("Deleted.", headers=("Change", "Idempotency-Replayed"))},
 )
 async def delete_task(call: Call[None]) -> Reply:
-    """Delete a task."""
+    """Delete a task.
+
+    It goes to the trash, from which it can be restored for as long as changes are kept.
+    """
     deleted = await call.tasks.delete(call.owner, call.task_id, call.options)
-    return Reply(204, [_FRESH, *_change(deleted)])
+    return Reply(204, [FRESH, *change_headers(deleted)])
 
 
 @TASKS.operation(
@@ -167,7 +170,7 @@ async def list_history(call: Call[None]) -> Reply:
     """
     query = read_history(call.query_string, call.task_id)
     view = wire.History.of(await call.tasks.history(call.owner, query))
-    return _page(call, f"{tasks_path(call)}/{call.task_id}/history", view, view.next_cursor)
+    return reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor)
 
 
 @TASKS.operation(
@@ -181,31 +184,36 @@ async def get_summary(call: Call[None]) -> Reply:
 
     How many are open and how many are done, and the open ones by tag and by priority.
     """
-    return Reply(200, [_JSON, _FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
+    return Reply(200, [_JSON, FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
 
 
-def tasks_path(call: Call[Any]) -> str:
-    """Where the caller's tasks are reached from outside."""
-    return f"{call.root_path}/api/{quote(call.owner, safe='')}/tasks"
+def path_of(call: Call[Any], below: str) -> str:
+    """Where that is reached from outside, which lies below the caller's own path."""
+    return f"{call.root_path}/api/{quote(call.owner, safe='')}/{below}"
 
 
 def reply_with(committed: Committed, status: int = 200, *headers: Header) -> Reply:
     """The task, with its version as the entity tag and the number of the change."""
     task = committed.task
     tag = (b"etag", b'"%d"' % task.version)
-    return Reply(status, [_JSON, _FRESH, tag, *headers, *_change(committed)], _encode(wire.Task.of(task)))
+    return Reply(status, [_JSON, FRESH, tag, *headers, *change_headers(committed)], _encode(wire.Task.of(task)))
 
 
-def _change(committed: Committed) -> list[Header]:
+def reply_with_things(committed: Committed) -> Reply:
+    """The tasks that came of a change, and its number."""
+    return Reply(200, [_JSON, FRESH, *change_headers(committed)], _encode(wire.Things.of(committed)))
+
+
+def change_headers(committed: Committed) -> list[Header]:
     headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
     return [*headers, REPLAYED] if committed.replayed else headers
 
 
-def _page(call: Call[None], path: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
+def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
     """The page, with a link to the next one (RFC 8288) that keeps the filters."""
-    headers = [_JSON, _FRESH]
+    headers = [_JSON, FRESH]
     if next_cursor is not None:
         kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
-        target = f"{path}?{urlencode([*kept, ('cursor', next_cursor)])}"
+        target = f"{path_of(call, below)}?{urlencode([*kept, ('cursor', next_cursor)])}"
         headers.append((b"link", f'<{target}>; rel="next"'.encode()))
     return Reply(200, headers, _encode(view))

@@ -1,15 +1,15 @@
 """What travels as JSON: separate from the entity, so that renaming a field in the core never changes the API."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
-from todo_core import Entry, Priority, Settable
+from todo_core import Committed, Entry, Priority, Settable
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
 from todo_core.task import (
     DESCRIPTION_LENGTH,
@@ -243,6 +243,49 @@ class History(msgspec.Struct, frozen=True, gc=False):
     def of(cls, page: todo_core.ChangePage) -> "History":
         """The view of that page."""
         return cls(list(map(HistoryItem.of, page.items)), f"{page.next.number}" if page.next else None)
+
+
+class Things(msgspec.Struct, frozen=True, gc=False):
+    """What came of a change: its number, and the tasks that it brought back or changed."""
+
+    change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
+    items: list[Task]
+
+    @classmethod
+    def of(cls, committed: Committed) -> "Things":
+        """The view of that outcome."""
+        return cls(committed.change, list(map(Task.of, committed.things)))
+
+
+class TrashItem(msgspec.Struct, frozen=True, gc=False):
+    """Something that was deleted, and can be restored until it is erased."""
+
+    kind: Literal["task"]
+    id: UUID
+    title: Title
+    deleted_at: Moment
+    erased_at: Annotated[Moment, Meta(description="When it is erased at the earliest.")]
+    change: Annotated[int, Meta(description="The change that deleted it.", extra_json_schema={"minimum": 1})]
+    count: Annotated[int, Meta(description="How many tasks that took.", extra_json_schema={"minimum": 1})]
+
+    @classmethod
+    def of(cls, entry: Entry, kept: timedelta) -> "TrashItem":
+        """The view of that deletion."""
+        title: Any = (entry.before or {}).get("title")
+        return cls("task", entry.id, title, entry.at, entry.at + kept, entry.number, 1)
+
+
+class Trash(msgspec.Struct, frozen=True, gc=False):
+    """One page of what is in the trash, the newest first."""
+
+    items: list[TrashItem]
+    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+
+    @classmethod
+    def of(cls, page: todo_core.ChangePage, kept: timedelta) -> "Trash":
+        """The view of that page; changes are kept for so long."""
+        place = page.next
+        return cls([TrashItem.of(entry, kept) for entry in page.items], f"{place.number}.{place.id}" if place else None)
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):

@@ -8,16 +8,19 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from todo_app.http.exchange import Exchange
 from todo_core import (
+    ChangeNotFound,
     IdentityUnavailable,
+    InsufficientScope,
     InvalidInput,
     KeyReused,
     NotAuthenticated,
-    Scope,
+    NotInTrash,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
     TodoError,
     TooMany,
+    UndoConflict,
     VersionConflict,
 )
 
@@ -26,16 +29,6 @@ class NotYourPath(TodoError):
     """The path names another user than the token does."""
 
     code = "not_your_path"
-
-
-class InsufficientScope(TodoError):
-    """The token names scopes, and not the one that this needs."""
-
-    code = "insufficient_scope"
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        super().__init__(f"Your token does not allow this: get one with the scope {scope}.")
 
 
 class NoSuchRoute(TodoError):
@@ -124,6 +117,9 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     TaskNotFound: (HTTPStatus.NOT_FOUND, "There is no such task"),
     TaskExists: (HTTPStatus.CONFLICT, "The task exists already"),
     KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request"),
+    ChangeNotFound: (HTTPStatus.NOT_FOUND, "There is no such change"),
+    NotInTrash: (HTTPStatus.NOT_FOUND, "It is not in the trash"),
+    UndoConflict: (HTTPStatus.CONFLICT, "Later changes are in the way"),
     TooMany: (HTTPStatus.CONFLICT, "There are too many"),
     VersionConflict: (HTTPStatus.PRECONDITION_FAILED, "The task has changed meanwhile"),
     StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "The database is away"),

@@ -1,17 +1,16 @@
 """Every refusal as problem+json (RFC 9457)."""
 
-from collections.abc import Iterable
 from typing import Annotated, Final
+from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.http.errors import (
     STATUS_RULES,
     STATUSES,
     BodyTooLarge,
     BodyTooSlow,
-    InsufficientScope,
     MethodNotAllowed,
     TooManyRequests,
     as_refusal,
@@ -20,11 +19,13 @@ from todo_app.http.errors import (
 from todo_app.http.exchange import Exchange, Reply
 from todo_core import (
     IdentityUnavailable,
+    InsufficientScope,
     InvalidInput,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
     TodoError,
+    UndoConflict,
     VersionConflict,
 )
 
@@ -38,6 +39,7 @@ class ProblemItem(msgspec.Struct, frozen=True):
 
     pointer: Annotated[str, Meta(description="A JSON Pointer into the body, or the parameter's name after a slash.")]
     detail: str
+    id: Annotated[UUID | UnsetType, Meta(description="Of `undo_conflict`: the task at fault.")] = UNSET
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,7 +51,9 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: Annotated[str, Meta(description="What to do, for people to read.")]
     code: Annotated[str, Meta(description="Stable: what to tell problems apart by.", extra_json_schema=_CODE)]
     request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
-    errors: Annotated[list[ProblemItem], Meta(description="Of `invalid_input` only: everything at fault.")] = []
+    errors: Annotated[
+        list[ProblemItem], Meta(description="Of `invalid_input` and `undo_conflict` only: everything at fault.")
+    ] = []
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply:
@@ -72,7 +76,7 @@ def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
         ),
         code=refusal.code,
         request_id=request_id,
-        errors=_items(refusal.problems) if isinstance(refusal, InvalidInput) else [],
+        errors=_items(refusal),
     )
 
 
@@ -100,11 +104,18 @@ def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
             return []
 
 
-def _items(problems: Iterable[Problem]) -> list[ProblemItem]:
-    return [
-        ProblemItem(pointer=_clean(f"/{problem.field}" if problem.field else ""), detail=_clean(problem.detail))
-        for problem in problems
-    ]
+def _items(refusal: TodoError) -> list[ProblemItem]:
+    match refusal:
+        case InvalidInput():
+            return [_item(problem, UNSET) for problem in refusal.problems]
+        case UndoConflict():
+            return [_item(problem, thing) for problem, thing in zip(refusal.problems, refusal.ids, strict=True)]
+    return []
+
+
+def _item(problem: Problem, thing: UUID | UnsetType) -> ProblemItem:
+    pointer = _clean(f"/{problem.field}" if problem.field else "")
+    return ProblemItem(pointer=pointer, detail=_clean(problem.detail), id=thing)
 
 
 def _clean(text: str) -> str:

@@ -1,0 +1,47 @@
+"""What happened to a user's things, and taking it back."""
+
+import re
+from typing import Final
+
+from todo_app.api import examples, wire
+from todo_app.api.operation import WRITE, Answer, Call, Subject
+from todo_app.api.tasks import reply_with_things
+from todo_app.http.exchange import Reply
+from todo_core import ChangeNotFound, TooMany, UndoConflict
+
+CHANGES: Final = Subject("changes", "What happened, and taking it back.")
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def read_number(text: str) -> int:
+    """The number of a change in a path. Anything else names no change: raises `ChangeNotFound`."""
+    if not _NUMBER.fullmatch(text):
+        raise ChangeNotFound
+    return int(text)
+
+
+@CHANGES.operation(
+    "POST",
+    "/changes/{number}/undo",
+    scope=WRITE,
+    answers={
+        200: Answer(
+            "The new change, and the tasks as they are now; those that it deleted are left out.",
+            wire.Things,
+            examples.UNDONE,
+            ("Change", "Idempotency-Replayed"),
+        )
+    },
+    own_refusals=(ChangeNotFound, UndoConflict, TooMany),
+)
+async def undo_change(call: Call[None]) -> Reply:
+    """Undo a change.
+
+    Everything that the change did is taken back, as a new change; undoing that one does it again. Where a later change
+    has set one of its members to something else, nothing is done, and `errors` names the members. Undoing a creation
+    deletes the task, which needs the scope `tasks:delete`.
+    """
+    number, may_delete = read_number(call.place["number"]), call.identity.may("tasks:delete")
+    undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)
+    return reply_with_things(undone)

@@ -1,0 +1,79 @@
+"""What a user has deleted: to be looked through, restored, or erased for good."""
+
+from typing import Final
+
+from todo_app.api import examples, wire
+from todo_app.api.listing import PAGES, read_trash
+from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject, read_id
+from todo_app.api.tasks import FRESH, change_headers, reply_with_page, reply_with_things
+from todo_app.http.exchange import Reply
+from todo_core import InvalidInput, NotInTrash, TaskId, TaskNotFound, TooMany
+
+TRASH: Final = Subject("trash", "What a user has deleted.")
+
+
+def read_trashed(call: Call[None]) -> TaskId:
+    """The id in the path. Raises `NotInTrash` for what is none."""
+    try:
+        return read_id(call.place["trashed_id"])
+    except TaskNotFound:
+        raise NotInTrash from None
+
+
+@TRASH.operation(
+    "GET",
+    "/trash",
+    scope=READ,
+    query=PAGES,
+    answers={200: Answer("One page, newest first.", wire.Trash, examples.TRASH, ("Link",))},
+    own_refusals=(InvalidInput,),
+)
+async def list_trash(call: Call[None]) -> Reply:
+    """List what is in the trash.
+
+    Deleted tasks that nothing has brought back. They are erased at `erased_at`.
+    """
+    page = await call.tasks.trash(call.owner, read_trash(call.query_string))
+    view = wire.Trash.of(page, call.tasks.history_kept)
+    return reply_with_page(call, "trash", view, view.next_cursor)
+
+
+@TRASH.operation(
+    "POST",
+    "/trash/{trashed_id}/restore",
+    scope=WRITE,
+    answers={200: Answer("What is back.", wire.Things, examples.UNDONE, ("Change", "Idempotency-Replayed"))},
+    own_refusals=(NotInTrash, TooMany),
+)
+async def restore_trashed(call: Call[None]) -> Reply:
+    """Restore a deleted task.
+
+    With its id, and all that was deleted by the same change; versions go on.
+    """
+    return reply_with_things(await call.tasks.restore(call.owner, read_trashed(call), call.options))
+
+
+@TRASH.operation(
+    "DELETE",
+    "/trash/{trashed_id}",
+    scope=DELETE,
+    answers={204: Answer("Erased.", headers=("Idempotency-Replayed",))},
+    own_refusals=(NotInTrash,),
+)
+async def erase_trashed(call: Call[None]) -> Reply:
+    """Erase a deleted task for good.
+
+    It, and all that was deleted by the same change, cannot be restored any more, and its text leaves the history.
+    """
+    erased = await call.tasks.erase(call.owner, read_trashed(call), call.options)
+    return Reply(204, [FRESH, *change_headers(erased)])
+
+
+@TRASH.operation("DELETE", "/trash", scope=DELETE, answers={204: Answer("Erased.")})
+async def empty_trash(call: Call[None]) -> Reply:
+    """Erase everything in the trash for good.
+
+    What is deleted meanwhile may stay.
+    """
+    await call.tasks.empty_trash(call.owner)
+    return Reply(204, [FRESH])

@@ -1,0 +1,115 @@
+"""Undo and the trash, as a client sees them."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asking import Service
+from factories import ANN, BOB
+from refusals import check_dressed, pointers, problem
+
+HOME = f"/api/{ANN}"
+TASKS = f"{HOME}/tasks"
+
+
+async def made(service: Service, **members: Any) -> dict[str, Any]:
+    answer = await service.ask("POST", TASKS, json_={"title": "Milk", **members})
+    assert answer.status_code == 201
+    task: dict[str, Any] = answer.json()
+    return task
+
+
+async def test_a_change_is_undone_by_its_number_and_the_undo_too(service: Service) -> None:
+    task = await made(service, priority="high")
+    edited = await service.ask("PATCH", f"{TASKS}/{task['id']}", json_={"title": "Bread", "priority": None})
+    assert edited.headers["change"] == "2"
+    undone = await service.ask("POST", f"{HOME}/changes/2/undo")
+    check_dressed(undone)
+    assert (undone.status_code, undone.headers["change"], undone.json()["change"]) == (200, "3", 3)
+    [back] = undone.json()["items"]
+    assert (back["title"], back["priority"], back["version"]) == ("Milk", "high", 3)
+    again = (await service.ask("POST", f"{HOME}/changes/3/undo")).json()
+    assert [item["title"] for item in again["items"]] == ["Bread"]
+    history = (await service.ask("GET", f"{TASKS}/{task['id']}/history")).json()["items"]
+    assert [(item["change"], item["action"]) for item in history] == [
+        (4, "undone"), (3, "undone"), (2, "edited"), (1, "created"),
+    ]  # fmt: skip
+    assert history[2]["fields"] == {"title": ["Milk", "Bread"], "priority": ["high", None]}
+
+
+async def test_what_a_later_change_has_set_is_named(service: Service) -> None:
+    task = await made(service)
+    for title in ("One", "Two"):
+        await service.ask("PATCH", f"{TASKS}/{task['id']}", json_={"title": title})
+    refused = problem(await service.ask("POST", f"{HOME}/changes/2/undo"), 409, "undo_conflict")
+    assert [(error["pointer"], error["id"]) for error in refused["errors"]] == [("/title", task["id"])]
+    assert (await service.tasks_of(ANN))[0].title == "Two"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1", "2", "x", "1e3", "٣", "9" * 30, "%2B1"])
+async def test_an_unknown_change_is_not_found(service: Service, number: str) -> None:
+    assert (await service.ask("POST", f"/api/{BOB}/tasks", user=BOB, json_={"title": "Bob's"})).status_code == 201
+    problem(await service.ask("POST", f"{HOME}/changes/{number}/undo"), 404, "change_not_found")
+    assert [task.title for task in await service.tasks_of(BOB)] == ["Bob's"]
+
+
+async def test_a_deleted_task_is_in_the_trash_and_comes_back_as_it_was(service: Service) -> None:
+    task = await made(service, tags=["home"], due_date="2026-12-01")
+    deleted = await service.ask("DELETE", f"{TASKS}/{task['id']}")
+    assert (deleted.status_code, deleted.headers["change"]) == (204, "2")
+    [item] = (await service.ask("GET", f"{HOME}/trash")).json()["items"]
+    assert (item["kind"], item["id"], item["title"], item["change"], item["count"]) == (
+        "task",
+        task["id"],
+        "Milk",
+        2,
+        1,
+    )
+    assert item["erased_at"] > item["deleted_at"]
+    restored = await service.ask("POST", f"{HOME}/trash/{task['id']}/restore")
+    assert (restored.status_code, restored.headers["change"]) == (200, "3")
+    [back] = restored.json()["items"]
+    assert back == (await service.ask("GET", f"{TASKS}/{task['id']}")).json()
+    assert back | {"version": 1, "updated_at": None} == task | {"updated_at": None}
+    assert (await service.ask("GET", f"{HOME}/trash")).json() == {"items": [], "next_cursor": None}
+    problem(await service.ask("POST", f"{HOME}/trash/{task['id']}/restore"), 404, "not_in_trash")
+
+
+async def test_the_trash_is_paged_newest_first(service: Service) -> None:
+    ids = [(await made(service))["id"] for _ in range(5)]
+    for each in ids:
+        await service.ask("DELETE", f"{TASKS}/{each}")
+    path, found = f"{HOME}/trash?limit=2", []
+    while path:
+        answer = await service.ask("GET", path)
+        found += [item["id"] for item in answer.json()["items"]]
+        path = answer.headers.get("link", "<>;")[1:].partition(">")[0]
+    assert found == ids[::-1]
+    for query, at in (("limit=0", ["/limit"]), ("cursor=x", ["/cursor"]), ("cursor=1.x&q=1", ["/cursor", "/q"])):
+        assert pointers(await service.ask("GET", f"{HOME}/trash?{query}")) == at
+
+
+async def test_what_is_erased_leaves_the_history_and_does_not_come_back(service: Service) -> None:
+    ids = [(await made(service, title=f"Secret {number}"))["id"] for number in range(3)]
+    problem(await service.ask("DELETE", f"{HOME}/trash/{ids[0]}"), 404, "not_in_trash")
+    for each in ids:
+        await service.ask("DELETE", f"{TASKS}/{each}")
+    erased = await service.ask("DELETE", f"{HOME}/trash/{ids[0]}")
+    assert (erased.status_code, "change" in erased.headers) == (204, False)
+    assert "Secret" not in (await service.ask("GET", f"{TASKS}/{ids[0]}/history")).text
+    assert (await service.ask("DELETE", f"{HOME}/trash")).status_code == 204
+    assert (await service.ask("GET", f"{HOME}/trash")).json()["items"] == []
+    for each in ids:
+        problem(await service.ask("POST", f"{HOME}/trash/{each}/restore"), 404, "not_in_trash")
+    problem(await service.ask("POST", f"{HOME}/changes/4/undo"), 409, "undo_conflict")
+
+
+async def test_another_users_trash_is_unknown(service: Service) -> None:
+    task = await made(service)
+    await service.ask("DELETE", f"{TASKS}/{task['id']}")
+    for method, path in (("POST", f"trash/{task['id']}/restore"), ("DELETE", f"trash/{task['id']}")):
+        problem(await service.ask(method, f"/api/{BOB}/{path}", user=BOB), 404, "not_in_trash")
+        problem(await service.ask(method, f"/api/{BOB}/{path.replace(task['id'], str(uuid4()))}", user=BOB), 404)
+        problem(await service.ask(method, f"/api/{BOB}/{path.replace(task['id'], 'x')}", user=BOB), 404, "not_in_trash")
+    assert (await service.ask("DELETE", f"/api/{BOB}/trash", user=BOB)).status_code == 204
+    assert len((await service.ask("GET", f"{HOME}/trash")).json()["items"]) == 1
