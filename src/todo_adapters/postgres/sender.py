@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import psycopg
@@ -25,7 +25,16 @@ MAX_CONCURRENT: Final = 1  # statements of one kind: fewer are fuller
 # Connections must remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_ALONE: Final = 4
 MAX_TRANSACTIONS: Final = 2
+MAX_WAITING: Final = 2
 _ALONE_SHARE: Final = 4  # what is not shared has this part of the deadline: those in line behind it have the rest
+
+
+class Held(Exception):
+    """Somebody else holds the owner's row."""
+
+
+Transaction: TypeAlias = Callable[[AsyncConnection, bool], Awaitable[A]]
+"""Statements that are stored together; whether they may wait for the owner's row."""
 
 
 class Sender:
@@ -38,14 +47,13 @@ class Sender:
         self._owners = Turns(1, timeout=deadline / 2)
         self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
         self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
+        self._waiting = Turns(MAX_WAITING, timeout=deadline)
         self._unshared: set[asyncio.Task[Any]] = set()
         # Of those who have something in there; a coalescer lives as long as it has something to send.
         self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
             WeakValueDictionary()
         )
         self._owners_writing = Turns(1, timeout=deadline)
-        self.edits = Turns(1, timeout=deadline)
-        """Turns at editing one task: who edits it at the same time waits here, and loses no race in the database."""
 
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
@@ -80,39 +88,40 @@ class Sender:
         """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
         return self.read(batch, call, owner=owner, weight=weight)
 
-    def write_waiting(self, batch: Batch[C, A], call: C, *, owner: str) -> Awaitable[A]:
-        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only.
-
-        Few of them are under way at a time: each holds a connection while it waits.
-        """
+    def write_waiting(self, batch: Batch[C, A], call: C, *, owner: str, weight: int = 1) -> Awaitable[A]:
+        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only."""
         queue = self._behind_owners.get((batch, owner))
         if queue is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
-                async with self._transactions.at(None):
-                    return await self._run(lambda connection: batch(connection, calls), repeatable=False)
+                with unavailable_where_it_passes():
+                    async with asyncio.timeout(self._deadline), self._owners_writing.at(owner), self._waiting.at(None):
+                        return await self._run(lambda connection: batch(connection, calls), repeatable=False)
 
             queue = self._behind_owners[batch, owner] = self._gathering(send)
-        return queue.call(call, owner=owner)
+        return queue.call(call, owner=owner, weight=weight)
 
-    async def in_transaction(self, work: Callable[[AsyncConnection], Awaitable[A]], *, owner: str) -> A:
+    async def in_transaction(self, work: Transaction[A], *, owner: str, repeatable: bool = False) -> A:
         """What `work` returns, its statements stored together or not at all. It may be called several times.
 
-        Of each owner's, one is under way at a time, and few of all: each may wait for a lock, and holds a connection.
+        It is told whether it may wait for the owner's row. Where it may not, and raises `Held`, it has another turn,
+        among the few that wait: each holds a connection meanwhile. Of each owner's, one is under way at a time.
+        `repeatable`: its effect is the same however often it is sent.
         """
 
-        async def transaction(connection: AsyncConnection) -> A:
-            driver = driver_of(connection)
-            # Said, since a database may be set to another default: a lock must be followed by the newest values.
-            await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
-            async with driver.transaction():
-                return await work(connection)
+        async def in_turn(turns: Turns, *, waits: bool) -> A:
+            async with turns.at(None):
+                return await self._run(lambda connection: _transaction(connection, work, waits), repeatable=repeatable)
 
-        async def in_turn() -> A:
-            async with self._owners_writing.at(owner), self._transactions.at(None):
-                return await self._run(transaction, repeatable=False)
+        async def in_turns() -> A:
+            with unavailable_where_it_passes():
+                async with asyncio.timeout(2 * self._deadline), self._owners_writing.at(owner):
+                    try:
+                        return await in_turn(self._transactions, waits=False)
+                    except Held:
+                        return await in_turn(self._waiting, waits=True)
 
-        return await self._tracked(in_turn())
+        return await self._tracked(in_turns())
 
     async def drain(self) -> None:
         """Return when every call so far has its answer, and the pool its connections."""
@@ -163,6 +172,14 @@ class Sender:
                         if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
                             raise
                 return await self._connections.run(work)
+
+
+async def _transaction(connection: AsyncConnection, work: Transaction[A], waits: bool) -> A:
+    driver = driver_of(connection)
+    # Said, since a database may be set to another default: a lock must be followed by the newest values.
+    await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
+    async with driver.transaction():
+        return await work(connection, waits)
 
 
 async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:

@@ -35,7 +35,7 @@ from todo_core import (
 )
 
 _READY_WITHIN: Final = 2.0
-_RACES: Final = 3
+_CHARACTERS_OF_A_ROW: Final = 50
 _TASKS_MAX: Final = 10_000
 _HISTORY: Final = timedelta(days=30)
 
@@ -118,13 +118,11 @@ class PostgresOwnedTasks:
         """As `OwnedTasks.commit`: one pair in a statement that it shares with others', all else behind a lock.
 
         A creation sees nothing. What changes one task is decided on the task as it is read, and stored if it is still
-        so; where others keep coming first, that too goes behind the lock.
+        so; where somebody else came first, that too goes behind the lock.
         """
         self._pruning.begin_if_due()
         sees = plan.sees
-        for _ in range(_RACES):
-            if len(sees.tasks) > 1 or sees.entries or sees.history or (sees.tasks and plan.once):
-                break
+        while len(sees.tasks) <= 1 and not (sees.entries or sees.history or (sees.tasks and plan.once)):
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
             try:
                 decision = decided(plan, seen)
@@ -137,6 +135,7 @@ class PostgresOwnedTasks:
                 break  # whether its key was used is looked at first
             if (committed := await self._commit_alone(plan, decision)) is not None:
                 return committed
+            break
         return await self._commit_behind_the_lock(plan, sees)
 
     async def _find(self, task_id: TaskId) -> Task | None:
@@ -144,6 +143,8 @@ class PostgresOwnedTasks:
 
     async def _commit_alone(self, plan: Plan, decision: Decision) -> Committed | None:
         """What came of a decision with one pair or none; None where it lost a race, or has more."""
+        if decision.erased:
+            return None
         if not decision.pairs and plan.once is None:
             return Committed(decision.answer, None)
         if len(decision.pairs) != 1 or (plan.once and decision.answer != (decision.pairs[0].after,)):
@@ -165,22 +166,29 @@ class PostgresOwnedTasks:
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
         send = self._sender.write if write.once is None else self._sender.write_once
-        outcome = await send(writing.passing, write, owner=self._owner)
+        weight = _weight(write.pair.thing)
+        outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
         while True:
             if outcome.result is Result.NO_OWNER:
-                await self._sender.in_transaction(self._make_owner, owner=self._owner)
+                await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
             elif outcome.result is not Result.HELD:
                 return outcome
-            outcome = await self._sender.write_waiting(writing.waiting, write, owner=self._owner)
+            outcome = await self._sender.write_waiting(writing.waiting, write, owner=self._owner, weight=weight)
 
-    async def _make_owner(self, connection: AsyncConnection) -> None:
+    async def _make_owner(self, connection: AsyncConnection, _: bool) -> None:
         await make_owner(connection, self._owner)
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
-        async def work(connection: AsyncConnection) -> Committed:
-            return await commit_behind_the_lock(connection, self._owner, plan, sees, most=self._max_tasks)
+        async def work(connection: AsyncConnection, waits: bool) -> Committed:
+            return await commit_behind_the_lock(connection, self._owner, plan, sees, most=self._max_tasks, waits=waits)
 
+        repeatable = plan.once is not None
         try:
-            return await self._sender.in_transaction(work, owner=self._owner)
+            return await self._sender.in_transaction(work, owner=self._owner, repeatable=repeatable)
         except Refused as refused:
             raise refused.refusal from None
+
+
+def _weight(task: Task) -> int:
+    """What writing it costs, compared with a row of a listing."""
+    return 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW

@@ -21,6 +21,7 @@ from todo_adapters.postgres.rows import (
     task_of,
     unnested,
 )
+from todo_adapters.postgres.sender import Held
 from todo_core import (
     Committed,
     Decision,
@@ -57,13 +58,13 @@ class Row(NamedTuple):
 
 
 async def commit_behind_the_lock(
-    connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees, *, most: int
+    connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees, *, most: int, waits: bool
 ) -> Committed:
     """Carry out the plan, inside of a transaction (READ COMMITTED). Raises as `OwnedTasks.commit` does, but
 
-    for what `plan.decide` raises, which is `Refused`.
+    for what `plan.decide` raises, which is `Refused`; and `Held` where it would have to wait, and may not.
     """
-    row = await _locked(connection, owner)
+    row = await _locked(connection, owner, waits=waits)
     if plan.once is not None and (outcome := await replayed(connection, owner, plan.once)) is not None:
         return outcome
     decision, seen = await _decided(connection, owner, plan, sees)
@@ -94,15 +95,19 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
     return Committed(answer_of(owner, answer), number, replayed=True)
 
 
-async def make_owner(connection: AsyncConnection, owner: OwnerId) -> None:
-    """The owner's row. Tasks from before there were such rows are their first change."""
-    if await execute(connection, _MAKE_OWNER, {"user_id": owner}):
+async def make_owner(connection: AsyncConnection, owner: OwnerId) -> bool:
+    """Make the owner's row, unless it is there. Tasks from before there were such rows are their first change."""
+    made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
+    if made:
         await execute(connection, _ADOPT, {"user_id": owner})
+    return made
 
 
-async def _locked(connection: AsyncConnection, owner: OwnerId) -> Row:
-    while not (rows := await execute(connection, _LOCK, {"user_id": owner})):
-        await make_owner(connection, owner)
+async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -> Row:
+    lock = _LOCK if waits else _LOCK_IF_FREE
+    while not (rows := await execute(connection, lock, {"user_id": owner})):
+        if not await make_owner(connection, owner) and not waits:
+            raise Held
     return Row(*rows[0])
 
 
@@ -168,17 +173,23 @@ async def _store(
 
 
 _LOCK: Final = "select number, live from owners where user_id = %(user_id)s for no key update"
+_LOCK_IF_FREE: Final = f"{_LOCK} skip locked"
 _MAKE_OWNER: Final = "insert into owners (user_id) values (%(user_id)s) on conflict do nothing returning true"
 _ADOPT: Final = f"""
 with adopted as (
     insert into changes (user_id, number, id, at, action, after)
-    select tasks.user_id, 1, tasks.id, clock_timestamp(), 'created', {LOGGED_ROW}
+    select tasks.user_id, 1, tasks.id, (select clock_timestamp()), 'created', {LOGGED_ROW}
     from tasks where tasks.user_id = %(user_id)s returning 1
 ), counted as (select count(*) as live from adopted)
 update owners set number = least(counted.live, 1), live = counted.live from counted
 where owners.user_id = %(user_id)s returning true
 """
-_READ: Final = f"select {', '.join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])"
+# Servers of the version before change tasks without the owner's row: what is decided on stays as it was read.
+# Servers of the version before change tasks without the owner's row: what is decided on stays as it was read.
+_READ: Final = f"""
+select {', '.join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
+order by id for no key update
+"""
 _READ_CHANGE: Final = f"""
 select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and number = %(number)s order by id
 """
@@ -217,7 +228,7 @@ with written as (
     update owners set number = %(number)s, live = %(live)s where user_id = %(owner)s
 )
 insert into changes (user_id, number, id, at, action, client, before, after)
-select %(owner)s::text, %(number)s::bigint, entry.thing, clock_timestamp(), entry.action, %(by)s::text,
+select %(owner)s::text, %(number)s::bigint, entry.thing, (select clock_timestamp()), entry.action, %(by)s::text,
        entry.before::jsonb, entry.after::jsonb
 from unnest(%(thing)s::uuid[], %(action)s::text[], %(before)s::text[], %(after)s::text[])
     as entry(thing, action, before, after)

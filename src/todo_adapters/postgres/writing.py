@@ -27,7 +27,7 @@ class Result(StrEnum):
     EXISTS = "exists"
     TOO_MANY = "too_many"
     USED = "used"
-    """Its key was used before."""
+    """Its key was used before, or by another of the same batch."""
     HELD = "held"
     """Somebody else holds the owner's row: to be sent again, as one that waits."""
     NO_OWNER = "no_owner"
@@ -103,6 +103,9 @@ select asked.place, done.number, case
 from {asked} left join call using (place) left join done using (place) order by asked.place
 """
 _KEYS: Final = "left join used_keys as old on old.user_id = call.user_id and old.key = call.key"
+# Of several calls of a batch under one key the first comes first.
+_USED: Final = """old.key is not null
+           or row_number() over (partition by call.user_id, call.key order by call.place) > 1"""
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
     select user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
@@ -145,7 +148,7 @@ def creating(most: int, *, keyed: bool) -> Writing:
     others = {"client": "text"} | ({"key": "text", "fingerprint": "text"} if keyed else {})
     parts = {
         "calls": unnested(WRITTEN, **others),
-        "used": "old.key is not null" if keyed else "false",
+        "used": _USED if keyed else "false",
         "keys": _KEYS if keyed else "",
         "columns": ", ".join(WRITTEN),
         "values": ", ".join(from_call(WRITTEN)),
