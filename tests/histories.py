@@ -79,7 +79,9 @@ async def record(
 ) -> History:
     """What so many clients at once see. Seeds that differ by `clients` make different people."""
     people = [Client(carry_out, ids, seed + number) for number in range(clients)]
-    await asyncio.gather(*(person.act(actions) for person in people))
+    async with asyncio.TaskGroup() as acting:
+        for person in people:
+            acting.create_task(person.act(actions))
     return [call for person in people for call in person.history]
 
 

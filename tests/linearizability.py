@@ -124,11 +124,13 @@ class Action:
         try:
             match self.kind:
                 case "add":
-                    return await add(tasks, self.new())
+                    await add(tasks, self.new())
+                    return None
                 case "get":
                     return await tasks.get(self.id)
                 case "remove":
-                    return await remove(tasks, self.id, expected=self.expected)
+                    await remove(tasks, self.id, expected=self.expected)
+                    return None
                 case "page":
                     return await tasks.page(self.query)
                 case _:

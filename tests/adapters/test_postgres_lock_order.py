@@ -1,22 +1,25 @@
-"""Statements on several tasks, from two replicas at once: they lock in one order, and so cannot deadlock."""
+"""Statements on several owners, from two replicas at once: they lock in one order, and so cannot deadlock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
-import psycopg
 import pytest
-from clocks import until
-from factories import ANN, LATER, make_id, make_task
+from adapters.statements import CREATING, creation, deletion, have_owners, holding, results, store, swap, waiting
+from factories import LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres.statements import Removal, Swap, delete_many, insert_many, swap_many
-from todo_core import Task
+from todo_adapters.postgres.writing import DELETING, SWAPPING, Result, Write, Writing
+from todo_core import OwnerId, Task
 
 # Plans that the planner chooses for small tables, and for large ones.
-HEAP_ORDER = ("enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable_bitmapscan")
+HEAP_ORDER = ("enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable_bitmapscan", "enable_indexonlyscan")
 KEY_ORDER = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
-Write = Callable[[AsyncConnection, Sequence[Task]], Awaitable[list[bool]]]
+OWNERS = [OwnerId(name) for name in ("a", "b", "c")]
+Kind = tuple[Writing, Callable[[Task], Write]]
+CREATE: Kind = (CREATING, lambda task: creation(make_task(owner=task.owner)))
+SWAP: Kind = (SWAPPING, lambda task: swap(task, task.toggled(at=LATER)))
+DELETE: Kind = (DELETING, deletion)
 
 
 @pytest.fixture
@@ -31,52 +34,28 @@ async def replicas(engine: AsyncEngine) -> AsyncIterator[list[AsyncConnection]]:
 
 @pytest.fixture
 async def tasks(replicas: list[AsyncConnection]) -> list[Task]:
-    """Three tasks in the order of their keys; they were stored in the opposite one."""
-    tasks = [make_task(id=make_id(number)) for number in range(3)]
+    """A task of each owner, in the order of their names; owners and tasks were stored in the opposite one."""
+    tasks = [make_task(id=make_id(number), owner=owner) for number, owner in enumerate(OWNERS)]
     for task in reversed(tasks):
-        await insert_many(replicas[0], [task])
+        await have_owners(replicas[0], task.owner)
+        await store(replicas[0], [task])
     return tasks
 
 
-async def both(url: str, middle: str, parameters: Sequence[object], writes: Sequence[Awaitable[list[bool]]]) -> object:
-    """What the two answer who began while somebody else had the middle one of three."""
-    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    with psycopg.connect(url) as somebody, psycopg.connect(url, autocommit=True) as admin:
-        somebody.execute(middle, parameters)  # type: ignore[arg-type]
-        writing = [asyncio.ensure_future(write) for write in writes]
-        await until(lambda: admin.execute(waiting).rowcount == 2)
-        somebody.rollback()
-    return await asyncio.gather(*writing)
-
-
-async def swap(connection: AsyncConnection, tasks: Sequence[Task]) -> list[bool]:
-    return await swap_many(connection, [Swap(task, task.toggled(at=LATER)) for task in tasks])
-
-
-async def remove(connection: AsyncConnection, tasks: Sequence[Task]) -> list[bool]:
-    return await delete_many(connection, [Removal(task.owner, task.id, [1]) for task in tasks])
-
-
-async def remove_any(connection: AsyncConnection, tasks: Sequence[Task]) -> list[bool]:
-    return await delete_many(connection, [Removal(task.owner, task.id, None) for task in tasks])
-
-
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize(("one", "other"), [(swap, swap), (remove, remove), (swap, remove), (remove_any, swap)])
-async def test_writes_to_the_same_tasks_do_not_deadlock_whatever_the_plans(
-    replicas: list[AsyncConnection], tasks: list[Task], database_url: str, one: Write, other: Write, turned: bool
+@pytest.mark.parametrize(
+    ("one", "other"), [(CREATE, CREATE), (SWAP, SWAP), (DELETE, DELETE), (SWAP, DELETE), (CREATE, DELETE)]
+)
+async def test_writes_to_the_same_owners_do_not_deadlock_whatever_the_plans(
+    replicas: list[AsyncConnection], tasks: list[Task], database_url: str, one: Kind, other: Kind, turned: bool
 ) -> None:
-    lock = "select from tasks where user_id = %s and id = %s for update"
-    order = tasks[::-1] if turned else tasks
-    writes = [one(replicas[0], tasks), other(replicas[1], order)]
-    outcomes = await both(database_url, lock, [ANN, tasks[1].id], writes)
-    assert outcomes in ([[True] * 3, [False] * 3], [[False] * 3, [True] * 3], [[True] * 3, [True] * 3])
-    assert outcomes != [[True] * 3, [True] * 3] or remove_any in (one, other)
-
-
-async def test_additions_of_the_same_ids_do_not_deadlock(replicas: list[AsyncConnection], database_url: str) -> None:
-    tasks = [make_task(id=make_id(number)) for number in range(3)]
-    insert = "insert into tasks values (%s, %s, 'x', null, null, 1, now(), now(), 'x')"
-    writes = [insert_many(replicas[0], tasks), insert_many(replicas[1], tasks[::-1])]
-    outcomes = await both(database_url, insert, [ANN, tasks[1].id], writes)
-    assert outcomes in ([[True] * 3, [False] * 3], [[False] * 3, [True] * 3])
+    orders: Sequence[Sequence[Task]] = (tasks, tasks[::-1] if turned else tasks)
+    async with holding(database_url, OWNERS[1]):
+        writing = [
+            asyncio.ensure_future(kind[0].waiting(replica, list(map(kind[1], order))))
+            for kind, replica, order in zip((one, other), replicas, orders, strict=True)
+        ]
+        await waiting(database_url, 2)
+    outcomes = [results(await each) for each in writing]
+    meet = CREATE not in (one, other)
+    assert sorted(outcomes) == sorted([[Result.DONE] * 3, [Result.LOST if meet else Result.DONE] * 3])

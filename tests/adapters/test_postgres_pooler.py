@@ -12,7 +12,7 @@ from serving import run
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import current_revision, head, is_current, migrate
 from todo_core import Sort, TaskQuery, idempotency_key
-from todo_core.testing.writing import add_once, edit, remove
+from todo_core.testing.writing import add, add_once, edit, remove
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     engine = create_engine(pooled_url, pool_size=8)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
     added = [make_task(title=f"Task {number}") for number in range(12)]
-    await asyncio.gather(*map(tasks.add, added))
+    await asyncio.gather(*(add(tasks, task) for task in added))
     for _ in range(3):
         await asyncio.gather(
             *(edit(tasks, added[0].id, lambda task: task.toggled(at=LATER)) for _ in range(15)),

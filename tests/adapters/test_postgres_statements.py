@@ -1,24 +1,48 @@
-"""Many calls in one statement: each gets its own answer, and the database finds its tasks by their key."""
+"""Many calls in one statement: each gets its own answer, and the database finds its rows by their keys."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
 
 import pytest
+from adapters.statements import (
+    CREATING,
+    CREATING_ONCE,
+    creation,
+    deletion,
+    have_owners,
+    plans,
+    results,
+    store,
+    swap,
+)
 from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from todo_adapters.postgres.statements import (
-    Removal,
-    Swap,
-    delete_many,
-    insert_many,
-    read_many,
-    swap_many,
-)
 
-from todo_adapters.postgres import batch
+from todo_adapters.postgres import pruning
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_core import Cursor, Sort, Task, TaskQuery
+from todo_adapters.postgres.reading import log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.table import changes, used_keys
+from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
+from todo_adapters.postgres.writing import DELETING, SWAPPING, Result, Write, Writing, creating
+from todo_core import (
+    ChangeQuery,
+    Cursor,
+    IdempotencyKey,
+    Once,
+    OwnerId,
+    Sees,
+    Sort,
+    Task,
+    TaskId,
+    TaskQuery,
+)
+from todo_core.changes import Place
+from todo_core.testing.writing import changing, deleting
+from todo_core.testing.writing import creating as plan_creating
+
+DONE, LOST, EXISTS, TOO_MANY, USED = Result.DONE, Result.LOST, Result.EXISTS, Result.TOO_MANY, Result.USED
+FORMS = pytest.mark.parametrize("form", ["passing", "waiting"])
 
 
 @pytest.fixture
@@ -27,54 +51,163 @@ async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-def key(task: Task) -> tuple[Any, Any]:
+def key(task: Task) -> tuple[OwnerId, TaskId]:
     return task.owner, task.id
 
 
 async def test_each_reader_gets_the_own_task(connection: AsyncConnection) -> None:
     anns, bobs = make_task(id=make_id(1)), make_task(id=make_id(1), owner=BOB, title="Bob's")
-    await insert_many(connection, [anns, bobs])
+    await store(connection, [anns, bobs])
     keys = [key(bobs), (ANN, make_id(2)), key(anns), key(bobs)]
     assert await read_many(connection, keys) == [bobs, None, anns, bobs]
 
 
-async def test_of_two_who_add_one_id_the_first_succeeds(connection: AsyncConnection) -> None:
-    await insert_many(connection, [there := make_task()])
+@FORMS
+async def test_of_two_who_create_one_id_the_first_succeeds(connection: AsyncConnection, form: str) -> None:
+    await store(connection, [there := make_task()])
+    await have_owners(connection, BOB)
     first, second, bobs = (
         make_task(id=make_id(5)),
         make_task(id=make_id(5), title="Second"),
         make_task(id=make_id(5), owner=BOB),
     )
-    assert await insert_many(connection, [there, first, bobs, second]) == [False, True, True, False]
+    outcomes = await getattr(CREATING, form)(connection, [creation(task) for task in (there, first, bobs, second)])
+    assert outcomes == [(EXISTS, None), (DONE, 2), (DONE, 1), (EXISTS, None)]
     assert await read_many(connection, [key(first), key(bobs)]) == [first, bobs]
 
 
-async def test_of_two_who_swap_one_task_exactly_one_succeeds(connection: AsyncConnection) -> None:
+@FORMS
+async def test_changes_of_one_batch_are_numbered_in_its_order_each_owner_from_its_own(
+    connection: AsyncConnection, form: str
+) -> None:
+    await have_owners(connection, ANN, BOB)
+    tasks = [make_task(owner=owner) for owner in (BOB, ANN, BOB, BOB, ANN)]
+    outcomes = await getattr(CREATING, form)(connection, [creation(task) for task in tasks])
+    assert [outcome.number for outcome in outcomes] == [1, 1, 2, 3, 2]
+    outcomes = await getattr(SWAPPING, form)(connection, [swap(task, task.toggled(at=LATER)) for task in tasks[::-1]])
+    assert [outcome.number for outcome in outcomes] == [3, 4, 5, 4, 6]
+    assert await state(connection) == [(ANN, 4, 2, 4), (BOB, 6, 3, 6)]
+
+
+async def state(connection: AsyncConnection) -> list[tuple[object, ...]]:
+    """Of each owner with a row: the number, the count of tasks, and how many entries its log has."""
+    counted = """
+        select user_id, number, live, (select count(*) from changes where changes.user_id = owners.user_id)
+        from owners order by 1
+    """
+    return [tuple(row) for row in await connection.execute(text(counted))]
+
+
+@FORMS
+async def test_of_two_who_swap_one_task_exactly_one_succeeds(connection: AsyncConnection, form: str) -> None:
     tasks = [make_task() for _ in range(3)]
-    await insert_many(connection, [tasks[1], tasks[0]])
-    toggled = [Swap(task, task.toggled(at=LATER)) for task in tasks]
-    renamed = Swap(tasks[0], tasks[0].edited(title="Renamed", at=LATER))
-    outcomes = await swap_many(connection, [toggled[2], toggled[1], toggled[0], renamed])
-    assert outcomes[:2] == [False, True]
-    assert sorted(outcomes[2:]) == [False, True]
+    await store(connection, [tasks[1], tasks[0]])
+    toggled = [swap(task, task.toggled(at=LATER)) for task in tasks]
+    renamed = swap(tasks[0], renamed_task := tasks[0].edited(title="Renamed", at=LATER))
+    outcomes = await getattr(SWAPPING, form)(connection, [toggled[2], toggled[1], toggled[0], renamed])
+    assert outcomes[:2] == [(LOST, None), (DONE, 3)]
+    assert sorted(outcomes[2:]) == [(DONE, 4), (LOST, None)]
     [stored] = await read_many(connection, [key(tasks[0])])
-    assert stored == (toggled[0].after if outcomes[2] else renamed.after)
+    assert stored == (tasks[0].toggled(at=LATER) if outcomes[2].result is DONE else renamed_task)
+    assert await state(connection) == [(ANN, 4, 2, 4)]
 
 
-async def test_each_removal_checks_its_own_version(connection: AsyncConnection) -> None:
+@FORMS
+async def test_each_deletion_compares_what_it_saw(connection: AsyncConnection, form: str) -> None:
     tasks = [make_task(owner=owner) for owner in (ANN, BOB, ANN, BOB)]
-    await insert_many(connection, tasks)
-    removals = [
-        Removal(BOB, tasks[0].id, None),
-        Removal(*key(tasks[3]), [2, 3]),
-        Removal(*key(tasks[2]), [2, 1]),
-        Removal(*key(tasks[1]), [2]),
-        Removal(*key(tasks[1]), [1]),
-        Removal(*key(tasks[0]), []),
-    ]
-    assert await delete_many(connection, removals) == [False, False, True, False, True, False]
+    await store(connection, tasks)
+    anns = make_task(id=tasks[1].id)
+    later = make_task(id=tasks[3].id, owner=BOB, updated_at=LATER)
+    stale = [deletion(anns), deletion(tasks[0].toggled(at=LATER)), deletion(later)]
+    outcomes = await getattr(DELETING, form)(connection, [*stale, deletion(tasks[2]), deletion(tasks[1])])
+    assert outcomes == [(LOST, None)] * 3 + [(DONE, 3), (DONE, 3)]
     assert await read_many(connection, [key(task) for task in tasks]) == [tasks[0], None, None, tasks[3]]
-    assert await delete_many(connection, [Removal(*key(tasks[0]), None)] * 2) in ([True, False], [False, True])
+    assert sorted(await getattr(DELETING, form)(connection, [deletion(tasks[0])] * 2)) == [(DONE, 4), (LOST, None)]
+    assert await state(connection) == [(ANN, 4, 0, 4), (BOB, 3, 1, 3)]
+
+
+@FORMS
+async def test_a_swap_does_not_take_a_task_that_was_deleted_and_created_anew_for_the_one_seen(
+    connection: AsyncConnection, form: str
+) -> None:
+    await store(connection, [task := make_task()])
+    before = make_task(id=task.id, created_at=task.created_at, updated_at=LATER)
+    assert results(await getattr(SWAPPING, form)(connection, [swap(before, before.toggled(at=LATER))])) == [LOST]
+
+
+@FORMS
+async def test_no_more_tasks_than_an_owner_may_have_are_stored_whoever_fills_the_batch(
+    connection: AsyncConnection, form: str
+) -> None:
+    await have_owners(connection, ANN, BOB)
+    batch = getattr(creating(3, keyed=False), form)
+    calls = [creation(make_task(owner=owner)) for owner in (ANN, ANN, BOB, ANN, ANN, ANN)]
+    assert results(await batch(connection, calls)) == [DONE, DONE, DONE, DONE, TOO_MANY, TOO_MANY]
+    assert await batch(connection, [creation(make_task()), creation(make_task(owner=BOB))]) == [
+        (TOO_MANY, None),
+        (DONE, 2),
+    ]
+    assert await state(connection) == [(ANN, 3, 3, 3), (BOB, 2, 2, 2)]
+
+
+def once(key: str, fingerprint: str = "f") -> Once:
+    return Once(IdempotencyKey(key), fingerprint)
+
+
+@FORMS
+async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection, form: str) -> None:
+    await have_owners(connection, ANN, BOB)
+    batch = getattr(CREATING_ONCE, form)
+    first, second, bobs, other = make_task(), make_task(title="x"), make_task(owner=BOB), make_task()
+    keys = [once("key"), once("other"), once("key"), once("key")]
+    calls = [creation(task, key) for task, key in zip((first, other, second, bobs), keys, strict=True)]
+    assert await batch(connection, calls) == [(DONE, 1), (DONE, 2), (USED, None), (DONE, 1)]
+    calls = [creation(make_task(), once("key", "g")), creation(make_task(), once("new")), creation(second, once("key"))]
+    assert await batch(connection, calls) == [(USED, None), (DONE, 3), (USED, None)]
+    kept = await replayed(connection, ANN, once("key"))
+    assert kept is not None
+    assert (kept.things, kept.change, kept.replayed) == ((first,), 1, True)
+    assert await state(connection) == [(ANN, 3, 3, 3), (BOB, 1, 1, 1)]
+
+
+async def test_of_two_keys_for_one_id_the_one_that_was_refused_stays_unused(connection: AsyncConnection) -> None:
+    await have_owners(connection, ANN)
+    task = make_task()
+    calls = [creation(task, once("one")), creation(make_task(id=task.id), once("two"))]
+    assert results(await CREATING_ONCE.passing(connection, calls)) == [DONE, EXISTS]
+    assert await replayed(connection, ANN, once("two")) is None
+
+
+@pytest.mark.parametrize("writing", [CREATING, SWAPPING, DELETING])
+@FORMS
+async def test_an_owner_without_a_row_is_told_so(connection: AsyncConnection, writing: Writing, form: str) -> None:
+    await store(connection, [anns := make_task(), bobs := make_task(owner=BOB)])
+    await connection.execute(text("delete from owners where user_id = 'bob'"))
+    calls = {
+        CREATING: [creation(make_task(owner=BOB)), creation(make_task())],
+        SWAPPING: [swap(bobs, bobs.toggled(at=LATER)), swap(anns, anns.toggled(at=LATER))],
+        DELETING: [deletion(bobs), deletion(anns)],
+    }[writing]
+    assert await getattr(writing, form)(connection, calls) == [(Result.NO_OWNER, None), (DONE, 2)]
+    assert await read_many(connection, [key(bobs)]) == [bobs]
+
+
+async def test_writes_touch_their_own_owners_tasks_alone(connection: AsyncConnection) -> None:
+    anns = make_task(id=make_id(1))
+    bobs = make_task(id=make_id(1), owner=BOB)
+    plan_of = {"swap": changing(anns.id, lambda task: task.toggled(at=LATER)), "delete": deleting(anns.id)}
+    for send in (
+        lambda: SWAPPING.passing(connection, [swap(anns, anns.toggled(at=LATER))]),
+        lambda: DELETING.passing(connection, [deletion(anns)]),
+        lambda: commit_behind_the_lock(connection, ANN, plan_of["swap"], plan_of["swap"].sees, most=9, waits=True),
+        lambda: commit_behind_the_lock(connection, ANN, plan_of["delete"], plan_of["delete"].sees, most=9, waits=True),
+    ):
+        await connection.execute(text("truncate tasks, owners, changes"))
+        await store(connection, [anns, bobs])
+        await send()
+        assert await read_many(connection, [key(anns), key(bobs)]) in ([None, bobs], [anns.toggled(at=LATER), bobs])
+        found = await connection.execute(text("select user_id, number, live from owners where user_id = 'bob'"))
+        assert [tuple(row) for row in found] == [(BOB, 1, 1)]
 
 
 @pytest.mark.parametrize("sort", Sort)
@@ -82,7 +215,7 @@ async def test_each_listing_of_a_batch_has_its_own_owner_size_and_place(
     connection: AsyncConnection, sort: Sort
 ) -> None:
     tasks = [make_task(owner=owner, title=f"{number}") for number in range(6) for owner in (ANN, BOB)]
-    await insert_many(connection, tasks)
+    await store(connection, tasks)
     listings = [
         (owner, TaskQuery(sort=sort, limit=limit, search=search, completed=False, after=Cursor.behind(last, sort)))
         for owner in (BOB, ANN)
@@ -98,43 +231,105 @@ def test_a_statement_is_made_once_per_shape() -> None:
     assert pages_many(Shape.of(one)) is not pages_many(Shape.of(TaskQuery(sort=Sort.TITLE, search="a")))
 
 
-async def plan(connection: AsyncConnection, send: Any, calls: Any) -> str:
-    """How the database executes the statement that is sent for these calls."""
-    sent: list[tuple[str, Mapping[str, Any]]] = []
-    with pytest.MonkeyPatch.context() as patch:
-
-        async def execute(connection: AsyncConnection, statement: str, parameters: Mapping[str, Any]) -> Any:
-            sent.append((statement, parameters))
-            return await original(connection, statement, parameters)
-
-        original = batch.execute
-        patch.setattr(batch, "execute", execute)
-        await send(connection, calls)
-    [(statement, parameters)] = sent
-    explained = await batch.execute(connection, f"explain {statement}", parameters)
-    return "\n".join(line for (line,) in explained)
-
-
-async def test_every_statement_goes_by_the_primary_key(connection: AsyncConnection) -> None:
-    fill = """
-        insert into tasks select 'user ' || n % 200, gen_random_uuid(), 'Task', null, null, 1, now(), now(), 'task'
-            from generate_series(1, 20000) n
+FILL = (
     """
-    await connection.execute(text(fill))
-    await connection.execute(text("analyze tasks"))
-    task = make_task()
-    plans = {
-        "read": await plan(connection, read_many, [key(task)] * 3),
-        "swap": await plan(connection, swap_many, [Swap(task, task.toggled(at=LATER))] * 3),
-        "delete": await plan(connection, delete_many, [Removal(ANN, task.id, [1])] * 3),
+    insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
+        select 'user ' || n % 200, gen_random_uuid(), 'Task', 1, now(), now(), 'task' from generate_series(1, 20000) n
+    """,
+    "insert into owners select 'user ' || n, 100, 100 from generate_series(0, 19999) n",
+    """
+    insert into changes select 'user ' || n % 200, n / 200, gen_random_uuid(), now() - n * interval '1 min', 'edited'
+        from generate_series(1, 20000) n
+    """,
+    """
+    insert into used_keys select 'user ' || n % 200, n::text, now() - n * interval '4 s', 'x', 1, '[]'
+        from generate_series(1, 20000) n
+    """,
+    "analyze tasks, owners, changes, used_keys",
+)
+Send = Callable[[AsyncConnection], Awaitable[object]]
+
+
+def writes() -> dict[str, Send]:
+    user = OwnerId("user 7")
+    task = make_task(owner=user)
+    seen = swap(task, task.toggled(at=LATER))
+    calls: dict[Writing, Sequence[Write]] = {
+        CREATING: [creation(make_task(owner=user)) for _ in range(3)],
+        CREATING_ONCE: [creation(make_task(owner=user), once(f"plan {number}")) for number in range(3)],
+        SWAPPING: [seen] * 3,
+        DELETING: [deletion(task)] * 3,
     }
+    names = ("create", "create once", "swap", "delete")
+    sends: dict[str, Send] = {}
+    for name, (writing, some) in zip(names, calls.items(), strict=True):
+        for form, batch in writing._asdict().items():
+            sends[f"{name}, {form}"] = lambda connection, batch=batch, some=some: batch(connection, some)  # type: ignore[misc]
+
+    def behind_the_lock(waits: bool) -> Send:
+        plan = plan_creating(new := make_task(owner=user), once(f"lock {waits}"))
+        sees = Sees(frozenset({new.id}))
+        return lambda connection: commit_behind_the_lock(connection, user, plan, sees, most=10_000, waits=waits)
+
+    sends["behind the lock"] = behind_the_lock(waits=False)
+    sends["behind the lock, waiting"] = behind_the_lock(waits=True)
+    sends["make an owner"] = lambda connection: make_owner(connection, OwnerId("nobody yet"))
+    return sends
+
+
+def reads() -> dict[str, Send]:
+    user = OwnerId("user 7")
+    task = make_task(owner=user)
+    sends: dict[str, Send] = {"get": lambda connection: read_many(connection, [key(task)] * 3)}
     for sort in Sort:
         for after in (None, Cursor.behind(task, sort)):
             query = TaskQuery(sort=sort, after=after, search="milk", completed=True)
-            plans[f"{sort} {after}"] = await plan(connection, pages_many(Shape.of(query)), [(ANN, query)] * 3)
-    for name, lines in plans.items():
-        assert "Seq Scan" not in lines, (name, lines)
-        assert "tasks_pkey" in lines, (name, lines)
-    place = Cursor(Sort.NEWEST, task.id)
-    deep = await plan(connection, pages_many(Shape.of(TaskQuery(after=place))), [(ANN, TaskQuery(after=place))])
-    assert "Index Cond: ((user_id = call.owner) AND (id < call.after_id))" in deep
+            sends[f"page by {sort}, {after}"] = lambda connection, query=query: pages_many(Shape.of(query))(  # type: ignore[misc]
+                connection, [(user, query)] * 3
+            )
+    for of in (None, task.id):
+        for newest_first in (False, True):
+            for behind in (None, Place(9, task.id)):
+                asked = ChangeQuery(of=of, newest_first=newest_first, after=behind)
+                sends[f"log of {asked}"] = lambda connection, asked=asked: log_pages(shape_of(asked))(  # type: ignore[misc]
+                    connection, [(user, asked)] * 3
+                )
+    sends["summary"] = lambda connection: summaries(connection, [user])
+    return sends
+
+
+async def test_every_statement_goes_by_keys(connection: AsyncConnection) -> None:
+    for statement in FILL:
+        await connection.execute(text(statement))
+    for name, send in {**writes(), **reads()}.items():
+        for plan in await plans(connection, send):
+            assert "Seq Scan" not in plan, (name, plan)
+            assert "tasks_pkey" in plan or "owners" in plan or "changes" in plan or "used_keys" in plan, (name, plan)
+
+
+async def test_a_piece_of_what_has_expired_is_found_by_its_age_also_where_others_were_forgotten(
+    connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "PIECE", 10)  # few of many, as in a large table
+    for statement in FILL:
+        await connection.execute(text(statement))
+    for table, moment, days in ((used_keys, used_keys.c.used_at, 0.9), (changes, changes.c.at, 13.5)):
+        forget = pruning.pruning(table, moment, timedelta(days=days))
+        # Rows from now come where the oldest were: an index that keeps a summary of each place leads nowhere then.
+        await connection.execute(text(f"delete from {table} where {moment.name} < now() - interval '13 d'"))  # noqa: S608
+        await connection.execute(text(f"vacuum {table}"))
+        for statement in FILL[2:4]:
+            await connection.execute(text(f"{statement} on conflict do nothing"))
+        await connection.execute(text(f"analyze {table}"))
+        for plan in await plans(connection, lambda connection, forget=forget: forget(connection, [None])):  # type: ignore[misc]
+            assert f"Index Scan using {table}_{'at' if table is changes else moment.name}" in plan, plan
+            assert "Seq Scan" not in plan, plan
+
+
+async def test_a_page_continues_at_its_place(connection: AsyncConnection) -> None:
+    for statement in FILL:
+        await connection.execute(text(statement))
+    query = TaskQuery(after=Cursor(Sort.NEWEST, make_id(1)))
+    found = await plans(connection, lambda connection: pages_many(Shape.of(query))(connection, [(ANN, query)]))
+    for plan in found:
+        assert "id < call.after_id" in plan.partition("Index Cond:")[2].partition("\n")[0], plan

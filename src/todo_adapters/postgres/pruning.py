@@ -55,12 +55,13 @@ def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[No
 
     Those who do so at the same time share the work: rows that another process is deleting are left to it.
     """
-    # By the primary key: a row's place (ctid) is unique within one partition only.
+    # By the primary key: a row's place (ctid) is unique within one partition only. In the order of age, so that its
+    # index leads there, and with the number in the text: not every plan knows the values of parameters.
     key = [column.name for column in table.primary_key]
     statement = f"""
         with expired as materialized (
             select {", ".join(key)} from {table.name} where {moment.name} < now() - %(life)s
-            limit %(piece)s for update skip locked
+            order by {moment.name} limit {PIECE} for update skip locked
         )
         delete from {table.name} using expired
         where {" and ".join(f"{table.name}.{name} = expired.{name}" for name in key)}
@@ -68,7 +69,7 @@ def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[No
     """
 
     async def prune(connection: AsyncConnection, calls: Sequence[None]) -> list[bool]:
-        deleted = await execute(connection, statement, {"life": life, "piece": PIECE})
+        deleted = await execute(connection, statement, {"life": life})
         return [len(deleted) == PIECE for _ in calls]
 
     return prune

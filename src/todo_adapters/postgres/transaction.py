@@ -185,9 +185,8 @@ update owners set number = least(counted.live, 1), live = counted.live from coun
 where owners.user_id = %(user_id)s returning true
 """
 # Servers of the version before change tasks without the owner's row: what is decided on stays as it was read.
-# Servers of the version before change tasks without the owner's row: what is decided on stays as it was read.
 _READ: Final = f"""
-select {', '.join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
+select {", ".join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
 order by id for no key update
 """
 _READ_CHANGE: Final = f"""

@@ -66,7 +66,7 @@ def _make_log() -> None:
     )
     op.create_index("changes_of_one", "changes", ["user_id", "id", "number"])
     op.create_index("changes_trash", "changes", ["user_id", "number", "id"], postgresql_where=sa.text("after is null"))
-    op.create_index("changes_at", "changes", ["at"], postgresql_using="brin")
+    op.create_index("changes_at", "changes", ["at"])
 
 
 def _make_keys() -> None:

@@ -1,0 +1,116 @@
+"""The storage's statements on a connection of the test's own, and rivals who hold what those would lock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from todo_adapters.postgres import batch, listing, pruning, reading, transaction, writing
+from todo_adapters.postgres.transaction import make_owner
+from todo_adapters.postgres.writing import Outcome, Result, Write, creating
+from todo_core import Once, OwnerId, Pair, Task
+
+A = TypeVar("A")
+Execute = Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[list[Any]]]
+CREATING = creating(10_000, keyed=False)
+CREATING_ONCE = creating(10_000, keyed=True)
+ADD = """
+    insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
+        values (%(owner)s, %(id)s, %(title)s, 1, %(created_at)s, %(updated_at)s, '')
+"""
+"""How a server of the version before adds a task, and whoever writes past the storage."""
+
+
+def creation(task: Task, once: Once | None = None) -> Write:
+    return Write(Pair(None, task), once=once)
+
+
+def swap(before: Task, after: Task) -> Write:
+    return Write(Pair(before, after))
+
+
+def deletion(task: Task) -> Write:
+    return Write(Pair(task, None))
+
+
+def columns(task: Task) -> dict[str, object]:
+    return {name: getattr(task, name) for name in task.__slots__}
+
+
+def results(outcomes: Sequence[Outcome]) -> list[Result]:
+    return [outcome.result for outcome in outcomes]
+
+
+async def store(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
+    """Have these tasks there, each as a change of its own."""
+    await have_owners(connection, *{task.owner for task in tasks})
+    assert {*results(await CREATING.waiting(connection, [creation(task) for task in tasks]))} <= {Result.DONE}
+
+
+async def have_owners(connection: AsyncConnection, *owners: OwnerId) -> None:
+    for owner in owners:
+        await make_owner(connection, owner)
+
+
+@contextmanager
+def executing(execute: Execute) -> Iterator[None]:
+    """While every statement goes to `execute` instead."""
+    with (
+        patch.object(writing, "execute", execute),
+        patch.object(reading, "execute", execute),
+        patch.object(listing, "execute", execute),
+        patch.object(transaction, "execute", execute),
+        patch.object(pruning, "execute", execute),
+    ):
+        yield
+
+
+async def plans(connection: AsyncConnection, send: Callable[[AsyncConnection], Awaitable[object]]) -> list[str]:
+    """How the database would execute the statements that are sent, with their values and for any values."""
+    explained: list[str] = []
+
+    async def execute(connection: AsyncConnection, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await batch.driver_of(connection).execute(f"set plan_cache_mode = {mode}")
+            lines = await batch.execute(connection, f"explain {statement}", parameters)  # type: ignore[arg-type]
+            explained.append("\n".join(line for (line,) in lines))
+        await batch.driver_of(connection).execute("reset plan_cache_mode")
+        return await batch.execute(connection, statement, parameters)  # type: ignore[arg-type]
+
+    with executing(execute):
+        await send(connection)
+    return explained
+
+
+@asynccontextmanager
+async def holding(url: str, *owners: OwnerId) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """While somebody else's transaction has the rows of these owners, on its connection; it ends with its commit."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(
+            "select from owners where user_id = any(%s) order by user_id for no key update", [list(owners)]
+        )
+        yield connection
+
+
+async def begun(work: Awaitable[A], url: str) -> "asyncio.Future[A]":
+    """The work, once it waits for a lock that somebody holds."""
+    doing = asyncio.ensure_future(work)
+    await waiting(url)
+    assert not doing.done()
+    return doing
+
+
+async def waiting(url: str, count: int = 1) -> list[int]:
+    """The processes of the database's statements that wait for a lock, once there are `count`."""
+    statement = """
+        select pid from pg_stat_activity
+            where datname = current_database() and state = 'active' and wait_event_type = 'Lock'
+    """
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin, asyncio.timeout(20):
+        while len(found := await (await admin.execute(statement)).fetchall()) < count:  # noqa: ASYNC110  (nobody could set an event)
+            await asyncio.sleep(0.01)
+    return [pid for (pid,) in found]
