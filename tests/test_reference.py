@@ -78,7 +78,7 @@ def test_what_every_operation_may_answer_is_told_once() -> None:
         own = re.findall(r"\d{3} `(\w+)`", section)
         assert "not_authenticated" not in own
         assert f"· scope `{each.scope}`" in section
-        assert {kind.code for kind in each.refuses} == {*own} | common(text)
+        assert {kind.code for kind in each.refusals} == {*own} | common(text)
 
 
 def common(text: str) -> set[str]:

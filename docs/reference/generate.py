@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
 DOCUMENT = openapi()
 DECLARED = {operation.id: operation for operation in operations()}
-ALWAYS = frozenset.intersection(*(operation.refuses for operation in DECLARED.values()))
+ALWAYS = frozenset.intersection(*(operation.refusals for operation in DECLARED.values()))
 MADE = "<!-- Made by generate.py: change the code, not this page. -->\n"
 
 
@@ -104,7 +104,7 @@ def operation_of(path: str, method: str, operation: dict[str, Any], beside: list
     good = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
     yield from table("status", "meaning", "body", "headers", rows=answers(good))
     if declared := DECLARED.get(name):
-        yield from refused(declared.refuses - ALWAYS)
+        yield from refused(declared.refusals - ALWAYS)
     else:
         kinds = {kind for kind in STATUSES if any(f"`{kind.code}`" in each["description"] for each in bad(operation))}
         yield from refused(kinds)
@@ -183,8 +183,8 @@ def told_by(kind: type[todo_core.TodoError]) -> Iterator[str]:
     """What may be answered with it."""
     if kind in ALWAYS:
         yield "any request below `/api`"
-    elif kind.__module__ == todo_core.TodoError.__module__ or any(kind in each.refuses for each in DECLARED.values()):
-        yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refuses)
+    elif kind.__module__ == todo_core.TodoError.__module__ or any(kind in each.refusals for each in DECLARED.values()):
+        yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refusals)
     else:
         yield "any request"
 

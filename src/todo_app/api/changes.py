@@ -33,7 +33,7 @@ def read_number(text: str) -> int:
             ("Change", "Idempotency-Replayed"),
         )
     },
-    own_refusals=(ChangeNotFound, UndoConflict, TooMany),
+    refuses=(ChangeNotFound, UndoConflict, TooMany),
 )
 async def undo_change(call: Call[None]) -> Reply:
     """Undo a change.

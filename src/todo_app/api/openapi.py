@@ -79,7 +79,7 @@ def _operation(operation: Operation) -> Json:
         content = {kind: {"schema": _ref(body.struct), "examples": values} for kind in body.types}
         document["requestBody"] = {"required": body.required, "content": content}
     answers = {str(status): _answer(answer) for status, answer in operation.answers.items()}
-    document["responses"] = answers | _refusals(operation.refuses, in_query=bool(operation.query))
+    document["responses"] = answers | _refusals(operation.refusals, in_query=bool(operation.query))
     for answer in document["responses"].values():
         answer["headers"] = {**REQUEST_ID, **LIMITS, **answer.get("headers", {})}
     return document

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -108,19 +109,12 @@ Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operation:
-    """One operation below `/api/{user_id}`."""
+class Described:
+    """What has a path and a handler, and is described by the handler's name and docstring."""
 
-    method: str
     path: str
-    tag: str
-    scope: Scope
-    handler: Handler
-    answers: Mapping[int, Answer]
-    body: Body | None = None
-    query: tuple[Json, ...] = ()
-    conditional: bool = False
-    own_refusals: tuple[type[TodoError], ...] = ()
+    handler: Callable[..., Awaitable[Reply]]
+    refuses: tuple[type[TodoError], ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -134,6 +128,18 @@ class Operation:
         summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
         return summary.rstrip("."), " ".join(description.split())
 
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Described):
+    """One operation below `/api/{user_id}`. `refuses`: what its handler alone may raise."""
+
+    method: str
+    tag: str
+    scope: Scope
+    answers: Mapping[int, Answer]
+    body: Body | None = None
+    query: tuple[Json, ...] = ()
+
     @property
     def writes(self) -> bool:
         """Whether it changes something: then a key makes it safe to repeat."""
@@ -144,10 +150,15 @@ class Operation:
         """Whether it is about one task, which its path names."""
         return "{task_id}" in self.path
 
+    @property
+    def conditional(self) -> bool:
+        """Whether `If-None-Match` spares the client an answer that it has."""
+        return HTTPStatus.NOT_MODIFIED in self.answers
+
     @cached_property
-    def refuses(self) -> frozenset[type[TodoError]]:
+    def refusals(self) -> frozenset[type[TodoError]]:
         """Every refusal that it may answer with."""
-        kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.own_refusals}
+        kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.refuses}
         kinds |= {*_OF_A_BODY} if self.body else set()
         kinds |= {*_OF_A_WRITE} if self.writes else set()
         kinds |= {TaskNotFound} if self.of_one else set()

@@ -1,17 +1,16 @@
 """What everybody may ask, without a token: for those who run the service. It says nothing of any user's."""
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, Protocol, TypeAlias
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from todo_app.api.operation import Described
 from todo_app.http.docs import Asset
 from todo_app.http.exchange import Exchange, Reply
 from todo_app.http.reading import JSON
-from todo_core import StoreUnavailable, TaskStore, TodoError
+from todo_core import StoreUnavailable, TaskStore
 
 
 class Exposition(Protocol):
@@ -35,27 +34,12 @@ Handler: TypeAlias = Callable[[Service, Exchange], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublicOperation:
+class PublicOperation(Described):
     """One operation, all of GET."""
 
-    path: str
-    handler: Handler
     says: str
     content: dict[str, Any]
-    refuses: tuple[type[TodoError], ...] = ()
     tagged: bool = False
-
-    @cached_property
-    def id(self) -> str:
-        """The handler's name as clients spell it: `isLive`."""
-        head, *rest = self.handler.__name__.split("_")
-        return head + "".join(word.capitalize() for word in rest)
-
-    @cached_property
-    def words(self) -> tuple[str, str]:
-        """The handler's docstring: its first line, and what follows."""
-        summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
-        return summary.rstrip("."), " ".join(description.split())
 
 
 PUBLIC: Final[list[PublicOperation]] = []

@@ -29,7 +29,7 @@ _CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
     scope=READ,
     query=LISTING,
     answers={200: Answer("One page.", wire.TaskPage, examples.LISTED, ("Link",))},
-    own_refusals=(InvalidInput,),
+    refuses=(InvalidInput,),
 )
 async def list_tasks(call: Call[None]) -> Reply:
     """List tasks.
@@ -54,7 +54,7 @@ async def list_tasks(call: Call[None]) -> Reply:
             ("Location", *_CHANGED),
         )
     },
-    own_refusals=(TooMany,),
+    refuses=(TooMany,),
 )
 async def create_task(call: Call[wire.NewTask]) -> Reply:
     """Create a task.
@@ -70,7 +70,6 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     "GET",
     "/tasks/{task_id}",
     scope=READ,
-    conditional=True,
     answers={
         200: Answer("The task.", wire.Task, examples.CREATED, ("ETag",)),
         304: Answer("You have this version already.", headers=("ETag",)),
@@ -160,7 +159,7 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
     scope=READ,
     query=HISTORY,
     answers={200: Answer("One page, newest first.", wire.History, examples.HISTORY, ("Link",))},
-    own_refusals=(InvalidInput,),
+    refuses=(InvalidInput,),
 )
 async def list_history(call: Call[None]) -> Reply:
     """List what happened to a task.

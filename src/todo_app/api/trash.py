@@ -26,7 +26,7 @@ def read_trashed(call: Call[None]) -> TaskId:
     scope=READ,
     query=PAGES,
     answers={200: Answer("One page, newest first.", wire.Trash, examples.TRASH, ("Link",))},
-    own_refusals=(InvalidInput,),
+    refuses=(InvalidInput,),
 )
 async def list_trash(call: Call[None]) -> Reply:
     """List what is in the trash.
@@ -43,7 +43,7 @@ async def list_trash(call: Call[None]) -> Reply:
     "/trash/{trashed_id}/restore",
     scope=WRITE,
     answers={200: Answer("What is back.", wire.Things, examples.UNDONE, ("Change", "Idempotency-Replayed"))},
-    own_refusals=(NotInTrash, TooMany),
+    refuses=(NotInTrash, TooMany),
 )
 async def restore_trashed(call: Call[None]) -> Reply:
     """Restore a deleted task.
@@ -58,7 +58,7 @@ async def restore_trashed(call: Call[None]) -> Reply:
     "/trash/{trashed_id}",
     scope=DELETE,
     answers={204: Answer("Erased.", headers=("Idempotency-Replayed",))},
-    own_refusals=(NotInTrash,),
+    refuses=(NotInTrash,),
 )
 async def erase_trashed(call: Call[None]) -> Reply:
     """Erase a deleted task for good.
