@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
-from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore
-from todo_core.testing.writing import add, add_once, edit, remove
+from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
+from todo_core.testing.writing import add, add_once, changing, edit, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -302,18 +302,19 @@ def _toggle(task: Task) -> Task:
     return task.toggled(at=LATER)
 
 
-async def add_once(tasks: PostgresOwnedTasks) -> object:
+async def create_twice(tasks: PostgresOwnedTasks) -> object:
     key = IdempotencyKey(f"{(task := make_task()).id}")
     return [await add_once(tasks, key, task) for _ in range(2)]
 
 
 async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
-    return await tasks._edit_locked(make_id(0), lambda task: task.toggled(at=LATER))
+    plans = [changing(make_id(number), lambda task: task.toggled(at=LATER)) for number in range(2)]
+    return await tasks.commit(composed(plans))
 
 
 STATEMENTS: dict[str, Callable[[PostgresOwnedTasks], Awaitable[object]]] = {
     "add": lambda tasks: add(tasks, make_task()),
-    "add once": add_once,
+    "add once": create_twice,
     "get": lambda tasks: tasks.get(make_id(0)),
     "edit": lambda tasks: edit(tasks, make_id(0), lambda task: task.toggled(at=LATER)),
     "edit in a transaction": edit_in_a_transaction,
@@ -335,3 +336,21 @@ async def test_statements_go_on_after_a_columns_type_has_changed(
             for column in ("user_id", "title"):
                 execute(database_url, f'alter table {table} alter column {column} type varchar(300) collate "C"')
         await asyncio.gather(*(call(tasks) for _ in range(3)))
+
+
+async def test_a_commit_has_twice_the_deadline_for_all_its_statements_together(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresTaskStore(engine, deadline=0.1)
+    tasks = store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresOwnedTasks, "_commit_alone", never)
+        with pytest.raises(StoreUnavailable):
+            await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
+    assert await tasks.get(task.id) == task
+    await store.aclose()

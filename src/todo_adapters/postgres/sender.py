@@ -42,7 +42,7 @@ class Sender:
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
         self._connections = Connections(engine)
-        self._deadline = deadline
+        self.deadline = deadline
         self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
         self._owners = Turns(1, timeout=deadline / 2)
         self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
@@ -71,7 +71,7 @@ class Sender:
         """
 
         async def work(connection: AsyncConnection) -> Sequence[A]:
-            async with asyncio.timeout(self._deadline / _ALONE_SHARE):
+            async with asyncio.timeout(self.deadline / _ALONE_SHARE):
                 return await batch(connection, [call])
 
         async def in_turn() -> A:
@@ -95,7 +95,7 @@ class Sender:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 with unavailable_where_it_passes():
-                    async with asyncio.timeout(self._deadline), self._owners_writing.at(owner), self._waiting.at(None):
+                    async with asyncio.timeout(self.deadline), self._owners_writing.at(owner), self._waiting.at(None):
                         return await self._run(lambda connection: batch(connection, calls), repeatable=False)
 
             queue = self._behind_owners[batch, owner] = self._gathering(send)
@@ -115,7 +115,7 @@ class Sender:
 
         async def in_turns() -> A:
             with unavailable_where_it_passes():
-                async with asyncio.timeout(2 * self._deadline), self._owners_writing.at(owner):
+                async with asyncio.timeout(2 * self.deadline), self._owners_writing.at(owner):
                     try:
                         return await in_turn(self._transactions, waits=False)
                     except Held:
@@ -153,7 +153,7 @@ class Sender:
             max_size=MAX_CALLS,
             max_weight=MAX_WEIGHT,
             max_concurrent=MAX_CONCURRENT,
-            timeout=self._deadline,
+            timeout=self.deadline,
         )
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool) -> A:
@@ -164,7 +164,7 @@ class Sender:
         it closes the connection at once.
         """
         with unavailable_where_it_passes():
-            async with asyncio.timeout(self._deadline + _CANCELLING), asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self.deadline + _CANCELLING), asyncio.timeout(self.deadline):
                 for _ in range(_RACES):
                     try:
                         return await self._connections.run(work)

@@ -43,7 +43,7 @@ _HISTORY: Final = timedelta(days=30)
 class PostgresTaskStore:
     """A `TaskStore` in the tables that `migrations` makes. The engine's maker disposes of it, after `aclose`.
 
-    A call that takes more than about twice `deadline` seconds raises `StoreUnavailable`. An owner may have at most
+    A call that takes more than twice `deadline` seconds raises `StoreUnavailable`. An owner may have at most
     `max_tasks` tasks. Changes are kept for `history`.
     """
 
@@ -121,6 +121,16 @@ class PostgresOwnedTasks:
         so; where somebody else came first, that too goes behind the lock.
         """
         self._pruning.begin_if_due()
+        limit = asyncio.timeout(2 * self._sender.deadline)
+        try:
+            async with limit:
+                return await self._commit(plan)
+        except TimeoutError as problem:
+            if not limit.expired():  # it is the plan's own
+                raise
+            raise StoreUnavailable from problem
+
+    async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
         while len(sees.tasks) <= 1 and not (sees.entries or sees.history or (sees.tasks and plan.once)):
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
