@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
-from todo_core.testing.writing import add, add_once, changing, edit, remove
+from todo_core.testing.writing import add, add_once, changing, creating, deleting, edit, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -168,7 +168,10 @@ async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_datab
     async with opened(database_url, deadline=0.3) as store:
         await add(store.tasks_of(ANN), task := make_task())
         with holding(database_url, task):
-            for write in (store.tasks_of(ANN).remove, lambda key: edit(store.tasks_of(ANN), key, _toggle)):
+            for write in (
+                lambda key: remove(store.tasks_of(ANN), key),
+                lambda key: edit(store.tasks_of(ANN), key, _toggle),
+            ):
                 with pytest.raises(StoreUnavailable):
                     await write(task.id)
             await nothing_runs(database_url)
@@ -264,7 +267,7 @@ async def test_edits_at_once_succeed_whatever_isolation_is_the_default(database_
     execute(database_url, f"alter database {{db}} set default_transaction_isolation = '{isolation}'")
     async with AsyncExitStack() as stack:  # several, since one would let its edits share statements
         stores = [await stack.enter_async_context(opened(database_url)) for _ in range(5)]
-        await stores[0].tasks_of(ANN).add(task := make_task())
+        await add(stores[0].tasks_of(ANN), task := make_task())
         await asyncio.gather(*(edit(store.tasks_of(ANN), task.id, _toggle) for store in stores for _ in range(5)))
         assert (await stores[0].tasks_of(ANN).get(task.id)).version == 26
 
@@ -308,8 +311,7 @@ async def create_twice(tasks: PostgresOwnedTasks) -> object:
 
 
 async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
-    plans = [changing(make_id(number), lambda task: task.toggled(at=LATER)) for number in range(2)]
-    return await tasks.commit(composed(plans))
+    return await tasks.commit(composed([creating(make_task()) for _ in range(2)]))
 
 
 STATEMENTS: dict[str, Callable[[PostgresOwnedTasks], Awaitable[object]]] = {
@@ -341,7 +343,7 @@ async def test_statements_go_on_after_a_columns_type_has_changed(
 async def test_a_commit_has_twice_the_deadline_for_all_its_statements_together(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = PostgresTaskStore(engine, deadline=0.1)
+    store = PostgresTaskStore(engine, deadline=1.0)
     tasks = store.tasks_of(ANN)
     await add(tasks, task := make_task())
 
