@@ -23,7 +23,7 @@ class CommandError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns the exit code. Whatever stops it is told in one line on standard error."""
+    """Carry out one command; returns the exit code. Whatever stops it is reported in one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.read(os.environ)
@@ -76,9 +76,9 @@ def _workers(text: str) -> int:
     return _whole_number(text, 1, 256)
 
 
-def _whole_number(text: str, least: int, most: int) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+def _whole_number(text: str, minimum: int, maximum: int) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not minimum <= int(text) <= maximum:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {minimum} to {maximum}")
     return int(text)
 
 
@@ -97,13 +97,13 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     from todo_adapters.postgres.migrations import migrate
-    from todo_app.troubles import troubles_named
+    from todo_app.database_errors import database_errors_named
 
     if (direct := settings.migrations_database_url) is not None:
-        with troubles_named("TODO_MIGRATIONS_DATABASE_URL"):
+        with database_errors_named("TODO_MIGRATIONS_DATABASE_URL"):
             migrate(direct, again=True)
         return
-    with LocalDatabase(settings) as database_url, troubles_named():
+    with LocalDatabase(settings) as database_url, database_errors_named():
         migrate(database_url, again=True)
 
 

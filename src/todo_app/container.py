@@ -40,7 +40,7 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
 
     def uncounted() -> None:
         metrics.limiter_failures.inc()
-        log.rate_limit_store_away()
+        log.rate_limit_store_unavailable()
 
     return SharedRateLimiter(
         settings.rate_limit, settings.rate_limit_store, timeout=settings.rate_limit_timeout, on_failure=uncounted

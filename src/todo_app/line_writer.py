@@ -14,7 +14,7 @@ GATHER: Final = 0.05  # seconds that a line waits for others: a write per line c
 FLUSH_TIMEOUT: Final = 2.0  # seconds
 _IDLE: Final = 1.0  # seconds without a line, after which the thread ends; the next line starts another
 _PIPE_BUF: Final = 4096  # bytes that a pipe takes in one piece, so that workers do not write into each other's lines
-_RETRY: Final = (1.0, 60.0)  # seconds after the first write that failed, and at the most
+_RETRY: Final = (1.0, 60.0)  # seconds after the first write that failed, and the maximum
 
 
 class LineWriter:

@@ -79,7 +79,7 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
 def _bound_unread_answers(made: socket.socket) -> None:
     """What a client does not read is to stay with us, where it counts; every connection inherits this.
 
-    Otherwise the system keeps up to 4 MiB for each, and for as long as the client likes. Where it cannot be told, the
+    Otherwise the system keeps up to 4 MiB for each, and for as long as the client likes. Where it cannot be set, the
     proxy must bound it.
     """
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):

@@ -111,14 +111,14 @@ class Log:
             request_id=exchange.request_id,
         )
 
-    def rate_limit_store_away(self) -> None:
-        """Requests pass uncounted at the moment. Told once a minute, however many they are."""
+    def rate_limit_store_unavailable(self) -> None:
+        """Requests pass uncounted at the moment. Logged once a minute, however many they are."""
         if monotonic() >= self._quiet_until:
             self._quiet_until = monotonic() + QUIET_FOR
-            self.events.warning("rate_limit_store_away", consequence="requests pass uncounted")
+            self.events.warning("rate_limit_store_unavailable", consequence="requests pass uncounted")
 
     def adopt(self) -> None:
-        """Take over what libraries tell through `logging`, from warnings on."""
+        """Take over what libraries log through `logging`, from warnings on."""
         logging.basicConfig(handlers=[_Adopting(self)], level=logging.WARNING, force=True)
 
 

@@ -19,6 +19,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from todo_adapters.postgres.migrations import is_current, migrate
+from todo_app.database_errors import database_errors_named
 from todo_app.listening import BACKLOG, Listener
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.log import Log, own_handler
@@ -26,8 +27,7 @@ from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
 from todo_app.streams import say
-from todo_app.troubles import troubles_named
-from todo_app.worker import GRACE, keep_for_good
+from todo_app.worker import GRACE, exclude_from_collection
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -46,7 +46,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     with closing(Listener(host, port)) as listener:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
-            with troubles_named():
+            with database_errors_named():
                 if settings.database_url is None:
                     migrate(database_url)
                 elif not is_current(database_url):
@@ -122,7 +122,7 @@ def _prepare_workers() -> None:
         resource_tracker.ensure_running()
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
-    keep_for_good()
+    exclude_from_collection()
 
 
 def _wait_until_answered(listener: Listener) -> None:
@@ -162,7 +162,7 @@ def _with_local_secret(settings: Settings) -> Settings:
 
 
 def _greeting(settings: Settings, address: str) -> str:
-    """What tells a newcomer where things are, with a first request that works."""
+    """Where a newcomer finds things, with a first request that works."""
     assert settings.secret is not None  # noqa: S101  (settled by _with_local_secret)
     token = token_for(DEVELOPMENT_USER, DEVELOPMENT_TOKEN_LIFE, settings.secret, settings)
     lines = [

@@ -19,7 +19,7 @@ METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-# A request must be answered before a server that is told to stop gives up on it (GRACE in worker.py); it may take twice
+# A request must be answered before a server that is stopped gives up on it (GRACE in worker.py); it may take twice
 # the timeout, once for its turn and once for its statement.
 _DATABASE_TIMEOUTS: Final = (0.1, 14.0)
 _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
@@ -134,17 +134,17 @@ def _database_url(given: Mapping[str, str], name: str) -> str | None:
     return url
 
 
-def _whole(given: Mapping[str, str], name: str, default: str, least: int, most: int = 999) -> int:
+def _whole(given: Mapping[str, str], name: str, default: str, minimum: int, maximum: int = 999) -> int:
     text = given.get(name, default)
-    if not re.fullmatch("0|[1-9][0-9]{0,8}", text, re.ASCII) or not least <= int(text) <= most:
-        raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", text, re.ASCII) or not minimum <= int(text) <= maximum:
+        raise SettingsError(f"{name} must be a whole number from {minimum} to {maximum}, not {text!r}")
     return int(text)
 
 
-def _seconds(given: Mapping[str, str], name: str, default: str, least: float, most: float) -> float:
+def _seconds(given: Mapping[str, str], name: str, default: str, minimum: float, maximum: float) -> float:
     text = given.get(name, default)
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII) or not least <= float(text) <= most:
-        raise SettingsError(f"{name} must be seconds from {least} to {most:.0f}, not {text!r}")
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII) or not minimum <= float(text) <= maximum:
+        raise SettingsError(f"{name} must be seconds from {minimum} to {maximum:.0f}, not {text!r}")
     return float(text)
 
 

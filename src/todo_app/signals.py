@@ -10,7 +10,7 @@ HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
 
 
 class Ending(Protocol):
-    """A server that can be told to end."""
+    """A server that can be stopped."""
 
     def end(self) -> None:
         """End, soon."""
@@ -22,7 +22,7 @@ class Signals:
 
     def __init__(self) -> None:
         """Raise `KeyboardInterrupt` at each, until `end` takes over."""
-        self._told = False
+        self._stopping = False
         self._ending = {signal.SIGINT, signal.SIGTERM}
         if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
             self._ending.add(HANGUP)
@@ -31,7 +31,7 @@ class Signals:
             signal.signal(number, self._interrupt)
 
     def _interrupt(self, *_: object) -> None:
-        self._told = True
+        self._stopping = True
         raise KeyboardInterrupt
 
     def end(self, server: Ending) -> None:
@@ -44,7 +44,7 @@ class Signals:
             return
         # Threads and processes that are started later inherit it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
-        if self._told:  # and the exception was lost, which may happen in a finalizer
+        if self._stopping:  # and the exception was lost, which may happen in a finalizer
             raise KeyboardInterrupt
 
         def wait() -> None:

@@ -31,5 +31,5 @@ def show(text: str) -> None:
 
 def say(text: str) -> None:
     """Write lines to standard error, in one piece."""
-    with suppress(OSError):  # nobody is left who could be told
+    with suppress(OSError):  # nobody is left to report it to
         print(text, file=sys.stderr, flush=True)  # noqa: T201

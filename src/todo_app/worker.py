@@ -1,4 +1,4 @@
-"""Worker processes end when they should: when the server is told to, and when it has been killed."""
+"""Worker processes end when they should: when the server is stopped, and when it has been killed."""
 
 import asyncio
 import gc
@@ -14,12 +14,12 @@ from typing import Final
 from todo_app.http.exchange import App
 from todo_app.settings import METRICS_FOLDER
 
-GRACE: Final = 30  # seconds that requests under way have when the server is told to stop
+GRACE: Final = 30  # seconds that requests under way have when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
 
 
 def create_worker() -> App:
-    """The application, in a worker process that ends with its parent, `GRACE` later at the most.
+    """The application, in a worker process that ends with its parent, at most `GRACE` later.
 
     The process is to be born with SIGINT and SIGTERM blocked.
     """
@@ -32,11 +32,11 @@ def create_worker() -> App:
     from todo_app.main import create_app
 
     app = create_app()
-    keep_for_good()
+    exclude_from_collection()
     return app
 
 
-def keep_for_good() -> None:
+def exclude_from_collection() -> None:
     """Spare the garbage collector what will never be garbage: every look at it costs all requests some 100 ms."""
     gc.collect()
     gc.freeze()
@@ -46,7 +46,7 @@ def _end_once(loop: asyncio.AbstractEventLoop) -> None:
     """Let the first SIGTERM through, once, while the event loop runs.
 
     Granian (2.8) misses a signal that comes while its loop does not run, and a second one blocks it for good, and
-    with it the requests under way. SIGINT is not let through at all: Ctrl-C reaches the parent too, which tells us.
+    with it the requests under way. SIGINT is not let through at all: Ctrl-C reaches the parent too, which signals us.
     """
     signal.sigwait([signal.SIGTERM])
     loop.call_soon_threadsafe(_pass_on)

@@ -31,7 +31,7 @@ class InvalidInput(TodoError):
 
 
 class NotAuthenticated(TodoError):
-    """The credentials prove nobody. The message is for logs; a caller is told no more than that."""
+    """The credentials prove nobody. The message is for logs; a caller gets no reason."""
 
     code = "not_authenticated"
 

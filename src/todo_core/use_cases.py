@@ -82,7 +82,7 @@ class TaskService:
 
         def change(task: Task) -> Task:
             edited = task.edited(at=now, **members)
-            task.expecting(options.expected)  # after the rules: a value that is wrong at any version is told first
+            task.expecting(options.expected)  # after the rules: a value that is wrong at any version is reported first
             return edited
 
         return await self._change(owner, task_id, change, options)

@@ -1,4 +1,4 @@
-"""When the issuer's keys are fetched, who waits for it, and what happens while the issuer is away."""
+"""When the issuer's keys are fetched, who waits for it, and what happens while the issuer is unavailable."""
 
 import asyncio
 import json

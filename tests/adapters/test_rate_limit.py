@@ -140,7 +140,7 @@ async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_l
     valkey.stop()
     assert [(await limiter.hit("ann")).allowed for _ in range(20)] == [True] * 20
     assert len(failures) == 20
-    limiter._away_until = 0.0
+    limiter._unavailable_until = 0.0
     assert (await limiter.hit("ann")).allowed
     assert len(failures) == 21
     await limiter.aclose()
@@ -154,7 +154,7 @@ async def test_after_an_outage_every_act_is_counted_at_once(valkey: ValkeyServer
     valkey.stop()
     await limiter.hit("ann")
     heir.start()
-    limiter._away_until = 0.0
+    limiter._unavailable_until = 0.0
     assert sum(verdict.allowed for verdict in await asyncio.gather(*(limiter.hit("ann") for _ in range(20)))) == 9
     assert len(failures) == 1
     await limiter.aclose()

@@ -211,8 +211,8 @@ def test_whoever_wants_warnings_only_is_told_of_no_requests(own: OwnLog) -> None
     log = own.at("warning")
     log.request(an_exchange(), 0.001)
     log.events.info("unwanted")
-    log.rate_limit_store_away()
-    assert [line["event"] for line in own.lines()] == ["rate_limit_store_away"]
+    log.rate_limit_store_unavailable()
+    assert [line["event"] for line in own.lines()] == ["rate_limit_store_unavailable"]
 
 
 def test_an_outage_of_the_shared_limits_store_is_told_once_a_minute(
@@ -223,7 +223,7 @@ def test_an_outage_of_the_shared_limits_store_is_told_once_a_minute(
     log = own.at("info")
     for moved, told in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
         clock.now += moved
-        log.rate_limit_store_away()
+        log.rate_limit_store_unavailable()
         assert len(own.lines()) == told
 
 

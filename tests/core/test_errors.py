@@ -22,6 +22,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
         "change_not_found",
         "idempotency_key_reused",
         "identity_unavailable",
+        "insufficient_scope",
         "invalid_input",
         "not_authenticated",
         "not_in_trash",

@@ -1,4 +1,4 @@
-"""The limits as clients meet them: two `todo serve` processes that share a real Valkey, also while that is away."""
+"""The limits as clients meet them: two `todo serve` processes on one real Valkey, also while that is unavailable."""
 
 import json
 import re
@@ -68,9 +68,9 @@ class Replicas:
         return [metric(server, "todo_rate_limit_store_failures_total") for server in self.servers]
 
     def warnings(self) -> list[int]:
-        """How often each server has told that the store is away."""
+        """How often each server has told that the store is unavailable."""
         logs = [[json.loads(line)["event"] for line in server.log().splitlines()] for server in self.servers]
-        return [log.count("rate_limit_store_away") for log in logs]
+        return [log.count("rate_limit_store_unavailable") for log in logs]
 
     def discard(self) -> None:
         for client in chain(*self._clients.values()):

@@ -18,7 +18,7 @@ from serving import eventually
 from todo_adapters.jwt_identity import issue_token
 
 SECRET = "of the fault scenarios, and of no use elsewhere"
-PAUSE = 0.05  # after an answer that says that the service is away: ruder than Retry-After asks for
+PAUSE = 0.05  # after an answer that says that the service is unavailable: ruder than Retry-After asks for
 GIVE_UP = 30.0
 KEY = "Idempotency-Key"
 

@@ -1,4 +1,4 @@
-"""The database dies, is away, has no room or no connection left, or hangs, while 24 users write without a pause."""
+"""The database dies, hangs, is unavailable, has no room or no connection left, while 24 users write all the time."""
 
 from pathlib import Path
 

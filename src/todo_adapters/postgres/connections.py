@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from todo_adapters.postgres.batch import driver_of
-from todo_adapters.postgres.engine import something_came_on
+from todo_adapters.postgres.engine import has_unread_data
 
 A = TypeVar("A")
 LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one
@@ -62,7 +62,7 @@ class Connections:
     async def _taken(self) -> _Held:
         while self._kept:
             held = self._kept.pop()
-            if not something_came_on(driver_of(held.connection)):
+            if not has_unread_data(driver_of(held.connection)):
                 return held
             await held.checkout.aclose()  # the pool tries it before anybody uses it again
         checkout = AsyncExitStack()

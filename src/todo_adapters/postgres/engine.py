@@ -104,13 +104,13 @@ def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         try:
             idle = monotonic() - entry.info.get("idle_since", monotonic())
-            if idle >= seconds or something_came_on(entry.driver_connection):
+            if idle >= seconds or has_unread_data(entry.driver_connection):
                 engine.dialect.do_ping(connection)
         except Error as problem:
             raise InvalidatePoolError from problem
 
 
-def something_came_on(connection: Any) -> bool:
+def has_unread_data(connection: Any) -> bool:
     """Whether the driver's connection has something to read that nobody asked for: a look, and no round trip.
 
     A server that ends a connection says so at once, mostly: a write that is sent on it nevertheless would have to be

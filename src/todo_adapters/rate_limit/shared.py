@@ -31,7 +31,7 @@ class _Hits:
 
 
 class SharedRateLimiter:
-    """Counts in Valkey or Redis, for all processes that use it. While that is away, everything passes.
+    """Counts in Valkey or Redis, for all processes that use it. While that is unavailable, everything passes.
 
     `on_failure` is called for every act that had to be let through uncounted, because the store did not answer within
     `timeout` seconds, or had not a moment ago.
@@ -54,7 +54,7 @@ class SharedRateLimiter:
         self._on_failure = on_failure
         self._turns = asyncio.Semaphore(_CONNECTIONS)  # first come, first served, unlike the library's own queue
         self._gathering: dict[str, _Hits] = {}
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         self._now = now  # the store's clock, which tells when a window ends, is the wall's
         self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
         self._sweep_at = now() + SWEEP_EVERY
@@ -77,15 +77,15 @@ class SharedRateLimiter:
         return verdict(before + place, self.amount, seconds)
 
     async def _send(self, key: str, hits: "_Hits") -> tuple[int, float] | None:
-        """What was counted before these hits, and in how many seconds the window ends; None if the store is away."""
+        """The count before these hits, and in how many seconds the window ends; None if the store is unavailable."""
         async with self._turns:  # a queue of ours is no outage of the store: whoever could cause one would go uncounted
             del self._gathering[key]
-            if monotonic() < self._away_until:
+            if monotonic() < self._unavailable_until:
                 return None
             try:
                 count, seconds = await self._in_time(self._ask(self._item.key_for(key), hits.count))
             except (StorageError, TimeoutError):
-                self._away_until = monotonic() + STORE_COOLDOWN
+                self._unavailable_until = monotonic() + STORE_COOLDOWN
                 await self._close_idle()  # they are most likely as dead, and each would cost another cooldown
                 return None
         return count - hits.count, seconds

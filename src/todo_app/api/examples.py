@@ -132,7 +132,7 @@ _REFUSALS: Final = (
     KeyReused(),
     TooManyRequests(1800),
     TooManyAtOnce(16, 64),
-    InternalError("The request failed for no fault of yours; its id names it in our log."),
+    InternalError("Internal error. Quote the request id when you report it."),
     StoreUnavailable(),
     IdentityUnavailable(),
 )

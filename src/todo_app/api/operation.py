@@ -221,7 +221,7 @@ def read_id(text: str) -> TaskId:
 
 
 def _fingerprint(method: str, path: bytes, body: bytes) -> str:
-    """What tells one request of an owner from another: its method, its path and its body."""
+    """What distinguishes one request of an owner from another: its method, its path and its body."""
     return sha256(b"%b %b\n%b" % (method.encode(), path, body)).hexdigest()
 
 

@@ -23,7 +23,7 @@ class Exposition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What these operations tell of."""
+    """What these operations report on."""
 
     store: TaskStore
     metrics: Exposition

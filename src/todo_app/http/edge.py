@@ -31,7 +31,7 @@ DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
 
 
 class Edge:
-    """Wraps the whole service, so that every answer, the router's own 404 included, is dressed and told of alike."""
+    """Wraps the service: every answer, the router's own 404 included, has the same headers and is logged alike."""
 
     def __init__(
         self, app: App, *, observe: Observe, report: Callable[[Exchange, Exception], None], root_path: str = ""
@@ -58,14 +58,14 @@ class Edge:
         if exchange.method == "HEAD":
             scope["method"] = "GET"
         scope["root_path"] = self._root_path
-        dressed = _dressing(exchange, send)
+        with_headers = _with_headers(exchange, send)
         try:
-            await self._app(scope, receive, dressed)
+            await self._app(scope, receive, with_headers)
         except Exception as error:  # whatever happens, the caller gets an answer, and we get to know
             if not is_refusal(error):
                 self._report(exchange, error)
             if exchange.status == 0:
-                await reply_to(error, exchange)(scope, receive, dressed)
+                await reply_to(error, exchange)(scope, receive, with_headers)
         finally:
             self._observe(exchange, perf_counter() - started)
 
@@ -77,11 +77,11 @@ def _request_id(fields: dict[bytes, bytes]) -> str:
     return f"{getrandbits(96):024x}"  # a name for the log, not a secret
 
 
-def _dressing(exchange: Exchange, send: Send) -> Send:
+def _with_headers(exchange: Exchange, send: Send) -> Send:
     """A `send` that adds the headers that every answer has, and drops the body of an answer to HEAD."""
     bodiless = exchange.method == "HEAD"
 
-    async def dressed(message: Message) -> None:
+    async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             own = dict(message["headers"])
@@ -98,4 +98,4 @@ def _dressing(exchange: Exchange, send: Send) -> Send:
             message["body"] = b""
         await send(message)
 
-    return dressed
+    return with_headers

@@ -122,7 +122,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     UndoConflict: (HTTPStatus.CONFLICT, "Later changes are in the way"),
     TooMany: (HTTPStatus.CONFLICT, "There are too many"),
     VersionConflict: (HTTPStatus.PRECONDITION_FAILED, "The task has changed meanwhile"),
-    StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "The database is away"),
+    StoreUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "The database is unavailable"),
     NoSuchRoute: (HTTPStatus.NOT_FOUND, "Nothing is served here"),
     MethodNotAllowed: (HTTPStatus.METHOD_NOT_ALLOWED, "The path does not answer this method"),
     MalformedRequest: (HTTPStatus.BAD_REQUEST, "The request cannot be read"),
@@ -160,4 +160,4 @@ def as_refusal(error: Exception, exchange: Exchange) -> TodoError:
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST):
             return MalformedRequest(error.detail)
         case _:
-            return InternalError("The request failed for no fault of yours; its id names it in our log.")
+            return InternalError("Internal error. Quote the request id when you report it.")

@@ -57,7 +57,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply:
-    """The answer that tells a caller of this error. Of a bug it tells nothing but that it happened."""
+    """The answer for this error. Of a bug it says nothing but that it happened."""
     refusal = error if isinstance(error, TodoError) else as_refusal(error, exchange)
     problem = problem_of(refusal, exchange.request_id)
     headers = [(b"content-type", b"application/problem+json"), *_headers(refusal)]
@@ -83,7 +83,7 @@ def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
 def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
     match refusal:
         case NotAuthenticated():
-            # RFC 6750 §3.1: who sent no credentials is told no error code.
+            # RFC 6750 §3.1: a request without credentials gets no error code.
             error = getattr(refusal, "error", "invalid_token")
             challenge = f'Bearer realm="todo", error="{error}"' if error else 'Bearer realm="todo"'
             return [(b"www-authenticate", challenge.encode())]

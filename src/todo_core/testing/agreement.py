@@ -64,9 +64,9 @@ _EXPECTED: Final = st.none() | _VERSIONS | st.frozensets(_VERSIONS)
 def assert_stores_agree(left: TaskStore, right: TaskStore, *, run: Run, examples: int = 100, steps: int = 30) -> None:
     """Fail with a history on which the two differ: of so many with a few steps, and then of as many with up to `steps`.
 
-    It is told as it was found. To make it shorter takes minutes with a real storage, and short ones came first.
+    It is reported as it was found. To make it shorter takes minutes with a real storage, and short ones came first.
     `run` runs a coroutine to its end, always on one event loop: `asyncio.Runner().run` does. Of an error of the core
-    its code and what it tells count, of a `ValueError` that it is one.
+    its code and its message count, of a `ValueError` that it is one.
     """
 
     class Histories(_Histories):

@@ -1,4 +1,4 @@
-"""Tells in one line why the configured database cannot be used, instead of in a traceback."""
+"""Says in one line why the configured database cannot be used, instead of in a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from todo_core import StoreUnavailable
 
 
 @contextmanager
-def troubles_named(setting: str = "DATABASE_URL") -> Iterator[None]:
+def database_errors_named(setting: str = "DATABASE_URL") -> Iterator[None]:
     """Raise what is wrong with that setting's database as a `SettingsError`. It quotes no URL, and so no password."""
     try:
         yield
