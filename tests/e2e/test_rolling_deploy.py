@@ -8,10 +8,12 @@ from todo_adapters.postgres.migrations import head, migrate
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a next revision may bring (docs/migrations.md): a column that may stay empty, a table, an index.
 EXPANSION = """
-    alter table tasks add column priority int;
-    alter table idempotency_keys add column note text default 'x';
+    alter table tasks add column color text;
+    alter table owners add column last text default 'x';
+    alter table changes add column note text default 'x';
+    alter table used_keys add column note text default 'x';
     create table labels (user_id text, id uuid, label text);
-    create index tasks_by_priority on tasks (user_id, priority);
+    create index tasks_by_color on tasks (user_id, color);
 """
 
 
@@ -41,6 +43,7 @@ def test_a_server_works_on_a_schema_that_is_one_revision_newer(serve: Serve, dat
             assert client.patch(url, json={"title": "Bread"}).json()["title"] == "Bread"
             assert client.patch(f"{url}/complete").json()["completed"] is True
             assert client.get("/api/ann/tasks?sort=title&q=bread").json()["items"] == [client.get(url).json()]
+            assert [each["action"] for each in client.get(f"{url}/history").json()["items"]][-1] == "created"
             assert client.delete(url).status_code == 204
         assert server.stop() == 0
         assert b'"event":"bug"' not in server.log()

@@ -137,7 +137,7 @@ class Ledger:
             rows = connection.execute(
                 "select title, completed_at is not null, description, version from tasks"
             ).fetchall()
-            keys = {key for (key,) in connection.execute("select key from idempotency_keys")}
+            keys = {key for (key,) in connection.execute("select key from used_keys")}
         stored: dict[str, list[State]] = {}
         for title, *state in rows:
             stored.setdefault(title, []).append(State(*state))

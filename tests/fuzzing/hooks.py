@@ -10,7 +10,7 @@ from todo_core.testing.examples import make_task
 
 CURSORS = {sort.value: Cursor.behind(make_task(), sort).encode() for sort in Sort}
 KEY = "Idempotency-Key"
-created: dict[str, Any] = {}
+sent: dict[str, Any] = {}
 
 
 @schemathesis.hook
@@ -18,13 +18,15 @@ def before_call(_: HookContext, case: Case, __: dict[str, Any]) -> None:
     """Make requests good that are meant to be."""
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         if "cursor" in case.query:
-            case.query["cursor"] = CURSORS[case.query.get("sort", Sort.NEWEST)]
+            is_listing = case.operation.path.endswith("/tasks")
+            case.query["cursor"] = CURSORS[case.query.get("sort", Sort.NEWEST)] if is_listing else "2"
         if KEY in case.headers:
-            use_a_key_for_one_task(case)
+            use_a_key_for_one_request(case)
 
 
-def use_a_key_for_one_task(case: Case) -> None:
-    """Leave out a key that an earlier task was created under: the server would refuse another one, rightly."""
+def use_a_key_for_one_request(case: Case) -> None:
+    """Leave out a key that another request was sent under: the server would refuse this one, rightly."""
     key = str(case.headers[KEY]).strip('"')
-    if created.setdefault(key, case.body) != case.body:
+    request = (case.method, case.formatted_path, case.body)
+    if sent.setdefault(key, request) != request:
         del case.headers[KEY]
