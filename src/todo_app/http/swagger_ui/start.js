@@ -1,4 +1,4 @@
-// Starts Swagger UI on this service's own document, and fills in what is known: whose token it is, which task was made.
+// Starts Swagger UI on this service's own document, and fills in what is known: whose token it is, which task was made, which change was the last.
 "use strict";
 
 function fill(system, name, value) {
@@ -35,7 +35,10 @@ const knownValues = (system) => ({
     spec: {
       wrapActions: {
         setResponse: (original) => (path, method, response) => {
-          if (response.status === 201) fill(system, "task_id", JSON.parse(response.text).id);
+          if (response.status === 201) {
+            for (const name of ["task_id", "trashed_id"]) fill(system, name, JSON.parse(response.text).id);
+          }
+          if (response.headers.change) fill(system, "number", Number(response.headers.change));
           return original(path, method, response);
         },
       },
