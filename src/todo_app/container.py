@@ -4,6 +4,7 @@ from dependency_injector.containers import DeclarativeContainer
 from dependency_injector.providers import Dependency, Provider, Singleton
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_adapters.jwt_identity import JwtAuthenticator, JwtPolicy
 from todo_adapters.postgres.engine import create_engine
 from todo_adapters.postgres.store import PostgresTaskStore
@@ -14,7 +15,7 @@ from todo_app.http.turns import Turns
 from todo_app.log import Log
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings
-from todo_core import Clock, IdGenerator, TaskService, TaskStore
+from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
 
 def jwt_policy(settings: Settings) -> JwtPolicy:
@@ -92,4 +93,5 @@ class Container(DeclarativeContainer):
         max_concurrent=settings.provided.concurrent_requests_per_user,
         max_waiting=settings.provided.waiting_requests_per_user,
     )
-    tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids, settings.provided.history)
+    calendar: Provider[RecurrenceCalendar] = Singleton(DateutilRecurrenceCalendar)
+    tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids, settings.provided.history, calendar)

@@ -21,7 +21,7 @@ from todo_core.errors import (
 from todo_core.idempotency import KEY_LIFE, IdempotencyKey, Once, idempotency_key
 from todo_core.identity import SCOPES, Identity, Scope
 from todo_core.plans import Committed, Decision, NotSeen, Plan, Seen, Sees, composed, decided
-from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, TaskStore
+from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, RecurrenceCalendar, TaskStore
 from todo_core.queries import Cursor, Page, Sort, Summary, TaskQuery, searchable
 from todo_core.task import Expected, NewTask, OwnerId, Priority, Settable, Task, TaskId, Version, owner_id
 from todo_core.use_cases import TaskService, WriteOptions
@@ -60,6 +60,7 @@ __all__ = [
     "Plan",
     "Priority",
     "Problem",
+    "RecurrenceCalendar",
     "Scope",
     "Seen",
     "Sees",

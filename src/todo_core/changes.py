@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_type_hints
 from todo_core.errors import InvalidInput, Problem
 from todo_core.task import Task, TaskId
 
-Action: TypeAlias = Literal["created", "edited", "completed", "reopened", "deleted", "restored", "undone"]
+Action: TypeAlias = Literal["created", "edited", "completed", "reopened", "skipped", "deleted", "restored", "undone"]
 """What was done to a thing."""
 
 Members: TypeAlias = Mapping[str, object]

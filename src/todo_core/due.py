@@ -87,6 +87,16 @@ def read_date(text: str) -> Given:
     return Given(moment.replace(tzinfo=None).isoformat(), is_instant=True)
 
 
+def on_clock(moment: datetime, zone: str) -> datetime:
+    """What a clock in that zone shows at that moment: naive."""
+    return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+
+
+def written(clock: datetime, like: str) -> str:
+    """What a clock shows as it is stored, a whole day if `like` is one."""
+    return clock.isoformat(timespec="seconds") if has_time(like) else clock.date().isoformat()
+
+
 def is_readable(value: object) -> bool:
     """Whether `read_date` reads it."""
     try:

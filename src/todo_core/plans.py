@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 
-from todo_core.changes import Entry, Pair
+from todo_core.changes import Action, Entry, Pair
 from todo_core.errors import TaskExists, TaskNotFound
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
@@ -167,6 +167,7 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
         before: dict[TaskId, Task | None] = {}
         after: dict[TaskId, Task | None] = {}
         versions: dict[TaskId, Version] = {}
+        named: dict[TaskId, Action | None] = {}
         answers: list[Task] = []
         erased: frozenset[TaskId] = frozenset()
         for plan in plans:
@@ -177,9 +178,11 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
                     raise TaskExists  # an id is not used again
                 version = versions.setdefault(pair.thing.id, pair.thing.version)
                 after[pair.thing.id] = pair.after and replace(pair.after, version=version)
+                named[pair.thing.id] = pair.named or named.get(pair.thing.id)
             answers += [after.get(task.id) or task for task in decision.answer]
             erased |= decision.erased
-        pairs = [Pair(first, after[task_id]) for task_id, first in before.items() if first is not after[task_id]]
+        changed = {task_id: (first, after[task_id]) for task_id, first in before.items() if first is not after[task_id]}
+        pairs = [Pair(*both, named[task_id] if all(both) else None) for task_id, both in changed.items()]
         return Decision(tuple(pairs), tuple(answers), erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())

@@ -1,5 +1,6 @@
 """What the core needs from the world. The docstrings are the contract; `todo_core.testing` proves a storage."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from todo_core.changes import ChangePage, ChangeQuery
 from todo_core.identity import Identity
 from todo_core.plans import Committed, Plan
 from todo_core.queries import Page, Summary, TaskQuery
+from todo_core.recurrence import Recurrence
 from todo_core.task import OwnerId, Task, TaskId
 
 
@@ -79,6 +81,21 @@ class IdGenerator(Protocol):
 
     def new(self, at: datetime) -> TaskId:
         """A fresh UUIDv7 for a task created `at` that moment: ids sort as the moments do, to the microsecond."""
+        ...
+
+
+class RecurrenceCalendar(Protocol):
+    """Which days a rule of recurrence names: arithmetic with what clocks show, in no zone."""
+
+    def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
+        """When a task recurs by `rule`, from `anchor` on and after `moment`, in order, but for the first `skip`.
+
+        As RFC 5545 §3.3.10 says, with two exceptions. The anchor is among them only where the rule names it. A monthly
+        or yearly rule without BYDAY and BYMONTHDAY means the anchor's day, or the last of a shorter month. Each is at
+        the anchor's time of day; COUNT and UNTIL are left aside. It ends with the year 2999. What it costs grows
+        neither with the distance between `anchor` and `moment` nor with `skip`, and to find that there is none takes a
+        few milliseconds at most.
+        """
         ...
 
 

@@ -22,8 +22,17 @@ from typing import (
 )
 from uuid import UUID
 
-from todo_core.due import DATE_RULE, ZONE_RULE, discord, instant, is_date, is_readable, is_time_zone, settled
+from todo_core.due import DATE_RULE, ZONE_RULE, discord, has_time, instant, is_date, is_readable, is_time_zone, settled
 from todo_core.errors import InvalidInput, Problem, VersionConflict
+from todo_core.recurrence import (
+    FROM_RULE,
+    RECURRENCE_FROM,
+    RULE_RULE,
+    RecurrenceFrom,
+    canonical,
+    is_recurrence,
+    recurrence_problems,
+)
 from todo_core.text import folded
 
 TaskId = NewType("TaskId", UUID)
@@ -68,6 +77,8 @@ DESCRIPTION_RULE: Final = (
 TAGS_RULE: Final = (
     f"must be at most {TAGS_MAX} tags of 1 to {TAG_LENGTH} characters, not all blank, without control characters"
 )
+NEEDED_RULE: Final = "must stay while the task recurs: set recurrence to null as well, or keep it"
+NEEDS_RULE: Final = "needs a due_date, from which it is counted"
 PRIORITY_RULE: Final = f"must be {', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}, or null for none"
 
 
@@ -195,13 +206,22 @@ class Rule:
     sentence: str
     clean: Callable[[object], object] = _as_given
     takes: Callable[[object], bool] | None = None
+    wrong: Callable[[object], Sequence[str]] | None = None
+    """What is wrong with a value that is given, where one sentence cannot say it."""
 
     def accepts(self, value: object) -> bool:
         """Whether the member can be given so."""
         return (self.takes or self.holds)(self.clean(value))
 
+    def problems(self, value: object) -> Sequence[str]:
+        """Why the member cannot be given so."""
+        if self.accepts(value):
+            return ()
+        return self.wrong(value) if self.wrong else (self.sentence,)
+
 
 _DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or null for none", takes=_or_none(is_readable))
+_STORED_DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or none")
 _OPTIONAL_MOMENT: Final = Rule(_or_none(is_instant), "must be a point in time in UTC, or none")
 _MOMENT: Final = Rule(is_instant, "must be a point in time in UTC")
 
@@ -213,6 +233,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "start_date": _DATE,
     "due_date": _DATE,
     "time_zone": Rule(_or_none(is_time_zone), f"{ZONE_RULE}, or null for none"),
+    "recurrence": Rule(is_recurrence, f"{RULE_RULE}, or null for none", canonical, wrong=recurrence_problems),
+    "recurrence_from": Rule(
+        lambda value: value in RECURRENCE_FROM, FROM_RULE, lambda value: RECURRENCE_FROM[0] if value is None else value
+    ),
+    "anchor": _STORED_DATE,
+    "rescheduled_from": _STORED_DATE,
     "completed": Rule(lambda value: isinstance(value, bool), "must be true or false"),
     "owner": Rule(is_owner, OWNER_RULE),
     "completed_at": _OPTIONAL_MOMENT,
@@ -235,6 +261,8 @@ class Settable(TypedDict, total=False):
     start_date: str | None
     due_date: str | None
     time_zone: str | None
+    recurrence: str | None
+    recurrence_from: RecurrenceFrom | None
 
 
 class NewTask(Settable, total=False):
@@ -260,6 +288,12 @@ class Task:
     start_date: str | None = None
     due_date: str | None = None
     time_zone: str | None = None
+    recurrence: str | None = None
+    recurrence_from: RecurrenceFrom = RECURRENCE_FROM[0]
+    anchor: str | None = None
+    """The due date at which the rule was set: phase and days of months are counted from it."""
+    rescheduled_from: str | None = None
+    """The occurrence that the due date stands for, where that was rescheduled."""
     completed_at: datetime | None = None
     version: Version = Version(1)
     created_at: datetime
@@ -282,6 +316,10 @@ class Task:
         if is_readable(self.start_date) and is_readable(self.due_date):
             for name, wrong in discord(self.start_date, self.due_date).items():
                 yield Problem(name, wrong)
+        if (self.recurrence is None) is not (self.anchor is None):
+            yield Problem("anchor", "must be there if the task recurs, and only then")
+        elif self.anchor is not None and (self.due_date is None or has_time(self.due_date) != has_time(self.anchor)):
+            yield Problem("due_date", NEEDED_RULE)
 
     @classmethod
     def new(
@@ -327,6 +365,10 @@ class Task:
         values = _taken(members, self)
         if (completed := values.pop("completed", self.completed)) != self.completed:
             values["completed_at"] = self._moment(at) if completed else None
+        return self.with_stored(at, values)
+
+    def with_stored(self, at: datetime, values: Mapping[str, object]) -> Self:
+        """With these members, as they are stored; itself if it has them already."""
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
         version = Version(self.version + 1)
@@ -338,30 +380,42 @@ class Task:
 
 
 _STORED: Final = tuple((field.name, RULES[field.name]) for field in fields(Task) if field.name in RULES)
-_DATED: Final = frozenset({"start_date", "due_date", "time_zone"})
+_DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
 
 
 def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, object]:
     """What is stored of the given members, in `task` if there is one. Raises `InvalidInput`, naming all at fault."""
     values = {name: RULES[name].clean(value) for name, value in given.items()}
-    problems = [Problem(name, RULES[name].sentence) for name, value in values.items() if not RULES[name].accepts(value)]
+    problems = [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]
     if not _DATED.isdisjoint(values) and _DATED.isdisjoint(problem.field for problem in problems):
         dated, discords = _settled({name: values.get(name, getattr(task, name, None)) for name in _DATED})
         values |= dated
         problems += discords
+        if dated.get("recurrence") is not None and dated["due_date"] is None:
+            named = "recurrence" if "recurrence" in given else "due_date"
+            problems.append(Problem(named, NEEDS_RULE if named == "recurrence" else NEEDED_RULE))
+        values |= _anchored(dated, task)
     if problems:
         raise InvalidInput(problems)
     return values
 
 
 def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Problem]]:
-    start, due, zone = dated["start_date"], dated["due_date"], dated["time_zone"]
+    start, due, zone, rule = dated["start_date"], dated["due_date"], dated["time_zone"], dated["recurrence"]
     try:
-        dates = settled(start, due, zone)  # type: ignore[arg-type]  # each has been judged by its rule
+        dates = settled(start, due, zone, keeps_zone=rule is not None)  # type: ignore[arg-type]  # as they were judged
     except ValueError:
         return {}, [Problem("due_date" if due else "start_date", DATE_RULE)]
     wrong = [Problem(*each) for each in discord(dates.start_date, dates.due_date).items()]
-    return {name: getattr(dates, name) for name in _DATED}, wrong
+    return {**{name: getattr(dates, name) for name in _DATED - {"recurrence"}}, "recurrence": rule}, wrong
+
+
+def _anchored(dated: Mapping[str, object], task: Task | None) -> dict[str, object]:
+    """The anchor that goes with these dates: a new one where the due date or the rule is another than the task's."""
+    if task is not None and all(getattr(task, name) == dated.get(name) for name in ("due_date", "recurrence")):
+        return {}
+    due = dated.get("due_date") if dated.get("recurrence") is not None else None
+    return {"anchor": due, "rescheduled_from": None}
 
 
 def _restorer() -> Callable[..., Task]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Unpack
 
@@ -10,8 +10,9 @@ from todo_core.changes import LIMIT_MAX, ChangePage, ChangeQuery, Pair
 from todo_core.errors import NotInTrash
 from todo_core.idempotency import Once
 from todo_core.plans import Committed, Decision, Plan, Seen, Sees
-from todo_core.ports import Clock, IdGenerator, TaskStore
+from todo_core.ports import Clock, IdGenerator, RecurrenceCalendar, TaskStore
 from todo_core.queries import Page, Summary, TaskQuery
+from todo_core.recurring import OCCURRENCES_DEFAULT, Course, NoCalendar, Now, Step
 from todo_core.task import Expected, NewTask, OwnerId, Settable, Task, TaskId
 from todo_core.undoing import erased, restored, undone
 
@@ -21,12 +22,13 @@ class WriteOptions:
     """On which terms something is written.
 
     `expected`: the version(s) at which the task must be. `once`: the key under which a repetition changes nothing.
-    `client`: the program that asks, as the log is to name it.
+    `client`: the program that asks, as the log is to name it. `zone`: the user's time zone, for tasks that have none.
     """
 
     expected: Expected = None
     once: Once | None = None
     client: str | None = None
+    zone: str | None = None
 
 
 DEFAULTS: Final = WriteOptions()
@@ -39,6 +41,7 @@ class TaskService:
     Every method may raise `StoreUnavailable`; those that take a task's id raise `TaskNotFound`; those that take
     `options` raise `VersionConflict` where the task is not at the version expected, and `KeyReused`. A refused call
     changes nothing. What writes returns the task as it is then, and the number of its change, if it changed anything.
+    Without a `calendar` no task can recur: what needs one raises `RuntimeError`.
     """
 
     store: TaskStore
@@ -46,11 +49,12 @@ class TaskService:
     ids: IdGenerator
     history_kept: timedelta = timedelta(days=30)
     """For how long the store keeps changes, and with them what was deleted."""
+    calendar: RecurrenceCalendar = field(default_factory=NoCalendar)
 
     async def create(self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewTask]) -> Committed:
         """A new task of that owner. Raises `InvalidInput` and `TooMany`."""
         now = self.clock.now()
-        task = Task.new(id=self.ids.new(now), owner=owner, at=now, **members)
+        task = self._course().checked(Task.new(id=self.ids.new(now), owner=owner, at=now, **members))
         decision = Decision((Pair(None, task),), (task,))
         return await self._commit(owner, Sees(), lambda _: decision, options)
 
@@ -77,26 +81,80 @@ class TaskService:
     async def edit(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **members: Unpack[Settable]
     ) -> Committed:
-        """The task with these members; the others stay. Raises `InvalidInput`."""
-        now = self.clock.now()
+        """The task with these members; the others stay. Raises `InvalidInput`.
 
-        def change(task: Task) -> Task:
-            edited = task.edited(at=now, **members)
+        To complete a task that recurs is to complete this occurrence: it moves on to its next one, and stays open.
+        """
+        now = self._now(options)
+
+        def change(task: Task) -> Step:
+            step = self._course().edited(task, now, **members)
             task.expecting(options.expected)  # after the rules: a value that is wrong at any version is reported first
-            return edited
+            return step
 
         return await self._change(owner, task_id, change, options)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The task, done if it was open and open if it was done."""
-        now = self.clock.now()
+        """The task, done if it was open and open if it was done; of one that recurs this occurrence is done."""
+        now = self._now(options)
         return await self._change(
-            owner, task_id, lambda task: task.expecting(options.expected).toggled(at=now), options
+            owner, task_id, lambda task: self._course().toggled(task.expecting(options.expected), now), options
         )
 
-    async def complete(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The task, done. Repeating it changes nothing."""
-        return await self.edit(owner, task_id, options, completed=True)
+    async def complete(
+        self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
+    ) -> Committed:
+        """The task, done. Repeating it changes nothing, unless the task recurs: then each completes one occurrence.
+
+        With `occurrence`, the due date that was seen, that one only: where the task has moved on nothing happens.
+        """
+        now = self._now(options)
+
+        def change(task: Task) -> Step:
+            step = self._course().completed(task, now, occurrence)
+            task.expecting(options.expected)
+            return step
+
+        return await self._change(owner, task_id, change, options)
+
+    async def skip(
+        self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
+    ) -> Committed:
+        """As `complete`, without having been done. Raises `InvalidInput` for a task that does not recur."""
+        now = self._now(options)
+
+        def change(task: Task) -> Step:
+            step = self._course().skipped(task, now, occurrence)
+            task.expecting(options.expected)
+            return step
+
+        return await self._change(owner, task_id, change, options)
+
+    async def reschedule(
+        self,
+        owner: OwnerId,
+        task_id: TaskId,
+        options: WriteOptions = DEFAULTS,
+        *,
+        due_date: str,
+        start_date: str | None = None,
+    ) -> Committed:
+        """This occurrence at another date; those after it stay where they are. Raises `InvalidInput`."""
+        now = self._now(options)
+
+        def change(task: Task) -> Step:
+            step = self._course().rescheduled(task, now, due_date, start_date)
+            task.expecting(options.expected)
+            return step
+
+        return await self._change(owner, task_id, change, options)
+
+    async def occurrences(
+        self, owner: OwnerId, task_id: TaskId, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None
+    ) -> list[str]:
+        """When the task will be due, this time first. Raises `InvalidInput` for a limit that is not 1 to 100."""
+        task = await self.store.tasks_of(owner).get(task_id)
+        return self._course().occurrences(task, Now(self.clock.now(), zone), limit)
 
     async def reopen(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, not done. Repeating it changes nothing."""
@@ -153,13 +211,19 @@ class TaskService:
                 return
             page = await self.trash(owner, ChangeQuery(after=page.next, limit=LIMIT_MAX))
 
+    def _course(self) -> Course:
+        return Course(self.calendar)
+
+    def _now(self, options: WriteOptions) -> Now:
+        return Now(self.clock.now(), options.zone)
+
     async def _change(
-        self, owner: OwnerId, task_id: TaskId, change: Callable[[Task], Task], options: WriteOptions
+        self, owner: OwnerId, task_id: TaskId, change: Callable[[Task], Step], options: WriteOptions
     ) -> Committed:
         def decide(seen: Seen) -> Decision:
             before = seen.task(task_id)
-            after = change(before)
-            return Decision((Pair(before, after),) if after != before else (), (after,))
+            after, named = change(before)
+            return Decision((Pair(before, after, named),) if after != before else (), (after,))
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
 

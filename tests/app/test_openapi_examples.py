@@ -9,7 +9,7 @@ from asking import Service, make_service, token
 from factories import ANN
 from jsonschema_rs import validator_for
 
-from todo_app.api.examples import CHANGED, TASK
+from todo_app.api.examples import CHANGED, RENT, TASK
 from todo_app.api.openapi import openapi
 from todo_app.http import turns
 from todo_core import IdentityUnavailable, OwnerId, StoreUnavailable
@@ -121,7 +121,7 @@ def form(value: Any) -> Any:
 async def prepare(service: Service, name: str) -> None:
     """The example's task; for what takes a change back, changed."""
     tasks = service.store.tasks_of(TASK.owner)
-    await add(tasks, TASK)
+    await add(tasks, RENT if "recurring tasks" in OPERATIONS[name][3]["tags"] else TASK)
     if "trash" in OPERATIONS[name][1]:
         await remove(tasks, TASK.id)
     if "undo" in OPERATIONS[name][1]:

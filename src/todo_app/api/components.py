@@ -14,6 +14,7 @@ from todo_core import (
     TodoError,
     VersionConflict,
 )
+from todo_core.due import ZONE_LENGTH
 from todo_core.task import OWNER_LENGTH
 
 Json: TypeAlias = dict[str, Any]
@@ -173,5 +174,12 @@ IF_NONE_MATCH: Final = _parameter(
     "header",
     f"Answer 304 if what is asked for still has this entity tag, or one of a list of at most {TAGS_MOST}.",
     _TAGS,
+    required=False,
+)
+TIME_ZONE: Final = _parameter(
+    "Time-Zone",
+    "header",
+    "Your time zone, as the IANA database names it: what is today for a task without a `time_zone`. UTC without it.",
+    {"type": "string", "maxLength": ZONE_LENGTH, "examples": ["Europe/Madrid"]},
     required=False,
 )

@@ -81,6 +81,7 @@ CREATE: Final = {
     "shortest": {"title": "Buy oat milk"},
     "done": {"title": "Call Bob", "completed": True},
     "whole_day": {"title": "Pay the rent", "due_date": "2026-12-01"},
+    "each_month": {"title": "Pay the rent", "due_date": "2026-12-01", "recurrence": "FREQ=MONTHLY"},
 }
 PUT: Final = {
     "content": {"title": "Buy oat milk", "description": "three litres", "completed": True},
@@ -91,9 +92,28 @@ EDIT: Final = {
     "clear": {"description": None, "due_date": None, "tags": None},
     "done": {"completed": True},
 }
-COMPLETE: Final = {"done": {"completed": True}, "open": {"completed": False}, "toggle": {}}
+COMPLETE: Final = {
+    "done": {"completed": True},
+    "open": {"completed": False},
+    "toggle": {},
+    "one_time": {"completed": True, "occurrence": "2026-12-01"},
+}
 _DONE: Final = TASK.edited(completed=True, at=CHANGED)
 _EDITED: Final = TASK.edited(title="Buy oat milk and bread", at=CHANGED)
+RENT: Final = Task.new(
+    id=TASK.id,
+    owner=TASK.owner,
+    title="Pay the rent",
+    due_date="2096-12-01",
+    recurrence="FREQ=MONTHLY;COUNT=3",
+    at=MADE,
+)
+_MOVED: Final = {"version": 2, "updated_at": "2026-11-05T12:30:00Z"}
+SKIP: Final = {"seen": {"occurrence": "2096-12-01"}, "whichever": {}}
+MOVED_ON: Final = _shown(TaskView.of(RENT)) | {**_MOVED, "due_date": "2097-01-01"}
+RESCHEDULE: Final = {"later": {"due_date": "2096-12-03"}}
+RESCHEDULED: Final = _shown(TaskView.of(RENT)) | {**_MOVED, "due_date": "2096-12-03"}
+OCCURRENCES: Final = {"items": ["2096-12-01", "2097-01-01", "2097-02-01"]}
 CREATED: Final = _shown(TaskView.of(TASK))
 DONE: Final = _shown(TaskView.of(_DONE))
 PUT_DONE: Final = DONE | {"description": "three litres"}

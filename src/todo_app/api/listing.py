@@ -12,6 +12,7 @@ from todo_app.http.names import escaped, unknown
 from todo_core import ChangeQuery, Cursor, InvalidInput, Place, Problem, Sort, TaskId, TaskQuery
 from todo_core.due import read_date
 from todo_core.queries import LIMIT_RULE, NONE, PAGE_DEFAULT, PAGE_MAX, SEARCH_LENGTH, SEARCH_RULE, is_search
+from todo_core.recurring import OCCURRENCES_DEFAULT, OCCURRENCES_MAX, OCCURRENCES_RULE
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -41,6 +42,12 @@ def _completed(text: str) -> bool:
 def _limit(text: str) -> int:
     if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= PAGE_MAX:
         raise ValueError(LIMIT_RULE)
+    return int(text)
+
+
+def _few(text: str) -> int:
+    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= OCCURRENCES_MAX:
+        raise ValueError(OCCURRENCES_RULE)
     return int(text)
 
 
@@ -148,6 +155,13 @@ _OF_HISTORY: Final = (
     ),
 )
 
+_OF_OCCURRENCES: Final = (
+    Parameter(
+        "limit", "limit", _few, "The maximum number of dates.",
+        {"type": "integer", "minimum": 1, "maximum": OCCURRENCES_MAX, "default": OCCURRENCES_DEFAULT},
+    ),
+)  # fmt: skip
+
 
 def read_trash(query_string: bytes) -> ChangeQuery:
     """The page of the trash that a query string asks for. Raises as `read_listing` does."""
@@ -165,6 +179,11 @@ def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
     values = _values(query_string, _OF_HISTORY)
     after = Place(values.pop("after"), task_id) if "after" in values else None
     return ChangeQuery(of=task_id, newest_first=True, after=after, **values)
+
+
+def read_occurrences(query_string: bytes) -> int:
+    """How many occurrences a query string asks for. Raises as `read_listing` does."""
+    return _values(query_string, _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
 
 
 def _values(query_string: bytes, parameters: Collection[Parameter]) -> dict[str, Any]:
@@ -214,3 +233,5 @@ PAGES: Final = _documented(_OF_TRASH)
 """The parameters of the trash, likewise."""
 HISTORY: Final = _documented(_OF_HISTORY)
 """The parameters of a task's history, likewise."""
+OCCURRENCES: Final = _documented(_OF_OCCURRENCES)
+"""The parameters of a task's occurrences, likewise."""

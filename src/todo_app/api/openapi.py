@@ -19,6 +19,7 @@ from todo_app.api.components import (
     REFUSAL_HEADERS,
     REQUEST_ID,
     SECURITY,
+    TIME_ZONE,
     USER,
     Json,
     headers,
@@ -91,6 +92,8 @@ def _parameters(operation: Operation) -> list[Json]:
         parameters.append(IDEMPOTENCY_KEY)
         if operation.of_one:
             parameters.append(IF_MATCH)
+    if operation.zoned:
+        parameters.append(TIME_ZONE)
     return parameters + ([IF_NONE_MATCH] if operation.conditional else [])
 
 

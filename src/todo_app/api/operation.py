@@ -27,6 +27,7 @@ from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
 from todo_app.http.preconditions import read_if_match
 from todo_app.http.reading import JSON, decoded, read_bytes, require_type
+from todo_app.http.time_zone import read_time_zone
 from todo_core import (
     Identity,
     IdentityUnavailable,
@@ -131,7 +132,10 @@ class Described:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Described):
-    """One operation below `/api/{user_id}`. `refuses`: what its handler alone may raise."""
+    """One operation below `/api/{user_id}`. `refuses`: what its handler alone may raise.
+
+    `zoned`: it depends on which day it is for the user, and heeds `Time-Zone`.
+    """
 
     method: str
     tag: str
@@ -139,6 +143,7 @@ class Operation(Described):
     answers: Mapping[int, Answer]
     body: Body | None = None
     query: tuple[Json, ...] = ()
+    zoned: bool = False
 
     @property
     def writes(self) -> bool:
@@ -163,7 +168,7 @@ class Operation(Described):
         kinds |= {*_OF_A_WRITE} if self.writes else set()
         kinds |= {TaskNotFound} if self.of_one else set()
         kinds |= {VersionConflict} if self.of_one and self.writes else set()
-        return frozenset(kinds | ({MalformedRequest} if self.conditional else set()))
+        return frozenset(kinds | ({MalformedRequest} if self.conditional or self.zoned else set()))
 
     @cached_property
     def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
@@ -183,6 +188,8 @@ class Operation(Described):
             except TodoError:
                 if self.of_one:
                     await tasks.get(identity.owner, task_id)
+                    if self.zoned:
+                        read_time_zone(exchange)
                     read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
                 raise
         root, query = request["root_path"], request["query_string"]
@@ -201,12 +208,13 @@ class Operation(Described):
             require_type(exchange, self.body.types)
             body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # there is one where there is a body
         expected = read_if_match(exchange) if self.of_one else None
+        zone = read_time_zone(exchange) if self.zoned else None
         identity: Identity = request["user"]
-        if key is None and expected is None:
+        if key is None and expected is None and zone is None:
             return body, _PLAIN if identity.client is None else WriteOptions(client=identity.client)
         said = sent if body is None else msgspec.json.encode(body)  # what it says counts, not how it is spelled
         once = None if key is None else Once(key, _fingerprint(self.method, request["raw_path"], said))
-        return body, WriteOptions(expected=expected, once=once, client=identity.client)
+        return body, WriteOptions(expected=expected, once=once, client=identity.client, zone=zone)
 
 
 _NO_TASK: Final = TaskId(UUID(int=0))

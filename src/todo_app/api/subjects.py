@@ -9,12 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from todo_app.api.changes import CHANGES
 from todo_app.api.operation import Operation, Subject
 from todo_app.api.public import PUBLIC, PublicOperation, Service
+from todo_app.api.recurring import RECURRING
 from todo_app.api.tasks import TASKS
 from todo_app.api.trash import TRASH
 from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_core import TaskService
 
-SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, TRASH, CHANGES)
+SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, RECURRING, TRASH, CHANGES)
 
 
 def operations() -> Iterator[Operation]:

@@ -4,7 +4,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
-from msgspec import UNSET
 
 from todo_app.api import examples, wire
 from todo_app.api.listing import HISTORY, LISTING, read_history, read_listing
@@ -13,14 +12,14 @@ from todo_app.http.exchange import Header, Reply
 from todo_app.http.idempotency import REPLAYED
 from todo_app.http.preconditions import is_unmodified
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import Committed, InvalidInput, TooMany
+from todo_core import Committed, InvalidInput, Problem, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
 
 _encode: Final = msgspec.json.Encoder().encode
-_JSON: Final[Header] = (b"content-type", b"application/json")
+JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
-_CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
+CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
 
 
 @TASKS.operation(
@@ -51,7 +50,7 @@ async def list_tasks(call: Call[None]) -> Reply:
             "The task as stored; under a key that was used before, as it was stored then.",
             wire.Task,
             examples.CREATED,
-            ("Location", *_CHANGED),
+            ("Location", *CHANGED),
         )
     },
     refuses=(TooMany,),
@@ -84,18 +83,19 @@ async def get_task(call: Call[None]) -> Reply:
     tag = (b"etag", b'"%d"' % task.version)
     if is_unmodified(call.exchange, task.version):
         return Reply(304, [FRESH, tag])
-    return Reply(200, [_JSON, FRESH, tag], _encode(wire.Task.of(task)))
+    return Reply(200, [JSON_TYPE, FRESH, tag], _encode(wire.Task.of(task)))
 
 
-_AS_IT_IS: Final = "The task as it is now."
+AS_IT_IS: Final = "The task as it is now."
 
 
 @TASKS.operation(
     "PUT",
     "/tasks/{task_id}",
     scope=WRITE,
+    zoned=True,
     body=Body(wire.TaskPut, examples.PUT),
-    answers={200: Answer(_AS_IT_IS, wire.Task, examples.PUT_DONE, _CHANGED)},
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.PUT_DONE, CHANGED)},
 )
 async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     """Change a task, sending it as it was read.
@@ -109,8 +109,9 @@ async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     "PATCH",
     "/tasks/{task_id}",
     scope=WRITE,
+    zoned=True,
     body=Body(wire.TaskPatch, examples.EDIT, (MERGE_PATCH, JSON)),
-    answers={200: Answer(_AS_IT_IS, wire.Task, examples.EDITED, _CHANGED)},
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.EDITED, CHANGED)},
 )
 async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
     """Change some of a task.
@@ -139,18 +140,27 @@ async def delete_task(call: Call[None]) -> Reply:
     "PATCH",
     "/tasks/{task_id}/complete",
     scope=WRITE,
+    zoned=True,
     body=Body(wire.Completion, examples.COMPLETE, (JSON, MERGE_PATCH), required=False),
-    answers={200: Answer(_AS_IT_IS, wire.Task, examples.DONE, _CHANGED)},
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.DONE, CHANGED)},
 )
 async def complete_task(call: Call[wire.Completion | None]) -> Reply:
     """Toggle a task, or set whether it is done.
 
-    Without a body, or with `{}`, the task is toggled. With `completed`, repeating the request changes nothing.
+    Without a body, or with `{}`, the task is toggled. With `completed`, repeating the request changes nothing, unless
+    the task recurs: then this occurrence is completed, and the task moves to its next one and stays open. With
+    `occurrence`, the `due_date` that was seen, that one only: where the task has moved on, nothing happens.
     """
-    completed = UNSET if call.body is None else call.body.completed
-    if completed is UNSET:
-        return reply_with(await call.tasks.toggle(call.owner, call.task_id, call.options))
-    return reply_with(await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed))
+    match call.body:
+        case wire.Completion(occurrence=str(occurrence), completed=completed):
+            if completed is not True:
+                raise InvalidInput([Problem("occurrence", 'must stand beside "completed": true')])
+            committed = await call.tasks.complete(call.owner, call.task_id, call.options, occurrence=occurrence)
+        case wire.Completion(completed=bool(completed)):
+            committed = await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed)
+        case _:
+            committed = await call.tasks.toggle(call.owner, call.task_id, call.options)
+    return reply_with(committed)
 
 
 @TASKS.operation(
@@ -183,7 +193,7 @@ async def get_summary(call: Call[None]) -> Reply:
 
     How many are open and how many are done, and the open ones by tag and by priority.
     """
-    return Reply(200, [_JSON, FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
+    return Reply(200, [JSON_TYPE, FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
 
 
 def path_of(call: Call[Any], below: str) -> str:
@@ -195,12 +205,12 @@ def reply_with(committed: Committed, status: int = 200, *headers: Header) -> Rep
     """The task, with its version as the entity tag and the number of the change."""
     task = committed.task
     tag = (b"etag", b'"%d"' % task.version)
-    return Reply(status, [_JSON, FRESH, tag, *headers, *change_headers(committed)], _encode(wire.Task.of(task)))
+    return Reply(status, [JSON_TYPE, FRESH, tag, *headers, *change_headers(committed)], _encode(wire.Task.of(task)))
 
 
 def reply_with_things(committed: Committed) -> Reply:
     """The tasks that came of a change, and its number."""
-    return Reply(200, [_JSON, FRESH, *change_headers(committed)], _encode(wire.Things.of(committed)))
+    return Reply(200, [JSON_TYPE, FRESH, *change_headers(committed)], _encode(wire.Things.of(committed)))
 
 
 def change_headers(committed: Committed) -> list[Header]:
@@ -210,7 +220,7 @@ def change_headers(committed: Committed) -> list[Header]:
 
 def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
     """The page, with a link to the next one (RFC 8288) that keeps the filters."""
-    headers = [_JSON, FRESH]
+    headers = [JSON_TYPE, FRESH]
     if next_cursor is not None:
         kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
         target = f"{path_of(call, below)}?{urlencode([*kept, ('cursor', next_cursor)])}"

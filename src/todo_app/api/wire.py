@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 import todo_core
 from todo_core import Committed, Entry, Priority, Settable
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
+from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     DESCRIPTION_RULE,
@@ -87,6 +88,13 @@ GivenDate: TypeAlias = Annotated[
         examples=["2026-12-01"],
     ),
 ]
+Seen: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="The `due_date` that was seen: where the task has moved on from it, nothing happens.",
+        examples=["2026-12-01"],
+    ),
+]
 Zone: TypeAlias = Annotated[
     str,
     Meta(
@@ -94,6 +102,19 @@ Zone: TypeAlias = Annotated[
         extra_json_schema={"maxLength": ZONE_LENGTH},
         examples=["Europe/Madrid"],
     ),
+]
+Rule: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="How it recurs, as RFC 5545 §3.3.10 writes it: `FREQ` DAILY, WEEKLY, MONTHLY or YEARLY, with "
+        "`INTERVAL`, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `WKST`, and `COUNT` or `UNTIL`. It needs a "
+        "`due_date`. What is given is stored in one form: capitals, a fixed order, nothing that is said anyway.",
+        extra_json_schema={"maxLength": RULE_LENGTH},
+        examples=["FREQ=WEEKLY;BYDAY=MO"],
+    ),
+]
+From: TypeAlias = Annotated[
+    RecurrenceFrom, Meta(description=_said(FROM_RULE, "What the next occurrence is counted from."))
 ]
 Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Accepted as GET gave it, and ignored.")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
@@ -113,6 +134,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     start_date: Date | None
     due_date: Date | None
     time_zone: Zone | None
+    recurrence: Rule | None
+    recurrence_from: From
     due_at: Annotated[Moment | None, Meta(description="The moment at which a `due_date` with a time and a zone is.")]
     completed_at: Moment | None
     version: Annotated[
@@ -137,6 +160,8 @@ class Task(msgspec.Struct, frozen=True, gc=False):
             task.start_date,
             task.due_date,
             task.time_zone,
+            task.recurrence,
+            task.recurrence_from,
             task.due_at if task.time_zone else None,
             done,
             task.version,
@@ -168,6 +193,8 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     start_date: GivenDate | UnsetType | None = UNSET
     due_date: GivenDate | UnsetType | None = UNSET
     time_zone: Zone | UnsetType | None = UNSET
+    recurrence: Rule | UnsetType | None = UNSET
+    recurrence_from: From | UnsetType | None = UNSET
 
     def members(self) -> Settable:
         """What is there of it, by the core's names."""
@@ -204,6 +231,26 @@ class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the task shall be done. Without `completed` it is toggled."""
 
     completed: bool | UnsetType = UNSET
+    occurrence: Seen | UnsetType = UNSET
+
+
+class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which occurrence is skipped: without `occurrence` the one that is due."""
+
+    occurrence: Seen | UnsetType = UNSET
+
+
+class Reschedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an occurrence is moved to. Without `start_date` that moves along."""
+
+    due_date: GivenDate
+    start_date: GivenDate | UnsetType = UNSET
+
+
+class Occurrences(msgspec.Struct, frozen=True, gc=False):
+    """When a task will be due."""
+
+    items: list[Date]
 
 
 class HistoryItem(msgspec.Struct, frozen=True, gc=False):
@@ -230,7 +277,7 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
         return cls(entry.number, entry.at, entry.client, entry.action, shown)
 
 
-_COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
+_COUNTED: Final = frozenset({"version", "created_at", "updated_at", "anchor", "rescheduled_from"})
 
 
 class History(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,8 @@
 """Owners, moments, tasks and texts to test with, the awkward ones included."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import count
 from operator import mul
 from typing import Any, Final, TypeVar
@@ -9,9 +10,17 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
-from todo_core.due import discord
+from todo_core.due import discord, has_time
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
+from todo_core.recurrence import (
+    FREQUENCIES,
+    INTERVAL_MAX,
+    RECURRENCE_FROM,
+    RULE_LENGTH,
+    Recurrence,
+    Weekday,
+)
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     PRIORITIES,
@@ -184,6 +193,43 @@ dates: Final = of_any_kind(st.one_of(_DAYS, st.builds("{}{}".format, _DAYS, _TIM
 zones: Final = of_any_kind(st.sampled_from([None, "UTC", "Europe/Madrid", "Pacific/Apia"]))
 """Time zones."""
 
+_FEW: Final = st.integers(1, 4)
+_INTERVALS: Final = _FEW | st.sampled_from([7, 12, 14, 27, 52, INTERVAL_MAX]) | st.integers(1, INTERVAL_MAX)
+_UNTILS: Final = st.builds(
+    "{:%Y%m%d}{}".format,
+    st.dates(date(1900, 1, 1), date(2999, 12, 31)),
+    st.sampled_from(["", "T000000", "T170000", "T235959Z"]),
+)
+
+
+def _some(numbers: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.sets(numbers, max_size=most).map(sorted).map(tuple) | st.just(())
+
+
+@st.composite
+def recurrences(draw: st.DrawFn) -> Recurrence:
+    """Rules of recurrence from the whole grammar; some never come true."""
+    frequency = draw(st.sampled_from(FREQUENCIES))
+    months = draw(_some(st.integers(1, 12)))
+    most = {"DAILY": 0, "WEEKLY": 0, "MONTHLY": 5, "YEARLY": 5 if months else 53}[frequency]
+    ordinals = st.just(0) | st.integers(-most, most)
+    month_days = () if frequency == "WEEKLY" else draw(_some(st.integers(-31, 31).filter(bool), 31))
+    weekdays = draw(_some(st.builds(Weekday, ordinals, st.integers(0, 6)), 7))
+    chosen = months or month_days or weekdays
+    rule = Recurrence(
+        frequency=frequency,
+        interval=draw(_INTERVALS),
+        months=months,
+        month_days=month_days,
+        weekdays=weekdays,
+        positions=draw(_some((_FEW | st.integers(-366, 366)).filter(bool), 3)) if chosen else (),
+        week_start=draw(st.integers(0, 6)),
+        count=(count := draw(st.none() | st.integers(1, 9))),
+        until=None if count else draw(st.none() | _UNTILS),
+    )
+    return rule if len(str(rule)) <= RULE_LENGTH else replace(rule, month_days=())
+
+
 MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "title": titles,
     "description": descriptions,
@@ -192,6 +238,10 @@ MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "start_date": st.none() | dates,
     "due_date": st.none() | dates,
     "time_zone": zones,
+    "recurrence": of_any_kind(st.none() | recurrences().map(str)),
+    "recurrence_from": of_any_kind(st.sampled_from(RECURRENCE_FROM)),
+    "anchor": st.none() | dates,
+    "rescheduled_from": st.none() | dates,
     "completed_at": st.none() | moments,
     "version": versions,
     "created_at": moments,
@@ -211,6 +261,11 @@ def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) ->
     values = {name: draw(strategy) for name, strategy in MEMBERS.items()}
     if discord(values["start_date"], values["due_date"]):
         values["start_date"] = None
+    due = values["due_date"]
+    if due is None or values["recurrence"] is None:
+        values |= dict.fromkeys(("recurrence", "anchor", "rescheduled_from"))
+    elif values["anchor"] is None or has_time(values["anchor"]) != has_time(due):
+        values["anchor"] = due
     return Task(id=draw(ids), owner=owner, **values)
 
 

@@ -19,13 +19,15 @@ down_revision: Final = "0002"
 
 _TEXT: Final = sa.Text(collation="C")
 _MOMENT: Final = sa.DateTime(timezone=True)
+_TEXTS: Final = ("priority", "start_date", "due_date", "time_zone", "recurrence", "anchor", "rescheduled_from")
 _DATE: Final = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"
 
 
 def upgrade() -> None:
     """Make them, and copy the keys of the last day."""
-    for name in ("priority", "start_date", "due_date", "time_zone"):
+    for name in _TEXTS:
         op.add_column("tasks", sa.Column(name, _TEXT))
+    op.add_column("tasks", sa.Column("recurrence_from", _TEXT, nullable=False, server_default="due_date"))
     for name in ("tags", "tag_keys"):
         op.add_column("tasks", sa.Column(name, sa.ARRAY(_TEXT), nullable=False, server_default="{}"))
     for name, rule in _rules().items():
@@ -48,6 +50,11 @@ def _rules() -> dict[str, str]:
         "priority": "priority in ('high', 'medium', 'low')",
         "tags": "cardinality(tags) <= 20",
         "dates": f"start_date ~ '{_DATE}' and due_date ~ '{_DATE}' and char_length(time_zone) <= 64",
+        "recurrence": (
+            "char_length(recurrence) <= 255 and recurrence_from in ('due_date', 'completion')"
+            " and (recurrence is null) = (anchor is null) and (recurrence is null or due_date is not null)"
+            f" and anchor ~ '{_DATE}' and rescheduled_from ~ '{_DATE}'"
+        ),
     }
 
 
@@ -99,7 +106,7 @@ def downgrade() -> None:
     op.drop_index("tasks_open", "tasks")
     for name in _rules():
         op.drop_constraint(f"tasks_{name}_check", "tasks")
-    for name in ("priority", "start_date", "due_date", "time_zone", "tags", "tag_keys"):
+    for name in (*_TEXTS, "recurrence_from", "tags", "tag_keys"):
         op.drop_column("tasks", name)
 
 

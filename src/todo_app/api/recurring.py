@@ -1,0 +1,75 @@
+"""What a user can do with the occurrences of a task that recurs, besides completing one."""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from todo_app.api import examples, wire
+from todo_app.api.listing import OCCURRENCES, read_occurrences
+from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
+from todo_app.api.tasks import AS_IT_IS, CHANGED, FRESH, JSON_TYPE, reply_with
+from todo_app.http.exchange import Reply
+from todo_app.http.time_zone import read_time_zone
+from todo_core import InvalidInput
+
+RECURRING: Final = Subject("recurring tasks", "The occurrences of a task that recurs.")
+
+
+@RECURRING.operation(
+    "POST",
+    "/tasks/{task_id}/skip",
+    scope=WRITE,
+    zoned=True,
+    body=Body(wire.Skip, examples.SKIP, required=False),
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.MOVED_ON, CHANGED)},
+)
+async def skip_occurrence(call: Call[wire.Skip | None]) -> Reply:
+    """Skip an occurrence.
+
+    The task moves to its next occurrence, as if this one had been completed; the history says that it was skipped.
+    """
+    occurrence = call.body.occurrence if call.body is not None and call.body.occurrence is not UNSET else None
+    return reply_with(await call.tasks.skip(call.owner, call.task_id, call.options, occurrence=occurrence))
+
+
+@RECURRING.operation(
+    "POST",
+    "/tasks/{task_id}/reschedule",
+    scope=WRITE,
+    zoned=True,
+    body=Body(wire.Reschedule, examples.RESCHEDULE),
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.RESCHEDULED, CHANGED)},
+)
+async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
+    """Move an occurrence.
+
+    This one alone: the next is where it would have been. To move all of them change `due_date`.
+    """
+    start = None if call.body.start_date is UNSET else call.body.start_date
+    return reply_with(
+        await call.tasks.reschedule(
+            call.owner, call.task_id, call.options, due_date=call.body.due_date, start_date=start
+        )
+    )
+
+
+@RECURRING.operation(
+    "GET",
+    "/tasks/{task_id}/occurrences",
+    scope=READ,
+    zoned=True,
+    query=OCCURRENCES,
+    answers={200: Answer("The dates.", wire.Occurrences, examples.OCCURRENCES)},
+    refuses=(InvalidInput,),
+)
+async def list_occurrences(call: Call[None]) -> Reply:
+    """List when a task will be due.
+
+    This time first, and those after it, if each is completed when it is due; one that is overdue, now. A task without a
+    rule is due once, and one without a date never.
+    """
+    await call.tasks.get(call.owner, call.task_id)  # an unknown task comes before a fault of the query
+    limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
+    items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
+    return Reply(200, [JSON_TYPE, FRESH], msgspec.json.encode(wire.Occurrences(items)))

@@ -1,0 +1,225 @@
+"""When a task that recurs moves on, and to which date: completing, skipping and rescheduling an occurrence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, NamedTuple, Unpack
+
+from todo_core.changes import Action
+from todo_core.due import DATE_RULE, has_time, is_readable, on_clock, read_date, written
+from todo_core.errors import InvalidInput, Problem
+from todo_core.ports import RecurrenceCalendar
+from todo_core.recurrence import Recurrence, read_recurrence, until_of
+from todo_core.task import Settable, Task
+
+OCCURRENCES_DEFAULT: Final = 10
+OCCURRENCES_MAX: Final = 100
+OCCURRENCES_RULE: Final = f"must be a whole number from 1 to {OCCURRENCES_MAX}"
+NEVER_RULE: Final = "must name a day from due_date on, before the year 3000: it never comes true"
+NO_RULE: Final = "must be set: only a task that recurs has occurrences"
+FORM_RULE: Final = "must be of the same form as before: a whole day if that is one, otherwise with a time"
+_END: Final = time(23, 59, 59)
+
+
+class Step(NamedTuple):
+    """What a task becomes, and the name of that in the log, where it is more than the two tell."""
+
+    task: Task
+    named: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A moment, and the zone in which it is "today" for a task that has none: its user's."""
+
+    at: datetime
+    zone: str | None = None
+
+    def for_(self, task: Task) -> datetime:
+        """What the task's clock shows."""
+        return on_clock(self.at, task.time_zone or self.zone or "UTC")
+
+
+class NoCalendar:
+    """Stands in where no `RecurrenceCalendar` was given."""
+
+    def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
+        """Raises `RuntimeError`."""
+        raise RuntimeError(
+            "recurring tasks need a RecurrenceCalendar: give TaskService one as `calendar`, such as "
+            "todo_adapters.dateutil_recurrence.DateutilRecurrenceCalendar() (pip install 'todo-api[recurrence]')"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How tasks change over time, by a calendar. Each method raises `InvalidInput` as `Task.edited` does."""
+
+    calendar: RecurrenceCalendar
+
+    def checked(self, task: Task) -> Task:
+        """A task whose rule was just set, or its anchor. Raises `InvalidInput` for a rule that never comes true."""
+        if task.recurrence is not None:
+            anchor = _clock(task.anchor)
+            before = anchor - timedelta(seconds=1)
+            if next(self.calendar.after(read_recurrence(task.recurrence), anchor, before), None) is None:
+                raise InvalidInput([Problem("recurrence", NEVER_RULE)])
+        return task
+
+    def edited(self, task: Task, now: Now, **members: Unpack[Settable]) -> Step:
+        """As `Task.edited`, but that completing a task that recurs completes this occurrence of it."""
+        edited = task.edited(at=now.at, **members)
+        if (edited.recurrence, edited.anchor) != (task.recurrence, task.anchor):
+            self.checked(edited)
+        if edited.completed and not task.completed and edited.recurrence is not None:
+            return self._moved_on(task, replace(edited, completed_at=None), now, "completed")
+        return Step(edited)
+
+    def toggled(self, task: Task, now: Now) -> Step:
+        """As `Task.toggled`, but for tasks that recur."""
+        return self.edited(task, now, completed=not task.completed)
+
+    def completed(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
+        """Done, or this occurrence is; only if it is due at `occurrence`, where that is given."""
+        return self.edited(task, now, completed=True) if _is_due(task, occurrence) else Step(task)
+
+    def skipped(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
+        """As `completed`, without having been done. Raises `InvalidInput` if the task does not recur."""
+        if task.recurrence is None:
+            raise InvalidInput([Problem("recurrence", NO_RULE)])
+        if task.completed or not _is_due(task, occurrence):
+            return Step(task)
+        return self._moved_on(task, task, now, "skipped")
+
+    def rescheduled(self, task: Task, now: Now, due_date: str, start_date: str | None = None) -> Step:
+        """This occurrence at another date; the anchor stays. Without a `start_date` that moves along."""
+        dates: Settable = {"due_date": due_date}
+        if start_date is not None:
+            dates["start_date"] = start_date
+        elif has_time(moved := _stored("due_date", due_date, task)) == has_time(task.due_date or moved):
+            dates["start_date"] = _start(task, moved)
+        edited = task.edited(at=now.at, **dates)
+        if task.recurrence is None or edited is task:
+            return Step(edited)
+        if has_time(edited.due_date or "") != has_time(task.anchor or ""):
+            raise InvalidInput([Problem("due_date", FORM_RULE)])
+        kept = {"due_date": edited.due_date, "start_date": edited.start_date, "time_zone": edited.time_zone}
+        return Step(task.with_stored(now.at, {**kept, "rescheduled_from": task.rescheduled_from or task.due_date}))
+
+    def occurrences(self, task: Task, now: Now, limit: int = OCCURRENCES_DEFAULT) -> list[str]:
+        """When it is due, this time first, if each is completed when it is due, and one that is overdue now."""
+        if not 1 <= limit <= OCCURRENCES_MAX:
+            raise InvalidInput([Problem("limit", OCCURRENCES_RULE)])
+        found: list[str] = []
+        clock, here = now.for_(task), task
+        while here.due_date is not None and len(found) < limit:
+            found.append(here.due_date)
+            clock = max(clock, _clock(here.due_date))
+            if here.completed or here.recurrence is None or (after := self._after(here, clock)) is None:
+                break
+            here = here.with_stored(now.at, after)
+        return found
+
+    def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
+        """At its next occurrence, or done if there is none; one version behind `before`, whatever else was changed."""
+        after = self._after(task, now.for_(task))
+        if after is None:
+            moved = task.edited(at=now.at, completed=True)
+        else:
+            moved = task.with_stored(now.at, {**after, "rescheduled_from": None})
+        names = (name for name in Task.__slots__ if name not in ("version", "updated_at"))
+        return Step(before.with_stored(now.at, {name: getattr(moved, name) for name in names}), named)
+
+    def _after(self, task: Task, clock: datetime) -> dict[str, object] | None:
+        """The members that differ at the next occurrence after what the clock shows; None if there is none."""
+        rule = read_recurrence(task.recurrence or "")
+        current = max(_clock(task.due_date), _clock(task.rescheduled_from or task.due_date))
+        if task.recurrence_from == "completion":
+            due, rest = self._from_completion(rule, _clock(task.anchor), current, clock), _one_less(rule)
+        else:
+            due, rest = self._from_due_date(rule, _clock(task.anchor), max(current, _today(task, clock))), rule
+        if due is None or rest is None or due > _last(rule, task):
+            return None
+        moved = written(due, like=task.due_date or "")
+        return {"due_date": moved, "start_date": _start(task, moved), "recurrence": str(rest)}
+
+    def _from_due_date(self, rule: Recurrence, anchor: datetime, moment: datetime) -> datetime | None:
+        due = next(self.calendar.after(rule, anchor, moment), None)
+        if due is None or rule.count is None:
+            return due
+        if rule.count == 1:  # the anchor itself, whether the rule names it or not
+            return None
+        last = next(self.calendar.after(rule, anchor, anchor, skip=rule.count - 2), None)
+        return due if last is None or due <= last else None
+
+    def _from_completion(
+        self, rule: Recurrence, anchor: datetime, current: datetime, clock: datetime
+    ) -> datetime | None:
+        done = clock.date()
+        begin, end = _period(rule, done)
+        same = begin <= current.date() <= end
+        within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
+        behind = datetime.combine(done if within else end, _END)
+        return next(self.calendar.after(rule, datetime.combine(done, anchor.time()), max(current, behind)), None)
+
+
+def _clock(stored: str | None) -> datetime:
+    return datetime.fromisoformat(stored or "")
+
+
+def _today(task: Task, clock: datetime) -> datetime:
+    """What is not after now: of a whole day all of today."""
+    return clock if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
+
+
+def _is_due(task: Task, occurrence: str | None) -> bool:
+    """Whether that is the occurrence at which the task is. Raises `InvalidInput` for what is no date."""
+    return occurrence is None or _stored("occurrence", occurrence, task) == task.due_date
+
+
+def _stored(name: str, text: str, task: Task) -> str:
+    """A date that was given as `name`, as it is stored in the task. Raises `InvalidInput` for what is none."""
+    try:
+        if is_readable(text):
+            return read_date(text).in_zone(task.time_zone or "UTC")
+    except ValueError:
+        pass  # an instant outside of the years
+    raise InvalidInput([Problem(name, DATE_RULE)])
+
+
+def _start(task: Task, due: str) -> str | None:
+    """The start date, as many days before `due` as now before the due date, and at its time of day."""
+    if task.start_date is None or task.due_date is None:
+        return task.start_date
+    start = _clock(task.start_date) + (_clock(due).date() - _clock(task.due_date).date())
+    return min(written(start, like=due), due)
+
+
+def _one_less(rule: Recurrence) -> Recurrence | None:
+    """The rule with what remains of its count; None if that is nothing."""
+    if rule.count is None:
+        return rule
+    return None if rule.count == 1 else replace(rule, count=rule.count - 1)
+
+
+def _last(rule: Recurrence, task: Task) -> datetime:
+    """The last moment at which it may recur by UNTIL, on the task's clock."""
+    if rule.until is None:
+        return datetime.max
+    until, is_utc = until_of(rule.until)
+    return on_clock(until.replace(tzinfo=UTC), task.time_zone or "UTC") if is_utc else until
+
+
+def _period(rule: Recurrence, day: date) -> tuple[date, date]:
+    """The first and the last day of that day's period."""
+    match rule.frequency:
+        case "DAILY":
+            return day, day
+        case "WEEKLY":
+            begin = day - timedelta(days=(day.weekday() - rule.week_start) % 7)
+            return begin, begin + timedelta(days=6)
+        case "MONTHLY":
+            behind = day.replace(day=28) + timedelta(days=4)
+            return day.replace(day=1), behind - timedelta(days=behind.day)
+        case "YEARLY":
+            return day.replace(month=1, day=1), day.replace(month=12, day=31)

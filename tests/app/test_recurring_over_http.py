@@ -1,0 +1,175 @@
+"""Tasks that recur, as a client sees them."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from asking import Service
+from factories import ANN
+from refusals import problem
+
+TASKS = f"/api/{ANN}/tasks"
+IN_A_YEAR = datetime.now(UTC).date() + timedelta(days=365)
+
+
+async def make(service: Service, **members: Any) -> str:
+    """The path of a task that was due a year from today, and recurs every day, if nothing else is said."""
+    usual = {"title": "Water", "due_date": f"{ahead(0)}", "recurrence": "FREQ=DAILY"}
+    answer = await service.ask("POST", TASKS, json_={**usual, **members})
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["location"])
+
+
+def ahead(days: int) -> date:
+    """A day a year from now: no clock has passed it."""
+    return IN_A_YEAR + timedelta(days=days)
+
+
+async def due(service: Service, url: str) -> str:
+    return str((await service.ask("GET", url)).json()["due_date"])
+
+
+WAYS: dict[str, tuple[str, str, Any]] = {
+    "toggling": ("PATCH", "/complete", None),
+    "toggling, with a body": ("PATCH", "/complete", {}),
+    "setting": ("PATCH", "/complete", {"completed": True}),
+    "PATCH": ("PATCH", "", {"completed": True}),
+    "PUT": ("PUT", "", {"completed": True}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+async def test_every_way_to_complete_moves_a_task_to_its_next_occurrence(
+    service: Service, way: tuple[str, str, Any]
+) -> None:
+    method, path, body = way
+    url = await make(service)
+    for number in (1, 2):
+        answer = await service.ask(method, url + path, json_=... if body is None else body)
+        assert answer.status_code == 200, answer.text
+        task = answer.json()
+        assert (task["due_date"], task["completed"], task["completed_at"]) == (f"{ahead(number)}", False, None)
+        assert task["version"] == number + 1
+        assert "change" in answer.headers
+    history = (await service.ask("GET", f"{url}/history")).json()["items"]
+    assert [item["action"] for item in history] == ["completed", "completed", "created"]
+    assert history[0]["fields"] == {"due_date": [f"{ahead(1)}", f"{ahead(2)}"]}
+
+
+async def test_what_was_read_may_be_sent_back_with_a_tick(service: Service) -> None:
+    url = await make(service, recurrence="RRULE:freq=daily")
+    read = (await service.ask("GET", url)).json()
+    assert (read["recurrence"], read["recurrence_from"]) == ("FREQ=DAILY", "due_date")
+    done = (await service.ask("PUT", url, json_={**read, "completed": True})).json()
+    assert (done["due_date"], done["recurrence"]) == (f"{ahead(1)}", "FREQ=DAILY")
+
+
+async def test_an_occurrence_that_was_seen_is_completed_once(service: Service) -> None:
+    url = await make(service)
+    body = {"completed": True, "occurrence": f"{ahead(0)}"}
+    first, second = [await service.ask("PATCH", f"{url}/complete", json_=body) for _ in range(2)]
+    assert first.json() == second.json()
+    assert ("change" in first.headers, "change" in second.headers) == (True, False)
+    for wrong in ({"occurrence": f"{ahead(1)}"}, {"completed": False, "occurrence": f"{ahead(1)}"}):
+        refused = problem(await service.ask("PATCH", f"{url}/complete", json_=wrong), 422, "invalid_input")
+        assert [error["pointer"] for error in refused["errors"]] == ["/occurrence"]
+    answer = await service.ask("PATCH", f"{url}/complete", json_={"completed": True, "occurrence": "soon"})
+    problem(answer, 422, "invalid_input")
+
+
+async def test_skipping_and_rescheduling(service: Service) -> None:
+    url = await make(service, recurrence="FREQ=WEEKLY")
+    skipped = await service.ask("POST", f"{url}/skip")
+    assert skipped.json()["due_date"] == f"{ahead(7)}"
+    again = await service.ask("POST", f"{url}/skip", json_={"occurrence": f"{ahead(0)}"})
+    assert (again.json()["due_date"], "change" in again.headers) == (f"{ahead(7)}", False)
+    moved = await service.ask("POST", f"{url}/reschedule", json_={"due_date": f"{ahead(9)}"})
+    assert (moved.json()["due_date"], moved.json()["recurrence"]) == (f"{ahead(9)}", "FREQ=WEEKLY")
+    assert (await service.ask("PATCH", f"{url}/complete")).json()["due_date"] == f"{ahead(14)}"
+    history = (await service.ask("GET", f"{url}/history")).json()["items"]
+    assert [item["action"] for item in history] == ["completed", "edited", "skipped", "created"]
+    assert {name for item in history[:3] for name in item["fields"]} == {"due_date"}
+
+
+async def test_what_does_not_recur_has_nothing_to_skip(service: Service) -> None:
+    url = await make(service, recurrence=None)
+    refused = problem(await service.ask("POST", f"{url}/skip"), 422, "invalid_input")
+    assert refused["errors"] == [
+        {"pointer": "/recurrence", "detail": "must be set: only a task that recurs has occurrences"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"due_date": None}, ["/due_date"]),
+        ({"recurrence": "FREQ=HOURLY"}, ["/recurrence"]),
+        ({"recurrence": "FREQ=DAILY;BYHOUR=1;INTERVAL=0"}, ["/recurrence", "/recurrence"]),
+        ({"recurrence": "FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30"}, ["/recurrence"]),
+        ({"recurrence_from": "now"}, ["/recurrence_from"]),
+    ],
+)
+async def test_a_rule_that_cannot_be_is_refused_at_its_pointer(
+    service: Service, body: dict[str, Any], pointers: list[str]
+) -> None:
+    url = await make(service)
+    for method in ("PATCH", "PUT"):
+        refused = problem(await service.ask(method, url, json_=body), 422, "invalid_input")
+        assert [error["pointer"] for error in refused["errors"]] == pointers
+    assert await due(service, url) == f"{ahead(0)}"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_changing_the_due_date_never_loses_the_rule(service: Service, method: str) -> None:
+    url = await make(service, recurrence="FREQ=WEEKLY;COUNT=9", recurrence_from="completion")
+    for body in ({"due_date": f"{ahead(3)}"}, {"due_date": f"{ahead(4)}T09:00"}, {"title": "Else"}):
+        task = (await service.ask(method, url, json_=body)).json()
+        assert (task["recurrence"], task["recurrence_from"]) == ("FREQ=WEEKLY;COUNT=9", "completion")
+    moved = await service.ask("POST", f"{url}/reschedule", json_={"due_date": f"{ahead(5)}T09:00"})
+    assert moved.json()["recurrence"] == "FREQ=WEEKLY;COUNT=9"
+    cleared = (await service.ask(method, url, json_={"due_date": None, "recurrence": None})).json()
+    assert (cleared["recurrence"], cleared["due_date"]) == (None, None)
+
+
+async def test_occurrences_begin_with_this_time(service: Service) -> None:
+    url = await make(service, due_date="2097-01-31", recurrence="FREQ=MONTHLY;COUNT=4")
+    answer = await service.ask("GET", f"{url}/occurrences?limit=3")
+    assert (answer.status_code, answer.json()) == (200, {"items": ["2097-01-31", "2097-02-28", "2097-03-31"]})
+    assert len((await service.ask("GET", f"{url}/occurrences")).json()["items"]) == 4
+    for query in ("limit=0", "limit=101", "limit=x", "limit=1&limit=2", "n=1"):
+        problem(await service.ask("GET", f"{url}/occurrences?{query}"), 422, "invalid_input")
+    problem(await service.ask("GET", f"{url[:-4]}0000/occurrences?limit=0"), 404, "task_not_found")
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Midway", None])
+async def test_today_is_of_the_time_zone_that_the_request_names(service: Service, zone: str | None) -> None:
+    """There is no hour at which it is the same day in the first two."""
+
+    def tomorrow() -> str:
+        return f"{datetime.now(ZoneInfo(zone or 'UTC')).date() + timedelta(days=1)}"
+
+    url = await make(service, due_date="2000-01-01")
+    headers = {} if zone is None else {"Time-Zone": zone}
+    expected = [tomorrow()]
+    preview = await service.ask("GET", f"{url}/occurrences?limit=2", headers=headers)
+    done = await service.ask("PATCH", f"{url}/complete", headers=headers)
+    expected.append(tomorrow())  # another where the test ran over midnight
+    assert preview.json()["items"][0] == "2000-01-01"
+    assert {preview.json()["items"][1], done.json()["due_date"]} <= set(expected)
+
+
+@pytest.mark.parametrize("name", ["Mars/Base", "", "europe/madrid", "UTC,UTC", "x" * 5000])
+async def test_a_time_zone_that_is_none_is_refused(service: Service, name: str) -> None:
+    url = await make(service)
+    headers = {"Time-Zone": name}
+    answers: list[httpx.Response] = [
+        await service.ask("PATCH", f"{url}/complete", headers=headers),
+        await service.ask("PATCH", url, json_={"title": "x"}, headers=headers),
+        await service.ask("POST", f"{url}/skip", headers=headers),
+        await service.ask("GET", f"{url}/occurrences", headers=headers),
+    ]
+    for answer in answers:
+        assert "Time-Zone must be the name of an IANA time zone" in problem(answer, 400, "malformed_request")["detail"]
+    assert await due(service, url) == f"{ahead(0)}"

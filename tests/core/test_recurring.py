@@ -1,0 +1,466 @@
+"""Tasks that recur: where completing, skipping and rescheduling take them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from factories import LATER, NOON, make_task
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slow_recurrence import named_days
+
+from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
+from todo_core import InvalidInput, Task
+from todo_core.changes import Pair
+from todo_core.due import instant, on_clock
+from todo_core.recurrence import Recurrence, read_recurrence
+from todo_core.recurring import Course, NoCalendar, Now, Step
+from todo_core.task import Version
+from todo_core.testing.examples import recurrences
+
+COURSE = Course(DateutilRecurrenceCalendar())
+Members = Mapping[str, Any]
+
+
+def recurring(due: str, rule: str, **members: Any) -> Task:
+    """A task that recurs by that rule, without its `FREQ=`, since it was due then."""
+    return make_task().edited(at=NOON, due_date=due, recurrence=f"FREQ={rule}", **members)
+
+
+def at(local: str, zone: str | None = None) -> Now:
+    """The moment at which a clock in that zone, or UTC, shows that."""
+    return Now(datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC), zone)
+
+
+def on_time(task: Task) -> Step:
+    """The task, completed when it is due."""
+    return COURSE.completed(task, at(task.due_date or "", task.time_zone))
+
+
+def dates(task: Task, *nows: Now | None) -> list[str | None]:
+    """Its due dates after it is completed at each of these moments, None standing for when it is due."""
+    found = []
+    for now in nows:
+        task = (on_time(task) if now is None else COURSE.completed(task, now)).task
+        found.append(f"done {task.due_date}" if task.completed else task.due_date)
+    return found
+
+
+@dataclass
+class Row:
+    """A task, when it is completed, and the dates after that."""
+
+    due: str
+    rule: str
+    completed: list[Now | None]
+    then: list[str]
+    members: Members = field(default_factory=dict)
+
+
+FROM_COMPLETION = {"recurrence_from": "completion"}
+TABLE = {
+    "the last of a shorter month": Row(
+        "2026-01-31", "MONTHLY", [None] * 3, ["2026-02-28", "2026-03-31", "2026-04-30"]
+    ),
+    "months without that day": Row(
+        "2026-01-31", "MONTHLY;BYMONTHDAY=31", [None] * 3, ["2026-03-31", "2026-05-31", "2026-07-31"]
+    ),
+    "missed weeks": Row("2026-09-14T08:00:00", "WEEKLY", [at("2026-09-30T10:00:00")], ["2026-10-05T08:00:00"]),
+    "missed days, today counts as done": Row("2026-09-20", "DAILY", [at("2026-09-24T07:00:00")], ["2026-09-25"]),
+    "monthly from completion": Row(
+        "2025-08-29", "MONTHLY", [at("2025-09-10T12:00:00")], ["2025-10-10"], FROM_COMPLETION
+    ),
+    "Sundays from completion": Row(
+        "2023-04-30", "WEEKLY;BYDAY=SU", [at("2023-04-28T12:00:00")], ["2023-05-07"], FROM_COMPLETION
+    ),
+    "today in Auckland": Row(
+        "2022-09-24", "DAILY", [at("2022-09-24T08:00:00", "Pacific/Auckland")], ["2022-09-25"]
+    ),
+    "a count": Row("2026-10-01", "DAILY;COUNT=3", [None] * 3, ["2026-10-02", "2026-10-03", "done 2026-10-03"]),
+    "a first date that the rule does not name": Row("2026-09-23", "WEEKLY;BYDAY=MO", [None], ["2026-09-28"]),
+    "since 1900": Row("1900-01-01", "DAILY", [at("2026-11-25T12:00:00")], ["2026-11-26"]),
+    # What the sentences say beyond the table.
+    "a count whose days were missed": Row(
+        "2026-10-01", "DAILY;COUNT=3", [at("2026-10-05T09:00:00")], ["done 2026-10-01"]
+    ),
+    "the first date counts though the rule does not name it": Row(
+        "2026-09-23", "WEEKLY;BYDAY=MO;COUNT=2", [None] * 2, ["2026-09-28", "done 2026-09-28"]
+    ),
+    "one time": Row("2026-10-01", "DAILY;COUNT=1", [None], ["done 2026-10-01"]),
+    "a count from completion is what remains": Row(
+        "2026-10-01", "DAILY;COUNT=3", [at("2026-10-05T09:00:00"), None, None],
+        ["2026-10-06", "2026-10-07", "done 2026-10-07"], FROM_COMPLETION,
+    ),
+    "until a day, inclusive": Row(
+        "2026-10-01T18:00:00", "DAILY;UNTIL=20261002", [None] * 2, ["2026-10-02T18:00:00", "done 2026-10-02T18:00:00"]
+    ),
+    "until a time": Row("2026-10-01T18:00:00", "DAILY;UNTIL=20261002T175959", [None], ["done 2026-10-01T18:00:00"]),
+    "until a moment, on the task's clock": Row(
+        "2026-10-01T18:00:00", "DAILY;UNTIL=20261002T160000Z", [None] * 2,
+        ["2026-10-02T18:00:00", "done 2026-10-02T18:00:00"], {"time_zone": "Europe/Madrid"},
+    ),
+    "until a moment, exclusive by a second": Row(
+        "2026-10-01T18:00:00", "DAILY;UNTIL=20261002T155959Z", [None], ["done 2026-10-01T18:00:00"],
+        {"time_zone": "Europe/Madrid"},
+    ),
+    "a time of today that is still to come": Row(
+        "2026-10-01T18:00:00", "DAILY", [at("2026-10-04T17:59:59")], ["2026-10-04T18:00:00"]
+    ),
+    "early": Row("2026-10-05", "WEEKLY", [at("2026-10-01T09:00:00")], ["2026-10-12"]),
+    "the phase of an interval": Row(
+        "2026-10-05", "WEEKLY;INTERVAL=2", [at("2026-10-15T09:00:00")], ["2026-10-19"]
+    ),
+    "29 February": Row("2024-02-29", "YEARLY", [None] * 4, ["2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"]),
+    "the end of time": Row("2999-12-31", "DAILY", [None], ["done 2999-12-31"]),
+    "a zone that is a day ahead": Row(
+        "2026-10-01", "DAILY", [Now(datetime(2026, 10, 4, 11, tzinfo=UTC))], ["2026-10-06"],
+        {"time_zone": "Pacific/Kiritimati"},
+    ),
+    "daily from completion": Row(
+        "2026-10-01", "DAILY;INTERVAL=3", [at("2026-10-05T09:00:00")], ["2026-10-08"], FROM_COMPLETION
+    ),
+    "from completion, always after the current one": Row(
+        "2026-10-10", "DAILY;INTERVAL=3", [at("2026-10-01T09:00:00")], ["2026-10-13"], FROM_COMPLETION
+    ),
+    "from completion at the same time of day": Row(
+        "2026-10-01T09:00:00", "DAILY", [at("2026-10-05T23:00:00")], ["2026-10-06T09:00:00"], FROM_COMPLETION
+    ),
+    "from completion, the last of a shorter month": Row(
+        "2026-01-05", "MONTHLY", [at("2026-01-31T09:00:00")], ["2026-02-28"], FROM_COMPLETION
+    ),
+    "from completion, the next day of the same week": Row(
+        "2026-10-05", "WEEKLY;INTERVAL=2;BYDAY=MO,FR", [at("2026-10-06T09:00:00"), at("2026-10-09T09:00:00")],
+        ["2026-10-09", "2026-10-19"], FROM_COMPLETION,
+    ),
+    "from completion in a later week, as many weeks on": Row(
+        "2026-10-05", "WEEKLY;INTERVAL=2;BYDAY=MO,FR", [at("2026-10-13T09:00:00")], ["2026-10-26"], FROM_COMPLETION
+    ),
+    "from completion in a later week, each week": Row(
+        "2026-10-05", "WEEKLY;BYDAY=MO,FR", [at("2026-10-13T09:00:00")], ["2026-10-16"], FROM_COMPLETION
+    ),
+    "from completion, weeks that begin on Sunday": Row(
+        "2026-10-05", "WEEKLY;INTERVAL=2;BYDAY=SU;WKST=SU", [at("2026-10-06T09:00:00")], ["2026-10-18"], FROM_COMPLETION
+    ),
+    "from completion, a day of the month": Row(
+        "2026-08-15", "MONTHLY;BYMONTHDAY=15", [at("2026-09-10T09:00:00")], ["2026-10-15"], FROM_COMPLETION
+    ),
+    "from completion, workdays": Row(
+        "2026-10-02", "DAILY;BYDAY=MO,TU,WE,TH,FR", [at("2026-10-02T09:00:00")], ["2026-10-05"], FROM_COMPLETION
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_completing_moves_a_task_to_its_next_occurrence(row: Row) -> None:
+    task = recurring(row.due, row.rule, **row.members)
+    assert task.due_date == row.due
+    assert dates(task, *row.completed) == row.then
+
+
+def test_a_time_stays_the_same_on_its_clock_when_that_is_changed() -> None:
+    task = recurring("2026-03-28T09:00:00", "DAILY", time_zone="Europe/Madrid")
+    step = on_time(task)
+    assert [task.due_at, step.task.due_at] == [
+        datetime(2026, 3, 28, 8, tzinfo=UTC),
+        datetime(2026, 3, 29, 7, tzinfo=UTC),
+    ]
+    assert step.task.due_date == "2026-03-29T09:00:00"
+
+
+def test_completing_an_occurrence_is_one_version_and_the_task_stays_open() -> None:
+    task = recurring("2026-10-01", "WEEKLY")
+    step = on_time(task)
+    assert step.named == "completed"
+    assert Pair(task, *step).action == "completed"
+    assert step.task == replace(
+        task, due_date="2026-10-08", version=Version(task.version + 1), updated_at=step.task.updated_at
+    )
+
+
+def test_an_edit_that_completes_edits_too() -> None:
+    task = recurring("2026-10-01", "WEEKLY")
+    step = COURSE.edited(task, at("2026-10-01T09:00:00"), title="Bread", completed=True)
+    assert (step.task.title, step.task.due_date, step.task.completed, step.task.version, step.named) == (
+        "Bread", "2026-10-08", False, task.version + 1, "completed",
+    )  # fmt: skip
+    with_rule = COURSE.edited(
+        make_task(), at("2026-10-01T09:00:00"), due_date="2026-10-01", recurrence="FREQ=DAILY", completed=True
+    )
+    assert (with_rule.task.due_date, with_rule.task.anchor) == ("2026-10-02", "2026-10-01")
+
+
+def test_toggling_completes_an_occurrence_and_opens_a_task_that_is_done() -> None:
+    task = recurring("2026-10-01", "DAILY;COUNT=2")
+    second = COURSE.toggled(task, at("2026-10-01T09:00:00")).task
+    done = COURSE.toggled(second, at("2026-10-02T09:00:00")).task
+    assert (second.due_date, done.due_date, done.completed) == ("2026-10-02", "2026-10-02", True)
+    assert COURSE.completed(done, Now(LATER)).task is done
+    assert COURSE.skipped(done, Now(LATER)).task is done
+    opened = COURSE.toggled(done, Now(LATER)).task
+    assert (opened.completed, opened.due_date) == (False, "2026-10-02")
+    assert COURSE.edited(opened, Now(LATER), completed=False).task is opened
+
+
+def test_an_occurrence_that_was_seen_is_completed_once() -> None:
+    task = recurring("2026-10-01", "DAILY")
+    now = at("2026-10-01T09:00:00")
+    moved = COURSE.completed(task, now, "2026-10-01").task
+    assert moved.due_date == "2026-10-02"
+    assert COURSE.completed(moved, now, "2026-10-01") == Step(moved)
+    assert COURSE.skipped(moved, now, "2026-10-01") == Step(moved)
+    timed = recurring("2026-10-01T09:00:00", "DAILY", time_zone="Europe/Madrid")
+    for seen in ("2026-10-01T09:00", "2026-10-01T07:00:00Z"):
+        assert COURSE.completed(timed, now, seen).task.due_date == "2026-10-02T09:00:00"
+    for wrong in ("", "tomorrow", "2026-02-30", "1900-01-01T00:30:00+01:00"):
+        with pytest.raises(InvalidInput, match="occurrence"):
+            COURSE.completed(task, now, wrong)
+
+
+def test_skipping_moves_on_without_having_been_done() -> None:
+    task = recurring("2026-10-01", "DAILY;COUNT=2")
+    step = COURSE.skipped(task, at("2026-10-01T09:00:00"))
+    assert (step.task.due_date, step.named, Pair(task, *step).action) == ("2026-10-02", "skipped", "skipped")
+    assert COURSE.skipped(step.task, at("2026-10-02T09:00:00")).task.completed
+    with pytest.raises(InvalidInput, match="recurrence must be set"):
+        COURSE.skipped(make_task(), Now(NOON))
+
+
+@pytest.mark.parametrize("moved", ["2026-10-02", "2026-10-05", "2026-10-07"])
+def test_rescheduling_moves_one_occurrence_and_the_next_is_where_it_was(moved: str) -> None:
+    task = recurring("2026-10-05", "WEEKLY")
+    there = COURSE.rescheduled(task, at("2026-10-01T09:00:00"), moved).task
+    assert (there.due_date, there.anchor, there.recurrence) == (moved, "2026-10-05", task.recurrence)
+    assert on_time(there).task.due_date == "2026-10-12"
+    assert on_time(on_time(there).task).task.due_date == "2026-10-19"
+
+
+def test_rescheduling_again_forgets_nothing_and_beyond_the_next_one_skips_that() -> None:
+    task = recurring("2026-10-05", "WEEKLY", start_date="2026-10-03")
+    now = at("2026-10-01T09:00:00")
+    twice = COURSE.rescheduled(COURSE.rescheduled(task, now, "2026-10-02").task, now, "2026-10-01").task
+    assert (twice.due_date, twice.start_date) == ("2026-10-01", "2026-09-29")
+    assert on_time(twice).task.due_date == "2026-10-12"
+    beyond = COURSE.rescheduled(task, now, "2026-10-14", "2026-10-14").task
+    assert (on_time(beyond).task.due_date, on_time(beyond).task.start_date) == ("2026-10-19", "2026-10-19")
+
+
+def test_rescheduling_keeps_the_form_and_needs_a_date() -> None:
+    task, now = recurring("2026-10-05", "WEEKLY"), at("2026-10-01T09:00:00")
+    for wrong, words in (("2026-10-05T09:00", "same form"), ("2026-02-30", "must be a date"), ("", "must be a date")):
+        with pytest.raises(InvalidInput, match=f"due_date {words}|due_date must be of the {words}"):
+            COURSE.rescheduled(task, now, wrong)
+    with pytest.raises(InvalidInput, match="start_date must not be after"):
+        COURSE.rescheduled(task, now, "2026-10-06", "2026-10-07")
+    assert COURSE.rescheduled(make_task(due_date="2026-10-01"), now, "2026-10-03").task.due_date == "2026-10-03"
+
+
+def test_a_start_date_keeps_its_distance_and_its_time_of_day() -> None:
+    task = recurring("2026-01-31T17:00:00", "MONTHLY", start_date="2026-01-28T08:00:00")
+    assert on_time(task).task.start_date == "2026-02-25T08:00:00"
+    early = recurring("2026-10-01T09:00:00", "DAILY", start_date="2026-10-01T08:00:00")
+    late = COURSE.rescheduled(early, at("2026-10-01T08:00:00"), "2026-10-01T18:00", "2026-10-01T17:00").task
+    assert (on_time(late).task.start_date, on_time(late).task.due_date) == (
+        "2026-10-02T09:00:00",
+        "2026-10-02T09:00:00",
+    )
+
+
+def test_editing_the_due_date_sets_a_new_anchor_and_keeps_the_rule() -> None:
+    task = on_time(recurring("2026-01-31", "MONTHLY")).task
+    assert (task.due_date, task.anchor) == ("2026-02-28", "2026-01-31")
+    same = COURSE.edited(task, Now(LATER), due_date="2026-02-28", recurrence="RRULE:freq=monthly", title="Rent").task
+    assert (same.anchor, same.recurrence) == ("2026-01-31", "FREQ=MONTHLY")
+    moved = COURSE.edited(task, Now(LATER), due_date="2026-02-27").task
+    assert (moved.anchor, moved.recurrence, on_time(moved).task.due_date) == (
+        "2026-02-27",
+        "FREQ=MONTHLY",
+        "2026-03-27",
+    )
+    changed = COURSE.edited(task, Now(LATER), recurrence="FREQ=MONTHLY;INTERVAL=2").task
+    assert (changed.anchor, on_time(changed).task.due_date) == ("2026-02-28", "2026-04-28")
+    assert COURSE.edited(task, Now(LATER), due_date="2026-03-01T09:00:00Z").task.anchor == "2026-03-01T09:00:00"
+
+
+@pytest.mark.parametrize(
+    ("task", "members", "at_fault"),
+    [
+        (recurring("2026-10-01", "DAILY"), {"due_date": None}, "due_date"),
+        (recurring("2026-10-01", "DAILY"), {"due_date": None, "recurrence": "FREQ=WEEKLY"}, "recurrence"),
+        (make_task(), {"recurrence": "FREQ=DAILY"}, "recurrence"),
+        (make_task(due_date="2026-10-01"), {"recurrence": "FREQ=HOURLY"}, "recurrence"),
+        (make_task(due_date="2026-10-01"), {"recurrence": ""}, "recurrence"),
+        (make_task(due_date="2026-10-01"), {"recurrence": "FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30"}, "recurrence"),
+        (make_task(due_date="2026-10-01"), {"recurrence": "FREQ=DAILY;BYDAY=MO;BYSETPOS=2"}, "recurrence"),
+        (
+            make_task(due_date="2026-10-01"),
+            {"recurrence": "FREQ=YEARLY;INTERVAL=4;BYMONTH=2;BYMONTHDAY=29"},
+            "recurrence",
+        ),
+        (make_task(due_date="2026-10-01"), {"recurrence_from": "now"}, "recurrence_from"),
+        (make_task(), {"recurrence": "FREQ=HOURLY", "due_date": "2026-02-30", "title": ""}, "title"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_at_the_member_at_fault(task: Task, members: Any, at_fault: str) -> None:
+    with pytest.raises(InvalidInput) as problem:
+        COURSE.edited(task, Now(LATER), **members)
+    assert at_fault in [each.field for each in problem.value.problems]
+
+
+def test_a_rule_and_its_date_go_together_and_a_whole_day_then_loses_its_zone() -> None:
+    task = recurring("2026-10-01", "DAILY", time_zone="Europe/Madrid")
+    assert task.time_zone == "Europe/Madrid"
+    plain = task.edited(at=LATER, recurrence=None)
+    assert (plain.recurrence, plain.anchor, plain.time_zone, plain.due_date) == (None, None, None, "2026-10-01")
+    both = task.edited(at=LATER, recurrence=None, due_date=None)
+    assert (both.recurrence, both.anchor, both.due_date) == (None, None, None)
+    assert task.edited(at=LATER, recurrence_from=None).recurrence_from == "due_date"
+
+
+def test_a_rule_whose_end_has_passed_is_kept_and_ends_when_it_is_completed() -> None:
+    task = COURSE.checked(recurring("2026-10-01", "DAILY;UNTIL=20200101"))
+    assert dates(task, None) == ["done 2026-10-01"]
+
+
+def test_a_preview_begins_with_this_time_and_goes_on_as_completing_would() -> None:
+    task = recurring("2026-01-31", "MONTHLY")
+    assert COURSE.occurrences(task, at("2026-01-01T09:00:00"), 3) == ["2026-01-31", "2026-02-28", "2026-03-31"]
+    assert COURSE.occurrences(task, at("2026-04-15T09:00:00"), 3) == ["2026-01-31", "2026-04-30", "2026-05-31"]
+    assert COURSE.occurrences(recurring("2026-10-01", "DAILY;COUNT=2"), Now(NOON)) == ["2026-10-01"]
+    assert COURSE.occurrences(make_task(due_date="2026-10-01"), Now(NOON)) == ["2026-10-01"]
+    assert COURSE.occurrences(make_task(), Now(NOON)) == []
+    for limit in (0, 101):
+        with pytest.raises(InvalidInput, match="limit"):
+            COURSE.occurrences(task, Now(NOON), limit)
+
+
+def test_without_a_calendar_a_rule_is_one_clear_error() -> None:
+    with pytest.raises(RuntimeError, match=r"todo-api\[recurrence\]"):
+        Course(NoCalendar()).checked(recurring("2026-10-01", "DAILY"))
+    assert Course(NoCalendar()).edited(make_task(), Now(LATER), completed=True).task.completed
+
+
+days = st.dates(date(1900, 1, 1), date(2990, 12, 31))
+
+
+@settings(max_examples=300)
+@given(rule=recurrences(), due=days, late=st.integers(-40, 800))
+def test_the_next_occurrence_is_the_first_that_a_walk_from_day_to_day_finds(
+    rule: Recurrence, due: date, late: int
+) -> None:
+    """From the due date, with COUNT and UNTIL."""
+    rule = replace(rule, until=rule.until and rule.until[:8])
+    task = recurring(f"{due}", str(rule).removeprefix("FREQ="))
+    now = max(date(1900, 1, 1), due + timedelta(days=late))
+    moved = COURSE.completed(task, at(f"{now}T12:00:00")).task
+    last = max(now, due) + timedelta(days=1500)
+    named = named_days(rule, due, due + timedelta(days=1), last)
+    if rule.count is not None:
+        named = named[: rule.count - 1]
+    if rule.until is not None:
+        named = [day for day in named if f"{day:%Y%m%d}" <= rule.until]
+    expected = next((day for day in named if day > now), None)
+    if expected is not None:
+        assert (moved.due_date, moved.completed) == (f"{expected}", False)
+    else:
+        assert moved.completed or moved.due_date > f"{last}"  # type: ignore[operator]
+
+
+@settings(max_examples=300)
+@given(rule=recurrences(), due=days, late=st.integers(-400, 800))
+def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_means(
+    rule: Recurrence, due: date, late: int
+) -> None:
+    rule = replace(rule, until=None, count=None)
+    done = max(date(1900, 1, 1), due + timedelta(days=late))
+    task = recurring(f"{due}", str(rule).removeprefix("FREQ="), recurrence_from="completion")
+    moved = COURSE.completed(task, at(f"{done}T12:00:00")).task
+    if not moved.completed:
+        there = date.fromisoformat(moved.due_date or "")
+        assert there > max(due, done)
+        assert named_days(rule, done, there, there) == [there]
+
+
+@settings(max_examples=300)
+@given(
+    zone=st.sampled_from(sorted(available_timezones())),
+    year=st.integers(1901, 2998),
+    minute=st.integers(0, 24 * 60 - 1),
+    day=st.integers(0, 300),
+)
+def test_in_every_zone_a_daily_task_is_at_the_same_time_of_day_whatever_its_clock_does(
+    zone: str, year: int, minute: int, day: int
+) -> None:
+    begin = datetime(year, 1, 1) + timedelta(days=day, minutes=minute)
+    task = recurring(begin.isoformat(), "DAILY", time_zone=zone)
+    for number in range(1, 4):
+        now = instant(task.due_date, zone)
+        assert now is not None
+        step = COURSE.completed(task, Now(now))
+        skipped = on_clock(now, zone) != datetime.fromisoformat(task.due_date or "")  # a gap of the clock
+        assert step.task.due_date == (begin + timedelta(days=number)).isoformat() or skipped
+        due_at = step.task.due_at
+        assert due_at is not None
+        assert due_at >= now
+        task = step.task
+
+
+def turns(zone: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
+    """When the zone's clocks were changed in 2026, and by how much."""
+
+    def offset(hour: float) -> timedelta:
+        return datetime.fromtimestamp(begin + 3600 * hour, zone).utcoffset() or timedelta(0)
+
+    begin = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    for day in range(365):
+        low, high = 96 * day, 96 * (day + 1)  # quarters of an hour
+        if (shift := offset(high / 4) - offset(low / 4)) != timedelta(0):
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if offset(middle / 4) == offset(low / 4) else (low, middle)
+            yield datetime.fromtimestamp(begin + 900 * high, UTC), shift
+
+
+def test_in_every_zone_gaps_and_overlaps_of_its_clock_count_as_the_standard_says() -> None:
+    """RFC 5545 §3.3.5: a time that is skipped is moved on by the gap; of one that comes twice the first counts."""
+    gaps = overlaps = 0
+    for name in sorted(available_timezones()):
+        for moment, shift in turns(ZoneInfo(name)):
+            if shift > timedelta(0):
+                gaps += 1
+                first_skipped = on_clock(moment, name) - shift
+                assert instant(first_skipped.isoformat(), name) == moment
+            else:
+                overlaps += 1
+                shown_again = on_clock(moment, name)
+                assert instant(shown_again.isoformat(), name) == moment + shift
+    assert gaps > 100
+    assert overlaps > 100
+
+
+def test_a_task_that_recurs_has_an_anchor_of_its_own_form() -> None:
+    for values in (
+        {"recurrence": "FREQ=DAILY"},
+        {"anchor": "2026-10-01"},
+        {"recurrence": "FREQ=DAILY", "anchor": "2026-10-01"},
+        {"recurrence": "FREQ=DAILY", "anchor": "2026-10-01", "due_date": "2026-10-01T09:00:00"},
+        {"recurrence": "freq=daily", "anchor": "2026-10-01", "due_date": "2026-10-01"},
+    ):
+        with pytest.raises(InvalidInput):
+            make_task(**values)
+
+
+def test_what_is_previewed_is_what_happens() -> None:
+    task, now = recurring("2026-01-31", "MONTHLY;COUNT=9"), at("2026-04-15T09:00:00")
+    preview = COURSE.occurrences(task, now, 100)
+    happened = [task.due_date]
+    while not task.completed:
+        task = COURSE.completed(task, max(now, at(task.due_date or ""), key=lambda each: each.at)).task
+        happened.append(task.due_date)
+    assert happened[:-1] == preview
+
+
+def test_every_rule_of_the_table_is_read() -> None:
+    assert all(read_recurrence(f"FREQ={row.rule}") for row in TABLE.values())
