@@ -94,10 +94,7 @@ class Settings:
             cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
             rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
-            concurrent_requests_per_user=_whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", "16", 1),
-            waiting_requests_per_user=_whole(given, "TODO_WAITING_REQUESTS_PER_USER", "64", 0),
-            tasks_per_user=_whole(given, "TODO_TASKS_PER_USER", "10000", 1, _TASKS_MAX),
-            history_days=_whole(given, "TODO_HISTORY_DAYS", "30", 1, _HISTORY_MAX),
+            **_of_each_user(given),
             trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
             rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
@@ -125,6 +122,15 @@ class Settings:
                 "TODO_JWT_ISSUER and TODO_JWT_AUDIENCE must be set with TODO_JWKS_URL, unless BETTER_AUTH_URL is"
             )
         return self
+
+
+def _of_each_user(given: Mapping[str, str]) -> dict[str, int]:
+    return {
+        "concurrent_requests_per_user": _whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", "16", 1),
+        "waiting_requests_per_user": _whole(given, "TODO_WAITING_REQUESTS_PER_USER", "64", 0),
+        "tasks_per_user": _whole(given, "TODO_TASKS_PER_USER", "10000", 1, _TASKS_MAX),
+        "history_days": _whole(given, "TODO_HISTORY_DAYS", "30", 1, _HISTORY_MAX),
+    }
 
 
 def _database_url(given: Mapping[str, str], name: str) -> str | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from todo_core.changes import Action, Entry, Members, Pair
+from todo_core.changes import LOGGED, Action, Entry, Members, Pair
 from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Problem, UndoConflict
 from todo_core.plans import Decision, Seen
 from todo_core.task import Task, TaskId, Version
@@ -56,7 +56,7 @@ def _reverse(entry: Entry, now: Task | None, seen: Seen, at: datetime) -> Pair:
 
 
 def _set_by(members: Members) -> list[str]:
-    return [name for name in members if name not in _COUNTED]
+    return [name for name in LOGGED if name in members and name not in _COUNTED]
 
 
 def restored(seen: Seen, task_id: TaskId, *, at: datetime) -> Decision:

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
-from todo_core.testing.writing import add, add_once, changing, creating, deleting, edit, remove
+from todo_core.testing.writing import add, add_once, creating, edit, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {

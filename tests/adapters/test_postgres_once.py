@@ -1,53 +1,66 @@
-"""Creations under a key in PostgreSQL: races, cuts and lost answers brought about on purpose; and how keys expire."""
+"""Commits under a key in PostgreSQL: races, cuts and lost answers brought about on purpose; and how keys expire."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from adapters.statements import begun, columns, holding
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from psycopg import sql
 from serving import eventually
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from todo_adapters.postgres.once import Once, insert_once_many
 
-from todo_adapters.postgres import PostgresTaskStore, batch, once, pruning
+from todo_adapters.postgres import PostgresTaskStore, pruning, transaction, writing
 from todo_adapters.postgres import store as store_module
-from todo_adapters.postgres.pruning import prune_keys
-from todo_core import IdempotencyKey, KeyReused, OwnedTasks, StoreUnavailable, Task, TaskQuery
-from todo_core.testing.writing import add_once
+from todo_adapters.postgres.pruning import pruning as forgetting
+from todo_adapters.postgres.table import changes, used_keys
+from todo_adapters.postgres.transaction import make_owner
+from todo_adapters.postgres.writing import Outcome, Write, Writing
+from todo_core import (
+    KEY_LIFE,
+    Committed,
+    IdempotencyKey,
+    KeyReused,
+    Once,
+    OwnedTasks,
+    OwnerId,
+    StoreUnavailable,
+    Task,
+    TaskQuery,
+)
+from todo_core.testing.log import whole_log
+from todo_core.testing.writing import add, add_once, changing, creating, once_for
 
 KEY = IdempotencyKey("key")
 KEEP = """
-    insert into idempotency_keys (user_id, key, id, title, version, created_at, updated_at)
-        values (%(owner)s, %(key)s, %(id)s, %(title)s, 1, %(at)s, %(at)s)
+    insert into used_keys (user_id, key, fingerprint, number, answer) values (%(owner)s, 'key', %(fingerprint)s, 7,
+        jsonb_build_array(jsonb_build_object(
+            'id', %(id)s::uuid, 'title', %(title)s::text, 'tags', '[]'::jsonb, 'version', 1,
+            'created_at', %(created_at)s::timestamptz, 'updated_at', %(updated_at)s::timestamptz)))
 """
 ADD = """
     insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
-        values (%(owner)s, %(id)s, %(title)s, 1, %(at)s, %(at)s, '')
+        values (%(owner)s, %(id)s, %(title)s, 1, %(created_at)s, %(updated_at)s, '')
 """
 
 
+def kept(task: Task) -> dict[str, object]:
+    """The parameters of `KEEP`, for that task's creation."""
+    return columns(task) | {"fingerprint": once_for(KEY, task).fingerprint}
+
+
 @pytest.fixture
-async def rival(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Somebody else's connection, in a transaction: another replica in the middle of its statement."""
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        yield connection
+async def there(engine: AsyncEngine) -> None:
+    """Owners have their rows."""
+    async with engine.connect() as connection:
+        for owner in (ANN, BOB, *map(OwnerId, ISOLATIONS)):
+            await make_owner(connection, owner)
 
 
-def values(task: Task) -> dict[str, object]:
-    return {"owner": task.owner, "key": KEY, "id": task.id, "title": task.title, "at": task.created_at}
-
-
-async def begun(work: Awaitable[Task]) -> "asyncio.Future[Task]":
-    """The work, waiting for somebody else's transaction."""
-    doing = asyncio.ensure_future(work)
-    await asyncio.wait([doing], timeout=0.2)
-    assert not doing.done()
-    return doing
+ISOLATIONS = ("repeatable read", "serializable")
 
 
 async def stored(tasks: OwnedTasks) -> list[Task]:
@@ -56,108 +69,121 @@ async def stored(tasks: OwnedTasks) -> list[Task]:
 
 def keys_in(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
-        return [key for (key,) in connection.execute("select key from idempotency_keys order by key").fetchall()]
+        return [key for (key,) in connection.execute("select key from used_keys order by key").fetchall()]
 
 
-async def test_a_repeat_waits_for_the_creation_under_way_elsewhere_and_is_told_of_it(
-    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+async def test_a_repeat_waits_for_the_creation_under_way_elsewhere_and_returns_its_task(
+    postgres_store: PostgresTaskStore, database_url: str, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     theirs = make_task()
-    await rival.execute(KEEP, values(theirs))
-    await rival.execute(ADD, values(theirs))
-    doing = await begun(add_once(tasks, KEY, make_task()))
-    await rival.commit()
-    assert await doing == theirs
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(KEEP, kept(theirs))
+        await rival.execute(ADD, columns(theirs))
+        doing = await begun(tasks.commit(creating(mine := make_task(), once_for(KEY, mine))), database_url)
+    assert await doing == Committed((theirs,), 7, replayed=True)
     assert await stored(tasks) == [theirs]
 
 
 async def test_a_repeat_creates_where_the_creation_under_way_elsewhere_comes_to_nothing(
-    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+    postgres_store: PostgresTaskStore, database_url: str, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await rival.execute(KEEP, values(make_task()))
-    doing = await begun(add_once(tasks, KEY, mine := make_task()))
-    await rival.rollback()
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(KEEP, kept(make_task()))
+        doing = await begun(add_once(tasks, KEY, mine := make_task()), database_url)
+        await rival.rollback()
     assert await doing == mine
     assert await stored(tasks) == [mine]
 
 
 async def test_another_task_under_a_key_that_is_just_being_used_is_refused(
-    postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+    postgres_store: PostgresTaskStore, database_url: str, there: None
 ) -> None:
-    await rival.execute(KEEP, values(make_task(title="Theirs")))
-    doing = await begun(add_once(postgres_store.tasks_of(ANN), KEY, make_task(title="Mine")))
-    await rival.commit()
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(KEEP, kept(make_task(title="Theirs")))
+        doing = await begun(add_once(postgres_store.tasks_of(ANN), KEY, make_task(title="Mine")), database_url)
     with pytest.raises(KeyReused):
         await doing
 
 
+@pytest.mark.parametrize("level", ISOLATIONS)
 async def test_it_is_so_whatever_isolation_is_the_databases_default(
-    database_url: str, postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+    database_url: str, engine: AsyncEngine, there: None, level: str
 ) -> None:
-    name = sql.Identifier(urlsplit(database_url).path[1:])
-    for level in ("repeatable read", "serializable"):
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("alter database {} set default_transaction_isolation = {}").format(name, sql.Literal(level))
-            )
-        owner = store_module.owner_id(level)
-        theirs = make_task(owner=owner)
-        await rival.execute(KEEP, values(theirs))
-        doing = await begun(add_once(postgres_store.tasks_of(owner), KEY, make_task(owner=owner)))
-        await rival.commit()
-        assert await doing == theirs
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = sql.Identifier(urlsplit(database_url).path[1:])
+        connection.execute(
+            sql.SQL("alter database {} set default_transaction_isolation = {}").format(name, sql.Literal(level))
+        )
+    await engine.dispose()  # what is connected already has the old default
+    store = PostgresTaskStore(engine)
+    theirs = make_task()
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(KEEP, kept(theirs))
+        doing = await begun(add_once(store.tasks_of(ANN), KEY, make_task()), database_url)
+    assert await doing == theirs
+    await store.aclose()
 
 
-async def test_a_creation_that_is_given_up_between_key_and_task_leaves_neither(
-    database_url: str, engine: AsyncEngine, rival: psycopg.AsyncConnection[Any]
+async def test_a_creation_that_is_given_up_leaves_neither_key_nor_task(
+    database_url: str, engine: AsyncEngine, there: None
 ) -> None:
     store = PostgresTaskStore(engine, deadline=0.5)
     tasks = store.tasks_of(ANN)
-    await rival.execute(ADD, values(mine := make_task()))  # so that our key is written and our task waits
-    with pytest.raises(StoreUnavailable):
-        await add_once(tasks, KEY, mine)
-    await rival.rollback()
+    async with await psycopg.AsyncConnection.connect(database_url) as old_server:
+        await old_server.execute(ADD, columns(mine := make_task()))  # so that the owner is locked and the task waits
+        with pytest.raises(StoreUnavailable):
+            await add_once(tasks, KEY, mine)
+        await old_server.rollback()
     await store.aclose()
     assert keys_in(database_url) == []
     assert await stored(tasks) == []
     again = await add_once(tasks, KEY, make_task())
     assert await stored(tasks) == [again]
+    assert [entry.number for entry in await whole_log(tasks)] == [1]
     await store.aclose()
 
 
-async def test_a_creation_that_is_killed_between_key_and_task_leaves_neither_and_is_sent_again(
-    database_url: str, postgres_store: PostgresTaskStore, rival: psycopg.AsyncConnection[Any]
+@pytest.mark.parametrize("waits_for", ["the task", "the owner"])
+async def test_a_creation_whose_connection_is_killed_leaves_nothing_and_is_sent_again(
+    database_url: str, postgres_store: PostgresTaskStore, there: None, waits_for: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await rival.execute(ADD, values(mine := make_task()))
-    doing = await begun(add_once(tasks, KEY, mine))
-    terminate = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        assert connection.execute(terminate, [connection.info.dbname]).fetchall() == [(True,)]
-    await rival.rollback()
+    mine = make_task()
+    async with holding(database_url, *([ANN] if waits_for == "the owner" else [])) as rival:
+        if waits_for == "the task":
+            await rival.execute(ADD, columns(mine))
+        doing = await begun(add_once(tasks, KEY, mine), database_url)
+        terminate = (
+            "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
+        )
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            assert connection.execute(terminate, [connection.info.dbname]).fetchall() == [(True,)]
+        await rival.rollback()
     assert await doing == mine
     again = await add_once(tasks, KEY, make_task())
     assert await stored(tasks) == [again] == [mine]
     assert keys_in(database_url) == [KEY]
+    assert [entry.number for entry in await whole_log(tasks)] == [1]
 
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_creation_whose_answer_was_lost_is_asked_again_and_has_happened_once(
-    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+    times: int, postgres_store: PostgresTaskStore, there: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = times
+    keyed = writing.creating(10_000, keyed=True)
 
-    async def losing(connection: AsyncConnection, calls: Sequence[Once]) -> list[Task | None]:
+    async def losing(connection: AsyncConnection, calls: Sequence[Write]) -> Sequence[Outcome]:
         nonlocal left
-        told = await insert_once_many(connection, calls)
+        told = await keyed.passing(connection, calls)
         if left:
             left -= 1
             raise psycopg.errors.AdminShutdown("after the commit")
         return told
 
-    monkeypatch.setattr(store_module, "insert_once_many", losing)
+    monkeypatch.setattr(store_module, "creating", lambda *_, **__: Writing(losing, keyed.waiting))
     tasks = postgres_store.tasks_of(ANN)
     wishes = [make_task(), make_task()]
     told = await asyncio.gather(*(add_once(tasks, KEY, wish) for wish in wishes))
@@ -167,37 +193,63 @@ async def test_a_creation_whose_answer_was_lost_is_asked_again_and_has_happened_
     assert left == 0
 
 
-async def test_each_call_of_a_batch_gets_its_own_answer(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        first, second, bobs, other = make_task(), make_task(title="x"), make_task(owner=BOB), make_task()
-        calls = [Once(KEY, first), Once(IdempotencyKey("other"), other), Once(KEY, second), Once(KEY, bobs)]
-        assert await insert_once_many(connection, calls) == [first, other, first, bobs]
-        calls = [Once(KEY, make_task()), Once(IdempotencyKey("new"), new := make_task()), Once(KEY, second)]
-        assert await insert_once_many(connection, calls) == [first, new, first]
-        found = await connection.execute(text("select user_id, count(*) from tasks group by 1 order by 1"))
-        assert [tuple(row) for row in found] == [(ANN, 3), (BOB, 1)]
-
-
-async def test_replicas_that_bring_the_same_keys_in_another_order_do_not_deadlock(
-    engine: AsyncEngine, rival: psycopg.AsyncConnection[Any]
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_transaction_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
+    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a, b = make_task(title="a"), make_task(title="b")
-    await rival.execute(KEEP, values(a) | {"key": "a"})
-    async with engine.connect() as connection:
-        calls = [Once(IdempotencyKey("b"), make_task(title="b")), Once(IdempotencyKey("a"), make_task(title="a"))]
-        doing = asyncio.create_task(insert_once_many(connection, calls))
-        await asyncio.wait([doing], timeout=0.2)
-        assert not doing.done()
-        await rival.execute(KEEP, values(b) | {"key": "b"})
-        await rival.commit()
-        assert await doing == [b, a]
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    left = times
+    run = postgres_store._sender._connections.run
+
+    async def losing(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+        nonlocal left
+        answer = await run(work)
+        if left and isinstance(answer, Committed):
+            left -= 1
+            raise psycopg.errors.AdminShutdown("after the commit")
+        return answer
+
+    monkeypatch.setattr(postgres_store._sender._connections, "run", losing)
+    plan = changing(task.id, lambda task: task.toggled(at=LATER), Once(KEY, "toggle"))
+    committed = await tasks.commit(plan)
+    assert (committed.task.version, committed.change, left) == (2, 2, 0)
+    assert (await tasks.get(task.id)).version == 2
+
+
+async def test_repeats_that_arrive_together_share_a_statement_with_the_first(
+    postgres_store: PostgresTaskStore, there: None
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    told = await asyncio.gather(*(add_once(tasks, KEY, make_task()) for _ in range(20)))
+    assert len(set(told)) == 1
+    assert await stored(tasks) == [told[0]]
+
+
+async def test_replicas_that_bring_the_same_keys_in_another_order_both_end(
+    engine: AsyncEngine, database_url: str, there: None
+) -> None:
+    stores = [PostgresTaskStore(engine) for _ in range(2)]
+    keys = [IdempotencyKey(f"{number}") for number in range(10)]
+    for order in (keys, keys[::-1]):
+        assert order[0] != order[-1]
+    asked = [
+        add_once(store.tasks_of(ANN), key, make_task(title=key))
+        for store, order in zip(stores, (keys, keys[::-1]), strict=True)
+        for key in order
+    ]
+    told = await asyncio.gather(*asked)
+    assert told[:10] == told[:9:-1]
+    assert len(await stored(stores[0].tasks_of(ANN))) == 10
+    for store in stores:
+        await store.aclose()
 
 
 def age(url: str, hours: float, key: str = "%") -> None:
     """Make the keys that are like that older."""
     with psycopg.connect(url) as connection:
         connection.execute(
-            "update idempotency_keys set used_at = used_at - make_interval(secs => %s) where key like %s",
+            "update used_keys set used_at = used_at - make_interval(secs => %s) where key like %s",
             [hours * 3600, key],
         )
 
@@ -219,12 +271,12 @@ async def test_expired_keys_are_forgotten_by_whoever_creates_next_and_others_kep
     age(database_url, 0.2, "old%")
     another = PostgresTaskStore(engine)
     if keyed:
-        await another.tasks_of(BOB).add_once(IdempotencyKey("bob's"), make_task(owner=BOB))
+        await add_once(another.tasks_of(BOB), IdempotencyKey("bob's"), make_task(owner=BOB))
     else:
-        await another.tasks_of(BOB).add(make_task(owner=BOB))
+        await add(another.tasks_of(BOB), make_task(owner=BOB))
     await asyncio.to_thread(eventually, lambda: keys_in(database_url) == ["bob's", "young"][not keyed :])
     assert len(await stored(postgres_store.tasks_of(ANN))) == 3
-    fresh = await another.tasks_of(ANN).add_once(IdempotencyKey("old 1"), make_task(title="old 1"))
+    fresh = await add_once(another.tasks_of(ANN), IdempotencyKey("old 1"), make_task(title="old 1"))
     assert fresh in await stored(another.tasks_of(ANN))
     await another.aclose()
 
@@ -244,33 +296,59 @@ async def test_a_process_looks_for_expired_keys_now_and_then_only(
     assert keys_in(database_url) == ["b", "c"]
 
 
-async def test_very_many_expired_keys_are_forgotten_a_piece_at_a_time_and_by_several_at_once(
-    engine: AsyncEngine, database_url: str
+MANY_KEYS = """
+    insert into used_keys select 'user ' || n % 7, n::text, now() - case n % 50 when 0 then interval '23 h'
+        else interval '25 h' end, 'x', 1, '[]' from generate_series(1, 2500) n
+"""
+MANY_CHANGES = """
+    insert into changes select 'user ' || n % 7, n, gen_random_uuid(), now() - case n % 50 when 0 then interval '29 d'
+        else interval '31 d' end, 'edited' from generate_series(1, 2500) n
+"""
+LEFT = "select (select count(*) from used_keys), (select count(*) from changes where user_id like 'user %')"
+
+
+@pytest.mark.parametrize("pieces", [0, 16])
+async def test_very_much_that_has_expired_is_forgotten_a_piece_at_a_time_and_by_several_at_once(
+    engine: AsyncEngine, database_url: str, pieces: int
 ) -> None:
-    many = "insert into idempotency_keys select 'ann', n::text, now() - interval '25 h', gen_random_uuid(), 'x', "
+    for table in ("used_keys", "changes") if pieces else ():
+        partition(database_url, table, by="user_id", pieces=pieces)
     with psycopg.connect(database_url) as connection:
-        connection.execute(f"{many} null, null, 1, now(), now() from generate_series(1, 2500) n")  # type: ignore[arg-type]
+        connection.execute(MANY_KEYS)
+        connection.execute(MANY_CHANGES)
     stores = [PostgresTaskStore(engine) for _ in range(4)]
     for number, each in enumerate(stores):
-        await each.tasks_of(BOB).add(make_task(id=make_id(number), owner=BOB))
-    await asyncio.to_thread(eventually, lambda: keys_in(database_url) == [])
+        await add(each.tasks_of(BOB), make_task(id=make_id(number), owner=BOB))
+
+    def left() -> tuple[int, int]:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute(LEFT).fetchall()[0]
+
+    await asyncio.to_thread(eventually, lambda: left() == (50, 50))
     for each in stores:
         await each.aclose()
 
 
+@pytest.mark.parametrize(
+    ("table", "moment", "fill"), [(used_keys, used_keys.c.used_at, MANY_KEYS), (changes, changes.c.at, MANY_CHANGES)]
+)
 async def test_a_piece_is_bounded_and_leaves_alone_what_another_replica_is_forgetting(
-    engine: AsyncEngine, database_url: str, rival: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch, table: Any, moment: Any, fill: str
 ) -> None:
-    monkeypatch.setattr(pruning, "AT_ONCE", 3)
-    await fill(store := PostgresTaskStore(engine), *"abcdefg")
-    age(database_url, 25)
-    await rival.execute("delete from idempotency_keys where key in ('a', 'b')")
-    async with engine.connect() as connection:
-        assert await prune_keys(connection, [None, None]) == [True, True]
-        assert await prune_keys(connection, [None]) == [False]
-    await rival.rollback()
-    assert keys_in(database_url) == ["a", "b"]
-    await store.aclose()
+    monkeypatch.setattr(pruning, "PIECE", 1000)
+    forget = forgetting(table, moment, KEY_LIFE if table is used_keys else 30 * KEY_LIFE)
+    async with await psycopg.AsyncConnection.connect(database_url) as rival, engine.connect() as connection:
+        await rival.execute(fill)  # type: ignore[arg-type]
+        await rival.commit()
+        await rival.execute(f"delete from {table} where user_id = 'user 3'")  # type: ignore[arg-type]  # noqa: S608
+        assert await forget(connection, [None, None]) == [True, True]
+        assert await forget(connection, [None]) == [True]
+        assert await forget(connection, [None]) == [False]
+        await rival.rollback()
+        found = await rival.execute(
+            f"select distinct user_id from {table} where {moment.name} < now() - interval '24.5 h' order by 1"
+        )  # type: ignore[arg-type]  # noqa: E501, S608
+        assert ("user 3",) in await found.fetchall()
 
 
 def partition(url: str, table: str, by: str, pieces: int = 16) -> None:
@@ -287,30 +365,15 @@ def partition(url: str, table: str, by: str, pieces: int = 16) -> None:
             connection.execute(sql.SQL(piece).format(**names, **values, number=sql.Literal(number)))
 
 
-async def test_of_a_partitioned_table_only_what_has_expired_is_forgotten(
-    engine: AsyncEngine, database_url: str
-) -> None:
-    partition(database_url, "idempotency_keys", by="user_id")
-    many = """
-        insert into idempotency_keys (user_id, key, used_at, id, title, version, created_at, updated_at)
-            select 'user ' || n, n::text, now() - case n % 50 when 0 then interval '25 h' else interval '23 h' end,
-                gen_random_uuid(), 'x', 1, now(), now() from generate_series(1, 400) n
-    """
-    with psycopg.connect(database_url) as connection:
-        connection.execute(many)
-    async with engine.connect() as connection:
-        assert await prune_keys(connection, [None]) == [False]
-    assert set(keys_in(database_url)) == {str(number) for number in range(1, 401) if number % 50}
-
-
 async def test_where_keys_cannot_be_forgotten_at_the_moment_creating_goes_on(
-    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> list[bool]:
+    async def unavailable(*_: object) -> list[bool]:
         raise psycopg.errors.AdminShutdown
 
-    monkeypatch.setattr(pruning, "prune_keys", away)
-    await fill(postgres_store, "a", "b")
+    monkeypatch.setattr(pruning, "pruning", lambda *_: unavailable)
+    await fill(store := PostgresTaskStore(engine), "a", "b")
+    await store.aclose()
 
 
 async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
@@ -318,35 +381,32 @@ async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await fill(postgres_store, KEY)
-    read = once._read
+    lock = transaction._locked
 
-    async def late(connection: AsyncConnection, places: Sequence[tuple[str, str]]) -> list[Task | None]:
+    async def late(*arguments: Any, **others: Any) -> Any:
         with psycopg.connect(database_url) as other:
-            other.execute("delete from idempotency_keys")
-        return await read(connection, places)
+            other.execute("delete from used_keys")
+        return await lock(*arguments, **others)
 
-    monkeypatch.setattr(once, "_read", late)
+    monkeypatch.setattr(transaction, "_locked", late)
     assert await add_once(tasks, KEY, task := make_task(title="New")) == task
     assert task in await stored(tasks)
 
 
-async def test_keys_are_found_by_their_primary_key_and_expired_ones_by_age(engine: AsyncEngine) -> None:
-    many = "insert into idempotency_keys select 'user ' || n % 200, n::text, now() - n * interval '5 s', "
-    async with engine.connect() as connection:
-        await connection.execute(
-            text(many + "gen_random_uuid(), 'x', null, null, 1, now(), now() from generate_series(1, 20000) n")
-        )
-        await connection.execute(text("analyze idempotency_keys"))
-        explain = "explain " + once._READ_KEYS
-        parameters = {"owner_array": "{ann,bob}", "key_array": "{a,b}"}
-        plan = str(await batch.execute(connection, explain, parameters))  # type: ignore[arg-type]
-        assert "idempotency_keys_pkey" in plan
-        assert "Seq Scan" not in plan
-        parameters = {"life": pruning.KEY_LIFE, "most": 10}  # few of many, as there
-        plan = str(await batch.execute(connection, "explain " + pruning._PRUNE, parameters))  # type: ignore[arg-type]
-        assert "idempotency_keys_used_at" in plan
-        assert "idempotency_keys_pkey" in plan
-        assert "Seq Scan" not in plan
+async def test_forgetting_a_key_and_using_it_again_do_not_wait_for_each_other_in_a_ring(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    """Whoever uses it holds the owner and waits for the key; whoever forgets it holds the key and waits for nobody."""
+    store = PostgresTaskStore(engine)
+    tasks = store.tasks_of(ANN)
+    await fill(store, KEY)
+    async with await psycopg.AsyncConnection.connect(database_url) as forgetter:
+        await forgetter.execute("delete from used_keys")
+        doing = asyncio.ensure_future(add_once(tasks, KEY, make_task(title=KEY)))
+        assert await doing == (await stored(tasks))[0]  # it has not gone yet
+        await forgetter.commit()
+    assert (await add_once(tasks, KEY, new := make_task(title="New"))) == new
+    await store.aclose()
 
 
 async def test_moments_come_back_in_utc(postgres_store: PostgresTaskStore) -> None:

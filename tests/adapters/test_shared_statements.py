@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
 import pytest
+from adapters.statements import CREATING, holding, waiting
 from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, sender, store
+from todo_adapters.postgres import PostgresTaskStore, sender, store, transaction
 from todo_adapters.postgres.listing import Shape
-from todo_core import Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery, Version
+from todo_adapters.postgres.writing import DELETING, SWAPPING, Outcome, Result, Write, Writing
+from todo_core import Committed, OwnerId, Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
 from todo_core.testing.writing import add, edit, remove
 
 C = TypeVar("C")
@@ -37,14 +40,43 @@ class Spy(Generic[C, A]):
         return list(map(len, self.asked))
 
 
+@dataclass
+class Spies:
+    """Spies on both forms of the store's statement of one kind."""
+
+    passing: Spy[Write, Outcome]
+    waiting: Spy[Write, Outcome]
+
+    @property
+    def sizes(self) -> list[int]:
+        return self.passing.sizes + self.waiting.sizes
+
+
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spy[Any, Any]]:
-    def on(name: str) -> Spy[Any, Any]:
-        watched: Spy[Any, Any] = Spy(getattr(store, name))
-        monkeypatch.setattr(store, name, watched)
+def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spies]:
+    def on(name: str) -> Spies:
+        watched = Spies(*map(Spy, {"add": CREATING, "edit": SWAPPING, "remove": DELETING}[name]))
+        sent = Writing(watched.passing, watched.waiting)
+        if name == "add":
+            monkeypatch.setattr(store, "creating", lambda *_, **__: sent)
+        else:
+            monkeypatch.setattr(store, {"edit": "SWAPPING", "remove": "DELETING"}[name], sent)
         return watched
 
     return on
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
+    """Whose plans went behind the lock."""
+    owners: list[OwnerId] = []
+
+    async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
+        owners.append(owner)
+        return await transaction.commit_behind_the_lock(connection, owner, *arguments, **others)
+
+    monkeypatch.setattr(store, "commit_behind_the_lock", commit)
+    return owners
 
 
 @pytest.fixture
@@ -82,39 +114,47 @@ def rename(title: str) -> Callable[[Task], Task]:
     return lambda task: task.edited(title=task.title + title, at=LATER)
 
 
-async def test_of_two_edits_at_once_the_second_is_applied_to_what_the_first_made(
-    postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
+async def test_of_edits_of_one_task_that_arrive_together_one_is_swapped_and_the_others_go_behind_the_lock(
+    postgres_store: PostgresTaskStore, spy: Callable[[str], Spies], transactions: list[OwnerId]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, task := make_task(title="|"))
-    swaps = spy("swap_many")
-    one, two = await asyncio.gather(edit(tasks, task.id, rename("a")), edit(tasks, task.id, rename("b")))
-    assert swaps.answered == [[True], [True]]
-    assert (one.version, two.version) == (2, 3)
-    assert await tasks.get(task.id) == two
-    assert two.title == "|ab"
-
-
-async def test_edits_of_one_task_in_a_process_lose_no_race_and_hold_no_lock(
-    postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
-) -> None:
-    tasks = postgres_store.tasks_of(ANN)
-    await add(tasks, task := make_task())
-    swaps, locks = spy("swap_many"), spy("locked")
-    edited = await asyncio.gather(*(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for _ in range(100)))
-    assert [each.version for each in edited] == list(range(2, 102))
-    assert swaps.answered == [[True]] * 100
-    assert not locks.asked
+    swaps = spy("edit")
+    edited = await asyncio.gather(*(edit(tasks, task.id, rename(f"{number:02}")) for number in range(20)))
+    assert sum(outcome.result is Result.DONE for batch in swaps.passing.answered for outcome in batch) == 1
+    assert (swaps.sizes, transactions) == ([20], [ANN] * 19)
+    assert sorted(each.version for each in edited) == list(range(2, 22))
+    final = await tasks.get(task.id)
+    assert final == max(edited, key=lambda task: task.version)
+    assert all(f"{number:02}" in final.title for number in range(20))
 
 
 async def test_edits_of_different_tasks_share_statements(
-    postgres_store: PostgresTaskStore, spy: Callable[[str], Spy[Any, Any]]
+    postgres_store: PostgresTaskStore, spy: Callable[[str], Spies], transactions: list[OwnerId]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await asyncio.gather(*map(tasks.add, added := [make_task() for _ in range(30)]))
-    swaps = spy("swap_many")
+    added = [make_task() for _ in range(30)]
+    await asyncio.gather(*(add(tasks, task) for task in added))
+    swaps = spy("edit")
     await asyncio.gather(*(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for task in added))
-    assert max(swaps.sizes) > 1
+    assert swaps.sizes == [30]
+    assert transactions == []
+
+
+async def test_calls_that_wait_for_one_owner_share_a_statement(
+    postgres_store: PostgresTaskStore, database_url: str, spy: Callable[[str], Spies]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, make_task())
+    adds = spy("add")
+    async with holding(database_url, ANN):
+        first = asyncio.ensure_future(add(tasks, make_task()))
+        await waiting(database_url)
+        others = [asyncio.ensure_future(add(tasks, make_task())) for _ in range(30)]
+        await asyncio.sleep(0.2)
+    assert (await first).change == 2
+    assert [(await each).change for each in others] == list(range(3, 33))
+    assert (adds.passing.sizes[0], adds.waiting.sizes) == (1, [1, 30])
 
 
 async def test_a_cancelled_edit_gives_its_turn_to_the_next(
@@ -127,13 +167,14 @@ async def test_a_cancelled_edit_gives_its_turn_to_the_next(
         await under_way(admin)
         edits[0].cancel()
         edits[2].cancel()
-    assert [getattr(each, "version", None) for each in await in_one_batch(*edits)] == [None, 2, None, 3]
+    versions = [getattr(each, "version", None) for each in await in_one_batch(*edits)]
+    assert (versions[0], versions[2], {versions[1], versions[3]}) == (None, None, {2, 3})
 
 
 async def test_transactions_leave_connections_to_the_rest(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way = most = 0
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection, waits: bool) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -141,20 +182,20 @@ async def test_transactions_leave_connections_to_the_rest(engine: AsyncEngine, m
         under_way -= 1
 
     sending = sender.Sender(engine, deadline=5)
-    await asyncio.gather(*(sending.in_transaction(work) for _ in range(20)))
+    await asyncio.gather(*(sending.in_transaction(work, owner=f"{number}") for number in range(20)))
     assert most == sender.MAX_TRANSACTIONS
     await sending.drain()
 
 
 async def test_a_new_task_that_the_database_refuses_leaves_its_neighbours_alone(
-    postgres_store: PostgresTaskStore, admin: psycopg.AsyncConnection[Any], spy: Callable[[str], Spy[Any, Any]]
+    postgres_store: PostgresTaskStore, admin: psycopg.AsyncConnection[Any], spy: Callable[[str], Spies]
 ) -> None:
     await admin.execute("alter table tasks add check (title <> 'poison')")
     tasks = [make_task(owner=owner, title=title) for owner, title in ((ANN, "a"), (BOB, "poison"), (ANN, "c"))]
-    inserts = spy("insert_many")
+    inserts = spy("add")
     outcomes = await in_one_batch(*(add(postgres_store.tasks_of(task.owner), task) for task in tasks))
     assert inserts.sizes == [3, 1, 1, 1]
-    assert outcomes[0] is outcomes[2] is None
+    assert [getattr(outcome, "change", None) for outcome in outcomes] == [1, None, 2]
     assert isinstance(outcomes[1], psycopg.errors.CheckViolation)
     assert (await postgres_store.tasks_of(ANN).page(TaskQuery())).items == (tasks[2], tasks[0])
     assert (await postgres_store.tasks_of(BOB).page(TaskQuery())).items == ()
@@ -182,11 +223,12 @@ async def test_reads_whose_connection_is_lost_are_asked_again(
     postgres_store: PostgresTaskStore,
     database_url: str,
     admin: psycopg.AsyncConnection[Any],
-    spy: Callable[[str], Spy[Any, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, task := make_task())
-    reads = spy("read_many")
+    reads: Spy[Any, Any] = Spy(store.read_many)
+    monkeypatch.setattr(store, "read_many", reads)
     with table_locked(database_url):
         reading = asyncio.ensure_future(in_one_batch(tasks.get(task.id), tasks.get(make_id(-1)), tasks.get(task.id)))
         [first] = await under_way(admin)
@@ -203,13 +245,13 @@ async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_agai
     postgres_store: PostgresTaskStore,
     database_url: str,
     admin: psycopg.AsyncConnection[Any],
-    spy: Callable[[str], Spy[Any, Any]],
+    spy: Callable[[str], Spies],
     kind: str,
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     there, new = [make_task() for _ in range(3)], [make_task() for _ in range(3)]
-    await asyncio.gather(*map(tasks.add, there))
-    writes = spy({"add": "insert_many", "remove": "delete_many", "edit": "swap_many"}[kind])
+    await asyncio.gather(*(add(tasks, task) for task in there))
+    writes = spy(kind)
     write: Callable[[int], Awaitable[object]] = {
         "add": lambda place: add(tasks, new[place]),
         "remove": lambda place: remove(tasks, there[place].id),
@@ -234,11 +276,12 @@ async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_w
     postgres_store: PostgresTaskStore,
     database_url: str,
     admin: psycopg.AsyncConnection[Any],
-    spy: Callable[[str], Spy[Any, Any]],
+    spy: Callable[[str], Spies],
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, make_task())
     added = [make_task() for _ in range(3)]
-    inserts = spy("insert_many")
+    inserts = spy("add")
     with table_locked(database_url):
         adding = [asyncio.ensure_future(add(tasks, task)) for task in added]
         await under_way(admin)
@@ -248,10 +291,10 @@ async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_w
         later[0].cancel()
     outcomes = await in_one_batch(*adding, *later)
     assert [type(outcome) for outcome in outcomes] == [
-        type(None), asyncio.CancelledError, type(None), asyncio.CancelledError, type(None),
+        Committed, asyncio.CancelledError, Committed, asyncio.CancelledError, Committed,
     ]  # fmt: skip
     assert inserts.sizes == [3, 1]  # who is cancelled on the way is carried out, who is before is not
-    assert len((await tasks.page(TaskQuery())).items) == 4
+    assert len((await tasks.page(TaskQuery())).items) == 5
     await postgres_store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
@@ -292,15 +335,16 @@ async def test_of_each_kind_only_the_stated_number_of_statements_is_under_way(
     postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    await asyncio.gather(*map(tasks.add, added := [make_task() for _ in range(50)]))
+    added = [make_task() for _ in range(50)]
+    await asyncio.gather(*(add(tasks, task) for task in added))
     with table_locked(database_url):
         asking: list[asyncio.Future[object]] = []
         for task in added:
             calls = [tasks.get(task.id), remove(tasks, task.id), add(tasks, make_task()), tasks.page(TaskQuery())]
             asking += map(asyncio.ensure_future, calls)
-        await under_way(admin, 4 * sender.MAX_CONCURRENT)
+        await under_way(admin, 3 * sender.MAX_CONCURRENT)
         await asyncio.sleep(0.1)
-        assert len(await under_way(admin)) == 4 * sender.MAX_CONCURRENT
+        assert len(await under_way(admin)) == 3 * sender.MAX_CONCURRENT  # what removes reads first
     await in_one_batch(*asking)
 
 
@@ -318,7 +362,7 @@ async def test_the_bound_is_the_one_that_is_set(
         await under_way(admin, 2)
         await asyncio.sleep(0.1)
         assert len(await under_way(admin)) == 2
-    assert await in_one_batch(*asking) == [None] * 20
+    assert sorted(each.change for each in await asyncio.gather(*asking)) == list(range(1, 21))
 
 
 async def test_what_has_no_bound_is_sent_alone_and_leaves_connections_to_the_rest(engine: AsyncEngine) -> None:
@@ -407,17 +451,16 @@ async def test_draining_waits_for_what_is_not_shared(engine: AsyncEngine) -> Non
 
 
 async def test_statements_end_by_weight_and_owners_take_turns_in_them(
-    postgres_store: PostgresTaskStore, database_url: str, spy: Callable[[str], Spy[Any, Any]]
+    postgres_store: PostgresTaskStore, spy: Callable[[str], Spies]
 ) -> None:
     ann, bob = postgres_store.tasks_of(ANN), postgres_store.tasks_of(BOB)
-    removals = spy("delete_many")
-    many = frozenset(map(Version, range(2, 402)))
-    heavy = [asyncio.ensure_future(ann.remove(make_id(number), expected=many)) for number in range(9)]
-    light = asyncio.ensure_future(bob.remove(make_id(9)))
-    outcomes = await in_one_batch(*heavy, light)
-    assert {type(outcome) for outcome in outcomes} == {TaskNotFound}
-    assert removals.sizes[0] == 3
-    assert [removal.owner for removal in removals.asked[0]] == [ANN, BOB, ANN]
+    for tasks, owner in ((ann, ANN), (bob, BOB)):
+        await add(tasks, make_task(owner=owner))
+    adds = spy("add")
+    heavy = [add(ann, make_task(title="x" * 200, description="x" * 1000)) for _ in range(60)]
+    await in_one_batch(*heavy, add(bob, make_task(owner=BOB, title="x")))
+    assert max(adds.passing.sizes) <= 1000 // 25
+    assert [write.owner for write in adds.passing.asked[0]][:3] == [ANN, BOB, ANN]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +469,8 @@ async def test_statements_end_by_weight_and_owners_take_turns_in_them(
         (TaskQuery(), True),
         (TaskQuery(sort=Sort.CREATED_AT, limit=200), True),
         (TaskQuery(search="milk"), False),
-        (TaskQuery(completed=False), False),
+        (TaskQuery(completed=False), True),
+        (TaskQuery(completed=True), False),
         (TaskQuery(sort=Sort.TITLE), False),
         (TaskQuery(sort=Sort.LAST_UPDATED), False),
     ],

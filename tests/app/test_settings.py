@@ -323,4 +323,4 @@ def test_pool_and_timeout_reach_the_database() -> None:
     assert (pool.size(), pool.timeout()) == (3, 0.5)
     store = container.store()
     assert isinstance(store, PostgresTaskStore)
-    assert store._sender._deadline == 0.5
+    assert store._sender.deadline == 0.5

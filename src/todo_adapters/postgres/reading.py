@@ -40,23 +40,7 @@ def shape_of(query: ChangeQuery) -> LogShape:
 @cache
 def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
     """The statement for pages of the log of that shape, each found by a key of the table."""
-    direction, beyond = ("desc", "<") if shape.newest_first else ("asc", ">")
-    order = f"number {direction}, id {direction}"
-    conditions = ["changes.user_id = call.user_id"]
-    if shape.of_one:
-        conditions.append("changes.id = call.thing")
-    if shape.trash:
-        conditions.append(f"changes.after is null and changes.before <> '{{}}' and {_IS_LAST}")
-    if shape.continues:
-        conditions.append(f"(changes.number, changes.id) {beyond} (call.number, call.id)")
-    statement = f"""
-        select call.place, {", ".join(f"found.{name}" for name in ENTRY)}
-        from unnest(%(user_id)s::text[], %(thing)s::uuid[], %(number)s::bigint[], %(id)s::uuid[], %(max)s::bigint[])
-            with ordinality as call(user_id, thing, number, id, max, place)
-        join lateral (
-            select {", ".join(ENTRY)} from changes where {" and ".join(conditions)} order by {order} limit call.max
-        ) as found on true order by call.place, {order}
-    """
+    statement = _log_statement(shape)
 
     async def pages(connection: AsyncConnection, calls: Sequence[LogCall]) -> list[ChangePage]:
         columns: Columns = {
@@ -72,6 +56,26 @@ def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
         return [query.page(entries) for (_, query), entries in zip(calls, found, strict=True)]
 
     return pages
+
+
+def _log_statement(shape: LogShape) -> str:
+    direction, beyond = ("desc", "<") if shape.newest_first else ("asc", ">")
+    order = f"number {direction}, id {direction}"
+    conditions = ["changes.user_id = call.user_id"]
+    if shape.of_one:
+        conditions.append("changes.id = call.thing")
+    if shape.trash:
+        conditions.append(f"changes.after is null and changes.before <> '{{}}' and {_IS_LAST}")
+    if shape.continues:
+        conditions.append(f"(changes.number, changes.id) {beyond} (call.number, call.id)")
+    return f"""
+        select call.place, {", ".join(f"found.{name}" for name in ENTRY)}
+        from unnest(%(user_id)s::text[], %(thing)s::uuid[], %(number)s::bigint[], %(id)s::uuid[], %(max)s::bigint[])
+            with ordinality as call(user_id, thing, number, id, max, place)
+        join lateral (
+            select {", ".join(ENTRY)} from changes where {" and ".join(conditions)} order by {order} limit call.max
+        ) as found on true order by call.place, {order}
+    """
 
 
 async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[Summary]:

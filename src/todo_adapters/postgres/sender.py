@@ -1,7 +1,8 @@
 """The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -48,12 +49,27 @@ class Sender:
         self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
         self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
         self._waiting = Turns(MAX_WAITING, timeout=deadline)
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._unshared: set[asyncio.Task[Any]] = set()
         # Of those who have something in there; a coalescer lives as long as it has something to send.
         self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
             WeakValueDictionary()
         )
         self._owners_writing = Turns(1, timeout=deadline)
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """While a call is under way that may send several things: `drain` waits for its end."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
 
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call, which changes nothing: it is repeated where its connection was lost.
@@ -88,15 +104,20 @@ class Sender:
         """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
         return self.read(batch, call, owner=owner, weight=weight)
 
-    def write_waiting(self, batch: Batch[C, A], call: C, *, owner: str, weight: int = 1) -> Awaitable[A]:
-        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only."""
+    def write_waiting(
+        self, batch: Batch[C, A], call: C, *, owner: str, weight: int = 1, repeatable: bool = False
+    ) -> Awaitable[A]:
+        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only.
+
+        `repeatable`: for every call of that kind, as `write_once`.
+        """
         queue = self._behind_owners.get((batch, owner))
         if queue is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 with unavailable_where_it_passes():
                     async with asyncio.timeout(self.deadline), self._owners_writing.at(owner), self._waiting.at(None):
-                        return await self._run(lambda connection: batch(connection, calls), repeatable=False)
+                        return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
 
             queue = self._behind_owners[batch, owner] = self._gathering(send)
         return queue.call(call, owner=owner, weight=weight)
@@ -125,6 +146,7 @@ class Sender:
 
     async def drain(self) -> None:
         """Return when every call so far has its answer, and the pool its connections."""
+        await self._idle.wait()
         for coalescer in [*self._coalescers.values(), *self._behind_owners.values()]:
             await coalescer.drain()
         while self._unshared:

@@ -123,7 +123,7 @@ class PostgresOwnedTasks:
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
         try:
-            async with limit:
+            async with limit, self._sender.call():
                 return await self._commit(plan)
         except TimeoutError as problem:
             if not limit.expired():  # it is the plan's own
@@ -175,7 +175,8 @@ class PostgresOwnedTasks:
         return None
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
-        send = self._sender.write if write.once is None else self._sender.write_once
+        repeatable = write.once is not None
+        send = self._sender.write_once if repeatable else self._sender.write
         weight = _weight(write.pair.thing)
         outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
         while True:
@@ -183,7 +184,9 @@ class PostgresOwnedTasks:
                 await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
             elif outcome.result is not Result.HELD:
                 return outcome
-            outcome = await self._sender.write_waiting(writing.waiting, write, owner=self._owner, weight=weight)
+            outcome = await self._sender.write_waiting(
+                writing.waiting, write, owner=self._owner, weight=weight, repeatable=repeatable
+            )
 
     async def _make_owner(self, connection: AsyncConnection, _: bool) -> None:
         await make_owner(connection, self._owner)

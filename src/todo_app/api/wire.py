@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
 from todo_core import Committed, Entry, Priority, Settable
+from todo_core.changes import LOGGED
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
 from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
 from todo_core.task import (
@@ -272,7 +273,8 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
     def of(cls, entry: Entry) -> "HistoryItem":
         """The view of that entry."""
         before, after = entry.before or {}, entry.after or {}
-        pairs = {name: (before.get(name), after.get(name)) for name in {**before, **after} if name not in _COUNTED}
+        names = [name for name in LOGGED if (name in before or name in after) and name not in _COUNTED]
+        pairs = {name: (before.get(name), after.get(name)) for name in names}
         shown = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         return cls(entry.number, entry.at, entry.client, entry.action, shown)
 
