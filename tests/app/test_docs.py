@@ -14,7 +14,7 @@ from todo_app.http.docs import PAGE_POLICY
 from todo_app.http.faults import MAX_FAULTS
 from todo_app.settings import Settings
 from todo_core.idempotency import KEY_LENGTH
-from todo_core.queries import PAGE_MOST, SEARCH_LENGTH
+from todo_core.queries import PAGE_MAX, SEARCH_LENGTH
 
 PAGE = "/docs"
 SECURITY = Path(__file__).parents[2] / "docs/security.md"
@@ -94,7 +94,7 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
         "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MOST} characters, {preconditions.TAGS_MOST} entity tags",
         "`Idempotency-Key`": f"{idempotency.HEADER_MOST} bytes, a key of {KEY_LENGTH} characters",
-        "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MOST}",
+        "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
         "faults named in one 422": f"{MAX_FAULTS}",
         "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",
         "time for a body": f"{reading.BODY_SECONDS:.0f} s",
