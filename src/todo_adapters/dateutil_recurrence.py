@@ -6,7 +6,7 @@ with a bit for each day, and so are the periods that an interval leaves: of each
 """
 
 from calendar import isleap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -30,11 +30,15 @@ class DateutilRecurrenceCalendar:
         """See `todo_core.ports.RecurrenceCalendar`."""
         day, clock = anchor.date(), anchor.time()
         named = _Named.by(rule, day)
+        if rule.positions and not named.positions:
+            return
         first = max(day, moment.date() + timedelta(days=int(clock <= moment.time())))
         for year in range(first.year, YEARS[1] + 1):
             days = phase(rule, day, year)
             if year == first.year:
                 days &= -1 << _place(first)
+            if named.months:
+                days &= _in_months(named.months, isleap(year))  # the dear question is asked of few years
             if days != 0:
                 days &= named.days_of(year)
             if (many := days.bit_count()) <= skip:
@@ -72,7 +76,9 @@ class _Named(NamedTuple):
                     months = months or (anchor.month,)
         if rule.frequency == "MONTHLY":
             months = months or tuple(range(1, 13))  # numbers of weekdays then count in the month
-        return cls(rule.frequency, months, month_days, weekdays, rule.positions, rule.week_start, last_of_month)
+        most = {"DAILY": 1, "WEEKLY": len(weekdays), "MONTHLY": 31, "YEARLY": 366}[rule.frequency]
+        positions = tuple(position for position in rule.positions if abs(position) <= most)
+        return cls(rule.frequency, months, month_days, weekdays, positions, rule.week_start, last_of_month)
 
     def days_of(self, year: int) -> int:
         """The days of that year, as bits: the lowest is its first."""
@@ -81,7 +87,7 @@ class _Named(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _days_of(named: _Named, year: int) -> int:
-    if not named.positions and not named.last_of_month:
+    if named.unit == "DAILY" or not (named.positions or named.last_of_month):
         return _parts_of(named, year)
     around = 1 if named.unit == "WEEKLY" else 0  # weeks reach over the year's ends
     years = range(year - around, year + around + 1)
@@ -140,8 +146,7 @@ def _asked(year: int, **parts: Any) -> int:
 
 def _periods(named: _Named, days: list[date]) -> Iterator[list[date]]:
     """The days period by period."""
-    period_of = {
-        "DAILY": date.toordinal,
+    period_of: Callable[[date], int] = {
         "WEEKLY": lambda day: _week(day, named.week_start),
         "MONTHLY": lambda day: day.month,
         "YEARLY": lambda day: day.year,

@@ -249,7 +249,8 @@ async def test_an_unknown_member_is_told_which_one_may_be_meant(
     advice = (
         f"did you mean {meant}?"
         if meant
-        else "there is title, description, completed, priority, tags, start_date, due_date, time_zone"
+        else "there is title, description, completed, priority, tags, start_date, due_date, time_zone, "
+        "recurrence, recurrence_from"
     )
     for method, below in WRITES[:3]:
         answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})

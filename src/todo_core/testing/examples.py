@@ -1,6 +1,6 @@
 """Owners, moments, tasks and texts to test with, the awkward ones included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import count
@@ -18,6 +18,7 @@ from todo_core.recurrence import (
     INTERVAL_MAX,
     RECURRENCE_FROM,
     RULE_LENGTH,
+    Frequency,
     Recurrence,
     Weekday,
 )
@@ -207,9 +208,9 @@ def _some(numbers: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[t
 
 
 @st.composite
-def recurrences(draw: st.DrawFn) -> Recurrence:
-    """Rules of recurrence from the whole grammar; some never come true."""
-    frequency = draw(st.sampled_from(FREQUENCIES))
+def recurrences(draw: st.DrawFn, frequencies: Sequence[Frequency] = FREQUENCIES) -> Recurrence:
+    """Rules of recurrence from the whole grammar, of these frequencies; some never come true."""
+    frequency = draw(st.sampled_from(frequencies))
     months = draw(_some(st.integers(1, 12)))
     most = {"DAILY": 0, "WEEKLY": 0, "MONTHLY": 5, "YEARLY": 5 if months else 53}[frequency]
     ordinals = st.just(0) | st.integers(-most, most)
