@@ -90,6 +90,9 @@ def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_aga
     serve: Serve, variables: dict[str, str], token: str, database_url: str
 ) -> None:
     doomed, other = serve(**variables).started(), serve(**variables).started()
+    with other.client(token) as client:
+        assert post(client, "before").status_code == 201  # a user's first write is several statements
+        [before] = listed(client)
     with ThreadPoolExecutor(1) as pool, doomed.client(token) as client, inserts_held_up(database_url):
         asking = pool.submit(post, client, "key")
         eventually(lambda: waiting(database_url) == 1)
@@ -98,13 +101,36 @@ def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_aga
             asking.result()
         # The database knows nothing of the server's end: it carries the statement out.
     with other.client(token) as client:
-        eventually(lambda: len(listed(client)) == 1)
+        eventually(lambda: len(listed(client)) == 2)
         first = post(client, "key")
         assert (first.status_code, first.headers["idempotency-replayed"]) == (201, "true")
-        assert listed(client) == [first.json()["id"]]
+        assert listed(client) == [first.json()["id"], before]
         assert client.delete(first.headers["location"]).status_code == 204
         assert told([post(client, "key")]) == told([first])
-        assert listed(client) == []
+        assert listed(client) == [before]
+
+
+def test_repeats_of_every_kind_of_write_on_two_replicas_happen_once(
+    serve: Serve, variables: dict[str, str], token: str
+) -> None:
+    servers = [serve(**variables), serve(**variables)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.started().client(token)) for server in servers]
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        task = clients[0].post(TASKS, json={"title": "Milk"}).headers["location"]
+        writes = [
+            ("PATCH", f"{task}/complete", None),
+            ("PATCH", task, {"title": "x"}),
+            ("PUT", task, {"title": "y"}),
+            ("DELETE", task, None),
+        ]
+        for number, (method, path, body) in enumerate(writes, 2):
+            key = {"Idempotency-Key": f"{number}"}
+            doing = [pool.submit(clients[n % 2].request, method, path, json=body, headers=key) for n in range(16)]
+            answers = [each.result() for each in doing]
+            assert len({(each.status_code, each.content, each.headers.get("etag")) for each in answers}) == 1
+            assert {each.headers["change"] for each in answers} == {f"{number}"}
+            assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
 
 
 def test_of_requests_that_a_killed_server_was_answering_each_has_happened_once_when_repeated(
