@@ -5,11 +5,14 @@ from typing import Any
 import schemathesis
 from schemathesis import Case, GenerationMode, HookContext
 
-from todo_core import Cursor, Sort
-from todo_core.testing.examples import make_task
+from todo_core import Cursor, InvalidInput, Problem, Sort, Task
+from todo_core.due import is_date, is_readable, is_time_zone
+from todo_core.testing.examples import ANN, NOON, make_id, make_task
 
 CURSORS = {sort.value: Cursor.behind(make_task(), sort).encode() for sort in Sort}
 KEY = "Idempotency-Key"
+ZONE = "Time-Zone"
+DATED = {"start_date", "due_date", "time_zone", "recurrence", "recurrence_from"}
 sent: dict[str, Any] = {}
 
 
@@ -17,9 +20,13 @@ sent: dict[str, Any] = {}
 def before_call(_: HookContext, case: Case, __: dict[str, Any]) -> None:
     """Make requests good that are meant to be."""
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
-        if "cursor" in case.query:
-            is_listing = case.operation.path.endswith("/tasks")
-            case.query["cursor"] = CURSORS[case.query.get("sort", Sort.NEWEST)] if is_listing else "2"
+        make_the_query_good(case)
+        if isinstance(case.body, dict) and case.operation.path.endswith("/reschedule"):
+            case.body = {"due_date": "2026-12-01"}
+        elif isinstance(case.body, dict):
+            make_the_dates_good(case.body)
+        if not is_time_zone(case.headers.get(ZONE, "UTC")):
+            case.headers[ZONE] = "Europe/Madrid"
         if KEY in case.headers:
             use_a_key_for_one_request(case)
 
@@ -30,3 +37,37 @@ def use_a_key_for_one_request(case: Case) -> None:
     request = (case.method, case.formatted_path, case.body)
     if sent.setdefault(key, request) != request:
         del case.headers[KEY]
+
+
+def make_the_query_good(case: Case) -> None:
+    """Places of that listing, and days that exist: no document can say which those are."""
+    for name in ("due_from", "due_before"):
+        if name in case.query and not is_readable(case.query[name]):
+            case.query[name] = "2026-12-01"
+    if "cursor" in case.query:
+        sort = case.query.get("sort", Sort.NEWEST)
+        places = {"/tasks": CURSORS.get(sort), "/history": "2"}
+        place = next((place for end, place in places.items() if case.operation.path.endswith(end)), None)
+        if place is None:
+            del case.query["cursor"]
+        else:
+            case.query["cursor"] = place
+
+
+def make_the_dates_good(body: dict[str, Any]) -> None:
+    """Leave out of a task's dates what the rules refuse. They are judged together, so a change names all of them."""
+    dated = {name: body.get(name) for name in DATED}
+    if "occurrence" in body and not is_date(body["occurrence"]):
+        del body["occurrence"]
+    if not DATED.isdisjoint(body):
+        while problems := problems_of(dated):
+            dated |= dict.fromkeys({problem.field for problem in problems} & DATED)
+        body |= dated
+
+
+def problems_of(dated: dict[str, Any]) -> tuple[Problem, ...]:
+    try:
+        Task.new(id=make_id(1), owner=ANN, at=NOON, title="x", **dated)
+    except InvalidInput as refusal:
+        return refusal.problems
+    return ()
