@@ -80,6 +80,8 @@ def shown(task: Task) -> dict[str, object]:
         "start_date": task.start_date,
         "due_date": task.due_date,
         "time_zone": task.time_zone,
+        "recurrence": task.recurrence,
+        "recurrence_from": task.recurrence_from,
         "due_at": _plain(task.due_at),
         "completed_at": _plain(task.completed_at),
         "version": task.version,

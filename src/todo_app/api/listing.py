@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from todo_app.api.examples import CURSOR, TASK
-from todo_app.api.wire import TEXT_PATTERN
+from todo_app.api.wire import LINE_PATTERN, TEXT_PATTERN
 from todo_app.http.names import escaped, unknown
 from todo_core import ChangeQuery, Cursor, InvalidInput, Place, Problem, Sort, TaskId, TaskQuery
 from todo_core.due import read_date
@@ -123,7 +123,7 @@ _OF_LISTING: Final = (
         "tag", "tags", _tag, "Only tasks with this tag, in any case; given several times, with all of these.",
         {
             "type": "array", "maxItems": TAGS_MAX, "examples": [["home"]],
-            "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH},
+            "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN},
         },
         repeatable=True,
     ),

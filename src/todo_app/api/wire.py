@@ -29,7 +29,7 @@ from todo_core.task import (
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f]"
 # Not `\s`: what that is differs from Python to ECMAScript, whose expressions these are.
 _NOT_BLANK: Final = r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_LINE: Final = rf"^{_PRINTABLE}*{_NOT_BLANK}{_PRINTABLE}*$"
+LINE_PATTERN: Final = rf"^{_PRINTABLE}*{_NOT_BLANK}{_PRINTABLE}*$"
 # A carriage return may be sent; it is stored as a line feed.
 TEXT_PATTERN: Final = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
 
@@ -44,7 +44,7 @@ Title: TypeAlias = Annotated[
     Meta(
         description=_said(TITLE_RULE, _UNITS),
         examples=["Buy oat milk"],
-        extra_json_schema={"minLength": 1, "maxLength": TITLE_LENGTH, "pattern": _LINE},
+        extra_json_schema={"minLength": 1, "maxLength": TITLE_LENGTH, "pattern": LINE_PATTERN},
     ),
 ]
 Description: TypeAlias = Annotated[
@@ -57,7 +57,7 @@ Description: TypeAlias = Annotated[
 ]
 Level: TypeAlias = Annotated[Priority, Meta(description=_said(PRIORITY_RULE), examples=["high"])]
 Tag: TypeAlias = Annotated[
-    str, Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_LENGTH, "pattern": _LINE}, examples=["home"])
+    str, Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN}, examples=["home"])
 ]
 Tags: TypeAlias = Annotated[
     list[Tag],
