@@ -77,6 +77,15 @@ async def _connect(addresses: Addresses) -> AsyncConnection[Any]:
     return connection
 
 
+# On the way: moments are to come in UTC, whatever the database is set to. Where the session is this client's alone,
+# statements see the newest of what they have locked, and plans are made once, for any values.
+_ASK: Final = """
+    select pg_backend_pid(), set_config('TimeZone', 'UTC', false), pg_backend_pid() = %(pid)s and
+        set_config('default_transaction_isolation', 'read committed', false) is not null and
+        set_config('plan_cache_mode', 'force_generic_plan', false) is not null
+"""
+
+
 async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> None:
     """Turn prepared statements off where consecutive statements may meet different servers.
 
@@ -84,10 +93,8 @@ async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> 
     statement. A pooler in between invents the process id that the protocol announces, and so gives itself away.
     """
     try:
-        # On the way: moments are to come in UTC, whatever the database is set to.
-        asked = "select pg_backend_pid(), set_config('TimeZone', 'UTC', false)"
-        cursor = await connection.execute(asked, prepare=False)
-        if await cursor.fetchone() != (connection.info.backend_pid, "UTC"):
+        cursor = await connection.execute(_ASK, {"pid": connection.info.backend_pid}, prepare=False)
+        if await cursor.fetchone() != (connection.info.backend_pid, "UTC", True):
             connection.prepare_threshold = None
     except BaseException:
         await connection.close()
