@@ -32,10 +32,18 @@ _FILL = """
     insert into tasks select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', null, 1,
         now(), now(), 'task number ' || n from generate_series(1, {rows}) n
 """
-_FILL_KEYS = """
-    insert into idempotency_keys select 'other-' || n / 1000, 'key ' || n, now() - interval '1 ms' * n, uuidv7(),
-        'Task', null, null, 1, now(), now() from generate_series(1, {rows}) n
-"""
+_FILL_LOG = (
+    "insert into owners select 'other-' || n, 1000, 1000 from generate_series(0, {rows} / 10) n",
+    """
+    insert into changes (user_id, number, id, at, action, after)
+        select user_id, row_number() over (partition by user_id order by id), id, now(), 'created',
+            jsonb_build_object('title', title) from tasks where user_id like 'other-%'
+    """,
+    """
+    insert into used_keys select 'other-' || n / 1000, 'key ' || n, now() - interval '1 ms' * n, 'x', n, '[]'
+        from generate_series(1, {rows}) n
+    """,
+)
 _FILL_USER = """
     insert into tasks select %s, uuidv7(), 'Task number ' || n, 'of one user', null, 1, now(), now(),
         'task number ' || n || ' of one user' from generate_series(1, %s) n
@@ -178,7 +186,8 @@ def explained(base: Database, options: argparse.Namespace) -> str:
     """What the plans are at the greatest number of rows, a tenth of them one user's."""
     url = _new_database(base, "plans")
     fill(url, 1, options.rows // 10)
-    fillings = [_FILL.format(rows=options.rows - options.rows // 10), _FILL_KEYS.format(rows=options.rows)]
+    fillings = [_FILL.format(rows=options.rows - options.rows // 10)]
+    fillings += [filling.replace("{rows}", f"{options.rows}") for filling in _FILL_LOG]
     _execute(url, *fillings, "vacuum analyze")
     return asyncio.run(plans.check(url, options.rows))
 

@@ -27,6 +27,9 @@ class _Unshared(Sender):
     async def write(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
         return await self._once(batch, call, repeatable=False)
 
+    async def write_waiting(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
+        return await self._once(batch, call, repeatable=False)
+
     async def _once(self, batch: Batch, call: object, *, repeatable: bool) -> object:  # type: ignore[type-arg]
         work = lambda connection: batch(connection, [call])  # noqa: E731
         return (await self._run(work, repeatable=repeatable))[0]

@@ -1,25 +1,31 @@
-"""Asserts that PostgreSQL goes by a key for every statement that is sent for one owner."""
+"""Asserts that PostgreSQL goes by the primary key for every statement that is sent for tasks and their log."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, writing
+from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, transaction, writing
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
-from todo_adapters.postgres.writing import DELETING, SWAPPING, Write, creating
-from todo_core import ChangeQuery, Cursor, Once, OwnerId, Pair, Sort, Task, TaskId, TaskQuery, idempotency_key
+from todo_adapters.postgres.table import changes, used_keys
+from todo_adapters.postgres.writing import DELETING, SWAPPING, Write, Writing, creating
+from todo_core import KEY_LIFE, ChangeQuery, Cursor, Once, OwnerId, Pair, Sort, Task, TaskId, TaskQuery, idempotency_key
+from todo_core.changes import Place
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 _BATCHES = (1, 64)
-_INDEXES = ("_pkey", "tasks_open", "changes_of_one", "changes_trash")
+_FORGETTING = {
+    "forget used_keys": pruning.pruning(used_keys, used_keys.c.used_at, KEY_LIFE),
+    "forget changes": pruning.pruning(changes, changes.c.at, KEY_LIFE),
+}
 Ask = Callable[[AsyncConnection], Awaitable[object]]
 
 
@@ -32,35 +38,44 @@ def _tasks(count: int) -> list[Task]:
 
 def _writes(count: int) -> Iterator[tuple[str, Ask]]:
     tasks = _tasks(count)
-    keys = [(task.owner, task.id) for task in tasks]
-    creations = [Write(Pair(None, task)) for task in tasks]
-    swaps = [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]
-    deletions = [Write(Pair(task, None)) for task in tasks]
-    keyed = [Write(Pair(None, task), once=Once(idempotency_key(f"{task.id}"), "")) for task in tasks]
-    logs = {name: [(tasks[0].owner, query)] * count for name, query in _LOGS.items()}
-    yield "get", lambda connection: read_many(connection, keys)
-    yield "create", lambda connection: creating(10_000, keyed=False).passing(connection, creations)
-    yield "create under a key", lambda connection: creating(10_000, keyed=True).passing(connection, keyed)
-    yield "change", lambda connection: SWAPPING.passing(connection, swaps)
-    yield "delete", lambda connection: DELETING.passing(connection, deletions)
-    for name, calls in logs.items():
-        yield name, lambda connection, calls=calls: log_pages(shape_of(calls[0][1]))(connection, calls)
+    onces = [Once(idempotency_key(f"{task.id}"), "plan") for task in tasks]
+    kinds: dict[str, tuple[Writing, list[Write]]] = {
+        "create": (creating(10_000, keyed=False), [Write(Pair(None, task)) for task in tasks]),
+        "create under a key": (
+            creating(10_000, keyed=True),
+            [Write(Pair(None, task), once=once) for task, once in zip(tasks, onces, strict=True)],
+        ),
+        "change": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
+        "delete": (DELETING, [Write(Pair(task, None)) for task in tasks]),
+    }
+    for name, (statement, calls) in kinds.items():
+        yield name, lambda connection, send=statement.passing, calls=calls: send(connection, calls)
+        yield f"{name}, waiting", lambda connection, send=statement.waiting, calls=calls: send(connection, calls)
+    for name, lock in (("lock", transaction._LOCK), ("lock where it is free", transaction._LOCK_IF_FREE)):
+        yield name, lambda connection, lock=lock: transaction.execute(connection, lock, {"user_id": tasks[0].owner})
+    yield "see", lambda connection: transaction._read(connection, tasks[0].owner, [task.id for task in tasks])
+    yield "replay", lambda connection: transaction.replayed(connection, tasks[0].owner, onces[0])
 
 
-_LOGS = {
-    "the log": ChangeQuery(),
-    "one task's history": ChangeQuery(of=TaskId(UUID(int=1)), newest_first=True),
-    "the trash": ChangeQuery(trash=True, newest_first=True),
-}
+def _reads(count: int) -> Iterator[tuple[str, Ask]]:
+    tasks = _tasks(count)
+    yield "get", lambda connection: read_many(connection, [(task.owner, task.id) for task in tasks])
+    for of, newest_first, after in product((None, tasks[0].id), (False, True), (None, Place(9, tasks[0].id))):
+        query = ChangeQuery(of=of, newest_first=newest_first, after=after)
+        calls = [(task.owner, query) for task in tasks]
+        name = f"log{' of one' * bool(of)}{' newest first' * newest_first}{' continued' * bool(after)}"
+        yield name, lambda connection, query=query, calls=calls: log_pages(shape_of(query))(connection, calls)
+    for name, forget in _FORGETTING.items():
+        yield name, lambda connection, forget=forget: forget(connection, [None])
 
 
 def _listings(count: int) -> Iterator[tuple[str, Ask]]:
     [task] = _tasks(1)
-    for sort, completed, search, after in product(Sort, (None, False), (None, "milk"), (False, True)):
+    for sort, completed, search, after in product(Sort, (None, True), (None, "milk"), (False, True)):
         cursor = Cursor.behind(task, sort) if after else None
         query = TaskQuery(sort=sort, completed=completed, search=search, after=cursor, limit=50)
         calls = [(task.owner, query)] * count
-        name = f"page by {sort}{' open' * (completed is False)}{' searched' * bool(search)}{' continued' * after}"
+        name = f"page by {sort}{' filtered' * bool(completed)}{' searched' * bool(search)}{' continued' * after}"
         yield name, lambda connection, query=query, calls=calls: pages_many(Shape.of(query))(connection, calls)
 
 
@@ -76,18 +91,15 @@ def _explaining(plans: list[str]) -> Iterator[None]:
         kinds = {name: "::interval" if isinstance(parameters[name], timedelta) else "" for name in names}
         numbers = {name: f"${number}{kinds[name]}" for number, name in enumerate(names, 1)}
         general = _PARAMETER.sub(lambda found: numbers[found[1]], statement)
-        cursor = await batch.driver_of(connection).execute(f"explain (generic_plan) {general}")
+        cursor = await batch.driver_of(connection).execute(f"explain (generic_plan) {general}", prepare=False)
         plans.append(_lines(await cursor.fetchall()))
         return []
 
-    modules = (batch, listing, pruning, reading, writing)
-    for module in modules:
-        module.execute = explain  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
+    modules = (writing, reading, listing, transaction, pruning)
+    with ExitStack() as patched:
         for module in modules:
-            module.execute = execute  # type: ignore[attr-defined]
+            patched.enter_context(patch.object(module, "execute", explain))
+        yield
 
 
 def _lines(rows: list[Any]) -> str:
@@ -99,7 +111,7 @@ async def check(url: str, rows: int) -> str:
     engine, checked = create_engine(url), 0
     async with engine.connect() as connection:
         for count in _BATCHES:
-            for name, ask in [*_writes(count), *_listings(count)]:
+            for name, ask in [*_writes(count), *_reads(count), *_listings(count)]:
                 plans: list[str] = []
                 with _explaining(plans):
                     await _answerless(ask, connection)
@@ -107,7 +119,7 @@ async def check(url: str, rows: int) -> str:
                     _require_key(name, plan)
                     checked += 1
     await engine.dispose()
-    return f"{checked} plans at {rows:,} rows: each goes by a key that begins with the owner."
+    return f"{checked} plans at {rows:,} rows: expired keys go by their age, all else by the primary key."
 
 
 async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
@@ -118,5 +130,9 @@ async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
 
 
 def _require_key(name: str, plan: str) -> None:
-    if "Seq Scan" in plan or not any(index in plan for index in _INDEXES):
-        raise SystemExit(f"{name} does not go by an index:\n{plan}")
+    # What is forgotten is found by its age, for which there is an index; everything else by a key of its table.
+    index = {"forget used_keys": "used_keys_used_at", "forget changes": "changes_at"}.get(
+        name, "_pkey|changes_of_one|tasks_open"
+    )
+    if re.search(r"Seq Scan on (tasks|owners|changes|used_keys)", plan) or not re.search(index, plan):
+        raise SystemExit(f"{name} does not go by {index}:\n{plan}")
