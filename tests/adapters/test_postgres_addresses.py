@@ -16,6 +16,7 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.addresses import Addresses
 from todo_adapters.postgres.engine import connection_arguments
 from todo_core import StoreUnavailable
+from todo_core.testing.writing import add
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only there every 127.x.y.z is this machine")
 
@@ -71,7 +72,7 @@ async def test_a_request_is_answered_though_the_first_address_swallows_packets(d
     with passage_to(database_url) as (_, url), full("127.0.0.2") as port:
         engine = create_engine(through(url, ("127.0.0.2", port)), pool_timeout=4)
         tasks = (store := PostgresTaskStore(engine, deadline=4)).tasks_of(ANN)
-        await tasks.add(task := make_task())
+        await add(tasks, task := make_task())
         assert await tasks.get(task.id) == task
         await store.aclose()
         await engine.dispose()
