@@ -25,14 +25,16 @@ LAYERS = {
     "Litestar: routing, request, handler": ("/litestar/",),
     "driver: a statement and its rows": ("/psycopg/", "/psycopg_binary/"),
     "pool: checkouts": ("/sqlalchemy/", "/greenlet/"),
-    "statements: arrays and tasks": ("postgres/batch", "postgres/statements", "postgres/listing", "postgres/once"),
+    "statements: arrays, rows, plans of writes": tuple(
+        f"postgres/{name}" for name in ("batch", "rows", "listing", "reading", "writing", "transaction")
+    ),
     "sharing: gathering, deadlines, connections": ("todo_adapters/postgres/",),
     "identity: header, token by its digest": ("jwt_identity/", "http/identification"),
     "limit per user": ("/rate_limit/",),
     "metrics": ("todo_app/metrics", "/prometheus_client/"),
-    "log": ("todo_app/log",),
+    "log": ("todo_app/log", "todo_app/line_writer"),
     "edge and gate: id, headers, path, origin": ("http/edge", "http/gate", "http/exchange"),
-    "controller: body, id, JSON, answer": ("todo_app/http/",),
+    "operations: body, id, JSON, answer": ("todo_app/api/", "todo_app/http/"),
     "core: rules, ids, clock": ("todo_core/", "todo_adapters/system", "uuid.py", "dataclasses.py"),
     "event loop and all else": ("",),
 }
