@@ -47,6 +47,11 @@ UNREAD = [".?*_cache", ".coverage*", ".git", ".hypothesis", ".nox", ".venv*", "_
 VARIABLES = ["CHROMIUM", "PYTEST_ADDOPTS"]
 PROGRAMS = ["bash", "chromium", "chromium-browser", "curl", "git", "google-chrome", "node", "npm"]
 
+# The tests start hundreds of processes. Without bytecode each compiles all that it imports, and a server takes twice
+# the processor time to start.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(".nox/bytecode").resolve()))
+
 # pyenv's shims stand in PATH for interpreters that then don't run: look at the real ones instead.
 _shims = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 _path = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != str(_shims / "shims")]

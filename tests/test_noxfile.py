@@ -18,8 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:The session .* has already been 
 
 def load(monkeypatch: pytest.MonkeyPatch, *arguments: str, **variables: str) -> ModuleType:
     """noxfile.py, as nox loads it for these arguments in this environment."""
-    for name in ("CI", "TODO_TEST_FORCE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("CI", "TODO_TEST_FORCE", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.setenv(name, "")  # so that it is put back though the file changes it
+        monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "argv", ["nox", *arguments])
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -98,6 +99,16 @@ def test_what_is_named_is_run_though_it_has_a_session_of_its_own(tmp_path: Path)
 def test_ci_measures_coverage(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], measured: bool) -> None:
     body(load(monkeypatch, **variables), "tests")(session := Session())
     assert ("--cov" in session.command) == measured
+
+
+@pytest.mark.parametrize(("variables", "elsewhere"), [({"PYTHONDONTWRITEBYTECODE": "1"}, True), ({}, False)])
+def test_who_wants_no_bytecode_beside_the_sources_has_it_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], elsewhere: bool
+) -> None:
+    load(monkeypatch, **variables)
+    program = "import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["False", str(Path(".nox/bytecode").resolve()) if elsewhere else "None"]
 
 
 @pytest.fixture
