@@ -160,10 +160,13 @@ class Reader:
         assert said is not None, f"line {block.line} failed:\n{block.text}\n{out.read_text()}"
         if serves:
             self._servers[place] = str(self._order("echo $SERVER"))
-            says = re.search(
-                r"(?:run\.py|todo) serve", serves[0]
-            )  # such a server says when it serves, its port is open before
-            ready = (lambda: "Serving" in out.read_text()) if says else (lambda: _answers(place))
+            says = re.search(r"(?:run\.py|todo) serve", serves[0])  # such a server logs that it serves
+            begins = "".join(until.strip("…\n ").split("…")[0].split())
+
+            def ready() -> bool:
+                printed = "".join(out.read_text().split())
+                return begins in printed and ('"event":"serving"' in printed if says else _answers(place))
+
             eventually(lambda: ready() or not lives(int(self._servers[place])), 60)
             assert lives(int(self._servers[place])), out.read_text()
         return out.read_text()
