@@ -20,7 +20,11 @@ SHIPPED = Path(__file__).parents[2] / "src/todo_app/http/swagger_ui"
 # What a person tries: the creation first, then all that needs the task, its deletion, and what becomes of it then.
 _METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 _TRIED = sorted(operations(), key=lambda each: (each.tag != "tasks", _METHODS.index(each.method)))
-SUCCESS = {operation.id: next(iter(operation.answers)) for operation in _TRIED} | {public.id: 200 for public in PUBLIC}
+# Not tried: the task that the page has made does not recur. tests/app/test_recurring_over_http.py asks for each.
+RECURRING = {operation.id for operation in _TRIED if operation.tag == "recurring tasks"}
+SUCCESS = {each.id: next(iter(each.answers)) for each in _TRIED if each.id not in RECURRING} | {
+    public.id: 200 for public in PUBLIC
+}
 TELL_VIOLATIONS = """
   addEventListener("securitypolicyviolation", (event) => violated(`${event.violatedDirective} ${event.blockedURI}`));
 """
@@ -69,7 +73,7 @@ def test_every_operation_of_the_document_is_tried() -> None:
         for item in openapi()["paths"].values()
         for method, operation in item.items()
         if method != "parameters"
-    } == SUCCESS.keys()
+    } == SUCCESS.keys() | RECURRING
 
 
 @NEEDS_NODE

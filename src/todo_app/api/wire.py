@@ -262,11 +262,8 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
     client: Annotated[str | None, Meta(description="The program that asked for it, where its token names one.")]
     action: todo_core.Action
     fields: Annotated[
-        dict[str, tuple[Any, Any]],
-        Meta(
-            description="Each member that it changed: what it was, and what it is since.",
-            extra_json_schema={"additionalProperties": {"type": "array", "minItems": 2, "maxItems": 2}},
-        ),
+        dict[str, Annotated[list[Any], Meta(min_length=2, max_length=2, extra_json_schema={"items": {}})]],
+        Meta(description="Each member that it changed: what it was, and what it is since."),
     ]
 
     @classmethod
@@ -274,7 +271,7 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
         """The view of that entry."""
         before, after = entry.before or {}, entry.after or {}
         names = [name for name in LOGGED if (name in before or name in after) and name not in _COUNTED]
-        pairs = {name: (before.get(name), after.get(name)) for name in names}
+        pairs = {name: [before.get(name), after.get(name)] for name in names}
         shown = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         return cls(entry.number, entry.at, entry.client, entry.action, shown)
 

@@ -51,7 +51,7 @@ const toggled = await client.PATCH("/api/{user_id}/tasks/{task_id}/complete", { 
 assert.equal(toggled.data?.completed_at, null);
 
 const stale = await client.DELETE("/api/{user_id}/tasks/{task_id}", { params: { ...one, header: { "If-Match": tag } } });
-assert.equal(stale.error?.code satisfies components["schemas"]["Problem"]["code"] | undefined, "version_conflict");
+assert.equal(stale.error?.code satisfies components["schemas"]["ProblemDetails"]["code"] | undefined, "version_conflict");
 const deleted = await client.DELETE("/api/{user_id}/tasks/{task_id}", { params: one });
 assert.equal(deleted.response.status, 204);
 const gone = await client.GET("/api/{user_id}/tasks/{task_id}", { params: one });
