@@ -144,8 +144,9 @@ PLACES: Final = {
 OWN_REQUEST_ID: Final = _parameter(
     "X-Request-Id",
     "header",
-    "Your own name for the request, for the answer and the log.",
-    _REQUEST_ID,
+    "Your own name for the request, for the answer and the log: 1 to 64 of `A-Za-z0-9._-`. In place of any other the "
+    "service makes one.",
+    {"type": "string", "examples": _REQUEST_ID["examples"]},
     required=False,
 )
 IDEMPOTENCY_KEY: Final = _parameter(
