@@ -86,13 +86,7 @@ class TaskService:
         To complete a task that recurs is to complete this occurrence: it moves on to its next one, and stays open.
         """
         now = self._now(options)
-
-        def change(task: Task) -> Step:
-            step = self._course().edited(task, now, **members)
-            task.expecting(options.expected)  # after the rules: a value that is wrong at any version is reported first
-            return step
-
-        return await self._change(owner, task_id, change, options)
+        return await self._change(owner, task_id, lambda task: self._course().edited(task, now, **members), options)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, done if it was open and open if it was done; of one that recurs this occurrence is done."""
@@ -109,26 +103,14 @@ class TaskService:
         With `occurrence`, the due date that was seen, that one only: where the task has moved on nothing happens.
         """
         now = self._now(options)
-
-        def change(task: Task) -> Step:
-            step = self._course().completed(task, now, occurrence)
-            task.expecting(options.expected)
-            return step
-
-        return await self._change(owner, task_id, change, options)
+        return await self._change(owner, task_id, lambda task: self._course().completed(task, now, occurrence), options)
 
     async def skip(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
     ) -> Committed:
         """As `complete`, without having been done. Raises `InvalidInput` for a task that does not recur."""
         now = self._now(options)
-
-        def change(task: Task) -> Step:
-            step = self._course().skipped(task, now, occurrence)
-            task.expecting(options.expected)
-            return step
-
-        return await self._change(owner, task_id, change, options)
+        return await self._change(owner, task_id, lambda task: self._course().skipped(task, now, occurrence), options)
 
     async def reschedule(
         self,
@@ -141,13 +123,9 @@ class TaskService:
     ) -> Committed:
         """This occurrence at another date; those after it stay where they are. Raises `InvalidInput`."""
         now = self._now(options)
-
-        def change(task: Task) -> Step:
-            step = self._course().rescheduled(task, now, due_date, start_date)
-            task.expecting(options.expected)
-            return step
-
-        return await self._change(owner, task_id, change, options)
+        return await self._change(
+            owner, task_id, lambda task: self._course().rescheduled(task, now, due_date, start_date), options
+        )
 
     async def occurrences(
         self, owner: OwnerId, task_id: TaskId, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None
@@ -223,6 +201,7 @@ class TaskService:
         def decide(seen: Seen) -> Decision:
             before = seen.task(task_id)
             after, named = change(before)
+            before.expecting(options.expected)  # after the rules: what is wrong at any version is reported first
             return Decision((Pair(before, after, named),) if after != before else (), (after,))
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
