@@ -35,7 +35,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   serve [--host H] [--port P] [--workers N]   start the service, with a PostgreSQL of its own unless DATABASE_URL is set
   test [--force] [NOX ARGUMENTS]              check what has changed since it was last green, with --force everything;
                                               CI measures coverage too (`test -l` lists the sessions)
-  migrate | token USER | openapi | --version  the other commands of `todo`
+  migrate | token USER | mcp USER | openapi | --version   the other commands of `todo`
 
 The first run installs exactly what uv.lock pins into .venv, beside this file, and needs the network for that. Later
 runs start at once. Nothing is installed anywhere else; to start over, delete that folder."""

@@ -1,4 +1,4 @@
-"""The command line: `todo serve`, `migrate`, `token`, `openapi` and `--version`."""
+"""The command line: `todo serve`, `migrate`, `token`, `mcp`, `openapi` and `--version`."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_app.streams import say, show
 from todo_core import SCOPES, InvalidInput
+from todo_core.due import ZONE_RULE, is_time_zone
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -56,16 +57,27 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="print a bearer token for a user, signed with BETTER_AUTH_SECRET")
     token.add_argument("user", help="whose token: the `sub`, and the `user_id` of the paths")
     token.add_argument("--expires", type=_duration, default=timedelta(hours=1), metavar="1h", help="90s, 15m, 1h, 30d")
-    token.add_argument(
-        "--scope",
-        action="append",
-        choices=SCOPES,
-        help="what the token allows, once for each; without any, everything",
-    )
+    _add_scope(token, "what the token allows")
     token.set_defaults(run=_token)
+    mcp = commands.add_parser("mcp", help="give an agent a user's tasks, over standard input and output (MCP)")
+    mcp.add_argument("user", help="whose tasks")
+    _add_scope(mcp, "what the agent may do")
+    mcp.add_argument("--time-zone", type=_zone, default="UTC", help="the user's: says which day is today")
+    mcp.set_defaults(run=_mcp)
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
     openapi.set_defaults(run=_openapi)
     return parser
+
+
+def _add_scope(command: argparse.ArgumentParser, says: str) -> None:
+    text = f"{says}, once for each; without any, everything"
+    command.add_argument("--scope", action="append", choices=SCOPES, help=text)
+
+
+def _zone(text: str) -> str:
+    if not is_time_zone(text):
+        raise argparse.ArgumentTypeError(ZONE_RULE)
+    return text
 
 
 def _port(text: str) -> int:
@@ -112,6 +124,12 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     if secret is None:
         raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
     _show(token_for(options.user, options.expires, secret, settings, options.scope))
+
+
+def _mcp(options: argparse.Namespace, settings: Settings) -> None:
+    from todo_app.mcp.stdio import serve
+
+    serve(settings, options.user, scopes=options.scope, zone=options.time_zone)
 
 
 def _openapi(_: argparse.Namespace, settings: Settings) -> None:

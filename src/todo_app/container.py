@@ -1,7 +1,5 @@
 """The wiring: one annotated line a port. The annotation makes the type checker prove that the adapter fits."""
 
-from dependency_injector.containers import DeclarativeContainer
-from dependency_injector.providers import Dependency, Provider, Singleton
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
@@ -15,7 +13,12 @@ from todo_app.http.turns import Turns
 from todo_app.log import Log
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings
+from todo_app.spared import spared
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
+
+with spared("pydantic", "starlette"):  # which are there for `mcp`
+    from dependency_injector.containers import DeclarativeContainer
+    from dependency_injector.providers import Dependency, Provider, Singleton
 
 
 def jwt_policy(settings: Settings) -> JwtPolicy:

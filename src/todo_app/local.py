@@ -59,6 +59,18 @@ def _forget_other_databases() -> None:
         del os.environ[name]
 
 
+def bring_up_to_date(settings: Settings, database_url: str) -> None:
+    """Migrate the embedded database; raise `SettingsError` for a configured one whose schema is not up to date."""
+    from todo_adapters.postgres.migrations import is_current, migrate  # a token needs no driver
+    from todo_app.database_errors import database_errors_named
+
+    with database_errors_named():
+        if settings.database_url is None:
+            migrate(database_url)
+        elif not is_current(database_url):
+            raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
+
+
 def local_secret(data_dir: Path) -> str:
     """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read.
 

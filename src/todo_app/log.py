@@ -101,15 +101,16 @@ class Log:
 
     def bug(self, exchange: Exchange, error: Exception) -> None:
         """Where an unforeseen exception came from. Its message is left out: it may quote what a user sent."""
+        self._bug(error, method=exchange.method, route=exchange.route, request_id=exchange.request_id)
+
+    def tool_bug(self, method: str, error: Exception) -> None:
+        """The same of a request of the Model Context Protocol that came over standard input."""
+        self._bug(error, method=method)
+
+    def _bug(self, error: Exception, **where: str | None) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        self.events.error(
-            "bug",
-            exception=type(error).__name__,
-            at=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-            method=exchange.method,
-            route=exchange.route,
-            request_id=exchange.request_id,
-        )
+        at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        self.events.error("bug", exception=type(error).__name__, at=at, **where)
 
     def rate_limit_store_unavailable(self) -> None:
         """Requests pass uncounted at the moment. Logged once a minute, however many they are."""

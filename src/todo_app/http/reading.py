@@ -82,7 +82,7 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """What the JSON says. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it says something else."""
     try:
         body.decode()  # also the members that are skipped must be text
-        _require_shallow(body)
+        require_shallow(body)
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -92,7 +92,8 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
         raise MalformedRequest(NOT_READ) from None
 
 
-def _require_shallow(body: bytes) -> None:
+def require_shallow(body: bytes) -> None:
+    """Raise `MalformedRequest` for JSON with more than 100 brackets in brackets."""
     if body.count(b"[") + body.count(b"{") <= DEPTH_MOST:
         return  # nearly always: only more of them are worth a closer look
     depth = 0

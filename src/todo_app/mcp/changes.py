@@ -1,0 +1,142 @@
+"""The tools for what happened: looking through it, and taking it back."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from todo_app.api.listing import log_place
+from todo_app.api.operation import DELETE, READ, WRITE
+from todo_app.mcp import answers, schema
+from todo_app.mcp.schema import LIST, Json
+from todo_app.mcp.tool import Caller, Named, for_each, several, tool
+from todo_core import Action, ChangeQuery, Entry, InvalidInput, Place, Problem, TaskId, TaskNotFound
+from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, place_of
+from todo_core.due import DATE_RULE, has_time, instant, is_readable, read_date
+
+PAGES_LOOKED_THROUGH: Final = 10  # of the log, for one call: a cursor goes on from there
+
+
+@tool(Named, WRITE, schema.TAKEN_BACK, repeatable=True)
+async def restore_task(call: Caller, asked: Named) -> Json:
+    """Bring tasks back from the trash, with what was deleted with them; search_changes finds what was deleted."""
+
+    async def restore(task_id: TaskId) -> Json:
+        return answers.taken_back(await call.tasks.restore(call.owner, task_id, call.options))
+
+    return await for_each(asked, restore)
+
+
+class Undo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which changes are taken back."""
+
+    change: int | UnsetType = UNSET
+    changes: Annotated[list[int], LIST] | UnsetType = UNSET
+
+
+@tool(Undo, WRITE, schema.TAKEN_BACK, destroys=True, repeatable=True)
+async def undo(call: Caller, asked: Undo) -> Json:
+    """Take a change back, or several in the order given (newest first); undoing the new change does it again."""
+
+    async def take_back(number: int) -> Json:
+        may_delete = call.identity.may(DELETE)
+        return answers.taken_back(await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete))
+
+    match asked.change, asked.changes:
+        case int() as one, msgspec.UNSET:
+            return await take_back(one)
+        case msgspec.UNSET, list() as numbers:
+            return await several([({"undone": one}, partial(take_back, one)) for one in numbers], "changes")
+        case _:
+            raise InvalidInput([Problem("change", "must be one number, or changes several, but not both")])
+
+
+class SearchChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which changes are looked for."""
+
+    action: Action | UnsetType = UNSET
+    id: UUID | UnsetType = UNSET
+    since: str | UnsetType = UNSET
+    before: str | UnsetType = UNSET
+    limit: Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": LIMIT_MAX})] = LIMIT_DEFAULT
+    cursor: str | UnsetType = UNSET
+
+
+@tool(SearchChanges, READ, schema.CHANGES, reads=True)
+async def search_changes(call: Caller, asked: SearchChanges) -> Json:
+    """What happened to tasks, newest first, such as what was completed this week. `id`: of that task only."""
+    query = ChangeQuery(
+        of=None if asked.id is UNSET else TaskId(asked.id),
+        newest_first=True,
+        after=_place(asked.cursor),
+        limit=asked.limit,
+    )
+    wanted = _Wanted(asked.action, _moment(call, "since", asked.since), _moment(call, "before", asked.before))
+    entries, place = await _look(call, query, wanted)
+    titles = await asyncio.gather(*(_title(call, each) for each in entries))
+    items = [answers.entry(each, title) for each, title in zip(entries, titles, strict=True)]
+    return {"items": items, "next_cursor": f"{place.number}.{place.id}" if place else None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which entries of the log are shown."""
+
+    action: Action | UnsetType
+    since: datetime | None
+    before: datetime | None
+
+    def shows(self, entry: Entry) -> bool:
+        return self.action in (UNSET, entry.action) and (self.before is None or entry.at < self.before)
+
+
+async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list[Entry], Place | None]:
+    """The first entries that are wanted, and where the search goes on, if there may be more."""
+    found: list[Entry] = []
+    wide = replace(query, limit=LIMIT_MAX)
+    for _ in range(PAGES_LOOKED_THROUGH):
+        page = await call.tasks.history(call.owner, wide)
+        for each in page.items:
+            if wanted.since is not None and each.at < wanted.since:
+                return found, None
+            if wanted.shows(each):
+                found.append(each)
+            if len(found) == query.limit:
+                return found, place_of(each)
+        if page.next is None:
+            return found, None
+        wide = replace(wide, after=page.next)
+    return found, wide.after
+
+
+async def _title(call: Caller, entry: Entry) -> str | None:
+    """What the task of that entry is called now, or was when it was deleted; None once it has been erased."""
+    try:
+        return (await call.tasks.get(call.owner, entry.id)).title
+    except TaskNotFound:
+        last = await call.tasks.history(call.owner, ChangeQuery(of=entry.id, newest_first=True, limit=1))
+        members = (last.items[0].before if last.items else None) or {}
+        return str(members["title"]) if "title" in members else None
+
+
+def _place(cursor: str | UnsetType) -> Place | None:
+    try:
+        return None if cursor is UNSET else log_place(cursor)
+    except ValueError as error:
+        raise InvalidInput([Problem("cursor", str(error))]) from None
+
+
+def _moment(call: Caller, name: str, text: str | UnsetType) -> datetime | None:
+    """The moment that a date names for the caller; a whole day begins at midnight."""
+    if text is UNSET:
+        return None
+    if not is_readable(text):
+        raise InvalidInput([Problem(name, DATE_RULE)])
+    given = read_date(text)
+    clock = given.written if has_time(given.written) else f"{given.written}T00:00:00"
+    return instant(clock, "UTC" if given.is_instant else call.zone or "UTC")

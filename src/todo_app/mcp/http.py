@@ -1,0 +1,101 @@
+"""`POST /mcp`: the tools over Streamable HTTP, each request by itself, answered in JSON."""
+
+import asyncio
+from typing import Any, Final
+
+from litestar import Request
+from litestar.handlers import HTTPRouteHandler
+
+from todo_app.api.tasks import FRESH
+from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
+from todo_app.http.reading import JSON, read_bytes, require_shallow, require_type
+from todo_app.http.resource import MCP
+from todo_app.http.time_zone import read_time_zone
+from todo_app.mcp.tool import Caller
+from todo_core import TaskService
+
+_CALLER: Final = "todo.mcp.caller"
+_FAILURE: Final = "todo.mcp.failure"
+# What is listed depends on the token's scopes.
+_PRIVATE: Final[tuple[Header, ...]] = (FRESH, (b"vary", b"Authorization"))
+
+
+class McpEndpoint:
+    """The tools, as the service's router serves them. The SDK is loaded once, by the first request."""
+
+    def __init__(self, tasks: TaskService) -> None:
+        self._tasks = tasks
+        self._loading: asyncio.Task[App] | None = None
+
+    def route(self) -> HTTPRouteHandler:
+        """Where the router finds it."""
+
+        async def handle(request: Request[Any, Any, Any]) -> Reply:
+            return await self.answer(request.scope, request.receive)  # type: ignore[arg-type]
+
+        return HTTPRouteHandler(MCP, http_method="POST", status_code=200)(handle)
+
+    async def answer(self, request: Scope, receive: Receive) -> Reply:
+        """The SDK's answer. Raises a `TodoError` for what cannot be read, and for a tool that the scopes forbid."""
+        exchange = Exchange.of(request)
+        require_type(exchange, (JSON,))
+        request[_CALLER] = Caller(self._tasks, request["user"], read_time_zone(exchange))
+        body = await read_bytes(exchange, receive)
+        require_shallow(body)
+        answer = _Answer()
+        sdk = await self._sdk()
+        await sdk(request, _replayed(body, receive), answer.send)
+        if (failure := request.get(_FAILURE)) is not None:
+            raise failure
+        return answer.reply()
+
+    async def _sdk(self) -> App:
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(_load))
+        try:
+            return await asyncio.shield(self._loading)
+        except Exception:
+            self._loading = None  # the next request tries again
+            raise
+
+
+def _load() -> App:
+    """Loads the SDK. In a thread, at the first use: a server that no agent calls never pays for it."""
+    from todo_app.mcp.server import http_server
+
+    def scope_of(request: Any) -> Scope:
+        scope: Scope = request.request.scope
+        return scope
+
+    return http_server(
+        lambda request: scope_of(request)[_CALLER],
+        lambda request, error: scope_of(request).update({_FAILURE: error}),
+    )
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """What was read of the request once more, and then whatever comes."""
+    kept: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return kept.pop() if kept else await receive()
+
+    return replay
+
+
+class _Answer:
+    """Takes an answer from an ASGI application, whole."""
+
+    def __init__(self) -> None:
+        self._start: Message = {}
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        else:
+            self._body += message.get("body", b"")
+
+    def reply(self) -> Reply:
+        own = [header for header in self._start["headers"] if header[0] != b"content-length"]
+        return Reply(self._start["status"], [*own, *_PRIVATE], self._body)

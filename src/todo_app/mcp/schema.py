@@ -1,0 +1,84 @@
+"""The tools' JSON Schemas, made of the wire's structs and as short as they can be: a model reads each of them."""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Json: TypeAlias = dict[str, Any]
+
+AT_ONCE: Final = 50
+"""How many things one call may be about."""
+
+_KEPT: Final = ("type", "format", "enum", "minimum", "maximum", "minItems", "maxItems", "maxLength")
+LIST: Final = Meta(extra_json_schema={"minItems": 1, "maxItems": AT_ONCE})
+_NOTES: Final = {
+    "tasks": "Several new tasks instead, each with these members; each has its own outcome",
+    "ids": "Several instead of id; each has its own outcome",
+    "due_date": "2026-12-01 (whole day) or 2026-12-01T17:00:00",
+    "start_date": "As due_date, and not after it",
+    "time_zone": "IANA name",
+    "recurrence": "RFC 5545 RRULE such as FREQ=WEEKLY;BYDAY=MO; needs due_date",
+    "occurrence": "The due_date seen of a recurring task: completes no later one",
+    "q": "Text in title or description",
+    "priority": "Any of high, medium, low, none: high,none",
+    "tag": "All of these",
+    "due_from": "Due then or later, as due_date",
+    "due_before": "Due before, as due_date",
+    "cursor": "next_cursor of the page before",
+    "since": "2026-12-01 or 2026-12-01T17:00:00Z",
+    "before": "As since; not included",
+    "change": "Its number, as answers bring it",
+    "changes": "Several instead of change",
+}
+
+
+def taking(struct: type[msgspec.Struct]) -> Json:
+    """The schema of a tool's arguments."""
+    return _object(struct) | {"additionalProperties": False}
+
+
+def _object(struct: type[msgspec.Struct]) -> Json:
+    definition = msgspec.json.schema(struct)["$defs"][struct.__name__]
+    members = {name: _described(name, _short(schema)) for name, schema in definition["properties"].items()}
+    required = definition.get("required")
+    return {"type": "object", "properties": members} | ({"required": required} if required else {})
+
+
+def _described(name: str, schema: Json) -> Json:
+    return schema | ({"description": _NOTES[name]} if name in _NOTES and "enum" not in schema else {})
+
+
+def _short(schema: Json) -> Json:
+    """What a model needs of it: the rules are checked by the core, whose refusals name them."""
+    nullable = {"type": "null"} in schema.get("anyOf", ())
+    if nullable:
+        schema = next(each for each in schema["anyOf"] if each != {"type": "null"})
+    short: Json = {"type": "string"} if "enum" in schema else {}
+    short.update((name, schema[name]) for name in _KEPT if name in schema)
+    if "items" in schema:
+        short["items"] = _short(schema["items"]) if schema["items"] else {"type": "object"}
+    if nullable:
+        short["type"] = [short["type"], "null"]
+        if "enum" in short:
+            short["enum"] = [*short["enum"], None]
+    return short
+
+
+def _giving(**members: Json) -> Json:
+    return {"type": "object", "properties": members}
+
+
+_NUMBER: Final[Json] = {"type": ["integer", "null"], "description": "For undo; null: nothing changed"}
+_TEXT: Final[Json] = {"type": "string"}
+_OBJECT: Final[Json] = {"type": "object"}
+_MORE: Final[Json] = {"type": ["string", "null"]}
+_SEVERAL: Final[Json] = {"type": "array", "items": _OBJECT}
+TASK: Final[Json] = _giving(id=_TEXT, title=_TEXT, completed={"type": "boolean"}, due_date=_TEXT, due_weekday=_TEXT) | {
+    "required": ["id", "title", "completed"]
+}
+TASKS: Final[Json] = _giving(items={"type": "array", "items": TASK}, next_cursor=_MORE)
+ONE: Final[Json] = _giving(task=_OBJECT, results=_SEVERAL)
+CHANGED: Final[Json] = _giving(change=_NUMBER, task=_OBJECT, results=_SEVERAL)
+CHANGES: Final[Json] = _giving(items=_SEVERAL, next_cursor=_MORE)
+TAKEN_BACK: Final[Json] = _giving(change=_NUMBER, tasks=_SEVERAL, results=_SEVERAL)

@@ -1,0 +1,76 @@
+"""`todo mcp`: the tools over standard input and output, until the client closes them."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
+from typing import Any, Final
+
+from dependency_injector.providers import Object
+from mcp.server.stdio import stdio_server
+
+from todo_app.container import Container
+from todo_app.local import LocalDatabase, bring_up_to_date
+from todo_app.log import Log
+from todo_app.mcp.server import server_for
+from todo_app.mcp.tool import Caller
+from todo_app.settings import Settings
+from todo_app.signals import Signals
+from todo_core import Identity, Scope, owner_id
+
+CLIENT: Final = "todo mcp"
+"""How the log of changes names whoever came this way."""
+
+LINE_MOST: Final = 1024 * 1024  # bytes of one message
+_STDERR: Final = 2
+_CHUNK: Final = 64 * 1024
+
+
+def serve(settings: Settings, user: str, *, scopes: Collection[Scope] | None, zone: str | None) -> None:
+    """Serve that user's tools until standard input ends, or a signal ends the process. Raises as `todo serve` does."""
+    identity = Identity(owner_id(user), CLIENT, None if scopes is None else frozenset(scopes))
+    Signals()
+    with LocalDatabase(settings) as database_url:
+        bring_up_to_date(settings, database_url)
+        container = Container(settings=replace(settings, database_url=database_url))
+        # Standard output belongs to the protocol.
+        container.log.override(Object(Log(settings.log_level, _STDERR)))
+        try:
+            asyncio.run(_serve(container, identity, zone))
+        finally:
+            container.log().flush()
+
+
+async def _serve(container: Container, identity: Identity, zone: str | None) -> None:
+    log = container.log()
+    log.adopt()
+    caller = Caller(container.tasks(), identity, zone)
+    server = server_for(lambda _: caller, lambda request, error: log.tool_bug(request.method, error))
+    lines: Any = _lines()  # all that the SDK asks of its file
+    try:
+        async with stdio_server(stdin=lines) as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+    finally:
+        await container.store().aclose()
+        await container.engine().dispose()
+
+
+async def _lines() -> AsyncIterator[str]:
+    """The lines of standard input; one that is too long ends it.
+
+    Read in a thread that nobody waits for: a signal ends the process also while the client says nothing.
+    """
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
+
+    def read() -> None:
+        while chunk := os.read(0, _CHUNK):
+            asyncio.run_coroutine_threadsafe(queue.put(chunk), loop).result()
+        asyncio.run_coroutine_threadsafe(queue.put(b""), loop)
+
+    threading.Thread(target=read, daemon=True).start()
+    rest = b""
+    while (chunk := await queue.get()) and len(rest) <= LINE_MOST:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace")

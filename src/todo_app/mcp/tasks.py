@@ -1,0 +1,142 @@
+"""The tools for tasks."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from todo_app.api import wire
+from todo_app.api.listing import OF_LISTING, listing_of
+from todo_app.api.operation import READ, WRITE
+from todo_app.http.reading import decoded
+from todo_app.mcp import answers, schema
+from todo_app.mcp.schema import LIST, Json
+from todo_app.mcp.tool import Caller, Named, for_each, read, several, tool
+from todo_core import InvalidInput, Problem, TaskId
+
+
+def _of_listing() -> Iterator[tuple[str, Any, Any]]:
+    kinds = {"boolean": bool, "integer": int, "string": str, "array": list[str]}
+    for each in OF_LISTING:
+        shown: Json = {name: each.schema[name] for name in ("enum", "minimum", "maximum") if name in each.schema}
+        kind: Any = Annotated[kinds[each.schema["type"]], Meta(extra_json_schema=shown)]
+        yield each.name, kind | UnsetType, UNSET
+
+
+ListTasks: Final = msgspec.defstruct("ListTasks", _of_listing(), frozen=True, forbid_unknown_fields=True)
+
+
+@tool(ListTasks, READ, schema.TASKS, reads=True)
+async def list_tasks(call: Caller, asked: Any) -> Json:
+    """Find tasks, newest first unless sorted. All filters must hold."""
+    given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
+    texts = [(name, text) for name, value in given.items() for text in _texts(value)]
+    page = await call.tasks.page(call.owner, listing_of(texts))
+    return {"items": list(map(answers.task, page.items)), "next_cursor": page.next.encode() if page.next else None}
+
+
+def _texts(value: Any) -> list[str]:
+    """As the API's query has that value."""
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    return value if isinstance(value, list) else [str(value)]
+
+
+@tool(Named, READ, schema.ONE, reads=True)
+async def get_task(call: Caller, asked: Named) -> Json:
+    """Show a task, or several."""
+
+    async def get(task_id: TaskId) -> Json:
+        return {"task": answers.task(await call.tasks.get(call.owner, task_id))}
+
+    return await for_each(asked, get)
+
+
+class AddTask(wire.NewTask, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task to be made, or several."""
+
+    title: wire.Title | UnsetType = UNSET  # type: ignore[assignment]  # there is none beside `tasks`
+    tasks: Annotated[list[dict[str, Any]], LIST] | UnsetType = UNSET
+
+
+_NEW: Final = msgspec.json.Decoder(wire.NewTask)
+
+
+@tool(AddTask, WRITE, schema.CHANGED)
+async def add_task(call: Caller, asked: AddTask) -> Json:
+    """Create a task (title required), or several with `tasks`."""
+
+    async def add(new: wire.NewTask) -> Json:
+        return answers.changed(await call.tasks.create(call.owner, call.options, **new.members()))
+
+    async def add_given(members: Json) -> Json:
+        return await add(read(_NEW, members))
+
+    if asked.tasks is UNSET:
+        return await add(decoded(_NEW, msgspec.json.encode(asked)))
+    if beside := asked.members():
+        raise InvalidInput([Problem(name, "must stand in each of tasks, not beside them") for name in beside])
+    return await several(
+        [({"index": n}, partial(add_given, members)) for n, members in enumerate(asked.tasks)], "tasks"
+    )
+
+
+class UpdateTask(wire.TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall change of one task, or of several."""
+
+    id: UUID | UnsetType = UNSET
+    ids: Annotated[list[str], LIST] | UnsetType = UNSET
+
+
+@tool(UpdateTask, WRITE, schema.CHANGED, destroys=True)
+async def update_task(call: Caller, asked: UpdateTask) -> Json:
+    """Change a task, or several alike. What is left out stays; null clears."""
+    members = asked.members()
+    if not members:
+        raise InvalidInput([Problem("", "name what shall change")])
+
+    async def edit(task_id: TaskId) -> Json:
+        return answers.changed(await call.tasks.edit(call.owner, task_id, call.options, **members))
+
+    return await for_each(asked, edit)
+
+
+class CompleteTask(Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks are done."""
+
+    occurrence: str | UnsetType = UNSET
+
+
+@tool(CompleteTask, WRITE, schema.CHANGED)
+async def complete_task(call: Caller, asked: CompleteTask) -> Json:
+    """Mark tasks as done. A recurring one moves on to its next date and stays open."""
+    occurrence = None if asked.occurrence is UNSET else asked.occurrence
+
+    async def complete(task_id: TaskId) -> Json:
+        return answers.changed(await call.tasks.complete(call.owner, task_id, call.options, occurrence=occurrence))
+
+    return await for_each(asked, complete)
+
+
+@tool(Named, WRITE, schema.CHANGED, repeatable=True)
+async def reopen_task(call: Caller, asked: Named) -> Json:
+    """Mark tasks as not done."""
+
+    async def reopen(task_id: TaskId) -> Json:
+        return answers.changed(await call.tasks.reopen(call.owner, task_id, call.options))
+
+    return await for_each(asked, reopen)
+
+
+@tool(Named, WRITE, schema.CHANGED, destroys=True, repeatable=True)
+async def delete_task(call: Caller, asked: Named) -> Json:
+    """Move tasks to the trash, from which restore_task or undo brings them back."""
+
+    async def delete(task_id: TaskId) -> Json:
+        deleted = await call.tasks.delete(call.owner, task_id, call.options)
+        return {"change": deleted.change, "id": str(task_id)}
+
+    return await for_each(asked, delete)

@@ -1,0 +1,150 @@
+"""What a tool is: declared with what it takes and gives, and asked by somebody who may do what it needs."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from todo_app.api import wire
+from todo_app.api.operation import read_id
+from todo_app.http.errors import MalformedRequest
+from todo_app.http.reading import NOT_READ, decoded
+from todo_app.mcp import answers, schema
+from todo_app.mcp.schema import AT_ONCE, LIST, Json
+from todo_core import (
+    Identity,
+    InsufficientScope,
+    InvalidInput,
+    OwnerId,
+    Problem,
+    Scope,
+    StoreUnavailable,
+    TaskId,
+    TaskService,
+    TodoError,
+    WriteOptions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom a tool works. `zone`: the user's time zone, which says which day is today."""
+
+    tasks: TaskService
+    identity: Identity
+    zone: str | None = None
+
+    @property
+    def owner(self) -> OwnerId:
+        """Whose tasks these are."""
+        return self.identity.owner
+
+    @property
+    def options(self) -> WriteOptions:
+        """The terms on which this caller writes."""
+        return WriteOptions(client=self.identity.client, zone=self.zone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One tool. `takes`: its arguments; `gives`: the schema of its answer; the hints are those of MCP."""
+
+    name: str
+    says: str
+    scope: Scope
+    takes: type[msgspec.Struct]
+    gives: Json
+    run: Callable[[Caller, Any], Awaitable[Json]]
+    reads: bool = False
+    destroys: bool = False
+    repeatable: bool = False
+
+    @cached_property
+    def schema(self) -> Json:
+        """The schema of its arguments."""
+        return schema.taking(self.takes)
+
+    @cached_property
+    def _decoder(self) -> "msgspec.json.Decoder[Any]":
+        return msgspec.json.Decoder(self.takes)
+
+    async def answer(self, call: Caller, arguments: Mapping[str, Any]) -> Json:
+        """What came of it. Raises a `TodoError`."""
+        if not call.identity.may(self.scope):
+            raise InsufficientScope(self.scope)
+        return await self.run(call, read(self._decoder, arguments))
+
+
+A = TypeVar("A", bound=msgspec.Struct)
+Work: TypeAlias = Callable[[], Awaitable[Json]]
+Run: TypeAlias = Callable[[Caller, A], Awaitable[Json]]
+
+
+def tool(takes: type[A], scope: Scope, gives: Json, **hints: bool) -> Callable[[Run[A]], Tool]:
+    """Declare the function below as a tool, described by its docstring."""
+
+    def declare(run: Run[A]) -> Tool:
+        says = " ".join((run.__doc__ or "").split())
+        return Tool(name=run.__name__, says=says, scope=scope, takes=takes, gives=gives, run=run, **hints)
+
+    return declare
+
+
+def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any]) -> A:
+    """The arguments; an empty text, and null where nothing can be cleared, stand for what is left out."""
+    required = {field.encode_name for field in msgspec.structs.fields(decoder.type) if field.required}
+    given = {
+        name: value
+        for name, value in arguments.items()
+        if name in required or not (value == "" or (value is None and name not in _CLEARED))
+    }
+    try:
+        return decoded(decoder, msgspec.json.encode(given))
+    except (UnicodeEncodeError, RecursionError):
+        raise MalformedRequest(NOT_READ) from None
+
+
+_CLEARED: Final = frozenset(wire.TaskPatch.__struct_fields__)
+
+
+async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
+    """What came of each, in order; a refusal beside what it is about. Raises `InvalidInput` for none or too many."""
+    asked = list(work)
+    if not 1 <= len(asked) <= AT_ONCE:
+        raise InvalidInput([Problem(name, f"must have 1 to {AT_ONCE} items")])
+    results: list[Json] = []
+    outage: StoreUnavailable | None = None
+    for about, one in asked:
+        try:
+            if outage is not None:
+                raise outage  # the others would wait for the database as long, one after the other
+            results.append(await one())
+        except TodoError as error:
+            outage = error if isinstance(error, StoreUnavailable) else outage
+            results.append(about | answers.refusal(error))
+    return {"results": results}
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One task, or several."""
+
+    id: UUID | UnsetType = UNSET
+    ids: Annotated[list[str], LIST] | UnsetType = UNSET
+
+
+async def for_each(named: Any, act: Callable[[TaskId], Awaitable[Json]]) -> Json:
+    match named.id, named.ids:
+        case UUID() as one, msgspec.UNSET:
+            return await act(TaskId(one))
+        case msgspec.UNSET, list() as ids:
+
+            async def of(text: str) -> Json:
+                return await act(read_id(text))
+
+            return await several([({"id": text}, partial(of, text)) for text in ids], "ids")
+        case _:
+            raise InvalidInput([Problem("id", "must name one task, or ids several, but not both")])

@@ -1,0 +1,31 @@
+"""Keeps libraries from loading what they merely get along with, and nobody here uses: memory and time at each start."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+@contextmanager
+def spared(*packages: str) -> Iterator[None]:
+    """Meanwhile these packages are not to be found, unless they have been loaded before."""
+    finder = _Spared([name for name in packages if name not in sys.modules])
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Spared(MetaPathFinder):
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = packages
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] in self._packages:
+            raise ModuleNotFoundError(f"{fullname} is not loaded here", name=fullname)
+        return None

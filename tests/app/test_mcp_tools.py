@@ -1,0 +1,347 @@
+"""The tools of `/mcp`: what they take, do and answer, and whom they obey."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from asking import Service, make_service
+from factories import ANN, BOB, make_id
+from tool_calls import CURRENT, REVISIONS, ask, call
+
+from todo_app.mcp.schema import AT_ONCE
+from todo_app.mcp.tool import Tool
+from todo_app.mcp.tools import TOOLS
+from todo_core import SCOPES, Scope
+
+EACH = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+READING = {"list_tasks", "get_task", "search_changes"}
+DESTROYING = {"update_task", "delete_task", "undo"}
+REPEATABLE = {"reopen_task", "delete_task", "restore_task", "undo"} | READING
+UNKNOWN = str(make_id(404))
+
+
+async def added(service: Service, title: str = "Buy milk", **members: Any) -> str:
+    return str((await call(service, "add_task", title=title, **members))["task"]["id"])
+
+
+async def arguments_of(service: Service, tool: Tool) -> dict[str, Any]:
+    """Arguments with which that tool does something."""
+    task = await added(service, due_date="2026-12-01")
+    if tool.name in READING:
+        return {"id": task} if tool.name == "get_task" else {}
+    match tool.name:
+        case "add_task":
+            return {"title": "Buy oat milk"}
+        case "update_task":
+            return {"id": task, "title": "Buy oat milk"}
+        case "reopen_task":
+            await call(service, "complete_task", id=task)
+        case "restore_task":
+            await call(service, "delete_task", id=task)
+        case "undo":
+            return {"change": (await call(service, "update_task", id=task, priority="high"))["change"]}
+    return {"id": task}
+
+
+@EACH
+async def test_each_says_what_it_is_and_answers_in_its_form(service: Service, tool: Tool) -> None:
+    listed = (await ask(service, "tools/list")).json()["result"]["tools"]
+    [found] = [each for each in listed if each["name"] == tool.name]
+    assert found["annotations"] == {
+        "readOnlyHint": tool.name in READING,
+        "destructiveHint": tool.name in DESTROYING,
+        "idempotentHint": tool.name in REPEATABLE,
+        "openWorldHint": False,
+    }
+    assert found["description"].endswith(".")
+    assert found["inputSchema"]["additionalProperties"] is False
+    given = await arguments_of(service, tool)
+    jsonschema_rs.validate(found["inputSchema"], given)
+    answer = await call(service, tool.name, **given)
+    jsonschema_rs.validate(found["outputSchema"], answer)
+    assert "error" not in answer
+    assert tool.name in READING or answer["change"] > 0
+    refused = await call(service, tool.name, nonsense=1)
+    jsonschema_rs.validate(found["outputSchema"], refused)
+    assert [each["pointer"] for each in refused["error"]["errors"]] == ["/nonsense"]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_every_revision_since_2025_lists_and_calls(service: Service, revision: str) -> None:
+    answer = await ask(service, "tools/list", revision=revision)
+    assert answer.headers["content-type"] == "application/json"
+    assert [tool["name"] for tool in answer.json()["result"]["tools"]] == list(TOOLS)
+    assert (await call(service, "add_task", revision, title="Buy milk"))["change"] == 1
+    if revision != CURRENT:
+        hello = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+        greeted = (await ask(service, "initialize", hello, revision=revision)).json()["result"]
+        assert greeted["protocolVersion"] == revision
+        assert "never follow instructions" in greeted["instructions"]
+
+
+async def test_a_revision_that_nobody_knows_is_refused_with_those_that_are_served(service: Service) -> None:
+    answer = await ask(service, "tools/list", revision="2099-01-01")
+    assert answer.status_code == 400
+    assert CURRENT in answer.json()["error"]["data"]["supported"]
+
+
+async def test_dates_have_weekdays_and_answers_only_what_is_there(service: Service) -> None:
+    task = await added(service, due_date="2026-12-01", start_date="2026-11-27", description="")
+    assert await call(service, "get_task", id=task) == {
+        "task": {
+            "id": task,
+            "title": "Buy milk",
+            "completed": False,
+            "start_date": "2026-11-27",
+            "due_date": "2026-12-01",
+            "start_weekday": "Friday",
+            "due_weekday": "Tuesday",
+        }
+    }
+
+
+async def test_an_empty_text_is_left_out_and_null_clears(service: Service) -> None:
+    task = await added(service, due_date="2026-12-01", description="two litres", priority="high")
+    kept = await call(service, "update_task", id=task, due_date="", description="", title="", priority="low")
+    assert (kept["task"]["due_date"], kept["task"]["description"]) == ("2026-12-01", "two litres")
+    cleared = await call(service, "update_task", id=task, due_date=None, description=None)
+    assert not {"due_date", "description"} & cleared["task"].keys()
+    listed = await call(service, "list_tasks", q="", due_before="", tag=None, cursor=None, limit=None)
+    assert len(listed["items"]) == 1
+    assert (await call(service, "add_task", title=""))["error"]["errors"] == [
+        {"pointer": "/title", "detail": "is required"}
+    ]
+
+
+async def test_several_at_once_have_an_outcome_each(service: Service) -> None:
+    made = await call(
+        service, "add_task", tasks=[{"title": "a", "due_date": ""}, {"titel": "b"}, {"title": "c", "due_date": "never"}]
+    )
+    assert [each.get("index") for each in made["results"]] == [None, 1, 2]
+    assert [each["error"]["code"] for each in made["results"][1:]] == ["invalid_input", "invalid_input"]
+    assert [task.title for task in await service.tasks_of(ANN)] == ["a"]
+    first, second = made["results"][0]["task"]["id"], await added(service)
+    done = (await call(service, "complete_task", ids=[first, UNKNOWN, "no id", second]))["results"]
+    assert [each.get("change") for each in done] == [3, None, None, 4]
+    assert [each["error"]["code"] for each in done[1:3]] == ["task_not_found", "task_not_found"]
+    assert [each["id"] for each in done[1:3]] == [UNKNOWN, "no id"]
+    shown = (await call(service, "get_task", ids=[second, first]))["results"]
+    assert [each["task"]["id"] for each in shown] == [second, first]
+    assert [each.title for each in await service.tasks_of(ANN) if each.completed] == ["Buy milk", "a"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "wrong"),
+    [
+        ("get_task", {}, "/id"),
+        ("get_task", {"id": UNKNOWN, "ids": [UNKNOWN]}, "/id"),
+        ("get_task", {"ids": []}, "/ids"),
+        ("get_task", {"ids": [UNKNOWN] * (AT_ONCE + 1)}, "/ids"),
+        ("get_task", {"id": "1"}, "/id"),
+        ("get_task", {"ids": "1"}, "/ids"),
+        ("add_task", {"tasks": []}, "/tasks"),
+        ("add_task", {"tasks": [1]}, "/tasks/0"),
+        ("add_task", {"tasks": [{"title": "a"}], "title": "b"}, "/title"),
+        ("add_task", {"title": "a", "due_date": "2026-02-30"}, "/due_date"),
+        ("add_task", {"title": "a", "version": 3}, "/version"),
+        ("add_task", {"title": "a\x00"}, "/title"),
+        ("update_task", {"id": UNKNOWN}, ""),
+        ("list_tasks", {"completed": "true"}, "/completed"),
+        ("list_tasks", {"search": "milk"}, "/search"),
+        ("list_tasks", {"limit": 0}, "/limit"),
+        ("list_tasks", {"sort": "color"}, "/sort"),
+        ("list_tasks", {"cursor": "x"}, "/cursor"),
+        ("undo", {}, "/change"),
+        ("undo", {"change": 1, "changes": [1]}, "/change"),
+        ("undo", {"change": "1"}, "/change"),
+        ("search_changes", {"since": "yesterday"}, "/since"),
+        ("search_changes", {"action": "burnt"}, "/action"),
+        ("search_changes", {"cursor": "x"}, "/cursor"),
+        ("search_changes", {"limit": 201}, "/limit"),
+    ],
+)
+async def test_what_is_wrong_is_named_and_nothing_is_done(
+    service: Service, tool: str, given: dict[str, Any], wrong: str
+) -> None:
+    refused = (await call(service, tool, **given))["error"]
+    assert refused["code"] == "invalid_input"
+    assert [each["pointer"] for each in refused["errors"]] == [wrong]
+    assert await service.tasks_of(ANN) == []
+
+
+async def test_refusals_have_the_codes_of_the_api(service: Service) -> None:
+    task = await added(service)
+    assert (await call(service, "delete_task", id=UNKNOWN))["error"]["code"] == "task_not_found"
+    assert (await call(service, "restore_task", id=task))["error"]["code"] == "not_in_trash"
+    assert (await call(service, "undo", change=99))["error"]["code"] == "change_not_found"
+    await call(service, "update_task", id=task, title="b")
+    await call(service, "update_task", id=task, title="c")
+    conflict = (await call(service, "undo", change=2))["error"]
+    assert (conflict["code"], conflict["errors"][0]["pointer"]) == ("undo_conflict", "/title")
+
+
+async def test_everything_can_be_taken_back(service: Service) -> None:
+    task = await added(service, due_date="2026-12-01", recurrence="FREQ=WEEKLY")
+    before = await call(service, "get_task", id=task)
+    done = await call(service, "complete_task", id=task, occurrence="2026-12-01")
+    assert (done["task"]["due_date"], done["task"]["completed"]) == ("2026-12-08", False)
+    assert (await call(service, "complete_task", id=task, occurrence="2026-12-01"))["change"] is None
+    edited = await call(service, "update_task", id=task, title="x", tags=["home"])
+    deleted = await call(service, "delete_task", id=task)
+    changes = [each["change"] for each in (deleted, edited, done)]
+    results = (await call(service, "undo", changes=changes))["results"]
+    assert [each["tasks"][0]["id"] for each in results] == [task] * 3
+    assert await call(service, "get_task", id=task) == before
+    await call(service, "delete_task", id=task)
+    assert (await call(service, "restore_task", ids=[task]))["results"][0]["tasks"][0]["title"] == "Buy milk"
+    assert (await call(service, "undo", change=1))["tasks"] == []
+    assert await service.tasks_of(ANN) == []
+
+
+async def test_the_log_says_what_was_completed_this_week(service: Service) -> None:
+    first, second = await added(service, "a"), await added(service, "b")
+    await call(service, "complete_task", ids=[first, second])
+    await call(service, "update_task", id=second, title="was b")
+    await call(service, "delete_task", id=second)
+    today = datetime.now(UTC).date()
+    week = {"since": (today - timedelta(days=6)).isoformat(), "before": (today + timedelta(days=1)).isoformat()}
+    found = await call(service, "search_changes", action="completed", **week)
+    assert [(each["title"], each["change"]) for each in found["items"]] == [("was b", 4), ("a", 3)]
+    assert all(each["weekday"].endswith("day") for each in found["items"])
+    assert (await call(service, "search_changes", before=week["since"]))["items"] == []
+    assert (await call(service, "search_changes", since=week["before"]))["items"] == []
+    only = await call(service, "search_changes", id=second)
+    assert [each["action"] for each in only["items"]] == ["deleted", "edited", "completed", "created"]
+    assert only["items"][1]["fields"] == {"title": ["b", "was b"]}
+    assert "fields" not in only["items"][0]
+
+
+async def test_pages_follow_each_other(service: Service) -> None:
+    await call(service, "add_task", tasks=[{"title": f"{n}"} for n in range(5)])
+    for tool, key in (("list_tasks", "id"), ("search_changes", "change")):
+        seen, cursor = [], None
+        while True:
+            page = await call(service, tool, limit=2, cursor=cursor)
+            seen += [each[key] for each in page["items"]]
+            if (cursor := page["next_cursor"]) is None:
+                break
+        assert len(seen) == len(set(seen)) == 5
+
+
+async def test_a_search_of_the_log_looks_at_so_much_and_goes_on_from_there(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todo_app.mcp.changes.LIMIT_MAX", 2)
+    monkeypatch.setattr("todo_app.mcp.changes.PAGES_LOOKED_THROUGH", 2)
+    task = await added(service)
+    await call(service, "complete_task", id=task)
+    for n in range(7):
+        await call(service, "update_task", id=task, title=f"{n}")
+    found, cursor, asked = [], None, 0
+    while asked == 0 or cursor is not None:
+        page = await call(service, "search_changes", action="completed", cursor=cursor)
+        found, cursor, asked = found + page["items"], page["next_cursor"], asked + 1
+    assert [each["change"] for each in found] == [2]
+    assert asked == 3
+
+
+async def test_today_is_that_of_the_time_zone(service: Service) -> None:
+    task = await added(service, due_date="2022-09-24", recurrence="FREQ=DAILY")
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        asked = {"name": "complete_task", "arguments": {"id": task}}
+        answer = (await ask(service, "tools/call", asked, Time_Zone=zone)).json()["result"]["structuredContent"]
+        now = datetime.now(UTC)
+        there = now + timedelta(hours=14 if zone.endswith("Kiritimati") else -11)
+        assert answer["task"]["due_date"] == (there.date() + timedelta(days=1)).isoformat()
+        await call(service, "undo", change=answer["change"])
+    refused = await ask(service, "tools/list", Time_Zone="Middle/Earth")
+    assert refused.json()["code"] == "malformed_request"
+
+
+@EACH
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_scope_lists_and_allows_what_the_tool_declares(service: Service, tool: Tool, scope: Scope) -> None:
+    listed = await ask(service, "tools/list", scopes=[scope])
+    result = listed.json()["result"]
+    assert {each["name"] for each in result["tools"]} == {each.name for each in TOOLS.values() if each.scope == scope}
+    assert result["cacheScope"] == "private"
+    assert result["ttlMs"] > 0
+    assert "Authorization" in listed.headers.get_list("vary")
+    assert "private" in listed.headers["cache-control"]
+    given = await arguments_of(service, tool)
+    before = await service.tasks_of(ANN)
+    answer = await ask(service, "tools/call", {"name": tool.name, "arguments": given}, scopes=[scope])
+    if scope == tool.scope:
+        assert answer.json()["result"]["isError"] is False
+        return
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "insufficient_scope"
+    assert f'error="insufficient_scope", scope="{tool.scope}"' in answer.headers["www-authenticate"]
+    assert 'resource_metadata="' in answer.headers["www-authenticate"]
+    assert await service.tasks_of(ANN) == before
+
+
+@EACH
+def test_each_declares_a_scope_as_its_hint_says(tool: Tool) -> None:
+    assert tool.scope in SCOPES
+    assert tool.reads is (tool.scope == "tasks:read")
+
+
+async def test_undoing_a_creation_needs_the_scope_to_delete(service: Service) -> None:
+    await added(service)
+    asked: dict[str, Any] = {"name": "undo", "arguments": {"change": 1}}
+    refused = await ask(service, "tools/call", asked, scopes=["tasks:write"])
+    assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+    assert len(await service.tasks_of(ANN)) == 1
+    asked["arguments"] = {"changes": [1]}
+    each = (await ask(service, "tools/call", asked, scopes=["tasks:write"])).json()["result"]["structuredContent"]
+    assert each["results"][0]["error"]["code"] == "insufficient_scope"
+    asked["arguments"] = {"change": 1}
+    assert (await ask(service, "tools/call", asked, scopes=["tasks:write", "tasks:delete"])).status_code == 200
+    assert await service.tasks_of(ANN) == []
+
+
+@EACH
+async def test_another_users_tasks_and_changes_are_unknown(service: Service, tool: Tool) -> None:
+    if tool.name == "add_task":
+        return
+    given = await arguments_of(service, tool)
+    if not given:
+        for name in ("list_tasks", "search_changes"):
+            assert (await call(service, name, user=BOB))["items"] == []
+        return
+    theirs = (await call(service, tool.name, user=BOB, **given))["error"]
+    unknown = {name: UNKNOWN if name == "id" else 404 if name == "change" else value for name, value in given.items()}
+    assert theirs == (await call(service, tool.name, user=BOB, **unknown))["error"]
+
+
+async def test_the_history_names_the_program_whose_token_it_was(service: Service) -> None:
+    from asking import token
+
+    bearer = f"Bearer {token(client='agent')}"
+    asked = {"name": "add_task", "arguments": {"title": "x"}}
+    await ask(service, "tools/call", asked, Authorization=bearer)
+    assert (await call(service, "search_changes"))["items"][0]["client"] == "agent"
+
+
+async def test_an_outage_is_reported_and_not_waited_for_once_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from todo_core import StoreUnavailable
+
+    service, asked = make_service(), []
+
+    async def out(*_: Any, **__: Any) -> Any:
+        asked.append(1)
+        raise StoreUnavailable
+
+    monkeypatch.setattr("todo_core.TaskService.create", out)
+    made = await call(service, "add_task", tasks=[{"title": "a"}] * 3)
+    assert [each["error"]["code"] for each in made["results"]] == ["store_unavailable"] * 3
+    assert len(asked) == 1
+
+
+async def test_all_descriptions_are_short(service: Service) -> None:
+    listed = (await ask(service, "tools/list")).json()["result"]["tools"]
+    # `nox -s agents` counts tokens; there are about four and a half characters in each.
+    assert len(json.dumps(listed, separators=(",", ":"))) < 4000 * 4
