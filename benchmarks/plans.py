@@ -45,7 +45,8 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
             creating(10_000, keyed=True),
             [Write(Pair(None, task), once=once) for task, once in zip(tasks, onces, strict=True)],
         ),
-        "change": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
+        "complete": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
+        "edit": (SWAPPING, [Write(Pair(task, task.edited(at=_NOW, title="Other"))) for task in tasks]),
         "delete": (DELETING, [Write(Pair(task, None)) for task in tasks]),
     }
     for name, (statement, calls) in kinds.items():

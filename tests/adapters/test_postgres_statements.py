@@ -1,7 +1,8 @@
 """Many calls in one statement: each gets its own answer, and the database finds its rows by their keys."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import LiteralString
 
 import pytest
 from adapters.statements import (
@@ -19,7 +20,8 @@ from factories import ANN, BOB, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import pruning
+from todo_adapters.postgres import pruning, writing
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.table import changes, used_keys
@@ -110,6 +112,29 @@ async def test_of_two_who_swap_one_task_exactly_one_succeeds(connection: AsyncCo
     [stored] = await read_many(connection, [key(tasks[0])])
     assert stored == (tasks[0].toggled(at=LATER) if outcomes[2].result is DONE else renamed_task)
     assert await state(connection) == [(ANN, 4, 2, 4)]
+
+
+@FORMS
+@pytest.mark.parametrize(("edited", "sent"), [(False, False), (True, True)])
+async def test_a_batch_that_only_completes_sends_no_texts(
+    connection: AsyncConnection, form: str, edited: bool, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(connection, tasks := [make_task(tags=("a",), description="b") for _ in range(2)])
+    after = [
+        tasks[0].toggled(at=LATER),
+        tasks[1].edited(at=LATER, completed=True, **{"title": "New"} if edited else {}),
+    ]
+    statements: list[Mapping[str, object]] = []
+
+    async def listening(connection: AsyncConnection, statement: LiteralString, values: Mapping[str, object]) -> object:
+        statements.append(values)
+        return await execute(connection, statement, values)
+
+    monkeypatch.setattr(writing, "execute", listening)
+    outcomes = await getattr(SWAPPING, form)(connection, list(map(swap, tasks, after)))
+    assert outcomes == [(DONE, 3), (DONE, 4)]
+    assert await read_many(connection, list(map(key, tasks))) == after
+    assert ["title" in values for values in statements] == [sent]
 
 
 @FORMS
@@ -262,8 +287,8 @@ def writes() -> dict[str, Send]:
     }
     names = ("create", "create once", "swap", "delete")
     sends: dict[str, Send] = {}
-    for name, (writing, some) in zip(names, calls.items(), strict=True):
-        for form, batch in writing._asdict().items():
+    for name, (kind, some) in zip(names, calls.items(), strict=True):
+        for form, batch in kind._asdict().items():
             sends[f"{name}, {form}"] = lambda connection, batch=batch, some=some: batch(connection, some)  # type: ignore[misc]
 
     def behind_the_lock(waits: bool) -> Send:

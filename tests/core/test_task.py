@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 from dataclasses import fields as fields_of
 from datetime import UTC, datetime, timedelta, timezone
 from types import NoneType
+from typing import get_args, get_type_hints
 
 import pytest
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
@@ -19,6 +20,7 @@ from todo_core.testing.examples import MEMBERS, SETTABLE, alike, descriptions, m
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
 FORBIDDEN = {character for character in CHARACTERS if unicodedata.category(character) in {"Cc", "Cs"}}
+HINTS = get_type_hints(Task)
 BLANK = {character for character in CHARACTERS if character.isspace()}
 
 
@@ -245,6 +247,13 @@ def test_the_strategies_name_every_member() -> None:
     assert RULES.keys() - {"completed"} == names
     assert SETTABLE.keys() == Settable.__annotations__.keys()
     assert NewTask.__annotations__.keys() >= {"title"}
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields_of(Task) if NoneType not in get_args(HINTS[each.name])])
+def test_a_member_that_must_be_there_cannot_be_none(name: str) -> None:
+    with pytest.raises(InvalidInput) as problem:
+        Task(**{field.name: getattr(make_task(), field.name) for field in fields_of(Task)} | {name: None})
+    assert fields(problem) == [name]
 
 
 def test_a_task_is_restored_from_its_members_in_their_order() -> None:

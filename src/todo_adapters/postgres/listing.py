@@ -143,7 +143,7 @@ def _kinds(shape: Shape) -> dict[str, str]:
 
 
 def _columns(shape: Shape, listings: Sequence[Listing]) -> Columns:
-    wanted = [_filters(query) for _, query in listings]
+    wanted = [_filters(query) for _, query in listings] if shape.filters else []
     columns: dict[str, Callable[[], list[Any]]] = {
         "user_id": lambda: [owner for owner, _ in listings],
         "max": lambda: [query.limit + 1 for _, query in listings],

@@ -30,6 +30,9 @@ WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
 CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id", "created_at"))
 """The columns that a change of a task can change."""
 
+COMPLETING: Final = ("completed_at", "version", "updated_at")
+"""Those of them that completing and reopening change."""
+
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
 
@@ -72,8 +75,10 @@ def from_call(names: Iterable[str]) -> list[str]:
 
 def json_text(members: Members | None) -> str | None:
     """Members as the log keeps them."""
-    return None if members is None else json.dumps(encoded(members), ensure_ascii=False, separators=(",", ":"))
+    return None if members is None else _TEXT.encode(encoded(members))
 
+
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({', '.join(f'{name!r}, tasks.{name}' for name in LOGGED)}))"
 """All that the log keeps of a row of tasks that was just written."""
@@ -108,7 +113,7 @@ _NOTHING: Final = {field.name: field.default for field in fields(Task) if field.
 def answer_text(things: Iterable[Task]) -> str:
     """The tasks of an answer, as they are kept beside their key."""
     kept = [{"id": str(task.id), **_encoded(task)} for task in things]
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    return _TEXT.encode(kept)
 
 
 def _encoded(task: Task) -> Mapping[str, Any]:

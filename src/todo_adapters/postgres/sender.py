@@ -1,8 +1,8 @@
 """The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -59,8 +59,8 @@ class Sender:
         )
         self._owners_writing = Turns(1, timeout=deadline)
 
-    @asynccontextmanager
-    async def call(self) -> AsyncIterator[None]:
+    @contextmanager
+    def call(self) -> Iterator[None]:
         """While a call is under way that may send several things: `drain` waits for its end."""
         self._calls += 1
         self._idle.clear()

@@ -123,8 +123,9 @@ class PostgresOwnedTasks:
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
         try:
-            async with limit, self._sender.call():
-                return await self._commit(plan)
+            async with limit:
+                with self._sender.call():
+                    return await self._commit(plan)
         except TimeoutError as problem:
             if not limit.expired():  # it is the plan's own
                 raise

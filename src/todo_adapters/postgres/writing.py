@@ -6,16 +6,26 @@ is swapped judge, or the primary key that is inserted into. Nothing else that a 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final, LiteralString, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
-from todo_adapters.postgres.rows import CHANGING, LOGGED_ROW, WRITTEN, from_call, json_text, task_columns, unnested
+from todo_adapters.postgres.rows import (
+    CHANGING,
+    COMPLETING,
+    LOGGED_ROW,
+    WRITTEN,
+    from_call,
+    json_text,
+    task_columns,
+    unnested,
+)
 from todo_core import Once, OwnerId, Pair, Task
-from todo_core.changes import difference
+from todo_core.changes import Members, difference
 
 
 class Result(StrEnum):
@@ -34,12 +44,18 @@ class Result(StrEnum):
     """The owner has no row yet: to be made first."""
 
 
-class Write(NamedTuple):
+@dataclass(frozen=True)
+class Write:
     """One pair, to be stored as one change; a creation perhaps under a key."""
 
     pair: Pair
     client: str | None = None
     once: Once | None = None
+
+    @cached_property
+    def difference(self) -> tuple[Members | None, Members | None]:
+        """What the log keeps of it."""
+        return difference(self.pair)
 
     @property
     def owner(self) -> OwnerId:
@@ -176,18 +192,36 @@ def _changing(write: str, growth: int, columns: Callable[[Sequence[Write]], Colu
 
 
 def _swapping() -> Writing:
-    assigned = ", ".join(f"{name} = {value}" for name, value in zip(CHANGING, from_call(CHANGING), strict=True))
-    calls = unnested(("user_id", "id", *CHANGING), **_WAS)
-    return _changing(f"update tasks set {assigned} from {calls}, held where {_SAME}", 0, _swaps)
+    """Two statements for each form: of a batch that only completes and reopens, a few columns are sent."""
+    short, whole = _swapping_these(COMPLETING), _swapping_these(CHANGING)
+
+    def either(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
+        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+            return await (short if all(map(_only_completes, writes)) else whole)(connection, writes)
+
+        return write
+
+    return Writing(*map(either, short, whole))
+
+
+def _swapping_these(columns: Sequence[str]) -> Writing:
+    assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
+    sent = ("user_id", "id", *columns)
+    write = f"update tasks set {assigned} from {unnested(sent, **_WAS)}, held where {_SAME}"
+
+    def swaps(writes: Sequence[Write]) -> Columns:
+        return task_columns(sent, [write.pair.thing for write in writes]) | _was(writes)
+
+    return _changing(write, 0, swaps)
+
+
+def _only_completes(write: Write) -> bool:
+    return set(write.difference[1] or ()).issubset(COMPLETING)
 
 
 def _deleting() -> Writing:
     calls = unnested(("user_id", "id"), **_WAS)
     return _changing(f"delete from tasks using {calls}, held where {_SAME}", -1, _deletions)
-
-
-def _swaps(writes: Sequence[Write]) -> Columns:
-    return task_columns(("user_id", "id", *CHANGING), [write.pair.thing for write in writes]) | _was(writes)
 
 
 def _deletions(writes: Sequence[Write]) -> Columns:
@@ -196,7 +230,7 @@ def _deletions(writes: Sequence[Write]) -> Columns:
 
 def _was(writes: Sequence[Write]) -> Columns:
     befores = [cast("Task", write.pair.before) for write in writes]
-    differences = [difference(write.pair) for write in writes]
+    differences = [write.difference for write in writes]
     return {
         "was_version": [before.version for before in befores],
         "was_updated_at": [before.updated_at for before in befores],
