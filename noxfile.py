@@ -5,7 +5,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,8 @@ PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
 # Coverage costs as much again as the tests themselves, so only CI measures it.
 COVERAGE = ["--cov", "--cov-report=term"] if CI else []
+# Tests with the mark `ci` run in CI and where they are named: they prove a checker, or cost much and add little.
+CHOICE = [] if CI else ["-m", "not ci"]
 # Sessions that are asked for by name run, whatever has changed or not.
 NAMED = any(argument.startswith(("-s", "--session", "-t", "--tag", "-k", "--keyword")) for argument in sys.argv[1:])
 FORCED = CI or NAMED or bool(os.environ.get("TODO_TEST_FORCE"))
@@ -63,14 +66,87 @@ def run(session: nox.Session, module: str, *arguments: str, env: dict[str, str] 
     session.run(sys.executable, "-m", module, *arguments, env=env)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the session `tests`, and the sources that it is about: less than all that it passes through."""
+
+    tests: tuple[str, ...]
+    about: tuple[str, ...]
+
+    def paths(self) -> list[str]:
+        """Its tests, as pytest takes them."""
+        return matching(self.tests)
+
+    def reads(self) -> tuple[str, ...]:
+        """Its tests, what tests share, and what they are about."""
+        return (*self.tests, *SHARED, *self.about)
+
+
+def matching(patterns: Iterable[str]) -> list[str]:
+    """The files and folders of these names or patterns."""
+    found = (Path().glob(each) if "*" in each else [Path(each)] for each in patterns)
+    return sorted(path.as_posix() for paths in found for path in paths)
+
+
+def in_files(folder: str, *names: str) -> tuple[str, ...]:
+    """Patterns of the files of tests with these names."""
+    return tuple(f"{folder}/test_{name}.py" for name in names)
+
+
+SHARED = ("tests/[!t]*.py", "tests/attacks")
+CORE = ("src/todo_core", "src/todo_adapters/*.py")
+IDENTITY = ("src/todo_adapters/jwt_identity", "src/todo_adapters/rate_limit")
+INTERFACE = ("src/todo_app", *IDENTITY, *SHARED)
+# After an edit of the core or of an adapter the tests near it run by default, and in CI all.
+# Each file of tests is in one part, or in a session of its own; each of the sources is what some parts are about.
+PARTS = {
+    "rules": Part(("tests/core",), CORE),
+    "storage": Part(
+        (
+            "tests/contracts",
+            *in_files("tests/adapters", "coalescer*", "linearizability", "migrations", "postgres_*"),
+            *in_files("tests/adapters", "shared_statements"),
+            *in_files("tests", "linearizability_checker"),
+            *in_files("examples", "*"),
+        ),
+        (*CORE, "src/todo_adapters/postgres", "tests/adapters/statements.py", "examples"),
+    ),
+    "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit", "system"), (*CORE, *IDENTITY)),
+    "embedded": Part(in_files("tests/adapters", "embedded"), ("src/todo_adapters/embedded",)),
+    "interface": Part(("tests/app",), (*CORE, *INTERFACE)),
+    "processes": Part(
+        in_files(
+            "tests/e2e",
+            *("behind_nginx", "hostile_place", "jws_cases", "limits", "metrics", "serve", "serve_database", "sockets"),
+            "turns",
+        ),
+        (*INTERFACE, "src/todo_adapters/embedded", "tests/e2e/conftest.py"),
+    ),
+    "service": Part(
+        in_files(
+            "tests/e2e",
+            *("backup", "database_settings", "exactly_once", "front_end_pages", "linearizable_service"),
+            *("rolling_deploy", "soak"),
+        ),
+        ("src", "benchmarks", "docs/how-to", "tests/e2e/conftest.py"),
+    ),
+    "pages": Part(
+        in_files("tests", "pages", "examples"),
+        ("*.md", "docs", "examples", "run.py", "src/todo_app", "src/todo_adapters/embedded"),
+    ),
+    "documents": Part(
+        in_files("tests", "architecture", "documents", "member", "neighbour", "patterns", "reference"), (".",)
+    ),
+}
+
 READS: dict[str, tuple[str, ...]] = {}
 
 
 def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
-    """Skip a session while nothing that it reads has changed since it was last green; never in CI.
+    """Skip a session while nothing that it is about has changed since it was last green; never in CI.
 
-    `reads` are files and folders; without any it is the whole project. Arguments may choose a part of the session:
-    given some, it runs, and what it finds is not kept.
+    `reads` are files, folders and patterns; without any it is the whole project. Arguments may choose a part of the
+    session: given some, it runs, and what it finds is not kept.
     """
 
     def decorate(body: Body) -> Body:
@@ -78,32 +154,53 @@ def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
 
         @functools.wraps(body)
         def check(session: nox.Session) -> None:
-            green, before = Path(".nox/green", session.name), digest(reads)
-            if not (FORCED or session.posargs) and green.exists() and green.read_text() == before:
+            before = digest(reads)
+            if not session.posargs and is_green(session.name, before):
                 session.skip(
-                    "nothing that it reads has changed since it was last green (`run.py test --force` runs it)"
+                    "nothing that it is about has changed since it was last green (`run.py test --force` runs it)"
                 )
-            green.unlink(missing_ok=True)
+            forget(session.name)
             body(session)
             # Else some of it was checked as it was before an edit, and some after.
             if not session.posargs and digest(reads) == before:
-                green.parent.mkdir(parents=True, exist_ok=True)
-                green.write_text(before)
+                note(session.name, before)
 
         return check
 
     return decorate
 
 
+def is_green(name: str, digest: str) -> bool:
+    """Whether what has that name was green with that digest, and need not run again."""
+    green = Path(".nox/green", name)
+    return not FORCED and green.exists() and green.read_text() == digest
+
+
+def forget(name: str) -> None:
+    """Let nothing be known of what is about to run."""
+    Path(".nox/green", name).unlink(missing_ok=True)
+
+
+def note(name: str, digest: str) -> None:
+    """Remember that it was green with that digest."""
+    green = Path(".nox/green", name)
+    green.parent.mkdir(parents=True, exist_ok=True)
+    green.write_text(digest)
+
+
 def digest(reads: tuple[str, ...]) -> str:
     """A digest of these files and folders, of what every session reads, of this Python and the programs at hand."""
-    chosen = [*COMMON, *reads] if reads else ["."]
     machine = [sys.version, platform.platform(), *map(os.environ.get, VARIABLES), *map(shutil.which, PROGRAMS)]
     found = sha256(repr(machine).encode())
-    for path in sorted({path for each in chosen for path in files(Path(each))}):
+    for path in sorted({path for each in places(reads) for path in files(Path(each))}):
         content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
         found.update(repr((path.as_posix(), path.lstat().st_mode, sha256(content).digest())).encode())
     return found.hexdigest()
+
+
+def places(reads: tuple[str, ...]) -> list[str]:
+    """Where that is which they read, what every session reads included."""
+    return [*COMMON, *matching(reads)] if reads else ["."]
 
 
 def files(path: Path) -> Iterator[Path]:
@@ -149,12 +246,13 @@ def imports(session: nox.Session) -> None:
 @skipped_while_green()
 def build(session: nox.Session) -> None:
     """The packages that users install: what is in them, what each extra brings; the core is tried from the wheel."""
-    run(session, "pytest", "-q", *PARALLEL, WHEELS)
+    run(session, "pytest", "-q", *PARALLEL, *CHOICE, WHEELS)
     packages = Path(session.create_tmp(), "packages").resolve()
     shutil.rmtree(packages, ignore_errors=True)
     # The test tools come from here, what is tested from the wheel: PYTHONPATH goes before the editable install.
     run(session, "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), str(wheel(session)))
-    run(session, "pytest", "-q", "tests/core", env={"PYTHONPATH": str(packages)})
+    tried = ["tests/core"] if CI else in_files("tests/core", "use_cases", "plans", "errors")
+    run(session, "pytest", "-q", *tried, env={"PYTHONPATH": str(packages)})
 
 
 def wheel(session: nox.Session) -> Path:
@@ -178,14 +276,14 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session
-@skipped_while_green()
+@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
 def better_auth(session: nox.Session) -> None:
     """Tokens of a real Better Auth and a real OpenID provider, both from npm; skipped, and said so, without node."""
-    run(session, "pytest", "-q", "-n", str(len(ISSUERS)), "--dist", "loadfile", *ISSUERS)
+    run(session, "pytest", "-q", "-n", str(len(ISSUERS)), "--dist", "loadfile", *CHOICE, *ISSUERS)
 
 
 @nox.session(venv_backend="uv")
-@skipped_while_green()
+@skipped_while_green(*INTERFACE, "docs/how-to", "examples", "tests/browser", "tests/e2e")
 def browser(session: nox.Session) -> None:
     """/docs, the example's page, and one with Better Auth, in this machine's Chromium or else in one from npm."""
     sync(session, "--group", "browser")
@@ -193,24 +291,36 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
-@skipped_while_green("src", "tests")
+@skipped_while_green("src/todo_app", "docs/openapi.json", "tests/e2e", *SHARED)
 def client(session: nox.Session) -> None:
     """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
     run(session, "pytest", "-q", CLIENT)
 
 
 @nox.session
-@skipped_while_green()
 def tests(session: nox.Session) -> None:
-    """Everything else on this Python; in CI with branch coverage. Arguments go to pytest."""
-    run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
+    """All other tests: those of PARTS that a change is about; in CI all, with coverage. Arguments go to pytest."""
+    if session.posargs or CI:
+        run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
+        return
+    before = {name: digest(part.reads()) for name, part in PARTS.items()}
+    chosen = [name for name in PARTS if not is_green(name, before[name])]
+    if not chosen:
+        session.skip("nothing that they are about has changed since they were last green")
+    session.log(f"{', '.join(chosen)}: what other parts are about has not changed since they were last green")
+    for name in chosen:
+        forget(name)
+    run(session, "pytest", *SEPARATE, *PARALLEL, *CHOICE, *(path for name in chosen for path in PARTS[name].paths()))
+    for name in chosen:
+        if digest(PARTS[name].reads()) == before[name]:
+            note(name, before[name])
 
 
 @nox.session
-@skipped_while_green("tests", "src/todo_adapters/embedded", "src/todo_adapters/__init__.py")
+@skipped_while_green(*TOOLS, "tests/conftest.py", "tests/databases.py", "tests/effort.py", "src/todo_adapters/embedded")
 def tools(session: nox.Session) -> None:
     """`run.py`, these sessions, and the databases that tests make."""
-    run(session, "pytest", *PARALLEL, *chosen(session, *TOOLS))
+    run(session, "pytest", *PARALLEL, *([] if session.posargs else CHOICE), *chosen(session, *TOOLS))
 
 
 @nox.session(venv_backend="uv")
@@ -223,10 +333,10 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-@skipped_while_green("src", "tests")
+@skipped_while_green("src", "tests/fuzzing", *SHARED)
 def schemathesis(session: nox.Session) -> None:
-    """The OpenAPI document against a live server, by Schemathesis; arguments go to it, such as `-n 1000`."""
-    session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)
+    """The OpenAPI document against a live server, by Schemathesis, in CI longer; arguments go to it: `-n 1000`."""
+    session.run(sys.executable, "tests/fuzzing/run.py", *(session.posargs or ([] if CI else ["-n", "10"])))
 
 
 @nox.session(venv_backend="uv", default=False)

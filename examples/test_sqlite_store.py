@@ -23,5 +23,5 @@ class TestSqliteTaskStore(TaskStoreContract):
 def test_it_answers_as_memory_does(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         store = SqliteTaskStore(tmp_path / "tasks.db")
-        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=10)
         runner.run(store.aclose())

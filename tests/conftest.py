@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from databases import ScratchCluster, make_scratch_folder, remove_scratch_folder, shared_scratch_cluster
+from effort import examples
 
 if TYPE_CHECKING:  # and in the fixtures: tests that need no store do not load, nor depend on, what one is made of
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,7 +14,7 @@ if TYPE_CHECKING:  # and in the fixtures: tests that need no store do not load, 
     from todo_adapters.postgres import PostgresTaskStore
 
 # A slow example says that the machine is busy, nothing of the code.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples(100))
 hypothesis.settings.load_profile("patient")
 
 

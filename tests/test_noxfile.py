@@ -59,6 +59,9 @@ class Session:
     def skip(self, reason: str) -> NoReturn:
         raise Skipped(reason)
 
+    def log(self, message: str) -> None:
+        """Nothing."""
+
     def run_install(self, *command: str, **_: Any) -> None:
         """Nothing."""
 
@@ -71,8 +74,9 @@ class Session:
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("-k", "etag", "-x"), ("tests/e2e",)])
 @pytest.mark.parametrize("name", ["tests", "tests_on"])
 def test_arguments_bring_no_other_sessions_tests_back(
-    monkeypatch: pytest.MonkeyPatch, name: str, arguments: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, arguments: tuple[str, ...]
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where nothing is known to be green
     session, noxfile = Session(*arguments), load(monkeypatch)
     body(noxfile, name)(session)
     assert {*noxfile.SEPARATE} <= {*session.command}
@@ -96,9 +100,17 @@ def test_what_is_named_is_run_though_it_has_a_session_of_its_own(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("variables", "measured"), [({}, False), ({"CI": "true"}, True)])
-def test_ci_measures_coverage(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], measured: bool) -> None:
-    body(load(monkeypatch, **variables), "tests")(session := Session())
+def test_ci_runs_every_test_and_measures_coverage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], measured: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    noxfile = load(monkeypatch, **variables)
+    body(noxfile, "tests")(session := Session())
     assert ("--cov" in session.command) == measured
+    assert ("not ci" in session.command) == (not measured)
+    paths = {path for part in noxfile.PARTS.values() for path in part.paths()}
+    assert paths
+    assert paths & {*session.command} == (set() if measured else paths)  # none is named: all are run
 
 
 @pytest.mark.parametrize(("variables", "elsewhere"), [({"PYTHONDONTWRITEBYTECODE": "1"}, True), ({}, False)])
@@ -213,15 +225,88 @@ def test_what_was_red_or_only_in_part_green_or_edited_meanwhile_runs_again(monke
     assert runs(load(monkeypatch))
 
 
-def test_every_session_that_tests_the_sources_runs_again_after_an_edit_of_any_of_them(
-    monkeypatch: pytest.MonkeyPatch,
+# Beside those that an edit of anything runs: `lint`, `imports`, `pythons`, `build`, and the part of documents.
+EDITS = {
+    "src/todo_core/task.py": "types schemathesis rules storage identity interface service",
+    "src/todo_adapters/postgres/store.py": "types schemathesis storage service",
+    "src/todo_adapters/jwt_identity/policy.py": (
+        "types schemathesis better_auth browser identity interface processes service"
+    ),
+    "src/todo_adapters/embedded/server.py": "types schemathesis tools embedded processes service pages",
+    "src/todo_app/api/tasks.py": ("types schemathesis better_auth browser client interface processes service pages"),
+    "docs/openapi.json": "docs client pages",
+    "docs/how-to/better-auth.md": "docs better_auth browser service pages",
+    "tests/factories.py": (
+        "schemathesis better_auth browser client rules storage identity embedded interface processes service pages"
+    ),
+    "tests/e2e/test_serve.py": "better_auth browser client processes",
+    "uv.lock": (
+        "types schemathesis better_auth browser client docs tools rules storage identity embedded interface processes"
+        " service pages"
+    ),
+}
+
+
+@pytest.mark.parametrize(("edited", "named"), EDITS.items(), ids=EDITS)
+def test_an_edit_runs_the_sessions_and_the_parts_that_are_about_it(
+    monkeypatch: pytest.MonkeyPatch, edited: str, named: str
 ) -> None:
     monkeypatch.chdir(ROOT)
+    assert Path(edited).exists()
     noxfile = load(monkeypatch)
-    sources = {path.relative_to(ROOT) for path in ROOT.glob("src/**/*") if path.suffix in {".py", ".mako", ".js"}}
-    for name, reads in noxfile.READS.items():
-        seen = {path for each in reads or ["."] for path in noxfile.files(Path(each))}
-        assert name in ("tools", "docs") or sources <= seen, name
+    reads = noxfile.READS | {name: part.reads() for name, part in noxfile.PARTS.items()}
+    about = {
+        name
+        for name, patterns in reads.items()
+        if Path(edited) in {path for each in noxfile.places(patterns) for path in noxfile.files(Path(each))}
+    }
+    assert about == {"build", "documents", *named.split()}
+
+
+@pytest.mark.usefixtures("project")
+def test_of_the_parts_those_run_that_an_edit_is_about_and_after_a_failure_all_that_ran(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ran(during: Callable[[], None] = lambda: None) -> set[str]:
+        session = Session()
+        session.during = during
+        with suppress(Skipped):
+            body(noxfile, "tests")(session)
+        return {part for part in ("one", "two") for command in session.commands if f"tests/{part}" in command}
+
+    def fail() -> NoReturn:
+        raise AssertionError
+
+    noxfile = load(monkeypatch)
+    parts = {"one": noxfile.Part(("tests/one",), ("src/a",)), "two": noxfile.Part(("tests/two",), ("src/*.py",))}
+    monkeypatch.setattr(noxfile, "PARTS", parts)
+    assert [ran(), ran()] == [{"one", "two"}, set()]
+    rewrite("src/b.py")
+    assert [ran(), ran()] == [{"two"}, set()]
+    Path("src/a/one.py").unlink()
+    with pytest.raises(AssertionError):
+        ran(fail)
+    assert [ran(lambda: rewrite("src/a/two.py")), ran(), ran()] == [{"one"}, {"one"}, set()]
+    rewrite("uv.lock")
+    assert ran() == {"one", "two"}
+
+
+def test_every_test_is_in_one_part_or_in_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    noxfile = load(monkeypatch)
+    places = [path for part in noxfile.PARTS.values() for path in part.paths()]
+    places += [each.removeprefix("--ignore=") for each in noxfile.SEPARATE] + [noxfile.FAULTS]
+    found = [path for folder in ("tests", "examples") for path in Path(folder).glob("**/test_*.py")]
+    holders = {str(path): sum(path.is_relative_to(place) for place in places) for path in found}
+    assert {path: held for path, held in holders.items() if held != 1} == {}
+
+
+def test_all_sources_are_what_some_part_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    noxfile = load(monkeypatch)
+    near = [part for name, part in noxfile.PARTS.items() if name not in ("documents", "service")]
+    about = {path for part in near for each in noxfile.places(part.about) for path in noxfile.files(Path(each))}
+    assert set(noxfile.files(Path("src"))) - about <= {Path("src/todo_adapters/py.typed")}
 
 
 def test_the_tests_of_the_tools_load_no_more_of_the_sources_than_their_session_says() -> None:

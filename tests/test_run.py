@@ -227,6 +227,7 @@ def make_wheel(folder: Path) -> str:
     return hashlib.sha256((folder / "uv-0.13.9-py3-none-any.whl").read_bytes()).hexdigest()
 
 
+@pytest.mark.ci
 def test_without_uv_the_pinned_one_is_fetched_and_no_other(clone: Clone) -> None:
     (clone.tools / "uv").unlink()
     # As hostile as a pip configuration gets: user installs, and none outside a virtual environment.

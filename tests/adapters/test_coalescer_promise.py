@@ -5,6 +5,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -178,7 +179,9 @@ class Promise(RuleBasedStateMachine):
 
 
 test_every_call_is_answered_in_time = Promise.TestCase
-test_every_call_is_answered_in_time.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+test_every_call_is_answered_in_time.settings = settings(
+    max_examples=examples(150), stateful_step_count=30, deadline=None
+)
 
 
 def test_who_waits_behind_calls_that_are_sent_singly_is_answered_in_time() -> None:

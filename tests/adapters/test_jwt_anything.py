@@ -6,7 +6,7 @@ import time
 from functools import cache
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from signing import GOOD, OWNER, SECRET, both_ways, claims, compact, hs, published_keys, token
 
@@ -49,7 +49,6 @@ def good_tokens() -> dict[str, str]:
     return {alg: token(alg) for alg in GOOD}
 
 
-@settings(deadline=None)
 @given(st.text() | st.text(string.ascii_letters + string.digits + "-_.=+/", max_size=400))
 @example("\ud800.\ud800.\ud800")
 async def test_text_proves_nobody(text: str) -> None:
@@ -57,14 +56,12 @@ async def test_text_proves_nobody(text: str) -> None:
         await with_keys().authenticate(text)
 
 
-@settings(deadline=None)
 @given(st.binary(), st.binary())
 async def test_signed_bytes_prove_nobody(first: bytes, second: bytes) -> None:
     with pytest.raises(NotAuthenticated):
         await hs256_alone().authenticate(compact(first, second, hs(SECRET)))
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, 5000), flip=st.integers(1, 255), alg=st.sampled_from(list(GOOD)))
 async def test_a_changed_character_anywhere_proves_nobody(place: int, flip: int, alg: str) -> None:
     good = good_tokens()[alg]
@@ -74,7 +71,6 @@ async def test_a_changed_character_anywhere_proves_nobody(place: int, flip: int,
         await with_keys().authenticate(changed)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(PARAMETERS), LEAVES | st.just("HS256") | st.just("JWT")))
 async def test_only_an_honest_header_gets_through(parameters: dict[str, object]) -> None:
     honest = (
@@ -87,7 +83,6 @@ async def test_only_an_honest_header_gets_through(parameters: dict[str, object])
     assert await proves(compact(parameters, claims(), hs(SECRET))) == (OWNER if honest else None)
 
 
-@settings(deadline=None)
 @given(JSON)
 async def test_a_subject_gets_through_if_and_only_if_it_can_own(subject: object) -> None:
     try:
@@ -97,7 +92,6 @@ async def test_a_subject_gets_through_if_and_only_if_it_can_own(subject: object)
     assert await proves(token(sub=subject)) == expected
 
 
-@settings(deadline=None)
 @given(JSON | st.integers(-(10**20), 10**20) | st.floats(0, 3e11), st.sampled_from(["exp", "nbf", "iat"]))
 async def test_a_time_gets_through_if_and_only_if_it_fits(value: object, name: str) -> None:
     limit = time.time() + (30 if name == "iat" else 0)

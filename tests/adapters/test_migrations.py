@@ -503,6 +503,7 @@ ABOUT_EVERY_REVISION = (
 )
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(400)  # it runs much of this file
 def test_a_further_revision_with_a_column_that_has_a_default_passes_all_of_this(tmp_path: Path) -> None:
     shutil.copytree(Path(todo_adapters.__file__).parents[1], tmp_path / "src")

@@ -163,6 +163,7 @@ async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_ur
     await assert_whole(database_url, engine, acknowledged)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", sorted(writers.FAULTS))
 async def test_a_storage_without_one_of_the_mechanisms_is_found_out(

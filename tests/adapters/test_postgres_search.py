@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from adapters.statements import store
+from effort import examples
 from factories import ANN, make_id, make_task
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def tasks_like(needle: str) -> list[Task]:
     return [*titled, *described]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NEEDLES)
 @example("\n" * 50)
 @example("\\" * 50)

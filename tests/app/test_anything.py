@@ -3,6 +3,7 @@
 from typing import Any
 
 from asking import Service
+from effort import examples
 from factories import ANN, make_id
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -56,7 +57,7 @@ header = st.tuples(
 authorization = st.none() | bytes_ | bytes_.map(b"Bearer ".__add__)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(METHODS) | st.text(max_size=5),
     path=paths,
@@ -94,7 +95,7 @@ async def test_anything_is_answered_and_no_refusal_stores_anything(
     assert len(service.log()) == 2
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example({"title": "x", "description": "\r"})
 @given(
     st.dictionaries(
@@ -119,7 +120,7 @@ async def test_any_object_is_stored_as_it_is_or_refused_by_name(service: Service
         assert await service.tasks_of(ANN) == []
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=40) | bytes_)
 async def test_no_id_breaks_anything(service: Service, id_: bytes) -> None:
     for method, below in (("GET", b""), ("DELETE", b""), ("PATCH", b"/complete")):

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 from asking import Service
+from effort import examples
 from factories import ANN, BOB
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -229,7 +230,7 @@ async def test_a_cursor_belongs_to_its_order(service: Service, seven: list[str])
     assert pointers(await service.ask("GET", f"{TASKS}?cursor={cursor}")) == ["/cursor"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")),

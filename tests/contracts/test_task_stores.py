@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from effort import examples
+from sqlite_store import SqliteTaskStore
 
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, create_engine
@@ -34,6 +37,14 @@ def test_memory_and_postgres_answer_alike(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
         engine = create_engine(shared_database_url)
         store = PostgresTaskStore(engine)
-        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=examples(50))
         runner.run(store.aclose())
         runner.run(engine.dispose())
+
+
+@pytest.mark.ci
+def test_memory_and_the_example_on_sqlite_answer_alike(tmp_path: Path) -> None:
+    store = SqliteTaskStore(tmp_path / "tasks.db")
+    with asyncio.Runner() as runner:
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        runner.run(store.aclose())

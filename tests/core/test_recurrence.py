@@ -6,6 +6,7 @@ from itertools import islice, product, takewhile
 
 import pytest
 from dateutil import rrule
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_recurrence import named_days
@@ -197,7 +198,7 @@ def test_the_recurrence_sets_of_the_standard(rule: str, anchor: str, listed: str
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES)
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data(), anchor=days, later=st.just(0) | st.integers(0, 400_000), span=st.integers(400, 1500))
 def test_the_days_are_those_that_a_walk_from_day_to_day_finds(
     frequency: Frequency, data: st.DataObject, anchor: date, later: int, span: int
@@ -269,7 +270,7 @@ ASKED_MAX = (
 
 
 def test_no_rule_makes_the_calendar_look_at_more_than_each_year_once_and_ask_about_each_kind_once() -> None:
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(rule=recurrences() | st.sampled_from(DEAREST).map(read_recurrence), anchor=days, moment=days)
     def looks(rule: Recurrence, anchor: date, moment: date) -> None:
         counted.forget()

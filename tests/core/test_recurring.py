@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from effort import examples
 from factories import LATER, NOON, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -345,7 +346,7 @@ def test_without_a_calendar_a_rule_is_one_clear_error() -> None:
 days = st.dates(date(1900, 1, 1), date(2990, 12, 31))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rule=recurrences(), due=days, late=st.integers(-40, 800))
 def test_the_next_occurrence_is_the_first_that_a_walk_from_day_to_day_finds(
     rule: Recurrence, due: date, late: int
@@ -368,7 +369,7 @@ def test_the_next_occurrence_is_the_first_that_a_walk_from_day_to_day_finds(
         assert moved.completed or moved.due_date > f"{last}"  # type: ignore[operator]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(rule=recurrences(), due=days, late=st.integers(-400, 800))
 def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_means(
     rule: Recurrence, due: date, late: int
@@ -383,7 +384,7 @@ def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_m
         assert named_days(rule, done, there, there) == [there]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     zone=st.sampled_from(sorted(available_timezones())),
     year=st.integers(1901, 2998),

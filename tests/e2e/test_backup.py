@@ -10,7 +10,7 @@ from threading import Event
 import httpx
 import psycopg
 import pytest
-from serving import Serve, run
+from serving import Serve
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_adapters.embedded.account import Account
@@ -52,10 +52,9 @@ def listed(client: httpx.Client) -> list[dict[str, object]]:
 
 
 def test_a_restored_dump_has_every_task_and_key(
-    serve: Serve, programs: Path, database_url: str, empty_database_url: str, tmp_path: Path
+    serve: Serve, programs: Path, database_url: str, empty_database_url: str, tmp_path: Path, token: str
 ) -> None:
     variables = {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
-    token = run("token", "ann", **variables).stdout.strip()
     file, done = tmp_path / "tasks.dump", Event()
     with serve(DATABASE_URL=database_url, **variables).started().client(token) as client, ThreadPoolExecutor(1) as pool:
 

@@ -32,10 +32,9 @@ def test_a_way_that_leads_nowhere_is_named(empty_database_url: str) -> None:
     assert current_revision(empty_database_url) is None
 
 
-def test_a_server_keeps_no_more_connections_than_it_may(serve: Serve, database_url: str) -> None:
+def test_a_server_keeps_no_more_connections_than_it_may(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_POOL_SIZE": "1"}
     server = serve(**variables).started()
-    token = run("token", "ann", **variables).stdout.strip()
 
     def ask(number: int) -> int:
         body = {"title": f"{number}"}
@@ -52,10 +51,10 @@ def test_a_server_keeps_no_more_connections_than_it_may(serve: Serve, database_u
     assert most == 1
 
 
-def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, database_url: str) -> None:
+def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_TIMEOUT": "0.5"}
     server = serve(**variables).started()
-    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+    with server.client(token) as client:
         with psycopg.connect(database_url) as connection:
             connection.execute("lock table tasks")
             begun = time.monotonic()
@@ -85,14 +84,14 @@ def test_the_embedded_database_takes_nothing_from_libpqs_variables(serve: Serve,
 
 
 def test_a_url_for_other_clients_is_taken_and_the_log_says_once_what_was_dropped(
-    serve: Serve, database_url: str
+    serve: Serve, database_url: str, token: str
 ) -> None:
     url = f"{database_url}&pgbouncer=true&schema=public&supa=base-pooler.x&connection_limit=1"
     variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET}
     migrated = run("migrate", **variables)
     assert (migrated.returncode, migrated.stderr) == (0, "")
     server = serve("--workers", "2", **variables).started()
-    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+    with server.client(token) as client:
         assert client.get("/api/ann/tasks").status_code == 200
     for said in (migrated.stdout, server.log().decode()):
         [line] = [line for line in map(json.loads, said.splitlines()) if line["level"] == "warning"]
@@ -123,9 +122,9 @@ def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str
     assert "no-such" in refused.stderr
 
 
-def test_a_user_may_have_as_many_tasks_as_is_set(serve: Serve, database_url: str) -> None:
+def test_a_user_may_have_as_many_tasks_as_is_set(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_TASKS_PER_USER": "2"}
-    with serve(**variables).started().client(run("token", "ann", **variables).stdout.strip()) as client:
+    with serve(**variables).started().client(token) as client:
         made = [client.post("/api/ann/tasks", json={"title": "x"}) for _ in range(3)]
         assert [answer.status_code for answer in made] == [201, 201, 409]
         assert (made[2].json()["code"], "2 tasks" in made[2].json()["detail"]) == ("too_many", True)
@@ -133,9 +132,8 @@ def test_a_user_may_have_as_many_tasks_as_is_set(serve: Serve, database_url: str
         assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
 
 
-def test_changes_are_kept_for_as_long_as_is_set(serve: Serve, database_url: str) -> None:
+def test_changes_are_kept_for_as_long_as_is_set(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_HISTORY_DAYS": "3"}
-    token = run("token", "ann", **variables).stdout.strip()
     with serve(**variables).started().client(token) as client:
         task = client.post("/api/ann/tasks", json={"title": "x"}).headers["location"]
         for title in ("y", "z"):

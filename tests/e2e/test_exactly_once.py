@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import psycopg
 import pytest
-from serving import Serve, Server, eventually, run
+from serving import Serve, Server, eventually
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
@@ -19,11 +19,6 @@ TASKS = "/api/ann/tasks"
 def variables(database_url: str) -> dict[str, str]:
     """The settings of both replicas."""
     return {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
-
-
-@pytest.fixture
-def token(variables: dict[str, str]) -> str:
-    return run("token", "ann", **variables).stdout.strip()
 
 
 def post(client: httpx.Client, key: str, title: str = "Milk") -> httpx.Response:

@@ -47,6 +47,7 @@ assert.equal((await ask("GET", `/${task.id}`)).status, 404);
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
 
+@pytest.mark.ci
 def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path) -> None:
     blocks = [replace(block, runner="") for block in blocks_of(ROOT / "docs/how-to/typescript-client.md")]
     named = dict(re.findall(r" (@?[\w/-]+)@([\d.]+)", "".join(block.text for block in blocks)))

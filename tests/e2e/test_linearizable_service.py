@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 from histories import CarryOut, record
 from linearizability import Action, first_impossible, model
-from serving import Server, run
+from serving import Server
 
 from todo_core import Cursor, OwnerId, Page, Sort, Task, TaskId, TaskNotFound, Version, VersionConflict
 
@@ -19,10 +20,13 @@ SECRET = "of the end-to-end tests, and of no use elsewhere"
 PATH = "/api/ann/tasks"
 
 
-async def test_two_servers_on_one_database_are_linearizable(serve: Callable[..., Server], database_url: str) -> None:
+@pytest.mark.ci
+async def test_two_servers_on_one_database_are_linearizable(
+    serve: Callable[..., Server], database_url: str, token: str
+) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
     servers = [serve(**variables) for _ in range(2)]
-    headers = {"Authorization": f"Bearer {run('token', 'ann', **variables).stdout.strip()}"}
+    headers = {"Authorization": f"Bearer {token}"}
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(httpx.AsyncClient(base_url=each.started().url, headers=headers, timeout=30))

@@ -26,13 +26,12 @@ def ahead(url: str, by: int) -> str:
     return revision
 
 
-def test_a_server_works_on_a_schema_that_is_one_revision_newer(serve: Serve, database_url: str) -> None:
+def test_a_server_works_on_a_schema_that_is_one_revision_newer(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     running = serve(**variables).started()
     ahead(database_url, 1)
     assert run("migrate", **variables).returncode == 0
     started = serve(**variables).started()
-    token = run("token", "ann", **variables).stdout.strip()
     for server in (running, started):
         with server.client(token) as client:
             key = {"Idempotency-Key": f"{server.port}"}

@@ -27,7 +27,7 @@ def serve_refused(**variables: str) -> str:
 
 
 def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_told(
-    serve: Serve, cluster: ScratchCluster, empty_database_url: str, tmp_path: Path
+    serve: Serve, cluster: ScratchCluster, empty_database_url: str, tmp_path: Path, token: str
 ) -> None:
     variables = {"DATABASE_URL": empty_database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATA_DIR": str(tmp_path / "d")}
     assert "todo migrate" in serve_refused(**variables)
@@ -37,7 +37,7 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_tol
     server = serve(**variables).started()
     assert server.said() == ""  # the greeting, and its token, are for newcomers
     assert serving_events(server) == [{"level": "info", "event": "serving", "url": server.url, "workers": 1}]
-    with server.client(run("token", "ann", **variables).stdout.strip()) as client:
+    with server.client(token) as client:
         assert client.post("/api/ann/tasks", json={"title": "x"}).status_code == 201
         assert client.get("/health/ready").status_code == 200
 
@@ -56,9 +56,8 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_tol
     assert not (tmp_path / "d").exists()
 
 
-def test_tasks_survive_a_restart(serve: Serve, database_url: str) -> None:
+def test_tasks_survive_a_restart(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
-    token = run("token", "ann", **variables).stdout.strip()
     first = serve("--workers", "2", **variables).started()
     with first.client(token) as client:
         made = [client.post("/api/ann/tasks", json={"title": f"{number}"}).json() for number in range(5)]

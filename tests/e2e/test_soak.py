@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.ci
 def test_a_small_soak_finds_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--requests", "2000", "--users", "16", "--hostile", "10", "--dry"],

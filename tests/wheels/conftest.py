@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         uv("export", "--quiet", "--frozen", "--extra", "all", "--no-dev", "--no-hashes", "--no-emit-project")
     )
 
+    @cache
     def install(extra: str) -> Path:
         folder = tmp_path_factory.mktemp(extra or "alone")
         uv("venv", "--quiet", "--clear", "--python", sys.executable, folder)

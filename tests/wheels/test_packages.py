@@ -33,6 +33,9 @@ _SERVER = ("postgres", "jwt", "limits", "recurrence", "mcp")
 BRINGS["server"] = [*(name for extra in _SERVER for name in BRINGS[extra]), "todo_app.main", "todo_app.cli"]
 BRINGS["all"] = [*BRINGS["server"], *BRINGS["embedded"]]
 EVERYTHING = {name for names in BRINGS.values() for name in names}
+# The default check tries the package alone and with everything; CI tries each extra.
+EXTRAS = [extra if extra in ("", "all") else pytest.param(extra, marks=pytest.mark.ci) for extra in BRINGS]
+WITHOUT_A_SERVER = ["", *(pytest.param(each, marks=pytest.mark.ci) for each in [*_SERVER, "embedded"])]
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
@@ -69,6 +72,7 @@ def test_the_sdist_holds_what_is_in_the_repository_and_nothing_else(sdist: Path)
         assert not [name for name in kept.splitlines() if name not in held and not name.startswith(".ci/")]
 
 
+@pytest.mark.ci
 def test_the_tests_find_in_the_sdist_what_they_read(sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -98,7 +102,7 @@ print(json.dumps(failed))
 """
 
 
-@pytest.mark.parametrize("extra", BRINGS)
+@pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: str, tmp_path: Path) -> None:
     python = installed(extra)
     program = [python, "-I", "-c", IMPORTS, json.dumps(sorted({*ALONE, *EVERYTHING}))]
@@ -113,7 +117,7 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
     uv("pip", "check", "--python", python)
 
 
-@pytest.mark.parametrize("extra", [extra for extra in BRINGS if "todo_app.cli" not in BRINGS[extra]])
+@pytest.mark.parametrize("extra", WITHOUT_A_SERVER)
 @pytest.mark.parametrize("command", ["serve", "--version"])
 def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path], extra: str, command: str) -> None:
     todo = installed(extra).with_name("todo")

@@ -1,0 +1,10 @@
+"""How much the tests try: all of it in CI, a part of what is drawn at random elsewhere."""
+
+import os
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+def examples(in_ci: int) -> int:
+    """So many random examples in CI, and a quarter elsewhere. What a developer's runs miss, CI's find."""
+    return in_ci if IN_CI else in_ci // 4
