@@ -73,14 +73,6 @@ class Part:
     tests: tuple[str, ...]
     about: tuple[str, ...]
 
-    def paths(self) -> list[str]:
-        """Its tests, as pytest takes them."""
-        return matching(self.tests)
-
-    def reads(self) -> tuple[str, ...]:
-        """Its tests, what tests share, and what they are about."""
-        return (*self.tests, *SHARED, *self.about)
-
 
 def matching(patterns: Iterable[str]) -> list[str]:
     """The files and folders of these names or patterns."""
@@ -93,12 +85,12 @@ def in_files(folder: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{folder}/test_{name}.py" for name in names)
 
 
-SHARED = ("tests/[!t]*.py", "tests/attacks")
+SHARED = ("tests/[!t]*.py", "tests/t[!e]*.py", "tests/attacks")
 CORE = ("src/todo_core", "src/todo_adapters/*.py")
 IDENTITY = ("src/todo_adapters/jwt_identity", "src/todo_adapters/rate_limit")
 INTERFACE = ("src/todo_app", *IDENTITY, *SHARED)
 # After an edit of the core or of an adapter the tests near it run by default, and in CI all.
-# Each file of tests is in one part, or in a session of its own; each of the sources is what some parts are about.
+# A file of tests is in a session of its own, or in the first part that matches it.
 PARTS = {
     "rules": Part(("tests/core",), CORE),
     "storage": Part(
@@ -122,22 +114,30 @@ PARTS = {
         ),
         (*INTERFACE, "src/todo_adapters/embedded", "tests/e2e/conftest.py"),
     ),
-    "service": Part(
-        in_files(
-            "tests/e2e",
-            *("backup", "database_settings", "exactly_once", "front_end_pages", "linearizable_service"),
-            *("rolling_deploy", "soak"),
-        ),
-        ("src", "benchmarks", "docs/how-to", "tests/e2e/conftest.py"),
-    ),
+    "service": Part(in_files("tests/e2e", "*"), ("src", "benchmarks", "docs/how-to", "tests/e2e/conftest.py")),
     "pages": Part(
         in_files("tests", "pages", "examples"),
         ("*.md", "docs", "examples", "run.py", "src/todo_app", "src/todo_adapters/embedded"),
     ),
-    "documents": Part(
-        in_files("tests", "architecture", "documents", "member", "neighbour", "patterns", "reference"), (".",)
-    ),
+    "documents": Part(in_files("tests", "*"), (".",)),
 }
+
+
+def tests_of(name: str) -> list[str]:
+    """The tests of that part, as pytest takes them."""
+    taken = {each.removeprefix("--ignore=") for each in SEPARATE}
+    for other in PARTS:
+        found = [path for path in matching(PARTS[other].tests) if path not in taken]
+        if other == name:
+            return found
+        taken.update(found)
+    raise KeyError(name)
+
+
+def reads_of(name: str) -> tuple[str, ...]:
+    """That part's tests, what tests share, and what they are about."""
+    return (*tests_of(name), *SHARED, *PARTS[name].about)
+
 
 READS: dict[str, tuple[str, ...]] = {}
 
@@ -303,16 +303,16 @@ def tests(session: nox.Session) -> None:
     if session.posargs or CI:
         run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
         return
-    before = {name: digest(part.reads()) for name, part in PARTS.items()}
+    before = {name: digest(reads_of(name)) for name in PARTS}
     chosen = [name for name in PARTS if not is_green(name, before[name])]
     if not chosen:
         session.skip("nothing that they are about has changed since they were last green")
     session.log(f"{', '.join(chosen)}: what other parts are about has not changed since they were last green")
     for name in chosen:
         forget(name)
-    run(session, "pytest", *SEPARATE, *PARALLEL, *CHOICE, *(path for name in chosen for path in PARTS[name].paths()))
+    run(session, "pytest", *SEPARATE, *PARALLEL, *CHOICE, *(path for name in chosen for path in tests_of(name)))
     for name in chosen:
-        if digest(PARTS[name].reads()) == before[name]:
+        if digest(reads_of(name)) == before[name]:
             note(name, before[name])
 
 

@@ -108,7 +108,7 @@ def test_ci_runs_every_test_and_measures_coverage(
     body(noxfile, "tests")(session := Session())
     assert ("--cov" in session.command) == measured
     assert ("not ci" in session.command) == (not measured)
-    paths = {path for part in noxfile.PARTS.values() for path in part.paths()}
+    paths = {path for name in noxfile.PARTS for path in noxfile.tests_of(name)}
     assert paths
     assert paths & {*session.command} == (set() if measured else paths)  # none is named: all are run
 
@@ -254,7 +254,7 @@ def test_an_edit_runs_the_sessions_and_the_parts_that_are_about_it(
     monkeypatch.chdir(ROOT)
     assert Path(edited).exists()
     noxfile = load(monkeypatch)
-    reads = noxfile.READS | {name: part.reads() for name, part in noxfile.PARTS.items()}
+    reads = noxfile.READS | {name: noxfile.reads_of(name) for name in noxfile.PARTS}
     about = {
         name
         for name, patterns in reads.items()
@@ -294,7 +294,7 @@ def test_of_the_parts_those_run_that_an_edit_is_about_and_after_a_failure_all_th
 def test_every_test_is_in_one_part_or_in_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     noxfile = load(monkeypatch)
-    places = [path for part in noxfile.PARTS.values() for path in part.paths()]
+    places = [path for name in noxfile.PARTS for path in noxfile.tests_of(name)]
     places += [each.removeprefix("--ignore=") for each in noxfile.SEPARATE] + [noxfile.FAULTS]
     found = [path for folder in ("tests", "examples") for path in Path(folder).glob("**/test_*.py")]
     holders = {str(path): sum(path.is_relative_to(place) for place in places) for path in found}
