@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from asking import Service
 from effort import examples
 from factories import ANN, make_id
@@ -11,6 +12,9 @@ from refusals import problem
 
 from todo_core.task import with_line_feeds
 
+# In CI each test asks hundreds of times and reads the log each time: pytest's 120 s are too few on a busy machine, and
+# where they run out in the middle of an example, Hypothesis calls the failure flaky.
+pytestmark = pytest.mark.timeout(600)
 TASKS = f"/api/{ANN}/tasks".encode()
 ONE = TASKS + b"/%b"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

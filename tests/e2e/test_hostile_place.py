@@ -91,7 +91,7 @@ def test_a_closed_terminal_ends_server_and_database(serve: Serve, data_dir: Path
     os.close(theirs)
     assert database_pid(data_dir) is not None
     os.close(ours)
-    assert server.process.wait(60) == 0
+    assert server.process.wait(START_SECONDS) == 0  # it waits for its workers, and the database writes what it holds
     eventually(lambda: server.family() == [])
     assert database_pid(data_dir) is None
 
