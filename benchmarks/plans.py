@@ -15,8 +15,21 @@ from todo_adapters.postgres import batch, create_engine, listing, pruning, readi
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.table import changes, used_keys
-from todo_adapters.postgres.writing import DELETING, SWAPPING, Write, Writing, creating
-from todo_core import KEY_LIFE, ChangeQuery, Cursor, Once, OwnerId, Pair, Sort, Task, TaskId, TaskQuery, idempotency_key
+from todo_adapters.postgres.writing import SWAPPING, Write, Writing, creating
+from todo_core import (
+    KEY_LIFE,
+    ChangeQuery,
+    Cursor,
+    ListId,
+    Once,
+    OwnerId,
+    Pair,
+    Sort,
+    Task,
+    TaskId,
+    TaskQuery,
+    idempotency_key,
+)
 from todo_core.changes import Place
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
@@ -26,6 +39,7 @@ _FORGETTING = {
     "forget used_keys": pruning.pruning(used_keys, used_keys.c.used_at, KEY_LIFE),
     "forget changes": pruning.pruning(changes, changes.c.at, KEY_LIFE),
 }
+_ROW = transaction.Row(number=1, live=0, lists=0)
 Ask = Callable[[AsyncConnection], Awaitable[object]]
 
 
@@ -47,7 +61,6 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
         ),
         "complete": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
         "edit": (SWAPPING, [Write(Pair(task, task.edited(at=_NOW, title="Other"))) for task in tasks]),
-        "delete": (DELETING, [Write(Pair(task, None)) for task in tasks]),
     }
     for name, (statement, calls) in kinds.items():
         yield name, lambda connection, send=statement.passing, calls=calls: send(connection, calls)
@@ -55,6 +68,8 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
     for name, lock in (("lock", transaction._LOCK), ("lock where it is free", transaction._LOCK_IF_FREE)):
         yield name, lambda connection, lock=lock: transaction.execute(connection, lock, {"user_id": tasks[0].owner})
     yield "see", lambda connection: transaction._read(connection, tasks[0].owner, [task.id for task in tasks])
+    deletions = [Pair(task, None) for task in tasks]
+    yield "delete", lambda connection: transaction._store(connection, tasks[0].owner, None, deletions, _ROW)
     yield "replay", lambda connection: transaction.replayed(connection, tasks[0].owner, onces[0])
 
 
@@ -77,6 +92,19 @@ def _listings(count: int) -> Iterator[tuple[str, Ask]]:
         query = TaskQuery(sort=sort, completed=completed, search=search, after=cursor, limit=50)
         calls = [(task.owner, query)] * count
         name = f"page by {sort}{' filtered' * bool(completed)}{' searched' * bool(search)}{' continued' * after}"
+        yield name, lambda connection, query=query, calls=calls: pages_many(Shape.of(query))(connection, calls)
+
+
+def _families(count: int) -> Iterator[tuple[str, Ask]]:
+    tasks = _tasks(count)
+    parents, list_id = frozenset(task.id for task in tasks), ListId(tasks[0].id)
+    for name, query in (
+        ("below", TaskQuery(parents=parents, sort=Sort.CREATED_AT, limit=None)),
+        ("in a list", TaskQuery(list_id=list_id, sort=Sort.CREATED_AT, limit=None)),
+        ("last of a list", TaskQuery(list_id=list_id, parents="none", sort=Sort.POSITION_DESCENDING, limit=2)),
+        ("last of the inbox", TaskQuery(list_id="none", parents="none", sort=Sort.POSITION_DESCENDING, limit=2)),
+    ):
+        calls = [(task.owner, query) for task in tasks]
         yield name, lambda connection, query=query, calls=calls: pages_many(Shape.of(query))(connection, calls)
 
 
@@ -112,7 +140,7 @@ async def check(url: str, rows: int) -> str:
     engine, checked = create_engine(url), 0
     async with engine.connect() as connection:
         for count in _BATCHES:
-            for name, ask in [*_writes(count), *_reads(count), *_listings(count)]:
+            for name, ask in [*_writes(count), *_reads(count), *_listings(count), *_families(count)]:
                 plans: list[str] = []
                 with _explaining(plans):
                     await _answerless(ask, connection)
@@ -133,7 +161,7 @@ async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
 def _require_key(name: str, plan: str) -> None:
     # What is forgotten is found by its age, for which there is an index; everything else by a key of its table.
     index = {"forget used_keys": "used_keys_used_at", "forget changes": "changes_at"}.get(
-        name, "_pkey|changes_of_one|tasks_open"
+        name, "_pkey|changes_of_one|tasks_(open|below|in_list)"
     )
     if re.search(r"Seq Scan on (tasks|owners|changes|used_keys)", plan) or not re.search(index, plan):
         raise SystemExit(f"{name} does not go by {index}:\n{plan}")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from todo_core import (
     KEY_LIFE,
+    LISTS_MAX,
     Action,
     ChangePage,
     ChangeQuery,
@@ -19,33 +20,38 @@ from todo_core import (
     Decision,
     Entry,
     KeyReused,
+    Kind,
     NotSeen,
     Once,
     OwnerId,
     Page,
-    Pair,
     Plan,
     Seen,
+    Sees,
     StoreUnavailable,
     Summary,
     Task,
     TaskExists,
     TaskId,
+    TaskList,
     TaskNotFound,
     TaskQuery,
+    Thing,
     TooMany,
     decided,
     owner_id,
 )
-from todo_core.changes import LOGGED, decoded, difference, encoded
+from todo_core.changes import LOGGED, decoded, encoded, entry_of, kind_of
 
 # Members travel as JSON: a new member of a task needs no new column.
 _SCHEMA = """
     create table if not exists owners (owner text primary key, number integer) without rowid;
-    create table if not exists tasks (owner text, id blob, members text, primary key (owner, id)) without rowid;
+    create table if not exists things (
+        owner text, id blob, kind text, members text, primary key (owner, id)
+    ) without rowid;
     create table if not exists log (
-        owner text, number integer, id blob, at text, action text, client text, before text, after text,
-        primary key (owner, number, id)
+        owner text, number integer, id blob, at text, client text, kind text, action text, before text, after text,
+        root blob, took integer, primary key (owner, number, id)
     ) without rowid;
     create table if not exists keys (
         owner text, key text, used_at text, fingerprint text, number integer, answer text, primary key (owner, key)
@@ -73,7 +79,7 @@ class SqliteTaskStore:
 
     async def ready(self) -> None:
         """As `TaskStore.ready`."""
-        await self.transact(lambda connection: connection.execute("select 1 from tasks limit 1").fetchone())
+        await self.transact(lambda connection: connection.execute("select 1 from things limit 1").fetchone())
 
     async def aclose(self) -> None:
         """As `TaskStore.aclose`."""
@@ -95,7 +101,7 @@ class SqliteTaskStore:
 
 
 class SqliteOwnedTasks:
-    """One owner's tasks."""
+    """One owner's things. Each call reads what it needs whole: an owner's things fit into memory."""
 
     def __init__(self, store: SqliteTaskStore, owner: OwnerId) -> None:
         self._store = store
@@ -103,37 +109,25 @@ class SqliteOwnedTasks:
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        if (task := await self._store.transact(lambda connection: self._find(connection, task_id))) is None:
-            raise TaskNotFound
-        return task
+        for task in await self._store.transact(lambda connection: self._tasks(connection, "id = ?", task_id.bytes)):
+            return task
+        raise TaskNotFound
 
     async def page(self, query: TaskQuery) -> Page:
-        """As `OwnedTasks.page`: the core's own words for it do, as long as an owner's tasks fit into memory."""
-        return query.page_of(await self._all())
+        """As `OwnedTasks.page`: the core's own words for it do."""
+        return query.page_of(await self._store.transact(self._tasks))
+
+    async def lists(self) -> tuple[TaskList, ...]:
+        """As `OwnedTasks.lists`."""
+        return tuple(await self._store.transact(self._lists))
 
     async def summary(self) -> Summary:
         """As `OwnedTasks.summary`."""
-        return Summary.of(await self._all())
+        return Summary.of(await self._store.transact(self._tasks))
 
     async def changes(self, query: ChangeQuery) -> ChangePage:
         """As `OwnedTasks.changes`."""
-        direction, beyond = ("desc", "<") if query.newest_first else ("asc", ">")
-        conditions: list[str] = ["owner = ?"]
-        values: list[object] = [self._owner]
-        if query.of is not None:
-            conditions.append("id = ?")
-            values.append(query.of.bytes)
-        if query.after is not None:
-            conditions.append(f"(number, id) {beyond} (?, ?)")
-            values += [query.after.number, query.after.id.bytes]
-        if query.trash:
-            later = "select 1 from log as later where later.owner = log.owner and later.id = log.id"
-            conditions.append(
-                f"after is null and before <> '{{}}' and not exists ({later} and later.number > log.number)"
-            )
-        conditions.append(f"true order by number {direction}, id {direction} limit {query.limit + 1}")
-        found = " and ".join(conditions)
-        return query.page(await self._store.transact(lambda connection: _entries(connection, found, values)))
+        return query.page_of(await self._store.transact(self._entries))
 
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`: the file is locked from the first look to the last write."""
@@ -151,22 +145,20 @@ class SqliteOwnedTasks:
 
         return await self._store.transact(work)
 
-    async def _all(self) -> list[Task]:
-        statement = "select id, members from tasks where owner = ?"
-        rows = await self._store.transact(lambda connection: connection.execute(statement, [self._owner]).fetchall())
-        return [_task(self._owner, *row) for row in rows]
+    def _things(self, connection: sqlite3.Connection, kind: Kind, condition: str, *values: object) -> list[Any]:
+        found = f"select kind, id, members from things where owner = ? and kind = ? and {condition}"
+        return [_thing(self._owner, *row) for row in connection.execute(found, [self._owner, kind, *values])]
 
-    def _find(self, connection: sqlite3.Connection, task_id: TaskId) -> Task | None:
-        found = "select id, members from tasks where owner = ? and id = ?"
-        row = connection.execute(found, [self._owner, task_id.bytes]).fetchone()
-        return None if row is None else _task(self._owner, *row)
+    def _tasks(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Task]:
+        return self._things(connection, "task", condition, *values)
 
-    def _change(self, connection: sqlite3.Connection, number: int) -> tuple[Entry, ...]:
-        return tuple(_entries(connection, "owner = ? and number = ? order by id", [self._owner, number]))
+    def _lists(self, connection: sqlite3.Connection) -> list[TaskList]:
+        return sorted(self._things(connection, "list", "true"), key=lambda each: each.position)
 
-    def _last(self, connection: sqlite3.Connection, task_id: TaskId) -> Entry | None:
-        latest = "owner = ? and id = ? order by number desc limit 1"
-        return next(iter(_entries(connection, latest, [self._owner, task_id.bytes])), None)
+    def _entries(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Entry]:
+        columns = "number, at, client, kind, id, action, before, after, root, took"
+        found = f"select {columns} from log where owner = ? and {condition} order by number, id"
+        return list(map(_entry, connection.execute(found, [self._owner, *values])))
 
     def _replayed(self, connection: sqlite3.Connection, once: Once) -> Committed | None:
         connection.execute("delete from keys where used_at < ?", [_text(datetime.now(UTC) - KEY_LIFE)])
@@ -177,78 +169,100 @@ class SqliteOwnedTasks:
         fingerprint, number, answer = row
         if fingerprint != once.fingerprint:
             raise KeyReused
-        things = tuple(_task(self._owner, bytes.fromhex(task_id), members) for task_id, members in json.loads(answer))
+        things = tuple(
+            _thing(self._owner, kind, bytes.fromhex(of), members) for kind, of, members in json.loads(answer)
+        )
         return Committed(things, number, replayed=True)
 
     def _decided(self, connection: sqlite3.Connection, plan: Plan) -> Decision:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
-            seen = seen.with_tasks({task_id: self._find(connection, task_id) for task_id in wanted.tasks})
-            seen = seen.with_log(
-                {number: self._change(connection, number) for number in wanted.entries},
-                {task_id: self._last(connection, task_id) for task_id in wanted.history},
-            )
+            seen = self._look(connection, seen, wanted)
             try:
                 return decided(plan, seen)
             except NotSeen as more:
                 wanted = more.wanted
 
+    def _look(self, connection: sqlite3.Connection, seen: Seen, wanted: Sees) -> Seen:
+        tasks = {each: self._tasks(connection, "id = ?", each.bytes) for each in wanted.tasks}
+        entries = {each: self._entries(connection, "id = ?", each.bytes) for each in wanted.history}
+        return seen.and_(
+            tasks={each: found[0] if found else None for each, found in tasks.items()},
+            entries={each: tuple(self._entries(connection, "number = ?", each)) for each in wanted.entries},
+            last={each: found[-1] if found else None for each, found in entries.items()},
+            pages={query: query.page_of(self._tasks(connection)).items for query in wanted.pages},
+            lists=self._lists(connection) if wanted.lists else None,
+        )
+
     def _write(self, connection: sqlite3.Connection, decision: Decision, client: str | None) -> int | None:
         """Store the pairs; the number of their change."""
-        for task_id in decision.erased:
-            mine = [self._owner, task_id.bytes]
+        for erased in decision.erased:
+            mine = [self._owner, erased.bytes]
             last = "(select max(number) from log where owner = ? and id = ?)"
             connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
             connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
-            named = [self._owner, f"%{task_id.hex}%"]
+            named = [self._owner, f"%{erased.hex}%"]
             connection.execute("update keys set answer = '[]' where owner = ? and answer like ?", named)
         if not decision.pairs:
             return None
-        for pair in decision.pairs:
-            self._store_pair(connection, pair)
-        growth = sum((pair.before is None) - (pair.after is None) for pair in decision.pairs)
-        if growth > 0:
-            (live,) = connection.execute("select count(*) from tasks where owner = ?", [self._owner]).fetchone()
-            if live > TASKS_MAX:
-                raise TooMany("tasks", TASKS_MAX)
+        for before, after in ((pair.before, pair.after) for pair in decision.pairs):
+            if before is not None:
+                connection.execute("delete from things where owner = ? and id = ?", [self._owner, before.id.bytes])
+            if after is not None:
+                try:
+                    kept = [self._owner, after.id.bytes, kind_of(after), _dumped(after)[2]]
+                    connection.execute("insert into things values (?,?,?,?)", kept)
+                except sqlite3.IntegrityError:
+                    raise TaskExists from None
+        self._require_room(connection, decision)
         raised = "insert into owners values (?, 1) on conflict do update set number = number + 1 returning number"
         number: int = connection.execute(raised, [self._owner]).fetchone()[0]
-        at = _text(datetime.now(UTC))
+        at = datetime.now(UTC)
         for pair in decision.pairs:
-            members = [None if each is None else json.dumps(encoded(each)) for each in difference(pair)]
-            row = [self._owner, number, pair.thing.id.bytes, at, pair.action, client, *members]
-            connection.execute("insert into log values (?,?,?,?,?,?,?,?)", row)
+            entry = entry_of(pair, number=number, at=at, client=client)
+            members = [None if each is None else json.dumps(encoded(each)) for each in (entry.before, entry.after)]
+            root = None if entry.root is None else entry.root.bytes
+            row = (
+                self._owner,
+                number,
+                entry.id.bytes,
+                _text(at),
+                client,
+                entry.kind,
+                entry.action,
+                *members,
+                root,
+                entry.took,
+            )
+            connection.execute("insert into log values (?,?,?,?,?,?,?,?,?,?,?)", row)
         return number
 
-    def _store_pair(self, connection: sqlite3.Connection, pair: Pair) -> None:
-        key = [self._owner, pair.thing.id.bytes]
-        if pair.before is not None:
-            connection.execute("delete from tasks where owner = ? and id = ?", key)
-        if pair.after is not None:
-            try:
-                connection.execute("insert into tasks values (?,?,?)", [*key, _dumped(pair.after)[1]])
-            except sqlite3.IntegrityError:
-                raise TaskExists from None
+    def _require_room(self, connection: sqlite3.Connection, decision: Decision) -> None:
+        for kind, most in (("task", TASKS_MAX), ("list", LISTS_MAX)):
+            of_kind = [pair for pair in decision.pairs if kind_of(pair.thing) == kind]
+            if sum((pair.before is None) - (pair.after is None) for pair in of_kind) > 0:
+                count = "select count(*) from things where owner = ? and kind = ?"
+                if connection.execute(count, [self._owner, kind]).fetchone()[0] > most:
+                    raise TooMany(f"{kind}s", most)
 
 
-def _dumped(task: Task) -> tuple[str, str]:
-    return task.id.hex, json.dumps(encoded({name: getattr(task, name) for name in LOGGED}))
+def _dumped(thing: Thing) -> tuple[Kind, str, str]:
+    kind = kind_of(thing)
+    return kind, thing.id.hex, json.dumps(encoded({name: getattr(thing, name) for name in LOGGED[kind]}))
 
 
-def _task(owner: OwnerId, task_id: bytes, members: str) -> Task:
-    return Task(id=TaskId(UUID(bytes=task_id)), owner=owner, **decoded(json.loads(members)))  # type: ignore[arg-type]
+def _thing(owner: OwnerId, kind: Kind, thing_id: bytes, members: str) -> Thing:
+    of: Any = {"task": Task, "list": TaskList}[kind]
+    return of(id=UUID(bytes=thing_id), owner=owner, **(decoded(json.loads(members)) or {}))  # type: ignore[no-any-return]
 
 
-def _entries(connection: sqlite3.Connection, found: str, values: list[object]) -> list[Entry]:
-    columns = "number, at, client, id, action, before, after"
-    return list(map(_entry, connection.execute(f"select {columns} from log where {found}", values)))
-
-
-def _entry(row: tuple[int, str, str | None, bytes, Action, str | None, str | None]) -> Entry:
-    number, at, client, task_id, action, *members = row
+def _entry(row: tuple[int, str, str | None, Kind, bytes, Action, str | None, str | None, bytes | None, int]) -> Entry:
+    number, at, client, kind, of, action, *members, root, took = row
     before, after = (None if each is None else decoded(json.loads(each)) for each in members)
-    moment, of = datetime.fromisoformat(at), TaskId(UUID(bytes=task_id))
-    return Entry(number=number, at=moment, client=client, id=of, action=action, before=before, after=after)
+    return Entry(
+        number=number, at=datetime.fromisoformat(at), client=client, kind=kind, id=UUID(bytes=of), action=action,
+        before=before, after=after, root=None if root is None else UUID(bytes=root), took=took,
+    )  # fmt: skip
 
 
 def _text(moment: datetime) -> str:

@@ -8,7 +8,7 @@ CODES = {
     400: {"malformed_request"},
     401: {"not_authenticated"},
     403: {"insufficient_scope", "not_your_path", "origin_not_allowed"},
-    404: {"task_not_found", "not_found", "not_in_trash", "change_not_found"},
+    404: {"task_not_found", "list_not_found", "not_found", "not_in_trash", "change_not_found"},
     405: {"method_not_allowed"},
     408: {"body_too_slow"},
     409: {"task_exists", "too_many", "undo_conflict"},

@@ -83,7 +83,7 @@ class Writer:
 
 def _rebuilt() -> None:
     """Have the store send the statements as they are patched."""
-    store.SWAPPING, store.DELETING = writing._swapping(), writing._deleting()
+    store.SWAPPING = writing._swapping()
     writing.creating.cache_clear()
 
 

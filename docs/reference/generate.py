@@ -225,24 +225,26 @@ def core() -> Iterator[str]:
         yield text_of(what) if inspect.isclass(what) else f"`{name}{signature(ast_of(what))}`: {text_of(what)}"
 
 
-FIRST = ("use_cases", "task")
+FIRST = ("use_cases", "task", "lists")
 
 
 def modules() -> list[str]:
     """The core's modules, those that are read first in front."""
     found = sorted(path.stem for path in Path(inspect.getfile(todo_core)).parent.glob("*.py") if path.stem[0] != "_")
-    return [*FIRST, *(name for name in found if name not in FIRST)]
+    return [*FIRST, *(name for name in found if name not in FIRST)]  # its packages are among the first
 
 
 class Module:
-    """One module of the core, as it is written."""
+    """One module of the core, as it is written; of a package all that its modules have."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.what = importlib.import_module(f"todo_core.{name}")
-        tree = ast.parse(inspect.getsource(self.what))
-        self.defined = {named: node for node in tree.body if (named := name_of(node))}
-        pairs = zip(tree.body, [*tree.body[1:], None], strict=True)
+        below = sorted(Path(inspect.getfile(self.what)).parent.glob("*.py")) if hasattr(self.what, "__path__") else []
+        sources = [path.read_text() for path in below] or [inspect.getsource(self.what)]
+        body = [node for source in sources for node in ast.parse(source).body]
+        self.defined = {named: node for node in body if (named := name_of(node))}
+        pairs = zip(body, [*body[1:], None], strict=True)
         self.comments = {name_of(node): below.value.value for node, below in pairs if is_comment(below)}
 
     def told(self) -> Iterator[str]:
@@ -263,7 +265,7 @@ class Module:
             case ast.FunctionDef():
                 yield f"\n`{node.name}{signature(node)}`"
             case ast.ClassDef():
-                yield from class_of(node)
+                yield from class_of(node, self.defined)
             case ast.Assign(value=value):
                 yield f"\n`{ast.unparse(value)}`"
             case ast.AnnAssign(value=value, annotation=annotation):
@@ -287,18 +289,35 @@ def is_comment(node: ast.stmt | None) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def class_of(node: ast.ClassDef) -> Iterator[str]:
-    """The members of a class, each as what it is: a field, a member of an enumeration, a property, or a method."""
+def class_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> Iterator[str]:
+    """The members of a class, each as what it is: a field, a member of an enumeration, a property, or a method.
+
+    Those of the classes that it is made of, beside it and with no section of their own, are shown as its own.
+    """
     bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) not in ("Protocol", "Exception")]
-    if bases:
-        yield f"\nExtends `{'`, `'.join(bases)}`."
+    if named := [base for base in bases if base in todo_core.__all__ or base not in near]:
+        yield f"\nExtends `{'`, `'.join(named)}`."
+    lines = [line for part in parts_of(node, near) for line in members_of(part)]
+    yield from ["", *lines] if lines else []
+
+
+def parts_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> list[ast.ClassDef]:
+    """The classes whose members are shown, each once, the fields' first."""
+    found: list[ast.ClassDef] = []
+    for base in (ast.unparse(each) for each in node.bases):
+        if base not in todo_core.__all__ and isinstance(part := near.get(base), ast.ClassDef):
+            found += [each for each in parts_of(part, near) if each not in found]
+    return [*found, node]
+
+
+def members_of(node: ast.ClassDef) -> Iterator[str]:
     below = {
         name_of(each): text.value.value
         for each, text in zip(node.body, node.body[1:], strict=False)
         if is_comment(text)
     }
-    lines = [*fields_of(node, below), *methods_of(node)]
-    yield from ["", *lines] if lines else []
+    yield from fields_of(node, below)
+    yield from methods_of(node)
 
 
 def fields_of(node: ast.ClassDef, below: dict[str, str]) -> Iterator[str]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 from todo_core import (
     KEY_LIFE,
+    LISTS_MAX,
     ChangePage,
     ChangeQuery,
     Committed,
@@ -26,13 +28,15 @@ from todo_core import (
     Task,
     TaskExists,
     TaskId,
+    TaskList,
     TaskNotFound,
     TaskQuery,
+    Thing,
     TooMany,
     decided,
     owner_id,
 )
-from todo_core.changes import difference
+from todo_core.changes import entry_of, kind_of
 
 _TASKS_MAX: Final = 10_000
 
@@ -51,9 +55,14 @@ class _Owner:
     """All that is kept of one owner."""
 
     tasks: dict[TaskId, Task] = field(default_factory=dict)
+    lists: dict[UUID, TaskList] = field(default_factory=dict)
     log: list[Entry] = field(default_factory=list)
     keys: OrderedDict[IdempotencyKey, _Kept] = field(default_factory=OrderedDict)  # the oldest first
     number: int = 0
+
+    def kept_with(self, thing: Thing) -> dict[Any, Any]:
+        """Where things of its kind are kept."""
+        return self.tasks if isinstance(thing, Task) else self.lists
 
 
 class MemoryTaskStore:
@@ -101,6 +110,11 @@ class MemoryOwnedTasks:
         """As `OwnedTasks.summary`."""
         return Summary.of(self._all())
 
+    async def lists(self) -> tuple[TaskList, ...]:
+        """As `OwnedTasks.lists`."""
+        with self._lock:
+            return tuple(sorted(self._mine.lists.values(), key=lambda each: each.position))
+
     async def changes(self, query: ChangeQuery) -> ChangePage:
         """As `OwnedTasks.changes`."""
         with self._lock:
@@ -132,23 +146,28 @@ class MemoryOwnedTasks:
     def _decided(self, mine: _Owner, plan: Plan) -> Decision:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
-            seen = seen.with_tasks({task_id: mine.tasks.get(task_id) for task_id in wanted.tasks})
-            entries = {number: tuple(one for one in mine.log if one.number == number) for number in wanted.entries}
-            last = {
-                one: next((entry for entry in reversed(mine.log) if entry.id == one), None) for one in wanted.history
-            }
-            seen = seen.with_log(entries, last)
+            last = {entry.id: entry for entry in mine.log} if wanted.history else {}
+            seen = seen.and_(
+                tasks={task_id: mine.tasks.get(task_id) for task_id in wanted.tasks},
+                entries={number: tuple(one for one in mine.log if one.number == number) for number in wanted.entries},
+                last={thing: last.get(thing) for thing in wanted.history},
+                pages={query: query.page_of(mine.tasks.values()).items for query in wanted.pages},
+                lists=mine.lists.values() if wanted.lists else None,
+            )
             try:
                 return decided(plan, seen)
             except NotSeen as more:
                 wanted = more.wanted
 
     def _store(self, mine: _Owner, decision: Decision, client: str | None) -> int | None:
-        if any(pair.before is None and pair.thing.id in mine.tasks for pair in decision.pairs):
+        made = [pair.thing.id for pair in decision.pairs if pair.before is None]
+        if not (mine.tasks.keys().isdisjoint(made) and mine.lists.keys().isdisjoint(made)):
             raise TaskExists
-        growth = sum((pair.before is None) - (pair.after is None) for pair in decision.pairs)
-        if growth > 0 and len(mine.tasks) + growth > self._max_tasks:
-            raise TooMany("tasks", self._max_tasks)
+        for things, most in ((mine.tasks, self._max_tasks), (mine.lists, LISTS_MAX)):
+            of_kind = [pair for pair in decision.pairs if mine.kept_with(pair.thing) is things]
+            growth = sum((pair.before is None) - (pair.after is None) for pair in of_kind)
+            if growth > 0 and len(things) + growth > most:
+                raise TooMany(f"{kind_of(of_kind[0].thing)}s", most)
         if decision.erased:
             _erase(mine, decision.erased)
         if not decision.pairs:
@@ -156,21 +175,16 @@ class MemoryOwnedTasks:
         mine.number += 1
         at = datetime.now(UTC)
         for pair in decision.pairs:
+            kept: dict[Any, Any] = mine.kept_with(pair.thing)
             if pair.after is None:
-                del mine.tasks[pair.thing.id]
+                del kept[pair.thing.id]
             else:
-                mine.tasks[pair.thing.id] = pair.after
-            before, after = difference(pair)
-            mine.log.append(
-                Entry(
-                    number=mine.number, at=at, client=client, id=pair.thing.id,
-                    action=pair.action, before=before, after=after,
-                )
-            )  # fmt: skip
+                kept[pair.thing.id] = pair.after
+            mine.log.append(entry_of(pair, number=mine.number, at=at, client=client))
         return mine.number
 
 
-def _erase(mine: _Owner, erased: frozenset[TaskId]) -> None:
+def _erase(mine: _Owner, erased: frozenset[UUID]) -> None:
     """Forget what these tasks held: of each the last entry stays, without its members."""
     last = {entry.id: entry for entry in mine.log if entry.id in erased}
     log = [entry for entry in mine.log if entry.id not in erased or entry is last[entry.id]]

@@ -1,12 +1,13 @@
 """A task service without its surroundings: rules, use cases, and ports to be filled. Standard library only."""
 
-from todo_core.changes import Action, ChangePage, ChangeQuery, Entry, Pair, Place
+from todo_core.changes import Action, ChangePage, ChangeQuery, Entry, Kind, Pair, Place
 from todo_core.errors import (
     ChangeNotFound,
     IdentityUnavailable,
     InsufficientScope,
     InvalidInput,
     KeyReused,
+    ListNotFound,
     NotAuthenticated,
     NotInTrash,
     Problem,
@@ -20,14 +21,19 @@ from todo_core.errors import (
 )
 from todo_core.idempotency import KEY_LIFE, IdempotencyKey, Once, idempotency_key
 from todo_core.identity import SCOPES, Identity, Scope
-from todo_core.plans import Committed, Decision, NotSeen, Plan, Seen, Sees, composed, decided
+from todo_core.lists import LISTS_MAX, ListSettable, NewList, TaskList, Thing
+from todo_core.places import Where
+from todo_core.plans import Committed, Decision, Plan, composed, decided
 from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, RecurrenceCalendar, TaskStore
 from todo_core.queries import Cursor, Page, Sort, Summary, TaskQuery, searchable
-from todo_core.task import Expected, NewTask, OwnerId, Priority, Settable, Task, TaskId, Version, owner_id
+from todo_core.seen import NotSeen, Seen, Sees
+from todo_core.task import ListId, NewTask, OwnerId, Priority, Settable, Task, TaskId, owner_id
 from todo_core.use_cases import TaskService, WriteOptions
+from todo_core.versioned import Expected, Version
 
 __all__ = [
     "KEY_LIFE",
+    "LISTS_MAX",
     "SCOPES",
     "Action",
     "Authenticator",
@@ -47,6 +53,11 @@ __all__ = [
     "InsufficientScope",
     "InvalidInput",
     "KeyReused",
+    "Kind",
+    "ListId",
+    "ListNotFound",
+    "ListSettable",
+    "NewList",
     "NewTask",
     "NotAuthenticated",
     "NotInTrash",
@@ -71,15 +82,18 @@ __all__ = [
     "Task",
     "TaskExists",
     "TaskId",
+    "TaskList",
     "TaskNotFound",
     "TaskQuery",
     "TaskService",
     "TaskStore",
+    "Thing",
     "TodoError",
     "TooMany",
     "UndoConflict",
     "Version",
     "VersionConflict",
+    "Where",
     "WriteOptions",
     "composed",
     "decided",

@@ -1,18 +1,25 @@
 """What happened to an owner's things: pairs of before and after, and the log that keeps them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, get_type_hints
+from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
-from todo_core.task import Task, TaskId
+from todo_core.lists import TaskList, Thing
+from todo_core.task import Task
 
-Action: TypeAlias = Literal["created", "edited", "completed", "reopened", "skipped", "deleted", "restored", "undone"]
+Action: TypeAlias = Literal[
+    "created", "edited", "completed", "reopened", "skipped", "moved", "deleted", "restored", "undone"
+]
 """What was done to a thing."""
 
+Kind: TypeAlias = Literal["task", "list"]
+"""What a thing is."""
+
 Members: TypeAlias = Mapping[str, object]
-"""Some members of a thing, by name, as `Task` holds them."""
+"""Some members of a thing, by name, as `Task` or `TaskList` holds them."""
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
@@ -22,13 +29,16 @@ LIMIT_DEFAULT: Final = 50
 class Pair:
     """What happens to one thing: `before` is None for a creation, `after` for a deletion.
 
-    `named` is what was done to it, where that is more than the two tell. Raises `ValueError` where the two are not one
-    thing, or where `after` is not one version further.
+    `named` is what was done to it, where that is more than the two tell. Of a deletion, `root` is the thing together
+    with which it is deleted, and brought back, and `took` how many things were deleted with it, itself included. Raises
+    `ValueError` where the two are not one thing, or where `after` is not one version further.
     """
 
-    before: Task | None
-    after: Task | None
+    before: Thing | None
+    after: Thing | None
     named: Action | None = None
+    root: UUID | None = None
+    took: int = 1
 
     def __post_init__(self) -> None:
         before, after = self.before, self.after
@@ -36,13 +46,14 @@ class Pair:
             if before is after:
                 raise ValueError("a pair is of a thing before, after, or both")
             return
-        if (after.id, after.owner, after.created_at) != (before.id, before.owner, before.created_at):
-            raise ValueError("a change must keep the task's id, owner and time of creation")
+        kept = (type(after), after.id, after.owner, after.created_at)
+        if kept != (type(before), before.id, before.owner, before.created_at):
+            raise ValueError("a change must keep the thing's id, owner and time of creation")
         if after.version != before.version + 1:
-            raise ValueError("a change must raise the task's version by one")
+            raise ValueError("a change must raise the thing's version by one")
 
     @property
-    def thing(self) -> Task:
+    def thing(self) -> Thing:
         """The thing as it is after, or as it was before its deletion."""
         return self.after or self.before  # type: ignore[return-value]  # one of them is there
 
@@ -55,30 +66,56 @@ class Pair:
             return "created"
         if self.after is None:
             return "deleted"
-        if self.before.completed is not self.after.completed:
-            return "completed" if self.after.completed else "reopened"
-        return "edited"
+        completed = _is_completed(self.after)
+        if completed is not _is_completed(self.before):
+            return "completed" if completed else "reopened"
+        return "moved" if where_is(self.before) != where_is(self.after) else "edited"
+
+
+def _is_completed(thing: Thing) -> bool:
+    return isinstance(thing, Task) and thing.completed
+
+
+def kind_of(thing: Thing) -> Kind:
+    """What that thing is."""
+    return "task" if isinstance(thing, Task) else "list"
+
+
+def where_is(thing: Thing) -> tuple[object, ...]:
+    """Where that thing stands: its list, its parent and its position."""
+    where = (thing.list_id, thing.parent_id) if isinstance(thing, Task) else ()
+    return (*where, thing.position)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One line of the log: what one change did to one thing. `before` and `after` hold the members that differ.
 
-    Several entries share the `number` of their change. `before` is None for a creation, `after` for a deletion.
+    Several entries share the `number` of their change. `before` is None for a creation, `after` for a deletion: of that
+    `root` is the thing together with which it was deleted, None where that is itself, and `took` how many things were
+    deleted with it, itself included.
     """
 
     number: int
     at: datetime
     client: str | None
-    id: TaskId
+    kind: Kind = "task"
+    id: UUID
     action: Action
     before: Members | None
     after: Members | None
+    root: UUID | None = None
+    took: int = 1
 
     @property
     def is_in_trash(self) -> bool:
         """Whether it is a deletion that can be taken back, if it is the last entry about its thing."""
         return self.after is None and bool(self.before)
+
+    @property
+    def heads_trash(self) -> bool:
+        """Whether it is such a deletion, and of what was asked for, not of what went with it."""
+        return self.is_in_trash and self.root is None
 
 
 def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] | None]:
@@ -86,12 +123,43 @@ def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] 
     before, after = pair.before, pair.after
     if before is None or after is None:
         return _all(before), _all(after)
-    names = [name for name in LOGGED if getattr(before, name) != getattr(after, name)]
+    names = [name for name in LOGGED[kind_of(before)] if getattr(before, name) != getattr(after, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(after, name) for name in names}
 
 
-def _all(task: Task | None) -> dict[str, object] | None:
-    return None if task is None else {name: getattr(task, name) for name in LOGGED}
+def _all(thing: Thing | None) -> dict[str, object] | None:
+    return None if thing is None else {name: getattr(thing, name) for name in LOGGED[kind_of(thing)]}
+
+
+def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> Entry:
+    """The line that the log keeps of a pair of that change."""
+    before, after = difference(pair)
+    return Entry(
+        number=number,
+        at=at,
+        client=client,
+        kind=kind_of(pair.thing),
+        id=pair.thing.id,
+        action=pair.action,
+        before=before,
+        after=after,
+        root=pair.root,
+        took=pair.took,
+    )
+
+
+def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
+    """Pairs that were decided on one state, as one pair of each thing: with what differs in either."""
+    merged = {pair.thing.id: pair for pair in first}
+    for pair in second:
+        other = merged.get(pair.thing.id)
+        if other is not None and other.after is not None and pair.after is not None:
+            _, differing = difference(pair)
+            values: dict[str, Any] = differing or {}
+            both = replace(other.after, **values)
+            pair = Pair(pair.before, both, pair.named or other.named)
+        merged[pair.thing.id] = pair
+    return list(merged.values())
 
 
 def encoded(members: Members | None) -> dict[str, Any] | None:
@@ -107,6 +175,8 @@ def decoded(members: Mapping[str, Any] | None) -> dict[str, object] | None:
 def _json(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -118,16 +188,27 @@ def _as_it_is(value: object) -> object:
     return value
 
 
+def _id(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)
+
+
 def _reader(hint: object) -> Callable[[Any], object]:
     if "datetime" in str(hint):
         return _moment
+    if "Id" in str(hint):
+        return _id
     return tuple if "tuple" in str(hint) else _as_it_is
 
 
-_HINTS: Final = get_type_hints(Task)
-LOGGED: Final = tuple(field.name for field in fields(Task) if field.name not in ("id", "owner"))
+def _logged(kind: type[Thing]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in ("id", "owner"))
+
+
+LOGGED: Final[Mapping[Kind, tuple[str, ...]]] = {"task": _logged(Task), "list": _logged(TaskList)}
 """The members that the log keeps; whose a thing is, and which, stands beside them."""
-_READERS: Final = {name: _reader(_HINTS[name]) for name in LOGGED}
+# What both kinds have is of one type in both.
+_HINTS: Final = get_type_hints(TaskList) | get_type_hints(Task)
+_READERS: Final = {name: _reader(_HINTS[name]) for names in LOGGED.values() for name in names}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,7 +216,7 @@ class Place:
     """A place in an owner's log, right behind one entry: a change's number, and a thing that it touched."""
 
     number: int
-    id: TaskId
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +224,11 @@ class ChangeQuery:
     """A page of one owner's log: of one thing or of all, from the beginning or the newest first, behind which place.
 
     Entries come by number, and those of one number by id. `trash`: only deletions that nothing has taken back, and of
-    which something is left to restore. Raises `InvalidInput` for a limit that is not 1 to 200.
+    which something is left to restore; of those deleted together the one that was asked for. Raises `InvalidInput` for
+    a limit that is not 1 to 200.
     """
 
-    of: TaskId | None = None
+    of: UUID | None = None
     trash: bool = False
     newest_first: bool = False
     after: Place | None = None
@@ -163,7 +245,7 @@ class ChangeQuery:
         found = [
             entry
             for entry in ordered[:: -1 if self.newest_first else 1]
-            if self.of in (None, entry.id) and (not self.trash or (entry is last[entry.id] and entry.is_in_trash))
+            if self.of in (None, entry.id) and (not self.trash or (entry is last[entry.id] and entry.heads_trash))
         ]
         if (after := self.after) is not None:
             found = [one for one in found if (place_of(one) < after if self.newest_first else place_of(one) > after)]

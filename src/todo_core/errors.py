@@ -54,6 +54,15 @@ class TaskNotFound(TodoError):
         super().__init__("You have no task with this id.")
 
 
+class ListNotFound(TodoError):
+    """This owner has no list with that id: unknown and another owner's are indistinguishable."""
+
+    code = "list_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("You have no list with this id.")
+
+
 class TaskExists(TodoError):
     """The owner already has a task with the id of the one being added."""
 
@@ -120,7 +129,7 @@ class VersionConflict(TodoError):
 
     def __init__(self, current: int) -> None:
         self.current = current
-        super().__init__(f"The task is at version {current} by now: fetch it again and repeat your change.")
+        super().__init__(f"It is at version {current} by now: fetch it again and repeat your change.")
 
 
 class InsufficientScope(TodoError):

@@ -1,98 +1,33 @@
 """How something is written: a plan says what it must see and decides on it; a storage carries it out as one step."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
+from typing import cast
+from uuid import UUID
 
-from todo_core.changes import Action, Entry, Pair
-from todo_core.errors import TaskExists, TaskNotFound
+from todo_core.changes import Pair
+from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
-from todo_core.task import OwnerId, Task, TaskId, Version
-
-
-@dataclass(frozen=True, slots=True)
-class Sees:
-    """What a plan must see before it decides."""
-
-    tasks: frozenset[TaskId] = frozenset()
-    entries: frozenset[int] = frozenset()
-    """The numbers of changes whose entries in the log it must see."""
-    history: frozenset[TaskId] = frozenset()
-    """The tasks whose last entry in the log it must see."""
-
-    def __or__(self, other: "Sees") -> "Sees":
-        return Sees(self.tasks | other.tasks, self.entries | other.entries, self.history | other.history)
-
-
-class NotSeen(Exception):
-    """Raised inside `decide` by a look at something that was not asked for: the storage adds it and decides again."""
-
-    def __init__(self, wanted: Sees) -> None:
-        self.wanted = wanted
-        super().__init__("the plan looks at more than it has asked for")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a plan decides on: one owner's things, as of one moment."""
-
-    owner: OwnerId
-    tasks: Mapping[TaskId, Task | None]
-    entries: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
-    last: Mapping[TaskId, Entry | None] = field(default_factory=dict)
-
-    def task(self, task_id: TaskId) -> Task:
-        """That task. Raises `TaskNotFound`."""
-        if (task := self.find(task_id)) is None:
-            raise TaskNotFound
-        return task
-
-    def find(self, task_id: TaskId) -> Task | None:
-        """That task, or None."""
-        try:
-            return self.tasks[task_id]
-        except KeyError:
-            raise NotSeen(Sees(frozenset({task_id}))) from None
-
-    def change(self, number: int) -> tuple[Entry, ...]:
-        """The entries of that change; none where there is no such change, or it has been forgotten."""
-        try:
-            return self.entries[number]
-        except KeyError:
-            raise NotSeen(Sees(entries=frozenset({number}))) from None
-
-    def last_of(self, task_id: TaskId) -> Entry | None:
-        """The last entry about that task, or None."""
-        try:
-            return self.last[task_id]
-        except KeyError:
-            raise NotSeen(Sees(history=frozenset({task_id}))) from None
-
-    def missing(self, sees: Sees) -> Sees:
-        """What of that has not been seen yet."""
-        return Sees(sees.tasks - self.tasks.keys(), sees.entries - self.entries.keys(), sees.history - self.last.keys())
-
-    def with_tasks(self, tasks: Mapping[TaskId, Task | None]) -> "Seen":
-        """The same with these tasks as they are here; None for one that is not there."""
-        return replace(self, tasks={**self.tasks, **tasks})
-
-    def with_log(self, entries: Mapping[int, tuple[Entry, ...]], last: Mapping[TaskId, Entry | None]) -> "Seen":
-        """The same with these changes, and with the last entries of these tasks."""
-        return replace(self, entries={**self.entries, **entries}, last={**self.last, **last})
+from todo_core.lists import TaskList, Thing
+from todo_core.places import misplaced
+from todo_core.seen import Seen, Sees
+from todo_core.task import Task
+from todo_core.versioned import Version
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be stored, as one change, and the tasks that the answer is about. Without pairs there is no change.
+    """What is to be stored, as one change, and the things that the answer is about. Without pairs there is no change.
 
-    Of tasks that are `erased` the log forgets all that they held; that is no change, and cannot be undone.
+    Of things that are `erased` the log forgets all that they held; that is no change, and cannot be undone.
     """
 
     pairs: tuple[Pair, ...] = ()
-    answer: tuple[Task, ...] = ()
-    erased: frozenset[TaskId] = frozenset()
+    answer: tuple[Thing, ...] = ()
+    erased: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +51,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What came of a plan: the tasks that its decision answered with, and the number of the change, if there was one.
+    """What came of a plan: the things that its decision answered with, and the number of the change, if there was one.
 
     `replayed`: an earlier plan under the same key did it, and this is what came of that one.
     """
 
-    things: tuple[Task, ...]
+    things: tuple[Thing, ...]
     change: int | None
     replayed: bool = False
 
@@ -131,29 +66,41 @@ class Committed:
         if not self.things:
             raise TaskNotFound
         [task] = self.things
-        return task
+        return cast("Task", task)
+
+    @property
+    def task_list(self) -> TaskList:
+        """As `task`, of a list. Raises `ListNotFound`."""
+        if not self.things:
+            raise ListNotFound
+        [task_list] = self.things
+        return cast("TaskList", task_list)
 
 
 def decided(plan: Plan, seen: Seen) -> Decision:
     """What the plan decides on `seen`, as a storage may write it.
 
-    Raises what `decide` raises, `TaskExists` where it creates what was seen, and `ValueError` where it writes
-    another owner's thing, one twice, or one otherwise than it was seen.
+    Raises what `decide` raises; `TaskExists` where it creates what was seen; `InvalidInput` where a thing would not be
+    in its place (`places.misplaced`); and `ValueError` where it writes another owner's thing, one twice, or one
+    otherwise than it was seen.
     """
     decision = plan.decide(seen)
-    written: set[TaskId] = set()
+    written: set[UUID] = set()
+    known = seen.known()
     for pair in decision.pairs:
         thing = pair.thing
         if thing.owner != seen.owner:
-            raise ValueError("this task belongs to another owner")
+            raise ValueError("this thing belongs to another owner")
         if thing.id in written:
             raise ValueError("a plan must write each thing once")
         written.add(thing.id)
         if pair.before is None:
-            if seen.tasks.get(thing.id) is not None:
+            if known.get(thing.id) is not None:
                 raise TaskExists
-        elif seen.tasks.get(thing.id) != pair.before:
+        elif known.get(thing.id) != pair.before:
             raise ValueError("a plan must have seen what it changes, as it is")
+    if problems := misplaced(seen, decision.pairs):
+        raise InvalidInput(dict.fromkeys(problem for _, problem in problems))
     return decision
 
 
@@ -164,26 +111,46 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
     """
 
     def decide(seen: Seen) -> Decision:
-        before: dict[TaskId, Task | None] = {}
-        after: dict[TaskId, Task | None] = {}
-        versions: dict[TaskId, Version] = {}
-        named: dict[TaskId, Action | None] = {}
-        answers: list[Task] = []
-        erased: frozenset[TaskId] = frozenset()
+        merged = _Merged()
+        answers: list[Thing] = []
+        erased: frozenset[UUID] = frozenset()
         for plan in plans:
-            decision = decided(plan, seen.with_tasks(after))
+            decision = decided(plan, seen.with_changed(merged.after))
             for pair in decision.pairs:
-                first = before.setdefault(pair.thing.id, pair.before)
-                if pair.before is None and first is not None:
-                    raise TaskExists  # an id is not used again
-                version = versions.setdefault(pair.thing.id, pair.thing.version)
-                after[pair.thing.id] = pair.after and replace(pair.after, version=version)
-                named[pair.thing.id] = pair.named or named.get(pair.thing.id)
-            answers += [after.get(task.id) or task for task in decision.answer]
+                merged.add(pair)
+            answers += [merged.after.get(thing.id) or thing for thing in decision.answer]
             erased |= decision.erased
-        changed = {task_id: (first, after[task_id]) for task_id, first in before.items() if first is not after[task_id]}
-        pairs = [Pair(*both, named[task_id] if all(both) else None) for task_id, both in changed.items()]
-        return Decision(tuple(pairs), tuple(answers), erased)
+        return Decision(tuple(merged.pairs()), tuple(answers), erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
     return Plan(decide=decide, sees=sees, once=once, client=client)
+
+
+class _Merged:
+    """What several plans together make of each thing: one pair, or none."""
+
+    def __init__(self) -> None:
+        self.before: dict[UUID, Thing | None] = {}
+        self.after: dict[UUID, Thing | None] = {}
+        self._last: dict[UUID, Pair] = {}
+        self._versions: dict[UUID, Version] = {}
+
+    def add(self, pair: Pair) -> None:
+        """What the next plan makes of a thing. Raises `TaskExists` for an id that is used again."""
+        thing_id = pair.thing.id
+        if pair.before is None and self.before.get(thing_id) is not None:
+            raise TaskExists
+        self.before.setdefault(thing_id, pair.before)
+        version = self._versions.setdefault(thing_id, pair.thing.version)
+        self.after[thing_id] = pair.after and replace(pair.after, version=version)
+        named = pair.named or (self._last[thing_id].named if thing_id in self._last else None)
+        self._last[thing_id] = replace(pair, named=named)
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs. What came and went has none."""
+        for thing_id, last in self._last.items():
+            before, after = self.before[thing_id], self.after[thing_id]
+            if after is None and before is not None:
+                yield Pair(before, None, root=last.root, took=last.took)
+            elif after is not None and after is not before:
+                yield Pair(before, after, None if before is None else last.named)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from todo_core.changes import ChangePage, ChangeQuery
 from todo_core.identity import Identity
+from todo_core.lists import TaskList
 from todo_core.plans import Committed, Plan
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.recurrence import Recurrence
@@ -27,6 +28,10 @@ class OwnedTasks(Protocol):
         """What `query.page_of` returns for all of the owner's tasks, as of one moment."""
         ...
 
+    async def lists(self) -> tuple[TaskList, ...]:
+        """All of the owner's lists by position, as of one moment."""
+        ...
+
     async def summary(self) -> Summary:
         """What `Summary.of` returns for all of the owner's tasks, as of one moment."""
         ...
@@ -42,8 +47,8 @@ class OwnedTasks(Protocol):
         unused.
 
         Raises what `decided` raises; `TaskExists` for a creation with an id that the owner has; `KeyReused` where the
-        key was used with another fingerprint; `TooMany` where more tasks would be left than the storage allows an
-        owner, and than there were. In each case all stays as it was.
+        key was used with another fingerprint; `TooMany` where more tasks, or lists, would be left than the storage
+        allows an owner, and than there were. In each case all stays as it was.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 from todo_core.due import DATE_RULE, is_date
@@ -15,12 +15,14 @@ from todo_core.task import (
     PRIORITIES,
     TAGS_MAX,
     TAGS_RULE,
+    ListId,
     Priority,
     Task,
     TaskId,
     exact,
     is_description,
     is_instant,
+    is_position,
     is_tag,
     is_title,
     with_line_feeds,
@@ -58,6 +60,8 @@ class Sort(StrEnum):
     DUE_DATE_DESCENDING = "-due_date"
     PRIORITY = "priority"
     PRIORITY_DESCENDING = "-priority"
+    POSITION = "position"
+    POSITION_DESCENDING = "-position"
 
     @property
     def descending(self) -> bool:
@@ -90,6 +94,7 @@ ORDERS: Final[Mapping[str, _Order]] = {
         lambda task: None if task.priority is None else PRIORITIES.index(task.priority),
         lambda value: value is None or _is_rank(value),
     ),
+    "position": _Order(lambda task: task.position, is_position),
 }
 """By the field of a `Sort`: a line each."""
 
@@ -162,8 +167,10 @@ class TaskQuery:
     """One page of one owner's tasks: the filters, which must all hold, the order, how many, and behind which place.
 
     `priorities` lets any of these through, None being a task without one; `tags` all of these, whatever their case;
-    `due_from` and `due_before` are compared with what is written in `due_date`, the first inclusive. Raises
-    `InvalidInput`, naming each parameter at fault as the HTTP API spells it.
+    `due_from` and `due_before` are compared with what is written in `due_date`, the first inclusive; `list_id` lets
+    through what is in that list, `parents` what is directly below any of these, and `NONE` what is in or below none.
+    A `limit` of None stands for all there are. Raises `InvalidInput`, naming each parameter at fault as the HTTP API
+    spells it.
     """
 
     completed: bool | None = None
@@ -172,15 +179,17 @@ class TaskQuery:
     tags: tuple[str, ...] = ()
     due_from: str | None = None
     due_before: str | None = None
+    list_id: ListId | Literal["none"] | None = None
+    parents: frozenset[TaskId] | Literal["none"] | None = None
     sort: Sort = Sort.NEWEST
-    limit: int = PAGE_DEFAULT
+    limit: int | None = PAGE_DEFAULT
     after: Cursor | None = None
 
     def __post_init__(self) -> None:
         # What is stored has LF only; a search that came with CR LF must find it.
         object.__setattr__(self, "search", with_line_feeds(self.search))
         wrong = {
-            "limit": LIMIT_RULE if not 1 <= self.limit <= PAGE_MAX else None,
+            "limit": LIMIT_RULE if not (self.limit is None or 1 <= self.limit <= PAGE_MAX) else None,
             "q": SEARCH_RULE if not is_search(self.search) else None,
             "tag": TAGS_RULE if len(self.tags) > TAGS_MAX or not all(map(is_tag, self.tags)) else None,
             "due_from": DATE_RULE if not (self.due_from is None or is_date(self.due_from)) else None,
@@ -200,7 +209,7 @@ class TaskQuery:
 
     def page(self, ordered: Sequence[Task]) -> "Page":
         """The page, from the first matching tasks in order: give one more than `limit`, where there is one."""
-        more = len(ordered) > self.limit
+        more = self.limit is not None and len(ordered) > self.limit
         items = tuple(ordered[: self.limit])
         return Page(items, Cursor.behind(items[-1], self.sort) if more else None)
 
@@ -210,7 +219,7 @@ class TaskQuery:
         found = [task for task in tasks if all(lets(task, wanted) for lets, wanted in filters)]
         if self.after is not None:
             found = list(filter(self.after.precedes, found))
-        return self.page(self._in_order(found)[: self.limit + 1])
+        return self.page(self._in_order(found)[: self.limit and self.limit + 1])
 
     def _in_order(self, tasks: list[Task]) -> list[Task]:
         value_of = ORDERS[self.sort.field].value_of
@@ -254,11 +263,16 @@ FILTERS: Final[Mapping[str, _Filter]] = {
     "due_before": _Filter(
         lambda query: query.due_before, lambda task, end: task.due_date is not None and task.due_date < end
     ),
+    "list_id": _Filter(lambda query: query.list_id, lambda task, wanted: (task.list_id or NONE) == wanted),
+    "parents": _Filter(
+        lambda query: query.parents,
+        lambda task, wanted: task.parent_id is None if wanted == NONE else task.parent_id in wanted,
+    ),
 }
-"""The filters of a listing: a line each. What one wants is text, a bool, or a list of texts, `NONE` for no priority."""
+"""The filters of a listing: a line each. What one wants is text, a bool, an id, or several; `NONE` stands for none."""
 
 NONE: Final = "none"
-"""Stands for a task without a priority, in filters and in summaries."""
+"""Stands for a task without a priority, list or parent, in filters and in summaries."""
 
 
 def is_search(text: str | None) -> bool:
@@ -279,13 +293,15 @@ def searchable(task: Task) -> str:
 class Summary:
     """How many tasks an owner has; the maps count open ones.
 
-    `by_priority` has `NONE` for those without one. A tag is spelled as in the first, by code point, of its spellings.
+    `by_list` has them by their list's id, and `NONE` for the inbox, where there are any; `by_priority` has `NONE` for
+    those without one. A tag is spelled as in the first, by code point, of its spellings.
     """
 
     open: int
     completed: int
     by_tag: Mapping[str, int]
     by_priority: Mapping[str, int]
+    by_list: Mapping[str, int]
 
     @classmethod
     def of(cls, tasks: Iterable[Task]) -> Self:
@@ -298,9 +314,12 @@ class Summary:
                 opened.append(task)
         priorities = dict.fromkeys((*PRIORITIES, NONE), 0)
         spellings: dict[str, list[str]] = {}
+        lists: dict[str, int] = {}
         for task in opened:
+            name = str(task.list_id or NONE)
+            lists[name] = lists.get(name, 0) + 1
             priorities[task.priority or NONE] += 1
             for tag in task.tags:
                 spellings.setdefault(folded(tag), []).append(tag)
         by_tag = {min(spelled): len(spelled) for _, spelled in sorted(spellings.items())}
-        return cls(len(opened), done, by_tag, priorities)
+        return cls(len(opened), done, by_tag, priorities, lists)

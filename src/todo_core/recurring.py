@@ -1,16 +1,16 @@
 """When a task that recurs moves on, and to which date: completing, skipping and rescheduling an occurrence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple, Unpack
 
-from todo_core.changes import Action
-from todo_core.due import DATE_RULE, has_time, is_readable, on_clock, read_date, written
+from todo_core.changes import Action, Pair
+from todo_core.due import DATE_RULE, has_time, is_date, is_readable, on_clock, read_date, written
 from todo_core.errors import InvalidInput, Problem
 from todo_core.ports import RecurrenceCalendar
 from todo_core.recurrence import Recurrence, read_recurrence, until_of
-from todo_core.task import Settable, Task
+from todo_core.task import Settable, Task, TaskId
 
 OCCURRENCES_DEFAULT: Final = 10
 OCCURRENCES_MAX: Final = 100
@@ -26,6 +26,11 @@ class Step(NamedTuple):
 
     task: Task
     named: Action | None = None
+
+    @property
+    def moves_on(self) -> bool:
+        """Whether the task is at another occurrence than before."""
+        return self.named in ("completed", "skipped") and not self.task.completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,32 @@ class Course:
         within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
         behind = datetime.combine(done if within else end, _END)
         return next(self.calendar.after(rule, datetime.combine(done, anchor.time()), max(current, behind)), None)
+
+
+def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datetime) -> list[Pair]:
+    """The pairs of the subtasks of a task that moves on: they are opened again, and their dates move as far as its own.
+
+    One that recurs by itself is left alone, and what is below it. `below`: all subtasks, the higher levels first.
+    """
+    days = timedelta() if before.due_date is None else _clock(after.due_date).date() - _clock(before.due_date).date()
+    left: set[TaskId | None] = set()
+    pairs: list[Pair] = []
+    for task in below:
+        if task.recurrence is not None or task.parent_id in left:
+            left.add(task.id)
+            continue
+        dates = {"start_date": _shifted(task.start_date, days), "due_date": _shifted(task.due_date, days)}
+        opened = task.with_stored(at, {**dates, "completed_at": None})
+        if opened is not task:
+            pairs.append(Pair(task, opened))
+    return pairs
+
+
+def _shifted(stored: str | None, days: timedelta) -> str | None:
+    """That many days later; as it is where that would be in no year that a date may be in."""
+    if stored is None or not is_date(shifted := written(_clock(stored) + days, like=stored)):
+        return stored
+    return shifted
 
 
 def _clock(stored: str | None) -> datetime:

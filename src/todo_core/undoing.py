@@ -1,88 +1,132 @@
 """Taking back what was done: undoing a change, restoring what was deleted, and erasing it for good."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from todo_core.changes import LOGGED, Action, Entry, Members, Pair
+from todo_core.changes import LOGGED, Entry, Kind, Members, Pair
 from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Problem, UndoConflict
-from todo_core.plans import Decision, Seen
-from todo_core.task import Task, TaskId, Version
+from todo_core.lists import TaskList, Thing
+from todo_core.places import LEVELS_MAX, ancestors, misplaced, unshared
+from todo_core.plans import Decision
+from todo_core.seen import Seen
+from todo_core.task import ListId, Task, TaskId
+from todo_core.versioned import Version
 
 _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
 """The members that go on, whatever is taken back."""
 
 
-def undone(seen: Seen, number: int, *, at: datetime, may_delete: bool = True) -> Decision:
+def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: bool = True) -> Decision:
     """The change with that number taken back, as a new change: undoing that one does it again.
 
-    Undoing a creation deletes: without `may_delete` it raises `InsufficientScope`. Raises `ChangeNotFound`, and
-    `UndoConflict` where a member has not the value any more that the change gave it.
+    A position that somebody else has by now becomes one beside it, or `fresh`, which is behind all. Undoing a creation
+    deletes: without `may_delete` it raises `InsufficientScope`. Raises `ChangeNotFound`, and `UndoConflict` where a
+    member has not the value any more that the change gave it, or something would be out of its place.
     """
     if not (entries := seen.change(number)):
         raise ChangeNotFound
     if not may_delete and any(entry.before is None for entry in entries):
         raise InsufficientScope("tasks:delete")
-    if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, seen.find(entry.id))]:
+    now = _now(seen, entries)
+    if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, now[entry.id])]:
         raise UndoConflict(conflicts)
-    pairs = tuple(_reverse(entry, seen.find(entry.id), seen, at) for entry in entries)
-    return Decision(pairs, tuple(pair.after for pair in pairs if pair.after is not None))
+    pairs = [_reverse(entry, now[entry.id], seen, at) for entry in entries]
+    if conflicts := misplaced(seen, pairs):
+        raise UndoConflict(conflicts)
+    pairs = unshared(seen, pairs, fresh)
+    return Decision(tuple(pairs), tuple(pair.after for pair in pairs if pair.after is not None))
 
 
-def _conflicts(entry: Entry, now: Task | None) -> Iterator[tuple[UUID, Problem]]:
+def _now(seen: Seen, entries: Sequence[Entry]) -> Mapping[UUID, Thing | None]:
+    """The things that those entries are about, as they are now."""
+    tasks = [TaskId(entry.id) for entry in entries if entry.kind == "task"]
+    now: dict[UUID, Thing | None] = dict(zip(tasks, seen.find_all(tasks), strict=True))
+    if any(entry.kind == "list" for entry in entries):
+        lists: Mapping[Any, TaskList] = seen.all_lists()
+        now |= {entry.id: lists.get(entry.id) for entry in entries if entry.kind == "list"}
+    return now
+
+
+def _conflicts(entry: Entry, now: Thing | None) -> Iterator[tuple[UUID, Problem]]:
     if entry.after is None:
         if now is not None:
-            yield entry.id, Problem("id", "is in use again: the task has been restored")
+            yield entry.id, Problem("id", f"is in use again: the {entry.kind} has been restored")
         elif not entry.before:
-            yield entry.id, Problem("id", "is of a task that has been erased")
+            yield entry.id, Problem("id", f"is of a {entry.kind} that has been erased")
     elif now is None:
-        yield entry.id, Problem("id", "is of a task that has been deleted since")
+        yield entry.id, Problem("id", f"is of a {entry.kind} that has been deleted since")
     else:
-        for name in _set_by(entry.after):
+        for name in _set_by(entry.kind, entry.after):
             if getattr(now, name) != entry.after[name]:
                 yield entry.id, Problem(name, "has been changed since")
 
 
-def _reverse(entry: Entry, now: Task | None, seen: Seen, at: datetime) -> Pair:
+def _reverse(entry: Entry, now: Thing | None, seen: Seen, at: datetime) -> Pair:
     if now is None:
-        return Pair(None, _again(entry.id, entry.before or {}, seen, at), "undone")
+        return Pair(None, _again(entry, seen, at), "undone")
     if entry.before is None:
         return Pair(now, None, "undone")
-    back: dict[str, Any] = {name: entry.before[name] for name in _set_by(entry.before)}
+    back: dict[str, Any] = {name: entry.before[name] for name in _set_by(entry.kind, entry.before)}
     version, moment = Version(now.version + 1), max(at, now.updated_at)
     return Pair(now, replace(now, version=version, updated_at=moment, **back), "undone")
 
 
-def _set_by(members: Members) -> list[str]:
-    return [name for name in LOGGED if name in members and name not in _COUNTED]
+def _set_by(kind: Kind, members: Members) -> list[str]:
+    return [name for name in LOGGED[kind] if name in members and name not in _COUNTED]
 
 
-def restored(seen: Seen, task_id: TaskId, *, at: datetime) -> Decision:
-    """What the deletion of that task took is back, with its ids; versions go on. Raises `NotInTrash`."""
-    deleted = _deleted_with(seen, task_id)
-    action: Action = "restored"
-    pairs = tuple(Pair(None, _again(entry.id, entry.before or {}, seen, at), action) for entry in deleted)
-    return Decision(pairs, tuple(pair.thing for pair in pairs))
+def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decision:
+    """What the deletion of that thing took is back, with its ids; versions go on. Raises `NotInTrash`.
+
+    Where its list or its parent is gone, or would be too deep for it, a task is in the inbox, or at the top. `fresh` as
+    of `undone`.
+    """
+    things = [_again(entry, seen, at) for entry in _deleted_with(seen, thing_id)]
+    [root] = [thing for thing in things if thing.id == thing_id]
+    if isinstance(root, Task):
+        family = [thing for thing in things if isinstance(thing, Task)]
+        list_id, parent_id = _home(seen, root, family)
+        things = [replace(each, list_id=list_id) for each in family if each is not root]
+        things.insert(0, replace(root, list_id=list_id, parent_id=parent_id))
+    pairs = unshared(seen, [Pair(None, thing, "restored") for thing in things], fresh)
+    return Decision(tuple(pairs), tuple(pair.thing for pair in pairs))
 
 
-def erased(seen: Seen, task_id: TaskId) -> Decision:
-    """What the deletion of that task took is gone for good, from the log too. Raises `NotInTrash`."""
-    return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, task_id)))
+def _home(seen: Seen, root: Task, family: Sequence[Task]) -> tuple[ListId | None, TaskId | None]:
+    """The list and the parent of a task that comes back with that family."""
+    if root.parent_id is not None and (parent := seen.find(root.parent_id)) is not None:
+        fits = len(ancestors(seen, parent)) + 1 + _levels(root, family) <= LEVELS_MAX
+        return parent.list_id, parent.id if fits else None
+    there = root.list_id is not None and root.list_id in seen.all_lists()
+    return root.list_id if there else None, None
 
 
-def _deleted_with(seen: Seen, task_id: TaskId) -> list[Entry]:
-    """The entries of what was deleted together with that task, and is in the trash still."""
-    last = seen.last_of(task_id)
-    if last is None or not last.is_in_trash:
+def _levels(root: Task, family: Sequence[Task]) -> int:
+    """How many levels that family has."""
+    level, levels = {root.id}, 0
+    while level:
+        level, levels = {each.id for each in family if each.parent_id in level}, levels + 1
+    return levels
+
+
+def erased(seen: Seen, thing_id: UUID) -> Decision:
+    """What the deletion of that thing took is gone for good, from the log too. Raises `NotInTrash`."""
+    return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, thing_id)))
+
+
+def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
+    """The entries of what was deleted together with that thing, and is in the trash still."""
+    [last] = seen.last_of([thing_id])
+    if last is None or not last.is_in_trash or last.root is not None:
         raise NotInTrash
-    together = [entry for entry in seen.change(last.number) if entry.is_in_trash]
-    return [entry for entry in together if (still := seen.last_of(entry.id)) and still.number == last.number]
+    return [entry for entry in seen.change(last.number) if thing_id in (entry.id, entry.root)]
 
 
-def _again(task_id: TaskId, members: Members, seen: Seen, at: datetime) -> Task:
-    """The task as it was before its deletion, one version further."""
-    was: dict[str, Any] = dict(members)
-    was |= {"version": Version(was["version"] + 1), "updated_at": max(at, was["updated_at"])}
-    return Task(id=task_id, owner=seen.owner, **was)
+def _again(entry: Entry, seen: Seen, at: datetime) -> Thing:
+    """The thing as it was before its deletion, one version further."""
+    was: dict[str, Any] = dict(entry.before or {})
+    was |= {"id": entry.id, "version": Version(was["version"] + 1), "updated_at": max(at, was["updated_at"])}
+    return Task(owner=seen.owner, **was) if entry.kind == "task" else TaskList(owner=seen.owner, **was)

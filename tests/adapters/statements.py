@@ -10,9 +10,10 @@ import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, listing, pruning, reading, transaction, writing
-from todo_adapters.postgres.transaction import make_owner
+from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
 from todo_adapters.postgres.writing import Outcome, Result, Write, creating
-from todo_core import Once, OwnerId, Pair, Task
+from todo_core import Committed, Once, OwnerId, Pair, Plan, Task
+from todo_core.testing.writing import deleting
 
 A = TypeVar("A")
 Execute = Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[list[Any]]]
@@ -33,10 +34,6 @@ def swap(before: Task, after: Task) -> Write:
     return Write(Pair(before, after))
 
 
-def deletion(task: Task) -> Write:
-    return Write(Pair(task, None))
-
-
 def columns(task: Task) -> dict[str, object]:
     return {name: getattr(task, name) for name in task.__slots__}
 
@@ -54,6 +51,20 @@ async def store(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
 async def have_owners(connection: AsyncConnection, *owners: OwnerId) -> None:
     for owner in owners:
         await make_owner(connection, owner)
+
+
+async def commit(connection: AsyncConnection, owner: OwnerId, plan: Plan) -> Committed:
+    """Carry out a plan behind its owner's row, as the storage does."""
+    try:
+        async with batch.driver_of(connection).transaction():
+            return await commit_behind_the_lock(connection, owner, plan, plan.sees, most=10_000, waits=True)
+    except Refused as refused:
+        raise refused.refusal from None
+
+
+async def delete(connection: AsyncConnection, task: Task) -> Committed:
+    """Delete that owner's task with that id, whatever has become of it."""
+    return await commit(connection, task.owner, deleting(task.id))
 
 
 @contextmanager

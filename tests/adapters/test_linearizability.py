@@ -146,17 +146,13 @@ def answer_from_an_earlier_batch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store, "read_many", read_many)
 
 
-def without_comparing(name: str) -> Change:
+def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
     """What is written is not compared with what was seen."""
-
-    def apply(patch: pytest.MonkeyPatch) -> None:
-        condition = """
+    condition = """
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
-        assert condition in writing._SAME
-        patch.setattr(writing, "_SAME", writing._SAME.replace(condition, ""))
-        patch.setattr(store, name.upper(), getattr(writing, f"_{name}")())
-
-    return apply
+    assert condition in writing._SAME
+    patch.setattr(writing, "_SAME", writing._SAME.replace(condition, ""))
+    patch.setattr(store, "SWAPPING", writing._swapping())
 
 
 def without_the_lock(patch: pytest.MonkeyPatch) -> None:
@@ -212,8 +208,7 @@ def page_in_two_moments(patch: pytest.MonkeyPatch) -> None:
 BREAKS: dict[str, Change] = {
     "join what is under way": join_what_is_under_way,
     "answer from an earlier batch": answer_from_an_earlier_batch,
-    "swap without comparing": without_comparing("swapping"),
-    "delete without comparing": without_comparing("deleting"),
+    "swap without comparing": swap_without_comparing,
     "decide without the lock": without_the_lock,
     "exchange what was read": exchange_what_was_read,
     "exchange what was swapped": exchange_what_was_swapped,

@@ -17,8 +17,9 @@ from adapters.statements import (
     CREATING_ONCE,
     begun,
     columns,
+    commit,
     creation,
-    deletion,
+    delete,
     have_owners,
     holding,
     store,
@@ -35,6 +36,7 @@ from todo_adapters.postgres.writing import Outcome, Result, Write, Writing
 from todo_core import (
     ChangeQuery,
     IdempotencyKey,
+    InvalidInput,
     Once,
     OwnedTasks,
     OwnerId,
@@ -42,7 +44,10 @@ from todo_core import (
     Sort,
     StoreUnavailable,
     Task,
+    TaskNotFound,
     TaskQuery,
+    TodoError,
+    VersionConflict,
     composed,
 )
 from todo_core.testing.log import replayed, whole_log
@@ -209,7 +214,6 @@ def gated(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], di
             "create": writing.creating.__wrapped__(2, keyed=False),
             "create once": writing.creating.__wrapped__(2, keyed=True),
             "swap": writing._swapping(),
-            "delete": writing._deleting(),
         }
 
     return make
@@ -227,12 +231,25 @@ TASK = make_task()
 OTHER = make_task()
 SWAPPED = TASK.edited(title="By the rival", at=LATER)
 Kind = tuple[str, Write]
-Rival = Callable[[AsyncConnection], Awaitable[Sequence[Outcome]]]
+Rival = Callable[[AsyncConnection], Awaitable[object]]
 
 
-def meanwhile(*writes: tuple[Writing, Write]) -> Rival:
-    async def write(connection: AsyncConnection) -> Sequence[Outcome]:
-        return [(await writing.waiting(connection, [call]))[0] for writing, call in writes]
+def sent(shared: Writing, write: Write) -> Rival:
+    async def send(connection: AsyncConnection) -> None:
+        [outcome] = await shared.waiting(connection, [write])
+        assert outcome.result is Result.DONE
+
+    return send
+
+
+def deleted(task: Task) -> Rival:
+    return lambda connection: delete(connection, task)
+
+
+def meanwhile(*rivals: Rival) -> Rival:
+    async def write(connection: AsyncConnection) -> None:
+        for rival in rivals:
+            await rival(connection)
 
     return write
 
@@ -240,47 +257,32 @@ def meanwhile(*writes: tuple[Writing, Write]) -> Rival:
 CREATING = writing.creating(10_000, keyed=False)
 RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
     "the number is the newest": (
-        meanwhile((writing.SWAPPING, swap(TASK, SWAPPED)), (writing.DELETING, deletion(SWAPPED))),
+        meanwhile(sent(writing.SWAPPING, swap(TASK, SWAPPED)), deleted(SWAPPED)),
         ("create", creation(OTHER)),
         Outcome(Result.DONE, 4),
     ),
     "the number of a swap is the newest": (
-        meanwhile(
-            (CREATING, creation(OTHER)),
-        ),
+        sent(CREATING, creation(OTHER)),
         ("swap", swap(TASK, SWAPPED)),
         Outcome(Result.DONE, 3),
     ),
     "a swap of what was swapped is lost": (
-        meanwhile(
-            (writing.SWAPPING, swap(TASK, SWAPPED)),
-        ),
+        sent(writing.SWAPPING, swap(TASK, SWAPPED)),
         ("swap", swap(TASK, TASK.toggled(at=LATER))),
         Outcome(Result.LOST, None),
     ),
     "a swap of what was deleted is lost": (
-        meanwhile(
-            (writing.DELETING, deletion(TASK)),
-        ),
+        deleted(TASK),
         ("swap", swap(TASK, TASK.toggled(at=LATER))),
         Outcome(Result.LOST, None),
     ),
-    "a deletion of what was swapped is lost": (
-        meanwhile(
-            (writing.SWAPPING, swap(TASK, SWAPPED)),
-        ),
-        ("delete", deletion(TASK)),
-        Outcome(Result.LOST, None),
-    ),
     "a limit that was reached is kept": (
-        meanwhile(
-            (CREATING, creation(OTHER)),
-        ),
+        sent(CREATING, creation(OTHER)),
         ("create", creation(make_task())),
         Outcome(Result.TOO_MANY, None),
     ),
     "an id that was used exists": (
-        meanwhile((writing.DELETING, deletion(TASK)), (CREATING, creation(OTHER))),
+        meanwhile(deleted(TASK), sent(CREATING, creation(OTHER))),
         ("create", creation(OTHER)),
         Outcome(Result.EXISTS, None),
     ),
@@ -304,7 +306,7 @@ async def test_what_was_committed_between_snapshot_and_lock_counts(
         async with gate(database_url):
             name, write = kind
             doing = await begun(getattr(gated()[name], form)(connection, [write]), database_url)
-            assert {outcome.result for outcome in await rivals(rival)} == {Result.DONE}
+            await rivals(rival)
         assert await doing == [expected]
     with psycopg.connect(database_url) as looking:
         assert out_of_step(looking) == []
@@ -316,14 +318,53 @@ async def test_what_was_committed_by_whom_a_statement_waited_for_counts(
 ) -> None:
     await store(rival, [TASK])
     name, write = kind
-    statement = {
-        "create": writing.creating(2, keyed=False), "swap": writing.SWAPPING, "delete": writing.DELETING,
-    }[name]  # fmt: skip
+    statement = {"create": writing.creating(2, keyed=False), "swap": writing.SWAPPING}[name]
     async with engine.connect() as connection:
         async with driver_of(rival).transaction():
             await rivals(rival)
             doing = await begun(statement.waiting(connection, [write]), database_url)
         assert await doing == [expected]
+
+
+def renamed(task: Task) -> Task:
+    return task.edited(title="Renamed", at=LATER)
+
+
+BELOW = make_task(title="Below", parent_id=TASK.id)
+WAITED: dict[str, tuple[Plan, Plan, type[TodoError] | None, list[str]]] = {
+    "a deletion takes what has been put below": (creating(BELOW), deleting(TASK.id), None, []),
+    "a deletion is of the task as it is": (changing(TASK.id, renamed), deleting(TASK.id), None, []),
+    "a deletion of another version is refused": (
+        changing(TASK.id, renamed), deleting(TASK.id, expected=TASK.version), VersionConflict, ["Renamed"],
+    ),
+    "a deletion of what is gone is refused": (deleting(TASK.id), deleting(TASK.id), TaskNotFound, []),
+    "a swap of what is gone is refused": (deleting(TASK.id), changing(TASK.id, renamed), TaskNotFound, []),
+    "nothing is created below what is gone": (deleting(TASK.id), creating(BELOW), InvalidInput, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "refusal", "left"), WAITED.values(), ids=WAITED)
+async def test_a_plan_that_waited_for_another_is_decided_on_what_that_one_left(
+    postgres_store: PostgresTaskStore,
+    rival: AsyncConnection,
+    database_url: str,
+    first: Plan,
+    second: Plan,
+    refusal: type[TodoError] | None,
+    left: Sequence[str],
+) -> None:
+    await store(rival, [TASK])
+    tasks = postgres_store.tasks_of(ANN)
+    async with driver_of(rival).transaction():
+        await commit(rival, ANN, first)
+        doing = await begun(tasks.commit(second), database_url)
+    [outcome] = await asyncio.gather(doing, return_exceptions=True)
+    assert outcome.change == 3 if refusal is None else type(outcome) is refusal, outcome
+    page = await tasks.page(TaskQuery())
+    assert [task.title for task in page.items] == left
+    assert replayed(ANN, await whole_log(tasks)) == {task.id: task for task in page.items}
+    with psycopg.connect(database_url) as looking:
+        assert out_of_step(looking) == []
 
 
 async def test_a_key_that_was_used_between_snapshot_and_lock_stores_nothing(

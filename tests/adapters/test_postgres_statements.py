@@ -8,8 +8,9 @@ import pytest
 from adapters.statements import (
     CREATING,
     CREATING_ONCE,
+    commit,
     creation,
-    deletion,
+    delete,
     have_owners,
     plans,
     results,
@@ -23,24 +24,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres import pruning, writing
 from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_adapters.postgres.reading import log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
-from todo_adapters.postgres.writing import DELETING, SWAPPING, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import SWAPPING, Result, Write, Writing, creating
 from todo_core import (
     ChangeQuery,
     Cursor,
+    Decision,
     IdempotencyKey,
+    ListId,
     Once,
     OwnerId,
+    Pair,
+    Plan,
     Sees,
     Sort,
     Task,
     TaskId,
+    TaskList,
+    TaskNotFound,
     TaskQuery,
+    Version,
+    VersionConflict,
 )
 from todo_core.changes import Place
-from todo_core.testing.writing import changing, deleting
+from todo_core.places import deleted
+from todo_core.testing.writing import changing, deleting, erasing, restoring
 from todo_core.testing.writing import creating as plan_creating
 
 DONE, LOST, EXISTS, TOO_MANY, USED = Result.DONE, Result.LOST, Result.EXISTS, Result.TOO_MANY, Result.USED
@@ -137,18 +147,24 @@ async def test_a_batch_that_only_completes_sends_no_texts(
     assert ["title" in values for values in statements] == [sent]
 
 
-@FORMS
-async def test_each_deletion_compares_what_it_saw(connection: AsyncConnection, form: str) -> None:
+async def test_a_deletion_takes_the_own_owners_task_that_was_expected_and_what_is_below_it(
+    connection: AsyncConnection,
+) -> None:
     tasks = [make_task(owner=owner) for owner in (ANN, BOB, ANN, BOB)]
     await store(connection, tasks)
-    anns = make_task(id=tasks[1].id)
-    later = make_task(id=tasks[3].id, owner=BOB, updated_at=LATER)
-    stale = [deletion(anns), deletion(tasks[0].toggled(at=LATER)), deletion(later)]
-    outcomes = await getattr(DELETING, form)(connection, [*stale, deletion(tasks[2]), deletion(tasks[1])])
-    assert outcomes == [(LOST, None)] * 3 + [(DONE, 3), (DONE, 3)]
-    assert await read_many(connection, [key(task) for task in tasks]) == [tasks[0], None, None, tasks[3]]
-    assert sorted(await getattr(DELETING, form)(connection, [deletion(tasks[0])] * 2)) == [(DONE, 4), (LOST, None)]
-    assert await state(connection) == [(ANN, 4, 0, 4), (BOB, 3, 1, 3)]
+    below = make_task(parent_id=tasks[2].id)
+    await commit(connection, ANN, plan_creating(below))
+    with pytest.raises(TaskNotFound):
+        await delete(connection, make_task(id=tasks[1].id))
+    with pytest.raises(VersionConflict):
+        await commit(connection, BOB, deleting(tasks[3].id, expected=Version(2)))
+    assert [(await delete(connection, task)).change for task in (tasks[2], tasks[1])] == [4, 3]
+    found = await read_many(connection, [key(task) for task in (*tasks, below)])
+    assert found == [tasks[0], None, None, tasks[3], None]
+    for task in (tasks[1], tasks[2], below):
+        with pytest.raises(TaskNotFound):
+            await delete(connection, task)
+    assert await state(connection) == [(ANN, 4, 1, 5), (BOB, 3, 1, 3)]
 
 
 @FORMS
@@ -203,7 +219,7 @@ async def test_of_two_keys_for_one_id_the_one_that_was_refused_stays_unused(conn
     assert await replayed(connection, ANN, once("two")) is None
 
 
-@pytest.mark.parametrize("writing", [CREATING, SWAPPING, DELETING])
+@pytest.mark.parametrize("writing", [CREATING, SWAPPING])
 @FORMS
 async def test_an_owner_without_a_row_is_told_so(connection: AsyncConnection, writing: Writing, form: str) -> None:
     await store(connection, [anns := make_task(), bobs := make_task(owner=BOB)])
@@ -211,7 +227,6 @@ async def test_an_owner_without_a_row_is_told_so(connection: AsyncConnection, wr
     calls = {
         CREATING: [creation(make_task(owner=BOB)), creation(make_task())],
         SWAPPING: [swap(bobs, bobs.toggled(at=LATER)), swap(anns, anns.toggled(at=LATER))],
-        DELETING: [deletion(bobs), deletion(anns)],
     }[writing]
     assert await getattr(writing, form)(connection, calls) == [(Result.NO_OWNER, None), (DONE, 2)]
     assert await read_many(connection, [key(bobs)]) == [bobs]
@@ -220,12 +235,10 @@ async def test_an_owner_without_a_row_is_told_so(connection: AsyncConnection, wr
 async def test_writes_touch_their_own_owners_tasks_alone(connection: AsyncConnection) -> None:
     anns = make_task(id=make_id(1))
     bobs = make_task(id=make_id(1), owner=BOB)
-    plan_of = {"swap": changing(anns.id, lambda task: task.toggled(at=LATER)), "delete": deleting(anns.id)}
     for send in (
         lambda: SWAPPING.passing(connection, [swap(anns, anns.toggled(at=LATER))]),
-        lambda: DELETING.passing(connection, [deletion(anns)]),
-        lambda: commit_behind_the_lock(connection, ANN, plan_of["swap"], plan_of["swap"].sees, most=9, waits=True),
-        lambda: commit_behind_the_lock(connection, ANN, plan_of["delete"], plan_of["delete"].sees, most=9, waits=True),
+        lambda: commit(connection, ANN, changing(anns.id, lambda task: task.toggled(at=LATER))),
+        lambda: delete(connection, anns),
     ):
         await connection.execute(text("truncate tasks, owners, changes"))
         await store(connection, [anns, bobs])
@@ -261,7 +274,9 @@ FILL = (
     insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
         select 'user ' || n % 200, gen_random_uuid(), 'Task', 1, now(), now(), 'task' from generate_series(1, 20000) n
     """,
-    "insert into owners select 'user ' || n, 100, 100 from generate_series(0, 19999) n",
+    "update tasks set list_id = md5((hashtext(id::text) % 500)::text)::uuid where hashtext(id::text) % 2 = 0",
+    "update tasks set parent_id = list_id where hashtext(id::text) % 4 = 0",
+    "insert into owners select 'user ' || n, 100, 100, 100 from generate_series(0, 19999) n",
     """
     insert into changes select 'user ' || n % 200, n / 200, gen_random_uuid(), now() - n * interval '1 min', 'edited'
         from generate_series(1, 20000) n
@@ -270,7 +285,11 @@ FILL = (
     insert into used_keys select 'user ' || n % 200, n::text, now() - n * interval '4 s', 'x', 1, '[]'
         from generate_series(1, 20000) n
     """,
-    "analyze tasks, owners, changes, used_keys",
+    """
+    insert into lists select 'user ' || n % 200, gen_random_uuid(), 'List', null, 'i' || n, 1, now(), now()
+        from generate_series(1, 20000) n
+    """,
+    "analyze tasks, owners, changes, used_keys, lists",
 )
 Send = Callable[[AsyncConnection], Awaitable[object]]
 
@@ -283,9 +302,8 @@ def writes() -> dict[str, Send]:
         CREATING: [creation(make_task(owner=user)) for _ in range(3)],
         CREATING_ONCE: [creation(make_task(owner=user), once(f"plan {number}")) for number in range(3)],
         SWAPPING: [seen] * 3,
-        DELETING: [deletion(task)] * 3,
     }
-    names = ("create", "create once", "swap", "delete")
+    names = ("create", "create once", "swap")
     sends: dict[str, Send] = {}
     for name, (kind, some) in zip(names, calls.items(), strict=True):
         for form, batch in kind._asdict().items():
@@ -298,8 +316,19 @@ def writes() -> dict[str, Send]:
 
     sends["behind the lock"] = behind_the_lock(waits=False)
     sends["behind the lock, waiting"] = behind_the_lock(waits=True)
+    sends["everything else behind the lock"] = lambda connection: everything_else(connection, task)
     sends["make an owner"] = lambda connection: make_owner(connection, OwnerId("nobody yet"))
     return sends
+
+
+async def everything_else(connection: AsyncConnection, task: Task) -> None:
+    """What can only be done behind the lock, one after the other."""
+    owner, below = task.owner, make_task(owner=task.owner, parent_id=task.id)
+    task_list = TaskList.new(id=ListId(make_id(-1)), owner=owner, name="Home", at=LATER)
+    removed = Plan(decide=lambda seen: Decision(tuple(deleted(seen, seen.task_list(task_list.id)))))
+    made = Plan(decide=lambda _: Decision((Pair(None, task_list), Pair(None, task), Pair(None, below))))
+    for plan in (made, deleting(task.id), restoring(task.id, LATER), deleting(below.id), erasing(below.id), removed):
+        await commit(connection, owner, plan)
 
 
 def reads() -> dict[str, Send]:
@@ -319,6 +348,16 @@ def reads() -> dict[str, Send]:
                 sends[f"log of {asked}"] = lambda connection, asked=asked: log_pages(shape_of(asked))(  # type: ignore[misc]
                     connection, [(user, asked)] * 3
                 )
+    for where in (
+        TaskQuery(list_id=ListId(task.id), limit=None),
+        TaskQuery(list_id=ListId(task.id), parents="none", sort=Sort.POSITION),
+        TaskQuery(list_id="none", parents="none", sort=Sort.POSITION_DESCENDING, limit=1),
+        TaskQuery(parents=frozenset({task.id, make_id(9)}), sort=Sort.CREATED_AT, limit=None),
+    ):
+        sends[f"page of {where}"] = lambda connection, where=where: pages_many(Shape.of(where))(  # type: ignore[misc]
+            connection, [(user, where)] * 3
+        )
+    sends["lists"] = lambda connection: lists_of(connection, [user] * 3)
     sends["summary"] = lambda connection: summaries(connection, [user])
     return sends
 
@@ -329,7 +368,7 @@ async def test_every_statement_goes_by_keys(connection: AsyncConnection) -> None
     for name, send in {**writes(), **reads()}.items():
         for plan in await plans(connection, send):
             assert "Seq Scan" not in plan, (name, plan)
-            assert "tasks_pkey" in plan or "owners" in plan or "changes" in plan or "used_keys" in plan, (name, plan)
+            assert any(table in plan for table in ("tasks_", "owners", "changes", "used_keys", "lists")), (name, plan)
 
 
 async def test_a_piece_of_what_has_expired_is_found_by_its_age_also_where_others_were_forgotten(
@@ -343,7 +382,7 @@ async def test_a_piece_of_what_has_expired_is_found_by_its_age_also_where_others
         # Rows from now come where the oldest were: an index that keeps a summary of each place leads nowhere then.
         await connection.execute(text(f"delete from {table} where {moment.name} < now() - interval '13 d'"))  # noqa: S608
         await connection.execute(text(f"vacuum {table}"))
-        for statement in FILL[2:4]:
+        for statement in FILL[4:6]:
             await connection.execute(text(f"{statement} on conflict do nothing"))
         await connection.execute(text(f"analyze {table}"))
         for plan in await plans(connection, lambda connection, forget=forget: forget(connection, [None])):  # type: ignore[misc]

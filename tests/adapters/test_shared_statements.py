@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender, store, transaction
 from todo_adapters.postgres.listing import Shape
-from todo_adapters.postgres.writing import DELETING, SWAPPING, Outcome, Result, Write, Writing
-from todo_core import Committed, OwnerId, Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
+from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing
+from todo_core import ChangeQuery, Committed, OwnerId, Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
 from todo_core.testing.writing import add, edit, remove
 
 C = TypeVar("C")
@@ -55,12 +55,12 @@ class Spies:
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spies]:
     def on(name: str) -> Spies:
-        watched = Spies(*map(Spy, {"add": CREATING, "edit": SWAPPING, "remove": DELETING}[name]))
+        watched = Spies(*map(Spy, {"add": CREATING, "edit": SWAPPING}[name]))
         sent = Writing(watched.passing, watched.waiting)
         if name == "add":
             monkeypatch.setattr(store, "creating", lambda *_, **__: sent)
         else:
-            monkeypatch.setattr(store, {"edit": "SWAPPING", "remove": "DELETING"}[name], sent)
+            monkeypatch.setattr(store, "SWAPPING", sent)
         return watched
 
     return on
@@ -240,7 +240,7 @@ async def test_reads_whose_connection_is_lost_are_asked_again(
     assert reads.sizes == [3, 3]
 
 
-@pytest.mark.parametrize("kind", ["add", "remove", "edit"])
+@pytest.mark.parametrize("kind", ["add", "edit"])
 async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_again(
     postgres_store: PostgresTaskStore,
     database_url: str,
@@ -254,7 +254,6 @@ async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_agai
     writes = spy(kind)
     write: Callable[[int], Awaitable[object]] = {
         "add": lambda place: add(tasks, new[place]),
-        "remove": lambda place: remove(tasks, there[place].id),
         "edit": lambda place: edit(tasks, there[place].id, rename("!")),
     }[kind]
     with psycopg.connect(database_url) as other:
@@ -269,6 +268,44 @@ async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_agai
     assert set((await tasks.page(TaskQuery())).items) == set(there)
     await write(0)  # the next call works
     assert writes.sizes == [3, 1]
+
+
+async def test_a_deletion_whose_connection_is_lost_is_unavailable_and_not_sent_again(
+    postgres_store: PostgresTaskStore,
+    database_url: str,
+    admin: psycopg.AsyncConnection[Any],
+    transactions: list[OwnerId],
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    with psycopg.connect(database_url) as other:
+        other.execute("lock table tasks in share mode")  # what reads still get past
+        removing = asyncio.ensure_future(remove(tasks, task.id))
+        [pid] = await under_way(admin)
+        await admin.execute("select pg_terminate_backend(%s, 5000)", [pid])
+        with pytest.raises(StoreUnavailable):
+            await removing
+    assert transactions == [ANN]
+    assert (await tasks.page(TaskQuery())).items == (task,)
+    await remove(tasks, task.id)  # the next call works
+    assert transactions == [ANN] * 2
+
+
+async def test_of_deletions_of_one_task_that_arrive_together_one_is_done(
+    postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
+) -> None:
+    other = PostgresTaskStore(engine)
+    tasks, theirs = (each.tasks_of(ANN) for each in (postgres_store, other))
+    await add(tasks, task := make_task())
+    async with holding(database_url, ANN):
+        calls = [remove(each, task.id) for each in (tasks, theirs) for _ in range(5)]
+        removing = asyncio.gather(*calls, return_exceptions=True)
+        await waiting(database_url, 2)
+    outcomes = await removing
+    assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, TaskNotFound) for outcome in outcomes) == 9
+    assert [entry.action for entry in (await tasks.changes(ChangeQuery())).items] == ["created", "deleted"]
+    await other.aclose()
 
 
 async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_with(
@@ -460,7 +497,7 @@ async def test_statements_end_by_weight_and_owners_take_turns_in_them(
     heavy = [add(ann, make_task(title="x" * 200, description="x" * 1000)) for _ in range(60)]
     await in_one_batch(*heavy, add(bob, make_task(owner=BOB, title="x")))
     assert max(adds.passing.sizes) <= 1000 // 25
-    assert [write.owner for write in adds.passing.asked[0]][:3] == [ANN, BOB, ANN]
+    assert [write.task.owner for write in adds.passing.asked[0]][:3] == [ANN, BOB, ANN]
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
     [
         ("Title", "title"), ("text", "title"), ("name", "title"), ("done", "completed"), ("isCompleted", "completed"),
         ("is_done", "completed"), ("notes", "description"), ("DESCRIPTION", "description"), ("search", None),
-        ("colour", None), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
+        ("colour", None), ("project", "list_id"), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
     ],
 )  # fmt: skip
 async def test_an_unknown_member_is_told_which_one_may_be_meant(
@@ -250,7 +250,7 @@ async def test_an_unknown_member_is_told_which_one_may_be_meant(
         f"did you mean {meant}?"
         if meant
         else "there is title, description, completed, priority, tags, start_date, due_date, time_zone, "
-        "recurrence, recurrence_from"
+        "recurrence, recurrence_from, list_id, parent_id"
     )
     for method, below in WRITES[:3]:
         answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})

@@ -85,13 +85,23 @@ def test_every_operation_says_what_it_takes_and_answers(path: str, method: str, 
         assert parameter["in"] != "path" or parameter["required"] is True
     assert method in {"get", "put", "post", "delete", "patch"}
     assert ("requestBody" in operation) == (
-        method in {"put", "patch"} or (method == "post" and in_path <= {"user_id", "task_id"})
+        method in {"put", "patch"} or (method == "post" and in_path <= {"user_id", "task_id", "list_id"})
     )
 
 
 def test_schemas_are_strict_about_what_a_body_may_hold() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    for name in ("NewTask", "TaskPut", "TaskPatch", "Completion"):
+    for name in (
+        "NewTask",
+        "TaskPut",
+        "TaskPatch",
+        "Completion",
+        "Move",
+        "NewList",
+        "ListPut",
+        "ListPatch",
+        "MoveList",
+    ):
         assert schemas[name]["additionalProperties"] is False
     assert schemas["NewTask"]["required"] == ["title"]
     assert not [name for name, schema in schemas.items() if "default" in str(schema)]  # generators would require these
@@ -163,6 +173,6 @@ async def test_every_status_that_a_route_answers_is_listed(service: Service) -> 
             continue
         for id_ in (made["id"], "x"):
             for request in tried:
-                target = path.format(user_id=ANN, task_id=id_, trashed_id=id_, number=1)
+                target = path.format(user_id=ANN, task_id=id_, list_id=id_, trashed_id=id_, number=1)
                 answer = await service.ask(method.upper(), target, **request)
                 assert str(answer.status_code) in operation["responses"], (method, path, request)

@@ -9,11 +9,11 @@ from asking import Service, make_service, token
 from factories import ANN
 from jsonschema_rs import validator_for
 
-from todo_app.api.examples import CHANGED, RENT, TASK
+from todo_app.api.examples import CHANGED, GROCERIES, RENT, TASK
 from todo_app.api.openapi import openapi
 from todo_app.http import turns
 from todo_core import IdentityUnavailable, OwnerId, StoreUnavailable
-from todo_core.testing.writing import add, edit, remove
+from todo_core.testing.writing import add, creating_list, edit, remove
 
 DOCUMENT = openapi()
 PROBLEM = "application/problem+json"
@@ -29,7 +29,7 @@ OPERATIONS = {
     if method != "parameters"
 }
 MOMENTS = {"created_at", "updated_at", "completed_at", "deleted_at", "erased_at", "at"}
-VARYING = MOMENTS | {"id", "version", "next_cursor", "request_id"}
+VARYING = MOMENTS | {"id", "version", "next_cursor", "request_id", "position"}
 
 
 def requests() -> Iterator[tuple[str, str | None, Any, dict[str, Any]]]:
@@ -121,6 +121,8 @@ def form(value: Any) -> Any:
 async def prepare(service: Service, name: str) -> None:
     """The example's task; for what takes a change back, changed."""
     tasks = service.store.tasks_of(TASK.owner)
+    if "lists" in OPERATIONS[name][3]["tags"] and name != "createList":
+        await tasks.commit(creating_list(GROCERIES))
     await add(tasks, RENT if "recurring tasks" in OPERATIONS[name][3]["tags"] else TASK)
     if "trash" in OPERATIONS[name][1]:
         await remove(tasks, TASK.id)
@@ -159,6 +161,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "not_your_path": ("listTasks", {"user": "bob"}),
     "insufficient_scope": ("createTask", {"headers": {"Authorization": f"Bearer {token(scopes=['tasks:read'])}"}}),
     "task_not_found": ("getTask", {}),
+    "list_not_found": ("getList", {}),
     "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
     "body_too_large": ("createTask", {"body": b" " * 70_000}),
     "unsupported_media_type": ("createTask", {"body": b"{}", "type_": "text/plain"}),
@@ -198,7 +201,9 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
         monkeypatch.setattr(service.store, "tasks_of", failing(error))
     elif code == "identity_unavailable":
         monkeypatch.setattr(service.container.verifier(), "authenticate", failing(IdentityUnavailable()))
-    target = path.format(user_id=ANN, task_id=TASK.id, trashed_id=TASK.id, number=2) + request.get("query", "")
+    target = path.format(
+        user_id=ANN, task_id=TASK.id, list_id=GROCERIES.id, trashed_id=TASK.id, number=2
+    ) + request.get("query", "")
     answer = await service.ask(method, target, **{key: value for key, value in request.items() if key != "query"})
     example = DOCUMENT["components"]["examples"][code]["value"]
     assert f"`{example['code']}`" in check(name, answer)["description"]

@@ -33,6 +33,9 @@ async def placed(service: Service, path: str, task_id: object) -> str:
         trashed = (await service.ask("POST", tasks, json_={"title": "Deleted"})).json()["id"]
         await service.ask("DELETE", f"{tasks}/{trashed}")
         path = path.replace("{trashed_id}", trashed)
+    if "{list_id}" in path:
+        made = await service.ask("POST", f"/api/{ANN}/lists", json_={"name": "Groceries"})
+        path = path.replace("{list_id}", made.json()["id"])
     if "{number}" in path:
         edited = await service.ask("PATCH", f"{tasks}/{task_id}", json_={"title": f"Edited {uuid4()}"})
         path = path.replace("{number}", edited.headers["change"])

@@ -3,6 +3,7 @@
 from todo_core import (
     InvalidInput,
     KeyReused,
+    ListNotFound,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
@@ -24,6 +25,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
         "identity_unavailable",
         "insufficient_scope",
         "invalid_input",
+        "list_not_found",
         "not_authenticated",
         "not_in_trash",
         "store_unavailable",
@@ -39,6 +41,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
 def test_messages_tell_what_to_do() -> None:
     assert str(InvalidInput([Problem("title", "is bad"), Problem("q", "is worse")])) == "title is bad; q is worse"
     assert "no task with this id" in str(TaskNotFound())
+    assert "no list with this id" in str(ListNotFound())
     assert "already have a task" in str(TaskExists())
     assert "a fresh key for each request" in str(KeyReused())
     assert "10 tasks" in str(TooMany("tasks", 10))

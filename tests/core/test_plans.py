@@ -1,7 +1,9 @@
 """Plans: what a decision may look at and write, and what becomes of several as one."""
 
+import json
 import operator
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 from factories import ANN, BOB, LATER, make_id, make_task
@@ -9,6 +11,7 @@ from factories import ANN, BOB, LATER, make_id, make_task
 from todo_core import (
     Decision,
     Identity,
+    ListId,
     NotSeen,
     Pair,
     Plan,
@@ -17,15 +20,34 @@ from todo_core import (
     Task,
     TaskExists,
     TaskId,
+    TaskList,
     TaskNotFound,
+    Thing,
     composed,
     decided,
 )
-from todo_core.changes import LOGGED, decoded, difference, encoded
+from todo_core.changes import LOGGED, decoded, difference, encoded, kind_of
 
 
 def seen(*tasks: Task) -> Seen:
     return Seen(ANN, {task.id: task for task in tasks})
+
+
+def outcome(plan: Plan, *tasks: Task) -> Decision:
+    """What is decided where these are all of the owner's tasks, after the looks that a storage allows."""
+    now, wanted = Seen(ANN, {}), plan.sees
+    while True:
+        now = now.and_(
+            tasks={each: next((task for task in tasks if task.id == each), None) for each in wanted.tasks},
+            entries={},
+            last={},
+            pages={query: query.page_of(tasks).items for query in wanted.pages},
+            lists=None,
+        )
+        try:
+            return decided(plan, now)
+        except NotSeen as more:
+            wanted = more.wanted
 
 
 def writing(*pairs: Pair) -> Plan:
@@ -111,11 +133,11 @@ def test_each_of_several_decides_on_what_the_one_before_left_and_all_are_one_cha
 def test_what_is_created_can_be_changed_and_deleted_by_those_behind() -> None:
     task = make_task()
     deleting = Plan(decide=lambda now: Decision((Pair(now.task(task.id), None),)))
-    kept = decided(composed([writing(Pair(None, task)), changing(task.id, titled("a"))]), seen())
+    kept = outcome(composed([writing(Pair(None, task)), changing(task.id, titled("a"))]))
     assert [(pair.before, pair.after and pair.after.version) for pair in kept.pairs] == [(None, 1)]
-    assert decided(composed([writing(Pair(None, task)), deleting]), seen()) == Decision((), (task,))
+    assert outcome(composed([writing(Pair(None, task)), deleting])) == Decision((), (task,))
     with pytest.raises(TaskExists):  # an id is not used again
-        decided(composed([deleting, writing(Pair(None, task))]), seen(task))
+        outcome(composed([deleting, writing(Pair(None, task))]), task)
 
 
 def test_one_that_refuses_refuses_all() -> None:
@@ -134,12 +156,20 @@ def test_of_an_edit_the_log_keeps_the_members_that_differ() -> None:
     assert after == {"description": None, "tags": ("b",), "version": 2, "updated_at": LATER}
 
 
-def test_of_a_creation_and_a_deletion_the_log_keeps_all() -> None:
-    task = make_task(due_date="2026-10-01T17:00:00", time_zone="Europe/Madrid", completed_at=LATER)
-    whole = {name: getattr(task, name) for name in LOGGED}
-    assert difference(Pair(None, task)) == (None, whole)
-    assert difference(Pair(task, None)) == (whole, None)
-    assert decoded(encoded(whole)) == whole
+TASK = make_task(
+    due_date="2026-10-01T17:00:00", time_zone="Europe/Madrid", completed_at=LATER, tags=("a",), list_id=make_id(1),
+    parent_id=make_id(2),
+)  # fmt: skip
+LIST = TaskList.new(id=ListId(make_id(3)), owner=ANN, name="Home", color="#ff8800", at=LATER)
+
+
+@pytest.mark.parametrize("thing", [TASK, LIST], ids=["task", "list"])
+def test_of_a_creation_and_a_deletion_the_log_keeps_all(thing: Thing) -> None:
+    whole = {name: getattr(thing, name) for name in LOGGED[kind_of(thing)]}
+    assert {"id", "owner", *whole} == {field.name for field in fields(thing)}
+    assert difference(Pair(None, thing)) == (None, whole)
+    assert difference(Pair(thing, None)) == (whole, None)
+    assert decoded(json.loads(json.dumps(encoded(whole)))) == whole
 
 
 @pytest.mark.parametrize(

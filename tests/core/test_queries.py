@@ -6,6 +6,7 @@ import string
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 from unicodedata import combining, normalize
@@ -23,6 +24,7 @@ from todo_core.text import folded
 
 NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with the same sort")
 IDS = st.integers(0, 30).map(make_id)
+FEW = st.integers(0, 7).map(make_id)
 CURSORS = queries(IDS).map(lambda query: query.after).filter(bool)
 
 
@@ -112,7 +114,7 @@ def test_every_parameter_at_fault_is_named() -> None:
         named = ["limit", "q", "tag", "due_from", "due_before", "cursor"]
         assert [each.field for each in problem.value.problems] == named
     assert (TaskQuery().limit, TaskQuery().sort) == (50, Sort.NEWEST)
-    assert TaskQuery(limit=1).limit + TaskQuery(limit=200).limit == 201
+    assert [TaskQuery(limit=limit).limit for limit in (1, 200, None)] == [1, 200, None]
 
 
 @pytest.mark.parametrize("search", ["x" * 101, "ß" * 51, "\ufdfa" * 6, "\x00", "\x1f", "\ud800"])
@@ -127,24 +129,31 @@ def test_a_search_may_have_a_hundred_characters_folded(search: str | None) -> No
     assert TaskQuery(search=search).search == search
 
 
-@given(st.lists(tasks_of(ANN, IDS), max_size=8, unique_by=lambda task: task.id), queries(IDS))
+@st.composite
+def placed_tasks(draw: st.DrawFn) -> Task:
+    """Tasks in a few lists and below a few others."""
+    return replace(draw(tasks_of(ANN, FEW)), list_id=draw(st.none() | FEW), parent_id=draw(st.none() | FEW))
+
+
+@given(st.lists(placed_tasks(), max_size=8, unique_by=lambda task: task.id), queries(FEW))
 def test_a_page_is_the_matching_tasks_in_order_behind_its_place(tasks: Sequence[Task], query: TaskQuery) -> None:
     page = query.page_of(tasks)
     behind = [task for task in tasks if matches(query, task) and (query.after is None or query.after.precedes(task))]
     assert set(page.items) <= set(behind)
-    assert len(page.items) == min(query.limit, len(behind))
+    assert len(page.items) == len(behind[: query.limit])
     for one, next_one in pairwise(page.items):
         assert Cursor.behind(one, query.sort).precedes(next_one)
         assert not Cursor.behind(next_one, query.sort).precedes(one)
     left = [task for task in behind if task not in page.items]
     assert all(Cursor.behind(page.items[-1], query.sort).precedes(task) for task in left)
-    assert (page.next is None) == (len(behind) <= query.limit)
+    assert (page.next is None) == (query.limit is None or len(behind) <= query.limit)
 
 
 def matches(query: TaskQuery, task: Task) -> bool:
     """Said once more, in another way."""
     text = f"{task.title}\x1f{task.description or ''}"
     due = task.due_date
+    parents = frozenset({"none"}) if query.parents == "none" else query.parents
     return (
         (query.completed is None or query.completed is (task.completed_at is not None))
         and folded(query.search or "") in folded(text)
@@ -152,6 +161,8 @@ def matches(query: TaskQuery, task: Task) -> bool:
         and {folded(tag) for tag in query.tags} <= {folded(tag) for tag in task.tags}
         and (query.due_from is None or (due is not None and query.due_from <= due))
         and (query.due_before is None or (due is not None and due < query.due_before))
+        and query.list_id in (None, task.list_id or "none")
+        and (parents is None or (task.parent_id or "none") in parents)
     )
 
 
@@ -195,6 +206,21 @@ def test_filters_let_through_what_matches_all_of_them() -> None:
         (TaskQuery(search="not found"), set()),
     ]:
         assert set(query.page_of([milk, bread]).items) == expected
+
+
+def test_filters_by_list_and_parent_tell_none_from_any() -> None:
+    parent = make_task(list_id=make_id(1))
+    child, other = make_task(list_id=make_id(1), parent_id=parent.id), make_task()
+    for query, expected in [
+        (TaskQuery(list_id=make_id(1)), {parent, child}),
+        (TaskQuery(list_id=make_id(2)), set()),
+        (TaskQuery(list_id="none"), {other}),
+        (TaskQuery(parents=frozenset({parent.id, other.id})), {child}),
+        (TaskQuery(parents=frozenset()), set()),
+        (TaskQuery(parents="none"), {parent, other}),
+        (TaskQuery(list_id=make_id(1), parents="none"), {parent}),
+    ]:
+        assert set(query.page_of([parent, child, other]).items) == expected
 
 
 def test_a_search_finds_line_ends_however_they_come() -> None:

@@ -19,8 +19,8 @@ from todo_core.changes import Pair
 from todo_core.due import instant, on_clock
 from todo_core.recurrence import Recurrence, read_recurrence
 from todo_core.recurring import Course, NoCalendar, Now, Step
-from todo_core.task import Version
 from todo_core.testing.examples import recurrences
+from todo_core.versioned import Version
 
 COURSE = Course(DateutilRecurrenceCalendar())
 Members = Mapping[str, Any]

@@ -85,6 +85,7 @@ def test_a_task_holds_values_of_the_types_themselves_whatever_subclasses_it_is_g
         description="b", completed_at=LATER, version=Version(7), priority="high", tags=("a",),
         start_date="2026-10-01T09:00:00", due_date="2026-10-01T09:00:00", time_zone="UTC",
         recurrence="FREQ=DAILY", anchor="2026-10-01T09:00:00", rescheduled_from="2026-10-01T08:00:00",
+        list_id=make_id(1), parent_id=make_id(2), position="i",
     )  # fmt: skip
     given = {name: alike(getattr(plain, name)) for name in plain.__slots__}
     assert all(type(value) is not type(getattr(plain, name)) for name, value in given.items())

@@ -26,6 +26,8 @@ class _Condition(NamedTuple):
 _OPEN: Final = "open"
 _DONE: Final = "done"
 _REPEATING: Final = "repeating_search"
+_INBOX: Final = "inbox"
+_TOP: Final = "top"
 # By the filters' names in `todo_core.queries.FILTERS`. Lists travel as text: of unlike length they fit no array.
 _CONDITIONS: Final[dict[str, _Condition]] = {
     # Two statements rather than a parameter: only a plan that knows it asks for open ones can use their index.
@@ -38,6 +40,11 @@ _CONDITIONS: Final[dict[str, _Condition]] = {
     "tags": _Condition("text", "tasks.tag_keys @> call.tags::text[]"),
     "due_from": _Condition("text", "tasks.due_date >= call.due_from"),
     "due_before": _Condition("text", "tasks.due_date < call.due_before"),
+    _INBOX: _Condition("boolean", "tasks.list_id is null"),
+    "list_id": _Condition("uuid", "tasks.list_id = call.list_id"),
+    _TOP: _Condition("boolean", "tasks.parent_id is null"),
+    # Said twice: the planner does not see that an array's elements are not null, as the index's condition asks.
+    "parents": _Condition("text", "tasks.parent_id is not null and tasks.parent_id = any (call.parents::uuid[])"),
 }
 
 
@@ -51,7 +58,7 @@ class _Order(NamedTuple):
 
     def of(self, source: str) -> str:
         """The expression on that source's column."""
-        return self.expression.format(f"{source}.{self.column}")
+        return self.expression.format(f"{source}.{self.column}", source=source)
 
 
 # By the fields of `todo_core.Sort`; the order of creation is that of the ids.
@@ -63,6 +70,7 @@ _ORDERS: Final[dict[str, _Order | None]] = {
     "priority": _Order(
         "priority", "int", nullable=True, expression=f"(array_position(array{list(PRIORITIES)}, {{}}) - 1)"
     ),
+    "position": _Order("position", "text", expression="coalesce({}, replace({source}.id::text, '-', ''))"),
 }
 
 
@@ -94,6 +102,9 @@ def _filters(query: TaskQuery) -> dict[str, Any]:
         wanted = {_DONE if wanted.pop("completed") else _OPEN: True, **wanted}
     if "search" in wanted and repeats_at_its_end(wanted["search"]):
         wanted[_REPEATING] = wanted.pop("search")
+    for name, nowhere in (("list_id", _INBOX), ("parents", _TOP)):
+        if wanted.get(name) == NONE:
+            wanted[nowhere] = bool(wanted.pop(name))
     return wanted
 
 
@@ -146,7 +157,7 @@ def _columns(shape: Shape, listings: Sequence[Listing]) -> Columns:
     wanted = [_filters(query) for _, query in listings] if shape.filters else []
     columns: dict[str, Callable[[], list[Any]]] = {
         "user_id": lambda: [owner for owner, _ in listings],
-        "max": lambda: [query.limit + 1 for _, query in listings],
+        "max": lambda: [query.limit and query.limit + 1 for _, query in listings],
         "after_id": lambda: [query.after and query.after.id for _, query in listings],
         "after_value": lambda: [_after_value(query) for _, query in listings],
     }
@@ -160,7 +171,7 @@ def _after_value(query: TaskQuery) -> SortValue | None:
 
 
 def _text(wanted: Any) -> Any:
-    return array_literal(wanted) if isinstance(wanted, list) else wanted
+    return array_literal(list(wanted)) if isinstance(wanted, list | frozenset) else wanted
 
 
 def _statement(shape: Shape) -> str:

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple, TypeAlias
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
-from todo_adapters.postgres.rows import ENTRY, READ, entry_of, task_of
-from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId
+from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
+from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId, TaskList
 from todo_core.queries import NONE
 from todo_core.task import PRIORITIES
 
@@ -65,7 +65,7 @@ def _log_statement(shape: LogShape) -> str:
     if shape.of_one:
         conditions.append("changes.id = call.thing")
     if shape.trash:
-        conditions.append(f"changes.after is null and changes.before <> '{{}}' and {_IS_LAST}")
+        conditions.append(f"changes.after is null and changes.root is null and changes.before <> '{{}}' and {_IS_LAST}")
     if shape.continues:
         conditions.append(f"(changes.number, changes.id) {beyond} (call.number, call.id)")
     return f"""
@@ -85,9 +85,25 @@ async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> l
 
 async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
     numbers = {(kind, name): count for kind, name, count in await execute(connection, _SUMMARY, {"user_id": owner})}
-    by = {kind: {name: count for (of, name), count in numbers.items() if of == kind} for kind in ("tag", "priority")}
+    by = {kind: {name: count for (of, name), count in numbers.items() if of == kind} for kind in _COUNTED_BY}
     priorities = {name: by["priority"].get(name, 0) for name in (*PRIORITIES, NONE)}
-    return Summary(numbers["open", ""], numbers["completed", ""], by["tag"], priorities)
+    return Summary(numbers["open", ""], numbers["completed", ""], by["tag"], priorities, by["list"])
+
+
+async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
+    """Each owner's lists, by position."""
+    found: list[list[TaskList]] = [[] for _ in owners]
+    for place, *row in await execute(connection, _LISTS, {"user_id": array_literal(owners)}):
+        found[place - 1].append(list_of(owners[place - 1], row))
+    return list(map(tuple, found))
+
+
+_COUNTED_BY: Final = ("tag", "priority", "list")
+_LISTS: Final = f"""
+select call.place, {", ".join(f"lists.{name}" for name in LIST_READ)}
+from unnest(%(user_id)s::text[]) with ordinality as call(user_id, place)
+join lists on lists.user_id = call.user_id order by call.place, lists.position, lists.id
+"""
 
 
 _IS_LAST: Final = """not exists (
@@ -104,11 +120,12 @@ left join lateral (
 """
 _SUMMARY: Final = f"""
 with mine as materialized (
-    select completed_at is null as open, priority, tags, tag_keys from tasks where user_id = %(user_id)s
+    select completed_at is null as open, priority, tags, tag_keys, list_id from tasks where user_id = %(user_id)s
 )
 select 'open', '', count(*) from mine where open
 union all select 'completed', '', count(*) from mine where not open
 union all (select 'priority', coalesce(priority, '{NONE}'), count(*) from mine where open group by priority)
+union all (select 'list', coalesce(list_id::text, '{NONE}'), count(*) from mine where open group by list_id)
 union all (
     select 'tag', min(tag.name), count(*) from mine, unnest(mine.tags, mine.tag_keys) as tag(name, key)
     where mine.open group by tag.key order by tag.key

@@ -8,12 +8,12 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY
+from sqlalchemy import ARRAY, Column
 
 from todo_adapters.postgres.batch import DIALECT, Columns, array_literal
 from todo_adapters.postgres.table import tasks
-from todo_core import Entry, OwnerId, Task, TaskId, searchable
-from todo_core.changes import LOGGED, Members, decoded, encoded
+from todo_core import Entry, Kind, ListId, OwnerId, Task, TaskList, Thing, searchable
+from todo_core.changes import LOGGED, Members, decoded, encoded, kind_of
 from todo_core.text import folded
 
 READ: Final = tuple(field.name for field in fields(Task) if field.name != "owner")
@@ -22,6 +22,7 @@ READ: Final = tuple(field.name for field in fields(Task) if field.name != "owner
 WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
     "user_id": attrgetter("owner"),
     **{name: attrgetter(name) for name in READ},
+    "position": lambda task: None if task.position == task.id.hex else task.position,
     "search_text": searchable,
     "tag_keys": lambda task: tuple(map(folded, task.tags)),
 }
@@ -34,6 +35,7 @@ COMPLETING: Final = ("completed_at", "version", "updated_at")
 """Those of them that completing and reopening change."""
 
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
+_POSITION_READ: Final = READ.index("position")
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
 
 
@@ -42,6 +44,7 @@ def task_of(owner: OwnerId, row: Sequence[Any]) -> Task:
     values = list(row)
     for place in _ARRAYS_READ:
         values[place] = tuple(values[place])
+    values[_POSITION_READ] = values[_POSITION_READ] or values[0].hex
     if values[-1].tzinfo is not UTC:  # a pooler in between forgot what was set on the connection
         values = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
     return Task.restored(values[0], owner, *values[1:])
@@ -56,21 +59,21 @@ def _column(name: str, values: list[Any]) -> list[Any]:
     return list(map(array_literal, values)) if name in _ARRAYS else values
 
 
-def kind_of(name: str) -> str:
+def kind_of_column(column: Column[Any]) -> str:
     """PostgreSQL's name of that column's type."""
-    return tasks.c[name].type.compile(DIALECT).replace(' COLLATE "C"', "")
+    return column.type.compile(DIALECT).replace(' COLLATE "C"', "")
 
 
 def unnested(names: Iterable[str], **others: str) -> str:
     """The source of a statement that has a row, `call`, for each call: these columns of tasks, others, and `place`."""
-    kinds = {name: "text" if name in _ARRAYS else kind_of(name) for name in names} | others
+    kinds = {name: "text" if name in _ARRAYS else kind_of_column(tasks.c[name]) for name in names} | others
     arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in kinds.items())
     return f"unnest({arrays}) with ordinality as call({', '.join(kinds)}, place)"
 
 
 def from_call(names: Iterable[str]) -> list[str]:
     """The values of these columns, from the row `call`."""
-    return [f"call.{name}::{kind_of(name)}" if name in _ARRAYS else f"call.{name}" for name in names]
+    return [f"call.{name}::{kind_of_column(tasks.c[name])}" if name in _ARRAYS else f"call.{name}" for name in names]
 
 
 def json_text(members: Members | None) -> str | None:
@@ -79,53 +82,76 @@ def json_text(members: Members | None) -> str | None:
 
 
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({', '.join(f'{name!r}, tasks.{name}' for name in LOGGED)}))"
+_LOGGED: Final = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"])
+LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({_LOGGED}))"
 """All that the log keeps of a row of tasks that was just written."""
 
-ENTRY: Final = ("number", "at", "client", "id", "action", "before", "after")
+ENTRY: Final = ("number", "at", "client", "kind", "id", "action", "before", "after", "root", "took")
 """The columns that `entry_of` takes, in this order."""
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
     """The entry in the `ENTRY` columns of a row."""
-    number, at, client, task_id, action, before, after = row
-    whole = before is None or after is None
+    number, at, client, kind, thing_id, action, before, after, root, took = row
+    if before is None or after is None:
+        before, after = (_whole(kind, thing_id, each) for each in (before, after))
     return Entry(
         number=number,
         at=at.astimezone(UTC),
         client=client,
-        id=TaskId(task_id),
+        kind=kind,
+        id=thing_id,
         action=action,
-        before=_members(before, whole=whole),
-        after=_members(after, whole=whole),
+        before=decoded(before),
+        after=decoded(after),
+        root=root,
+        took=took,
     )
 
 
-def _members(kept: Mapping[str, Any] | None, *, whole: bool) -> Members | None:
-    return decoded({**_NOTHING, **kept} if whole and kept else kept)
+def _whole(kind: Kind, thing_id: UUID, kept: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """All members of a thing, from those that were kept of its creation or deletion."""
+    return kept and {**_NOTHING[kind], "position": thing_id.hex, **kept}
 
 
-_NOTHING: Final = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
+def _defaults(kind: type[Thing]) -> Mapping[str, Any]:
+    return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+
+
+_NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "list": _defaults(TaskList)}
 """What a member is where a creation or a deletion does not say: its default."""
 
 
-def answer_text(things: Iterable[Task]) -> str:
-    """The tasks of an answer, as they are kept beside their key."""
-    kept = [{"id": str(task.id), **_encoded(task)} for task in things]
-    return _TEXT.encode(kept)
+def answer_text(things: Iterable[Thing]) -> str:
+    """The things of an answer, as they are kept beside their key."""
+    return _TEXT.encode(list(map(_kept, things)))
 
 
-def _encoded(task: Task) -> Mapping[str, Any]:
-    return encoded({name: getattr(task, name) for name in LOGGED}) or {}
+def _kept(thing: Thing) -> Mapping[str, Any]:
+    kind = kind_of(thing)
+    members = encoded({name: getattr(thing, name) for name in LOGGED[kind]}) or {}
+    return {"kind": kind, "id": str(thing.id), **members}
 
 
-def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
-    """The tasks that `answer_text` wrote down."""
-    return tuple(_kept_task(owner, dict(each)) for each in kept)
+def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:
+    """The things that `answer_text` wrote down."""
+    return tuple(_thing_of(owner, dict(each)) for each in kept)
 
 
-def _kept_task(owner: OwnerId, kept: dict[str, Any]) -> Task:
-    task_id = UUID(kept.pop("id"))
-    members = decoded({**_NOTHING, **{name: kept[name] for name in LOGGED if name in kept}}) or {}
-    return Task.restored(task_id, owner, *(members[name] for name in READ if name != "id"))
+def _thing_of(owner: OwnerId, kept: dict[str, Any]) -> Thing:
+    kind, thing_id = kept.pop("kind", "task"), UUID(kept.pop("id"))
+    whole = _whole(kind, thing_id, kept) or {}
+    members: Any = decoded({name: whole[name] for name in LOGGED[kind] if name in whole})
+    if kind == "list":
+        return TaskList(id=ListId(thing_id), owner=owner, **members)
+    return Task.restored(thing_id, owner, *(members[name] for name in READ if name != "id"))
+
+
+LIST_READ: Final = tuple(field.name for field in fields(TaskList) if field.name != "owner")
+"""The columns that `list_of` takes, in this order."""
+
+
+def list_of(owner: OwnerId, row: Sequence[Any]) -> TaskList:
+    """That owner's list in the `LIST_READ` columns of a row."""
+    values: list[Any] = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in row]
+    return TaskList(owner=owner, **dict(zip(LIST_READ, values, strict=True)))

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
-from todo_adapters.postgres.reading import log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.sender import Sender, answer_many
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
-from todo_adapters.postgres.writing import DELETING, SWAPPING, Outcome, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing, creating
 from todo_core import (
     ChangePage,
     ChangeQuery,
@@ -28,6 +28,7 @@ from todo_core import (
     Task,
     TaskExists,
     TaskId,
+    TaskList,
     TaskNotFound,
     TaskQuery,
     decided,
@@ -36,6 +37,7 @@ from todo_core import (
 
 _READY_WITHIN: Final = 2.0
 _CHARACTERS_OF_A_ROW: Final = 50
+_WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _TASKS_MAX: Final = 10_000
 _HISTORY: Final = timedelta(days=30)
 
@@ -99,11 +101,15 @@ class PostgresOwnedTasks:
     async def page(self, query: TaskQuery) -> Page:
         """As `OwnedTasks.page`."""
         shape = Shape.of(query)
-        if shape.is_bounded:
+        if shape.is_bounded and query.limit is not None:
             return await self._sender.read(
                 pages_many(shape), (self._owner, query), owner=self._owner, weight=query.limit + 1
             )
         return await self._sender.read_alone(pages_many(shape), (self._owner, query), owner=self._owner)
+
+    async def lists(self) -> tuple[TaskList, ...]:
+        """As `OwnedTasks.lists`."""
+        return await self._sender.read(lists_of, self._owner, owner=self._owner, weight=_WEIGHT_OF_LISTS)
 
     async def summary(self) -> Summary:
         """As `OwnedTasks.summary`."""
@@ -115,7 +121,7 @@ class PostgresOwnedTasks:
         return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`: one pair in a statement that it shares with others', all else behind a lock.
+        """As `OwnedTasks.commit`: one task's pair in a statement that it shares with others', all else behind a lock.
 
         A creation sees nothing. What changes one task is decided on the task as it is read, and stored if it is still
         so; where somebody else came first, that too goes behind the lock.
@@ -133,7 +139,7 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        while len(sees.tasks) <= 1 and not (sees.entries or sees.history or (sees.tasks and plan.once)):
+        while _is_of_one_task(sees) and not (sees.tasks and plan.once):
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
             try:
                 decision = decided(plan, seen)
@@ -144,7 +150,7 @@ class PostgresOwnedTasks:
                 if plan.once is None:
                     raise
                 break  # whether its key was used is looked at first
-            if (committed := await self._commit_alone(plan, decision)) is not None:
+            if (committed := await self._commit_alone(plan, decision, sees)) is not None:
                 return committed
             break
         return await self._commit_behind_the_lock(plan, sees)
@@ -152,7 +158,7 @@ class PostgresOwnedTasks:
     async def _find(self, task_id: TaskId) -> Task | None:
         return await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
 
-    async def _commit_alone(self, plan: Plan, decision: Decision) -> Committed | None:
+    async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """What came of a decision with one pair or none; None where it lost a race, or has more."""
         if decision.erased:
             return None
@@ -161,11 +167,11 @@ class PostgresOwnedTasks:
         if len(decision.pairs) != 1 or (plan.once and decision.answer != (decision.pairs[0].after,)):
             return None
         [pair] = decision.pairs
-        if plan.once is not None and pair.before is not None:
+        if not isinstance(pair.after, Task) or (plan.once is not None and pair.before is not None):
             return None
-        writing = SWAPPING if pair.after and pair.before else DELETING
-        if pair.before is None:
-            writing = creating(self._max_tasks, keyed=plan.once is not None)
+        if sees.tasks - {pair.after.id}:  # a shared statement compares what it writes, and nothing else
+            return None
+        writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
         match outcome.result:
             case Result.DONE:
@@ -178,7 +184,7 @@ class PostgresOwnedTasks:
     async def _write(self, writing: Writing, write: Write) -> Outcome:
         repeatable = write.once is not None
         send = self._sender.write_once if repeatable else self._sender.write
-        weight = _weight(write.pair.thing)
+        weight = _weight(write.task)
         outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
         while True:
             if outcome.result is Result.NO_OWNER:
@@ -201,6 +207,10 @@ class PostgresOwnedTasks:
             return await self._sender.in_transaction(work, owner=self._owner, repeatable=repeatable)
         except Refused as refused:
             raise refused.refusal from None
+
+
+def _is_of_one_task(sees: Sees) -> bool:
+    return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists)
 
 
 def _weight(task: Task) -> int:

@@ -22,8 +22,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from todo_core.due import ZONE_LENGTH
 from todo_core.idempotency import FINGERPRINT_LENGTH, KEY_LENGTH
+from todo_core.lists import NAME_LENGTH
 from todo_core.recurrence import RECURRENCE_FROM, RULE_LENGTH
-from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, PRIORITIES, TAGS_MAX, TITLE_LENGTH
+from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, POSITION_LENGTH, PRIORITIES, TAGS_MAX, TITLE_LENGTH
 
 # Collation "C" compares UTF-8 byte by byte, which is code point by code point: the order of Python and of the core,
 # whatever locale the database was made with, and one that no update of an operating system changes.
@@ -36,6 +37,7 @@ _CONTROL_BUT_LINES = r"[\u0001-\u0008\u000b-\u001f\u007f-\u009f]"
 _NOT_BLANK = r"[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 # What Python's datetime can hold; PostgreSQL's reaches further, and has infinities.
 _DATE = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"
+_POSITION = f"^[0-9a-z]{{1,{POSITION_LENGTH}}}$"
 _MOMENTS = "'0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'"
 
 metadata: Final = MetaData()
@@ -58,6 +60,10 @@ tasks: Final = Table(
     Column("recurrence_from", TEXT, nullable=False, server_default=RECURRENCE_FROM[0]),
     Column("anchor", TEXT),
     Column("rescheduled_from", TEXT),
+    Column("list_id", Uuid),
+    Column("parent_id", Uuid),
+    # Null stands for the digits of the id: so it is for all that have never been moved.
+    Column("position", TEXT),
     Column("completed_at", MOMENT),
     Column("version", BigInteger, nullable=False),
     Column("created_at", MOMENT, nullable=False),
@@ -90,6 +96,7 @@ tasks: Final = Table(
         f" and anchor ~ '{_DATE}' and rescheduled_from ~ '{_DATE}'",
         name="tasks_recurrence_check",
     ),
+    CheckConstraint(f"position ~ '{_POSITION}'", name="tasks_position_check"),
     CheckConstraint("version >= 1", name="tasks_version_check"),
     CheckConstraint(
         f"created_at between {_MOMENTS} and updated_at between {_MOMENTS} and completed_at between {_MOMENTS}",
@@ -100,14 +107,44 @@ tasks: Final = Table(
 # For listings of what is open, the newest first: who keeps 10,000 done tasks does not wade through them.
 Index("tasks_open", tasks.c.user_id, tasks.c.id, postgresql_where=tasks.c.completed_at.is_(None))
 
+# What is in a list, and what is directly below a task. Most tasks are in neither, and cost these nothing.
+Index("tasks_in_list", tasks.c.user_id, tasks.c.list_id, postgresql_where=tasks.c.list_id.is_not(None))
+Index("tasks_below", tasks.c.user_id, tasks.c.parent_id, postgresql_where=tasks.c.parent_id.is_not(None))
+
+lists: Final = Table(
+    "lists",
+    metadata,
+    Column("user_id", TEXT, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("name", TEXT, nullable=False),
+    Column("color", TEXT),
+    Column("position", TEXT, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("user_id", "id", name="lists_pkey"),
+    CheckConstraint(
+        f"char_length(user_id) between 1 and {OWNER_LENGTH} and user_id !~ '{_CONTROL}'", name="lists_user_id_check"
+    ),
+    CheckConstraint(
+        f"char_length(name) between 1 and {NAME_LENGTH} and name !~ '{_CONTROL}' and name ~ '{_NOT_BLANK}'",
+        name="lists_name_check",
+    ),
+    CheckConstraint("color ~ '^#[0-9a-f]{6}$'", name="lists_color_check"),
+    CheckConstraint(f"position ~ '{_POSITION}'", name="lists_position_check"),
+    CheckConstraint("version >= 1", name="lists_version_check"),
+    CheckConstraint(f"created_at between {_MOMENTS} and updated_at between {_MOMENTS}", name="lists_moments_check"),
+)
+
 # One row an owner: every change of what is theirs locks it first, and raises `number` to its own. `live` is how many
-# tasks there are. Rows are made when an owner first writes, and stay.
+# tasks there are, and `lists` how many lists. Rows are made when an owner first writes, and stay.
 owners: Final = Table(
     "owners",
     metadata,
     Column("user_id", TEXT, nullable=False),
     Column("number", BigInteger, nullable=False, server_default="0"),
     Column("live", Integer, nullable=False, server_default="0"),
+    Column("lists", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("user_id", name="owners_pkey"),
 )
 
@@ -125,6 +162,10 @@ changes: Final = Table(
     Column("client", TEXT),
     Column("before", JSONB),
     Column("after", JSONB),
+    Column("kind", TEXT, nullable=False, server_default="task"),
+    # Of a deletion: the thing that it was taken along with, and how many things were deleted with it.
+    Column("root", Uuid),
+    Column("took", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("user_id", "number", "id", name="changes_pkey"),
     Index("changes_of_one", "user_id", "id", "number"),
     Index("changes_trash", "user_id", "number", "id", postgresql_where=text("after is null")),

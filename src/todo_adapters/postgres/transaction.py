@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
+from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.reading import lists_of
 from todo_adapters.postgres.rows import (
     CHANGING,
     ENTRY,
+    LIST_READ,
     LOGGED_ROW,
     READ,
     WRITTEN,
@@ -17,16 +21,20 @@ from todo_adapters.postgres.rows import (
     entry_of,
     from_call,
     json_text,
+    kind_of_column,
     task_columns,
     task_of,
     unnested,
 )
 from todo_adapters.postgres.sender import Held
+from todo_adapters.postgres.table import lists
 from todo_core import (
+    LISTS_MAX,
     Committed,
     Decision,
     Entry,
     KeyReused,
+    Kind,
     NotSeen,
     Once,
     OwnerId,
@@ -37,10 +45,12 @@ from todo_core import (
     Task,
     TaskExists,
     TaskId,
+    TaskList,
+    TaskQuery,
     TooMany,
     decided,
 )
-from todo_core.changes import difference
+from todo_core.changes import difference, kind_of
 
 
 class Refused(Exception):
@@ -55,6 +65,7 @@ class Row(NamedTuple):
 
     number: int
     live: int
+    lists: int
 
 
 async def commit_behind_the_lock(
@@ -67,15 +78,13 @@ async def commit_behind_the_lock(
     row = await _locked(connection, owner, waits=waits)
     if plan.once is not None and (outcome := await replayed(connection, owner, plan.once)) is not None:
         return outcome
-    decision, seen = await _decided(connection, owner, plan, sees)
+    decision = await _decided(connection, owner, plan, sees)
     pairs = decision.pairs
-    growth = sum((pair.before is None) - (pair.after is None) for pair in pairs)
-    await _require_free(connection, seen, [pair.thing.id for pair in pairs if pair.before is None])
-    if growth > 0 and row.live + growth > most:
-        raise TooMany("tasks", most)
-    number = row.number + 1 if pairs else None
-    if number is not None:
-        await _store(connection, owner, plan.client, pairs, Row(number, row.live + growth))
+    await _require_free(connection, owner, [pair.thing.id for pair in pairs if pair.before is None])
+    after = _raised(row, pairs, most)
+    if pairs:
+        await _store(connection, owner, plan.client, pairs, after)
+    number = after.number if pairs else None
     if decision.erased:
         await execute(connection, _ERASE, {"user_id": owner, "ids": array_literal(list(decision.erased))})
     if plan.once is not None:
@@ -111,19 +120,45 @@ async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -
     return Row(*rows[0])
 
 
-async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees) -> tuple[Decision, Seen]:
+def _raised(row: Row, pairs: Sequence[Pair], most: int) -> Row:
+    """The owner's row after these pairs. Raises `TooMany`."""
+    limits = {"task": most, "list": LISTS_MAX}
+    counts: dict[Kind, int] = {"task": row.live, "list": row.lists}
+    for kind, count in counts.items():
+        of_kind = [pair for pair in pairs if kind_of(pair.thing) == kind]
+        growth = sum((pair.before is None) - (pair.after is None) for pair in of_kind)
+        counts[kind] = count + growth
+        if growth > 0 and counts[kind] > limits[kind]:
+            raise TooMany(f"{kind}s", limits[kind])
+    return Row(row.number + 1, counts["task"], counts["list"])
+
+
+async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
     seen, wanted = Seen(owner, {}), sees
     while True:
-        wanted = seen.missing(wanted)
-        seen = seen.with_tasks(await _read(connection, owner, wanted.tasks))
-        if wanted.entries or wanted.history:
-            seen = seen.with_log(*await _read_log(connection, owner, wanted))
+        seen = await _look(connection, seen, seen.missing(wanted))
         try:
-            return decided(plan, seen), seen
+            return decided(plan, seen)
         except NotSeen as more:
             wanted = more.wanted
         except Exception as refusal:
             raise Refused(refusal) from refusal
+
+
+async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
+    """What was seen, and this as well."""
+    owner = seen.owner
+    pages: dict[TaskQuery, tuple[Task, ...]] = {}
+    for query in wanted.pages:
+        [page] = await pages_many(Shape.of(query))(connection, [(owner, query)])
+        pages[query] = page.items
+    return seen.and_(
+        tasks=await _read(connection, owner, wanted.tasks),
+        entries={number: await _read_change(connection, owner, number) for number in wanted.entries},
+        last=await _read_last(connection, owner, wanted.history),
+        pages=pages,
+        lists=(await lists_of(connection, [owner]))[0] if wanted.lists else None,
+    )
 
 
 async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskId]) -> dict[TaskId, Task | None]:
@@ -135,44 +170,50 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskI
     return found
 
 
-async def _read_log(
-    connection: AsyncConnection, owner: OwnerId, sees: Sees
-) -> tuple[dict[int, tuple[Entry, ...]], dict[TaskId, Entry | None]]:
-    entries: dict[int, tuple[Entry, ...]] = dict.fromkeys(sees.entries, ())
-    last: dict[TaskId, Entry | None] = dict.fromkeys(sees.history)
-    for number in sees.entries:
-        rows = await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number})
-        entries[number] = tuple(map(entry_of, rows))
-    for task_id in sees.history:
-        for row in await execute(connection, _READ_LAST, {"user_id": owner, "id": task_id}):
-            last[task_id] = entry_of(row)
-    return entries, last
+async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
+    return tuple(map(entry_of, await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number})))
 
 
-async def _require_free(connection: AsyncConnection, seen: Seen, ids: Sequence[TaskId]) -> None:
-    if any((await _read(connection, seen.owner, set(ids) - seen.tasks.keys())).values()):
+async def _read_last(connection: AsyncConnection, owner: OwnerId, ids: Iterable[UUID]) -> dict[UUID, Entry | None]:
+    last: dict[UUID, Entry | None] = dict.fromkeys(ids)
+    if last:
+        for row in await execute(connection, _READ_LAST, {"user_id": owner, "ids": array_literal(list(last))}):
+            entry = entry_of(row)
+            last[entry.id] = entry
+    return last
+
+
+async def _require_free(connection: AsyncConnection, owner: OwnerId, ids: Sequence[UUID]) -> None:
+    if ids and await execute(connection, _READ_TAKEN, {"user_id": owner, "ids": array_literal(ids)}):
         raise TaskExists
 
 
 async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
-    """Store the pairs, their entries and the owner's row by one statement: no two pairs are of one task."""
-    written = [pair.after for pair in pairs if pair.after is not None]
-    gone = [pair.thing.id for pair in pairs if pair.after is None]
+    """Store the pairs, their entries and the owner's row: no two pairs are of one thing."""
+    written = [pair.after for pair in pairs if isinstance(pair.after, Task)]
     differences = [difference(pair) for pair in pairs]
     columns = task_columns(WRITTEN, written) | {
-        "gone": gone,
+        "gone": [pair.thing.id for pair in pairs if pair.after is None],
+        "kind": [kind_of(pair.thing) for pair in pairs],
         "thing": [pair.thing.id for pair in pairs],
         "action": [pair.action for pair in pairs],
         "before": [json_text(before) for before, _ in differences],
         "after": [json_text(after) for _, after in differences],
+        "root": [pair.root for pair in pairs],
+        "took": [pair.took for pair in pairs],
     }
     values: dict[str, Any] = {name: array_literal(each) for name, each in columns.items()}
-    await execute(connection, _STORE, values | {"owner": owner, "number": row.number, "live": row.live, "by": client})
+    counts = {"number": row.number, "live": row.live, "lists": row.lists}
+    await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
+    lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
+    if lists:
+        kept = {name: array_literal([getattr(each, name) for each in lists]) for name in LIST_READ}
+        await execute(connection, _STORE_LISTS, kept | {"owner": owner})
 
 
-_LOCK: Final = "select number, live from owners where user_id = %(user_id)s for no key update"
+_LOCK: Final = "select number, live, lists from owners where user_id = %(user_id)s for no key update"
 _LOCK_IF_FREE: Final = f"{_LOCK} skip locked"
 _MAKE_OWNER: Final = "insert into owners (user_id) values (%(user_id)s) on conflict do nothing returning true"
 _ADOPT: Final = f"""
@@ -193,7 +234,15 @@ _READ_CHANGE: Final = f"""
 select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and number = %(number)s order by id
 """
 _READ_LAST: Final = f"""
-select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and id = %(id)s order by number desc limit 1
+select {", ".join(f"found.{name}" for name in ENTRY)} from unnest(%(ids)s::uuid[]) as wanted(id)
+join lateral (
+    select {", ".join(ENTRY)} from changes where user_id = %(user_id)s and changes.id = wanted.id
+    order by number desc limit 1
+) as found on true
+"""
+_READ_TAKEN: Final = """
+select true from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
+union all select true from lists where user_id = %(user_id)s and id = any (%(ids)s::uuid[]) limit 1
 """
 # Of each erased thing the last entry stays, without its members; so do the keys, without what they were answered with.
 _ERASE: Final = """
@@ -223,13 +272,25 @@ with written as (
     on conflict on constraint tasks_pkey do update set {_ASSIGNED}
 ), gone as (
     delete from tasks where user_id = %(owner)s and id = any (%(gone)s::uuid[])
+), gone_lists as (
+    delete from lists where user_id = %(owner)s and id = any (%(gone)s::uuid[])
 ), raised as (
-    update owners set number = %(number)s, live = %(live)s where user_id = %(owner)s
+    update owners set number = %(number)s, live = %(live)s, lists = %(lists)s where user_id = %(owner)s
 )
-insert into changes (user_id, number, id, at, action, client, before, after)
-select %(owner)s::text, %(number)s::bigint, entry.thing, (select clock_timestamp()), entry.action, %(by)s::text,
-       entry.before::jsonb, entry.after::jsonb
-from unnest(%(thing)s::uuid[], %(action)s::text[], %(before)s::text[], %(after)s::text[])
-    as entry(thing, action, before, after)
+insert into changes (user_id, number, kind, id, at, action, client, before, after, root, took)
+select %(owner)s::text, %(number)s::bigint, entry.kind, entry.thing, (select clock_timestamp()), entry.action,
+       %(by)s::text, entry.before::jsonb, entry.after::jsonb, entry.root, entry.took
+from unnest(
+    %(kind)s::text[], %(thing)s::uuid[], %(action)s::text[], %(before)s::text[], %(after)s::text[], %(root)s::uuid[],
+    %(took)s::int[]
+) as entry(kind, thing, action, before, after, root, took)
+returning true
+"""
+_STORE_LISTS: Final = f"""
+insert into lists (user_id, {", ".join(LIST_READ)})
+select %(owner)s::text, {", ".join(f"call.{name}" for name in LIST_READ)} from unnest(
+    {", ".join(f"%({name})s::{kind_of_column(lists.c[name])}[]" for name in LIST_READ)}
+) as call({", ".join(LIST_READ)})
+on conflict on constraint lists_pkey do update set {", ".join(f"{name} = excluded.{name}" for name in LIST_READ)}
 returning true
 """

@@ -24,7 +24,7 @@ from todo_adapters.postgres.rows import (
     task_columns,
     unnested,
 )
-from todo_core import Once, OwnerId, Pair, Task
+from todo_core import Once, Pair, Task
 from todo_core.changes import Members, difference
 
 
@@ -46,7 +46,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Write:
-    """One pair, to be stored as one change; a creation perhaps under a key."""
+    """One pair of a task, to be stored as one change; a creation perhaps under a key."""
 
     pair: Pair
     client: str | None = None
@@ -58,9 +58,9 @@ class Write:
         return difference(self.pair)
 
     @property
-    def owner(self) -> OwnerId:
-        """Whose it is."""
-        return self.pair.thing.owner
+    def task(self) -> Task:
+        """The task as it is after."""
+        return cast("Task", self.pair.after)
 
 
 class Outcome(NamedTuple):
@@ -178,17 +178,13 @@ def creating(most: int, *, keyed: bool) -> Writing:
 
 
 def _creations(writes: Sequence[Write]) -> Columns:
-    columns = task_columns(WRITTEN, [write.pair.thing for write in writes])
+    columns = task_columns(WRITTEN, [write.task for write in writes])
     return columns | {"client": [write.client for write in writes]}
 
 
 def _keyed_creations(writes: Sequence[Write]) -> Columns:
     keys = [cast("Once", write.once) for write in writes]
     return _creations(writes) | {"key": [each.key for each in keys], "fingerprint": [each.fingerprint for each in keys]}
-
-
-def _changing(write: str, growth: int, columns: Callable[[Sequence[Write]], Columns]) -> Writing:
-    return _writing(_CHANGE, {"write": write, "raised": _RAISED.format(growth=growth)}, columns)
 
 
 def _swapping() -> Writing:
@@ -210,22 +206,13 @@ def _swapping_these(columns: Sequence[str]) -> Writing:
     write = f"update tasks set {assigned} from {unnested(sent, **_WAS)}, held where {_SAME}"
 
     def swaps(writes: Sequence[Write]) -> Columns:
-        return task_columns(sent, [write.pair.thing for write in writes]) | _was(writes)
+        return task_columns(sent, [write.task for write in writes]) | _was(writes)
 
-    return _changing(write, 0, swaps)
+    return _writing(_CHANGE, {"write": write, "raised": _RAISED.format(growth=0)}, swaps)
 
 
 def _only_completes(write: Write) -> bool:
     return set(write.difference[1] or ()).issubset(COMPLETING)
-
-
-def _deleting() -> Writing:
-    calls = unnested(("user_id", "id"), **_WAS)
-    return _changing(f"delete from tasks using {calls}, held where {_SAME}", -1, _deletions)
-
-
-def _deletions(writes: Sequence[Write]) -> Columns:
-    return task_columns(("user_id", "id"), [write.pair.thing for write in writes]) | _was(writes)
 
 
 def _was(writes: Sequence[Write]) -> Columns:
@@ -260,4 +247,3 @@ def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Column
 
 
 SWAPPING: Final = _swapping()
-DELETING: Final = _deleting()

@@ -27,7 +27,7 @@ def read_number(text: str) -> int:
     scope=WRITE,
     answers={
         200: Answer(
-            "The new change, and the tasks as they are now; those that it deleted are left out.",
+            "The new change, and the things as they are now; those that it deleted are left out.",
             wire.Things,
             examples.UNDONE,
             ("Change", "Idempotency-Replayed"),
@@ -40,7 +40,7 @@ async def undo_change(call: Call[None]) -> Reply:
 
     Everything that the change did is taken back, as a new change; undoing that one does it again. Where a later change
     has set one of its members to something else, nothing is done, and `errors` names the members. Undoing a creation
-    deletes the task, which needs the scope `tasks:delete`.
+    deletes, which needs the scope `tasks:delete`. A position that something else has by now becomes one beside it.
     """
     number, may_delete = read_number(call.place["number"]), call.identity.may("tasks:delete")
     undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, TypeAlias
 
-from todo_app.api.examples import CURSOR, KEY
+from todo_app.api.examples import CURSOR, GROCERIES, KEY
 from todo_app.api.examples import TASK as MILK
 from todo_app.http.errors import TooManyAtOnce, TooManyRequests
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
@@ -66,7 +66,7 @@ HEADERS: Final = {
         "schema": _REQUEST_ID,
     },
     "ETag": {
-        "description": 'The task\'s version, such as `"3"`.',
+        "description": 'The version, such as `"3"`.',
         "required": True,
         "schema": {"type": "string", "pattern": r'^"[1-9]\d*"$', "examples": ['"3"']},
     },
@@ -80,7 +80,7 @@ HEADERS: Final = {
         "schema": {"type": "string", "examples": ['"7d219b365e6fc506"']},
     },
     "Location": {
-        "description": "The new task's path.",
+        "description": "The path of what is new.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "examples": [f"/api/ann/tasks/{MILK.id}"]},
     },
@@ -129,7 +129,9 @@ USER: Final = _parameter(
 )
 # In the schemas, not beside them: Swagger UI would write those into its form, where they name nobody's task.
 _ID: Final = {"type": "string", "format": "uuid", "examples": [str(MILK.id)]}
+_LIST_ID: Final = {"type": "string", "format": "uuid", "examples": [str(GROCERIES.id)]}
 PLACES: Final = {
+    "list_id": _parameter("list_id", "path", "The list's id.", _LIST_ID, required=True),
     "task_id": _parameter("task_id", "path", "The task's id.", _ID, required=True),
     "trashed_id": _parameter("trashed_id", "path", "The id of what was deleted.", _ID, required=True),
     "number": _parameter(
@@ -166,7 +168,7 @@ IDEMPOTENCY_KEY: Final = _parameter(
 IF_MATCH: Final = _parameter(
     "If-Match",
     "header",
-    f'Act only if the task has this entity tag, such as `"3"`, or one of a list of at most {TAGS_MOST}.',
+    f'Act only if the thing has this entity tag, such as `"3"`, or one of a list of at most {TAGS_MOST}.',
     _TAGS,
     required=False,
 )

@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 
 import todo_core
-from todo_app.api.wire import History, Summary, TaskPage, Things, Trash
+from todo_app.api.wire import History, Lists, Summary, TaskPage, Things, Trash
 from todo_app.api.wire import Task as TaskView
+from todo_app.api.wire import TaskList as ListView
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -32,6 +33,8 @@ from todo_core import (
     InsufficientScope,
     InvalidInput,
     KeyReused,
+    ListId,
+    ListNotFound,
     NotAuthenticated,
     NotInTrash,
     Page,
@@ -41,6 +44,7 @@ from todo_core import (
     StoreUnavailable,
     Task,
     TaskId,
+    TaskList,
     TaskNotFound,
     TodoError,
     TooMany,
@@ -119,6 +123,23 @@ DONE: Final = _shown(TaskView.of(_DONE))
 PUT_DONE: Final = DONE | {"description": "three litres"}
 EDITED: Final = _shown(TaskView.of(_EDITED))
 LISTED: Final = _shown(TaskPage.of(Page((TASK,), None)))
+GROCERIES: Final = TaskList.new(
+    id=ListId(UUID("019a540b-b400-7cc3-98c4-dc0c0c07398e")),
+    owner=TASK.owner,
+    name="Groceries",
+    color="#ff8800",
+    at=MADE,
+)
+NEW_LIST: Final = {"colored": {"name": "Groceries", "color": "#ff8800"}, "shortest": {"name": "Groceries"}}
+LIST_EDIT: Final = {"name": {"name": "Food"}, "clear": {"color": None}}
+LIST: Final = _shown(ListView.of(GROCERIES))
+LISTS: Final = _shown(Lists([ListView.of(GROCERIES)]))
+LIST_PUT: Final = {"content": {"name": "Food", "color": "#ff8800"}, "as_read": LIST | {"name": "Food"}}
+LIST_EDITED: Final = _shown(ListView.of(GROCERIES.edited(name="Food", at=CHANGED)))
+LIST_MOVED: Final = LIST | _MOVED | {"position": "01h"}
+MOVE_LIST: Final[dict[str, Any]] = {"last": {}}
+MOVE: Final[dict[str, Any]] = {"inbox": {"list_id": None}, "top": {"parent_id": None}, "last": {}}
+MOVED: Final = CREATED | _MOVED | {"position": "019a540bb7"}
 SUMMARY: Final = _shown(Summary.of(todo_core.Summary.of([TASK])))
 
 
@@ -140,6 +161,7 @@ _REFUSALS: Final = (
     NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`."),
     InsufficientScope("tasks:write"),
     TaskNotFound(),
+    ListNotFound(),
     BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds."),
     VersionConflict(3),
     BodyTooLarge(f"A body may have at most {BODY_MOST} bytes."),

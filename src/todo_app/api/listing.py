@@ -76,6 +76,19 @@ def _tag(text: str) -> str:
     return text
 
 
+def _id_or_none(text: str) -> Any:
+    if text == NONE:
+        return NONE
+    if not _UUID.fullmatch(text.lower()):
+        raise ValueError(f"must be an id such as {TASK.id}, or {NONE}")
+    return UUID(text)
+
+
+def _parents(text: str) -> Any:
+    found = _id_or_none(text)
+    return NONE if found == NONE else frozenset({found})
+
+
 def _day(text: str) -> str:
     try:
         given = read_date(text[:_DAY_LENGTH])
@@ -103,6 +116,7 @@ def log_place(text: str) -> Place:
 _PLACE_LENGTH: Final = 60
 _DAY_LENGTH: Final = 40
 _DAY: Final = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$", "examples": ["2026-12-01"]}
+_ID_OR_NONE: Final = {"type": "string", "pattern": f"^({NONE}|{_UUID.pattern})$", "examples": [NONE]}
 _LIMIT: Final = Parameter(
     "limit", "limit", _limit, "The maximum number of items.",
     {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
@@ -127,6 +141,13 @@ OF_LISTING: Final = (
             "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN},
         },
         repeatable=True,
+    ),
+    Parameter(
+        "list_id", "list_id", _id_or_none, f"Only tasks in this list; `{NONE}` stands for the inbox.", _ID_OR_NONE
+    ),
+    Parameter(
+        "parent_id", "parents", _parents, f"Only tasks directly below this one; `{NONE}` stands for those at the top.",
+        _ID_OR_NONE,
     ),
     Parameter("due_from", "due_from", _day, "Only tasks that are due then or later, as `due_date` is written.", _DAY),
     Parameter("due_before", "due_before", _day, "Only tasks that are due before, as `due_date` is written.", _DAY),

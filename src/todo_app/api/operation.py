@@ -34,6 +34,9 @@ from todo_core import (
     InsufficientScope,
     InvalidInput,
     KeyReused,
+    Kind,
+    ListId,
+    ListNotFound,
     NotAuthenticated,
     Once,
     OwnerId,
@@ -91,19 +94,29 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B]):
-    """A request to an operation that the gate let in: who asks, of which task, with which body, on which terms."""
+    """A request to an operation that the gate let in: who asks, of which thing, with which body, on which terms."""
 
     tasks: TaskService
     owner: OwnerId
     exchange: Exchange
     root_path: str
     query_string: bytes
-    task_id: TaskId
+    thing_id: UUID
     body: B
     options: WriteOptions
     identity: Identity
     place: Mapping[str, str]
     """What stands in the path, by the names that its template gives it."""
+
+    @property
+    def task_id(self) -> TaskId:
+        """The task that the path names."""
+        return TaskId(self.thing_id)
+
+    @property
+    def list_id(self) -> ListId:
+        """The list that the path names."""
+        return ListId(self.thing_id)
 
 
 Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply]]
@@ -151,9 +164,14 @@ class Operation(Described):
         return self.method != "GET"
 
     @cached_property
-    def of_one(self) -> bool:
-        """Whether it is about one task, which its path names."""
-        return "{task_id}" in self.path
+    def of_one(self) -> Kind | None:
+        """What its path names one of, if it does."""
+        return "task" if "{task_id}" in self.path else "list" if "{list_id}" in self.path else None
+
+    @property
+    def missing(self) -> type[TodoError]:
+        """The refusal where there is no such thing."""
+        return ListNotFound if self.of_one == "list" else TaskNotFound
 
     @property
     def conditional(self) -> bool:
@@ -166,7 +184,7 @@ class Operation(Described):
         kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.refuses}
         kinds |= {*_OF_A_BODY} if self.body else set()
         kinds |= {*_OF_A_WRITE} if self.writes else set()
-        kinds |= {TaskNotFound} if self.of_one else set()
+        kinds |= {self.missing} if self.of_one else set()
         kinds |= {VersionConflict} if self.of_one and self.writes else set()
         return frozenset(kinds | ({MalformedRequest} if self.conditional or self.zoned else set()))
 
@@ -175,26 +193,32 @@ class Operation(Described):
         return msgspec.json.Decoder(self.body.struct) if self.body else None
 
     async def answer(self, tasks: TaskService, request: AsgiScope, receive: Receive) -> Reply:
-        """The answer to a request. Raises a `TodoError`: that a task is unknown before any fault of body and terms."""
+        """The answer to a request. Raises a `TodoError`: that a thing is unknown before any fault of body and terms."""
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
         place: Mapping[str, str] = request["path_params"]
-        task_id = read_id(place["task_id"]) if self.of_one else _NO_TASK
+        thing_id = read_id(place[f"{self.of_one}_id"], self.missing) if self.of_one else _NO_ID
         body, options = None, _PLAIN
         if self.writes:
             try:
                 body, options = await self._read(exchange, request, receive)
             except TodoError:
                 if self.of_one:
-                    await tasks.get(identity.owner, task_id)
+                    await self._require(tasks, identity.owner, thing_id)
                     if self.zoned:
                         read_time_zone(exchange)
                     read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
                 raise
         root, query = request["root_path"], request["query_string"]
         owner = identity.owner
-        return await self.handler(Call(tasks, owner, exchange, root, query, task_id, body, options, identity, place))
+        return await self.handler(Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, place))
+
+    async def _require(self, tasks: TaskService, owner: OwnerId, thing_id: UUID) -> None:
+        if self.of_one == "list":
+            await tasks.get_list(owner, ListId(thing_id))
+        else:
+            await tasks.get(owner, TaskId(thing_id))
 
     async def _read(self, exchange: Exchange, request: AsgiScope, receive: Receive) -> tuple[Any, WriteOptions]:
         key = read_idempotency_key(exchange)
@@ -218,15 +242,15 @@ class Operation(Described):
         return body, WriteOptions(expected=expected, once=once, client=identity.client, zone=zone)
 
 
-_NO_TASK: Final = TaskId(UUID(int=0))
+_NO_ID: Final = UUID(int=0)
 _PLAIN: Final = WriteOptions()
 
 
-def read_id(text: str) -> TaskId:
-    """The id in a path: a UUID in the form of RFC 9562 §4. Anything else names no task: raises `TaskNotFound`."""
+def read_id(text: str, missing: type[TodoError]) -> UUID:
+    """The id in a path: a UUID in the form of RFC 9562 §4. Anything else names nothing: raises `missing`."""
     if not _UUID.fullmatch(text):
-        raise TaskNotFound
-    return TaskId(UUID(text))
+        raise missing
+    return UUID(text)
 
 
 def _fingerprint(method: str, path: bytes, body: bytes) -> str:

@@ -7,6 +7,7 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
 from todo_app.api.changes import CHANGES
+from todo_app.api.lists import LISTS
 from todo_app.api.operation import Operation, Subject
 from todo_app.api.public import PUBLIC, PublicOperation, Service
 from todo_app.api.recurring import RECURRING
@@ -15,7 +16,7 @@ from todo_app.api.trash import TRASH
 from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_core import TaskService
 
-SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, RECURRING, TRASH, CHANGES)
+SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, LISTS, RECURRING, TRASH, CHANGES)
 
 
 def operations() -> Iterator[Operation]:

@@ -58,7 +58,8 @@ async def list_tasks(call: Call[None]) -> Reply:
 async def create_task(call: Call[wire.NewTask]) -> Reply:
     """Create a task.
 
-    Under an `Idempotency-Key` only once, however often it is sent.
+    It is the last in its list, or below its parent, and in the list of that. Under an `Idempotency-Key` only once,
+    however often it is sent.
     """
     created = await call.tasks.create(call.owner, call.options, **call.body.members())
     location = path_of(call, f"tasks/{created.task.id}").encode()
@@ -84,6 +85,23 @@ async def get_task(call: Call[None]) -> Reply:
     if is_unmodified(call.exchange, task.version):
         return Reply(304, [FRESH, tag])
     return Reply(200, [JSON_TYPE, FRESH, tag], _encode(wire.Task.of(task)))
+
+
+@TASKS.operation(
+    "POST",
+    "/tasks/{task_id}/move",
+    scope=WRITE,
+    body=Body(wire.Move, examples.MOVE),
+    answers={200: Answer("The task as it is now.", wire.Task, examples.MOVED, CHANGED)},
+)
+async def move_task(call: Call[wire.Move]) -> Reply:
+    """Move a task.
+
+    With its subtasks: to a list, below another task, or next to one. Without `before` and `after` it is the last there.
+    There are at most five levels. Where no room is left between two positions, the siblings get new ones in the same
+    change.
+    """
+    return reply_with(await call.tasks.move(call.owner, call.task_id, call.options, **call.body.where()))
 
 
 AS_IT_IS: Final = "The task as it is now."
@@ -116,7 +134,8 @@ async def put_task(call: Call[wire.TaskPatch]) -> Reply:
 async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
     """Change some of a task.
 
-    RFC 7396: what is absent stays, and `null` clears, where there can be nothing.
+    RFC 7396: what is absent stays, and `null` clears, where there can be nothing. Another `list_id` or `parent_id`
+    moves it there, to the end, with its subtasks.
     """
     return reply_with(await call.tasks.edit(call.owner, call.task_id, call.options, **call.body.members()))
 
@@ -130,7 +149,7 @@ async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
 async def delete_task(call: Call[None]) -> Reply:
     """Delete a task.
 
-    It goes to the trash, from which it can be restored for as long as changes are kept.
+    It goes to the trash with its subtasks, from which it can be restored for as long as changes are kept.
     """
     deleted = await call.tasks.delete(call.owner, call.task_id, call.options)
     return Reply(204, [FRESH, *change_headers(deleted)])
@@ -191,7 +210,7 @@ async def list_history(call: Call[None]) -> Reply:
 async def get_summary(call: Call[None]) -> Reply:
     """Count tasks.
 
-    How many are open and how many are done, and the open ones by tag and by priority.
+    How many are open and how many are done, and the open ones by tag, by priority and by list.
     """
     return Reply(200, [JSON_TYPE, FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
 
@@ -209,7 +228,7 @@ def reply_with(committed: Committed, status: int = 200, *headers: Header) -> Rep
 
 
 def reply_with_things(committed: Committed) -> Reply:
-    """The tasks that came of a change, and its number."""
+    """The things that came of a change, and its number."""
     return Reply(200, [JSON_TYPE, FRESH, *change_headers(committed)], _encode(wire.Things.of(committed)))
 
 

@@ -1,23 +1,21 @@
 """What a user has deleted: to be looked through, restored, or erased for good."""
 
 from typing import Final
+from uuid import UUID
 
 from todo_app.api import examples, wire
 from todo_app.api.listing import PAGES, read_trash
 from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject, read_id
 from todo_app.api.tasks import FRESH, change_headers, reply_with_page, reply_with_things
 from todo_app.http.exchange import Reply
-from todo_core import InvalidInput, NotInTrash, TaskId, TaskNotFound, TooMany
+from todo_core import InvalidInput, NotInTrash, TooMany
 
 TRASH: Final = Subject("trash", "What a user has deleted.")
 
 
-def read_trashed(call: Call[None]) -> TaskId:
+def read_trashed(call: Call[None]) -> UUID:
     """The id in the path. Raises `NotInTrash` for what is none."""
-    try:
-        return read_id(call.place["trashed_id"])
-    except TaskNotFound:
-        raise NotInTrash from None
+    return read_id(call.place["trashed_id"], NotInTrash)
 
 
 @TRASH.operation(
@@ -31,7 +29,7 @@ def read_trashed(call: Call[None]) -> TaskId:
 async def list_trash(call: Call[None]) -> Reply:
     """List what is in the trash.
 
-    Deleted tasks that nothing has brought back. They are erased at `erased_at`.
+    Deleted tasks and lists that nothing has brought back, one for each deletion. They are erased at `erased_at`.
     """
     page = await call.tasks.trash(call.owner, read_trash(call.query_string))
     view = wire.Trash.of(page, call.tasks.history_kept)
@@ -46,9 +44,10 @@ async def list_trash(call: Call[None]) -> Reply:
     refuses=(NotInTrash, TooMany),
 )
 async def restore_trashed(call: Call[None]) -> Reply:
-    """Restore a deleted task.
+    """Restore a deleted task or list.
 
-    With its id, and all that was deleted by the same change; versions go on.
+    It comes back with all that its deletion took, and with the ids; versions go on. Where its list or its parent is
+    gone, a task is in the inbox, or at the top.
     """
     return reply_with_things(await call.tasks.restore(call.owner, read_trashed(call), call.options))
 
@@ -61,9 +60,9 @@ async def restore_trashed(call: Call[None]) -> Reply:
     refuses=(NotInTrash,),
 )
 async def erase_trashed(call: Call[None]) -> Reply:
-    """Erase a deleted task for good.
+    """Erase a deleted task or list for good.
 
-    It, and all that was deleted by the same change, cannot be restored any more, and its text leaves the history.
+    It, and all that its deletion took, cannot be restored any more, and its text leaves the history.
     """
     erased = await call.tasks.erase(call.owner, read_trashed(call), call.options)
     return Reply(204, [FRESH, *change_headers(erased)])

@@ -2,21 +2,25 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
-from todo_core import Committed, Entry, Priority, Settable
+from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, Where
 from todo_core.changes import LOGGED
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
+from todo_core.lists import COLOR_RULE, NAME_LENGTH, NAME_RULE
 from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     DESCRIPTION_RULE,
+    LIST_RULE,
     OWNER_LENGTH,
+    PARENT_RULE,
+    POSITION_LENGTH,
     PRIORITY_RULE,
     TAG_LENGTH,
     TAGS_MAX,
@@ -117,16 +121,48 @@ Rule: TypeAlias = Annotated[
 From: TypeAlias = Annotated[
     RecurrenceFrom, Meta(description=_said(FROM_RULE, "What the next occurrence is counted from."))
 ]
+_THING: Final = "019a540b-b400-7cc3-98c4-dc0c0c07398e"
+ListId: TypeAlias = Annotated[UUID, Meta(description=_said(LIST_RULE), examples=[_THING])]
+ParentId: TypeAlias = Annotated[
+    UUID, Meta(description=_said(PARENT_RULE, "A subtask is in the list in which its parent is."), examples=[_THING])
+]
+Neighbour: TypeAlias = Annotated[
+    UUID, Meta(description="The id of the one that it shall stand next to; among its siblings, too.", examples=[_THING])
+]
+Position: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="Where it stands in its order, compared by code point. Moves set it.",
+        extra_json_schema={"minLength": 1, "maxLength": POSITION_LENGTH, "pattern": "^[0-9a-z]+$"},
+    ),
+]
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=_said(NAME_RULE, _UNITS),
+        examples=["Groceries"],
+        extra_json_schema={"minLength": 1, "maxLength": NAME_LENGTH, "pattern": LINE_PATTERN},
+    ),
+]
+Color: TypeAlias = Annotated[
+    str, Meta(description=_said(COLOR_RULE), extra_json_schema={"pattern": "^#[0-9a-fA-F]{6}$"}, examples=["#ff8800"])
+]
+VersionNumber: TypeAlias = Annotated[
+    int,
+    Meta(description="1 at first, one more with every change; the entity tag.", extra_json_schema={"minimum": 1}),
+]
+Id: TypeAlias = Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
 Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Accepted as GET gave it, and ignored.")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 _USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
+UserId: TypeAlias = Annotated[str, Meta(description="Whose it is: the `sub` of the token.", extra_json_schema=_USER_ID)]
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
     """One task of one user."""
 
-    id: Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
-    user_id: Annotated[str, Meta(description="Whose it is: the `sub` of the token.", extra_json_schema=_USER_ID)]
+    id: Id
+    user_id: UserId
     title: Title
     description: Description | None
     completed: bool
@@ -137,12 +173,12 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     time_zone: Zone | None
     recurrence: Rule | None
     recurrence_from: From
+    list_id: ListId | None
+    parent_id: ParentId | None
+    position: Position
     due_at: Annotated[Moment | None, Meta(description="The moment at which a `due_date` with a time and a zone is.")]
     completed_at: Moment | None
-    version: Annotated[
-        int,
-        Meta(description="1 at first, one more with every change; the entity tag.", extra_json_schema={"minimum": 1}),
-    ]
+    version: VersionNumber
     created_at: Moment
     updated_at: Moment
 
@@ -163,6 +199,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
             task.time_zone,
             task.recurrence,
             task.recurrence_from,
+            task.list_id,
+            task.parent_id,
+            task.position,
             task.due_at if task.time_zone else None,
             done,
             task.version,
@@ -196,13 +235,12 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     time_zone: Zone | UnsetType | None = UNSET
     recurrence: Rule | UnsetType | None = UNSET
     recurrence_from: From | UnsetType | None = UNSET
+    list_id: ListId | UnsetType | None = UNSET
+    parent_id: ParentId | UnsetType | None = UNSET
 
     def members(self) -> Settable:
         """What is there of it, by the core's names."""
-        return {name: value for name in _SETTABLE if (value := getattr(self, name)) is not UNSET}  # type: ignore[return-value]
-
-
-_SETTABLE: Final = TaskPatch.__struct_fields__
+        return _given(self, TaskPatch)  # type: ignore[return-value]  # named alike
 
 
 class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,21 +249,98 @@ class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Title
 
 
-READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in _SETTABLE)
+READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in TaskPatch.__struct_fields__)
 """The members of a task that only the service sets."""
 
-TaskPut: Final = msgspec.defstruct(
-    "TaskPut",
-    [(name, Ignored | UnsetType, UNSET) for name in READ_ONLY],
-    bases=(TaskPatch,),
-    namespace={
-        "__doc__": "A task's content: what is absent stays, as in PATCH. What GET gave may be sent back as it was."
-    },
-    module=__name__,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-)
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a task shall be. Without `before` and `after` it is the last there; the rest says what is absent."""
+
+    list_id: ListId | UnsetType | None = UNSET
+    parent_id: ParentId | UnsetType | None = UNSET
+    before: Neighbour | UnsetType = UNSET
+    after: Neighbour | UnsetType = UNSET
+
+    def where(self) -> Where:
+        """What is there of it, by the core's names."""
+        return _given(self, Move)  # type: ignore[return-value]  # named alike
+
+
+class TaskList(msgspec.Struct, frozen=True, gc=False):
+    """One list of one user. A task without `list_id` is in none of them: it is in the inbox."""
+
+    id: Id
+    user_id: UserId
+    name: Name
+    color: Color | None
+    position: Position
+    version: VersionNumber
+    created_at: Moment
+    updated_at: Moment
+
+    @classmethod
+    def of(cls, each: todo_core.TaskList) -> "TaskList":
+        """The view of that list."""
+        moments = (each.created_at, each.updated_at)
+        return cls(each.id, each.owner, each.name, each.color, each.position, each.version, *moments)
+
+
+class Lists(msgspec.Struct, frozen=True, gc=False):
+    """All of a user's lists, in their order."""
+
+    items: list[TaskList]
+
+
+class ListPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall change of a list (RFC 7396): what is absent stays; null clears the color."""
+
+    name: Name | UnsetType = UNSET
+    color: Color | UnsetType | None = UNSET
+
+    def members(self) -> ListSettable:
+        """What is there of it, by the core's names."""
+        return _given(self, ListPatch)  # type: ignore[return-value]  # named alike
+
+
+class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A list to be made."""
+
+    name: Name
+
+
+def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], says: str) -> type[msgspec.Struct]:
+    """What PUT takes: the members of PATCH, and what only GET gives, to be ignored."""
+    ignored = [each for each in view.__struct_fields__ if each not in patch.__struct_fields__]
+    return msgspec.defstruct(
+        name,
+        [(each, Ignored | UnsetType, UNSET) for each in ignored],
+        bases=(patch,),
+        namespace={"__doc__": f"{says}: what is absent stays, as in PATCH. What GET gave may be sent back as it was."},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+TaskPut: Final = _put("TaskPut", Task, TaskPatch, "A task's content")
+ListPut: Final = _put("ListPut", TaskList, ListPatch, "A list's content")
+
+
+class MoveList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a list shall be among the others. Without `before` and `after` it is the last."""
+
+    before: Neighbour | UnsetType = UNSET
+    after: Neighbour | UnsetType = UNSET
+
+    def where(self) -> dict[str, Any]:
+        """What is there of it."""
+        return _given(self, MoveList)
+
+
+def _given(body: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """What is there of the members of that shape."""
+    return {name: value for name in shape.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
 class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -270,7 +385,7 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
     def of(cls, entry: Entry) -> "HistoryItem":
         """The view of that entry."""
         before, after = entry.before or {}, entry.after or {}
-        names = [name for name in LOGGED if (name in before or name in after) and name not in _COUNTED]
+        names = [name for name in LOGGED[entry.kind] if (name in before or name in after) and name not in _COUNTED]
         pairs = {name: [before.get(name), after.get(name)] for name in names}
         shown = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         return cls(entry.number, entry.at, entry.client, entry.action, shown)
@@ -292,33 +407,40 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 class Things(msgspec.Struct, frozen=True, gc=False):
-    """What came of a change: its number, and the tasks that it brought back or changed."""
+    """What came of a change: its number, and the tasks and lists that it brought back or changed."""
 
     change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
-    items: list[Task]
+    items: Annotated[list[Task], Meta(description="The tasks.")]
+    lists: Annotated[list[TaskList], Meta(description="The lists.")]
 
     @classmethod
     def of(cls, committed: Committed) -> "Things":
         """The view of that outcome."""
-        return cls(committed.change, list(map(Task.of, committed.things)))
+        tasks = [Task.of(thing) for thing in committed.things if isinstance(thing, todo_core.Task)]
+        lists = [TaskList.of(thing) for thing in committed.things if isinstance(thing, todo_core.TaskList)]
+        return cls(committed.change, tasks, lists)
 
 
 class TrashItem(msgspec.Struct, frozen=True, gc=False):
     """Something that was deleted, and can be restored until it is erased."""
 
-    kind: Literal["task"]
+    kind: Kind
     id: UUID
-    title: Title
+    title: Annotated[Title, Meta(description="The task's title, or the list's name.")]
     deleted_at: Moment
     erased_at: Annotated[Moment, Meta(description="When it is erased at the earliest.")]
     change: Annotated[int, Meta(description="The change that deleted it.", extra_json_schema={"minimum": 1})]
-    count: Annotated[int, Meta(description="How many tasks that took.", extra_json_schema={"minimum": 1})]
+    count: Annotated[
+        int,
+        Meta(description="How many things were deleted with it, itself included.", extra_json_schema={"minimum": 1}),
+    ]
 
     @classmethod
     def of(cls, entry: Entry, kept: timedelta) -> "TrashItem":
         """The view of that deletion."""
-        title: Any = (entry.before or {}).get("title")
-        return cls("task", entry.id, title, entry.at, entry.at + kept, entry.number, 1)
+        was = entry.before or {}
+        title: Any = was.get("title", was.get("name"))
+        return cls(entry.kind, entry.id, title, entry.at, entry.at + kept, entry.number, entry.took)
 
 
 class Trash(msgspec.Struct, frozen=True, gc=False):
@@ -341,8 +463,9 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     completed: int
     by_tag: Mapping[str, int]
     by_priority: Annotated[Mapping[str, int], Meta(description="`none` stands for tasks without a priority.")]
+    by_list: Annotated[Mapping[str, int], Meta(description="By the lists' ids; `none` stands for the inbox.")]
 
     @classmethod
     def of(cls, summary: todo_core.Summary) -> "Summary":
         """The view of that summary."""
-        return cls(summary.open, summary.completed, summary.by_tag, summary.by_priority)
+        return cls(summary.open, summary.completed, summary.by_tag, summary.by_priority, summary.by_list)

@@ -11,8 +11,10 @@ from msgspec.structs import FieldInfo, fields
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
 from todo_core import Problem
-from todo_core.task import RULES
+from todo_core.lists import RULES as LIST_RULES
+from todo_core.task import RULES as TASK_RULES
 
+RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body has room for thousands
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")

@@ -8,27 +8,31 @@ from todo_core import Problem
 
 _NAME_LENGTH: Final = 100  # of what a caller sent, as much is repeated
 _APART: Final = re.compile("[^a-z0-9]")
-_MEANT: Final = {
-    alias: name
-    for name, aliases in {
-        "title": "name text label subject",
-        "description": "desc detail details note notes",
-        "completed": "complete done finished checked status isdone iscomplete iscompleted",
-        "q": "search query keyword keywords term",
-        "sort": "sortby order orderby ordering",
-        "limit": "size pagesize perpage",
-        "cursor": "nextcursor after",
-    }.items()
-    for alias in aliases.split()
+_ALIASES: Final = {
+    "title": "name text label subject",
+    "name": "title text label",
+    "color": "colour",
+    "list_id": "list project projectid category categoryid folder",
+    "parent_id": "parent parenttask parenttaskid",
+    "description": "desc detail details note notes",
+    "completed": "complete done finished checked status isdone iscomplete iscompleted",
+    "q": "search query keyword keywords term",
+    "sort": "sortby order orderby ordering",
+    "limit": "size pagesize perpage",
+    "cursor": "nextcursor after",
 }
 
 
 def unknown(name: str, known: Collection[str]) -> Problem:
     """What to say of that name where only others are known."""
     plain = _plain(name[:_NAME_LENGTH])
-    found = {_plain(each): each for each in known}.get(plain) or _MEANT.get(plain)
-    advice = f"did you mean {found}?" if found in known else f"there is {', '.join(known)}"
+    found = {_plain(each): each for each in known}.get(plain) or _meant(plain, known)
+    advice = f"did you mean {found}?" if found else f"there is {', '.join(known)}"
     return Problem(escaped(name), f"is unknown here: {advice}")
+
+
+def _meant(plain: str, known: Collection[str]) -> str | None:
+    return next((name for name, aliases in _ALIASES.items() if name in known and plain in aliases.split()), None)
 
 
 def escaped(name: str) -> str:

@@ -39,7 +39,7 @@ def changed(committed: Committed) -> Json:
 
 def taken_back(committed: Committed) -> Json:
     """The tasks that came of a change, and its number."""
-    return {"change": committed.change, "tasks": [task(each) for each in committed.things]}
+    return {"change": committed.change, "tasks": [task(each) for each in committed.things if isinstance(each, Task)]}
 
 
 def entry(of: Entry, title: str | None) -> Json:

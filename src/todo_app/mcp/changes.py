@@ -117,11 +117,12 @@ async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list
 async def _title(call: Caller, entry: Entry) -> str | None:
     """What the task of that entry is called now, or was when it was deleted; None once it has been erased."""
     try:
-        return (await call.tasks.get(call.owner, entry.id)).title
+        return (await call.tasks.get(call.owner, TaskId(entry.id))).title
     except TaskNotFound:
         last = await call.tasks.history(call.owner, ChangeQuery(of=entry.id, newest_first=True, limit=1))
-        members = (last.items[0].before if last.items else None) or {}
-        return str(members["title"]) if "title" in members else None
+        said = last.items[0] if last.items else entry
+        members = said.before or said.after or {}
+        return next((str(members[name]) for name in ("title", "name") if name in members), None)
 
 
 def _place(cursor: str | UnsetType) -> Place | None:

@@ -24,6 +24,7 @@ from todo_core import (
     Scope,
     StoreUnavailable,
     TaskId,
+    TaskNotFound,
     TaskService,
     TodoError,
     WriteOptions,
@@ -143,7 +144,7 @@ async def for_each(named: Any, act: Callable[[TaskId], Awaitable[Json]]) -> Json
         case msgspec.UNSET, list() as ids:
 
             async def of(text: str) -> Json:
-                return await act(read_id(text))
+                return await act(TaskId(read_id(text, TaskNotFound)))
 
             return await several([({"id": text}, partial(of, text)) for text in ids], "ids")
         case _:

@@ -20,7 +20,7 @@ from todo_core.idempotency import IdempotencyKey, Once
 from todo_core.plans import Committed, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Page, Sort, TaskQuery, is_search
-from todo_core.task import OwnerId, Task, TaskId, Version
+from todo_core.task import OwnerId, Task, TaskId
 from todo_core.testing.examples import (
     NASTY_KEYS,
     NOON,
@@ -45,6 +45,7 @@ from todo_core.testing.writing import (
     restoring,
     undoing,
 )
+from todo_core.versioned import Version
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]

@@ -12,9 +12,10 @@ import pytest
 from todo_core.errors import TaskNotFound, VersionConflict
 from todo_core.ports import TaskStore
 from todo_core.queries import Sort, TaskQuery
-from todo_core.task import Task, Version
+from todo_core.task import Task
 from todo_core.testing.examples import LATER, NASTY, NOON, make_id, make_owner, make_task
 from todo_core.testing.writing import add, edit
+from todo_core.versioned import Version
 
 Change: TypeAlias = Callable[[Task], Task]
 _FORBIDDEN: dict[str, Change] = {

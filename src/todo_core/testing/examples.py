@@ -32,12 +32,12 @@ from todo_core.task import (
     Settable,
     Task,
     TaskId,
-    Version,
     distinct_tags,
     is_description,
     is_tag,
     is_title,
 )
+from todo_core.versioned import Version
 
 ANN: Final = OwnerId("ann")
 BOB: Final = OwnerId("bob")
@@ -135,6 +135,11 @@ _numbers = count(1)
 def make_id(number: int) -> TaskId:
     """The id with that number: they sort as the numbers do."""
     return TaskId(UUID(int=0x0198_0000_0000_7000_8000_000000000000 + number))
+
+
+def make_fresh() -> str:
+    """A position behind those of all things made before."""
+    return make_id(next(_numbers)).hex
 
 
 def make_owner(name: str = "owner") -> OwnerId:
@@ -241,6 +246,9 @@ MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "time_zone": zones,
     "recurrence": of_any_kind(st.none() | recurrences().map(str)),
     "recurrence_from": of_any_kind(st.sampled_from(RECURRENCE_FROM)),
+    "list_id": st.none(),
+    "parent_id": st.none(),
+    "position": of_any_kind(st.just("")),
     "anchor": st.none() | dates,
     "rescheduled_from": st.none() | dates,
     "completed_at": st.none() | moments,
@@ -248,7 +256,7 @@ MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "created_at": moments,
     "updated_at": moments,
 }
-"""What each member of a task can be, but for its id and its owner."""
+"""What each member of a task can be, but for its id and its owner; in no list, and each at a position of its own."""
 
 SETTABLE: Final = {name: MEMBERS[name] for name in MEMBERS if name in Settable.__annotations__} | {
     "completed": st.booleans()
@@ -282,7 +290,11 @@ _SORTED_BY: Final[dict[str, st.SearchStrategy[Any]]] = {
     "title": titles,
     "due_date": st.none() | dates,
     "priority": of_any_kind(st.sampled_from([None, *range(len(PRIORITIES))])),
+    "position": st.sampled_from(["0", "i", "zz"]),
 }
+
+
+_NOWHERE: Final[list[Any]] = [None, "none"]
 
 
 @st.composite
@@ -296,7 +308,9 @@ def queries(draw: st.DrawFn, ids: st.SearchStrategy[TaskId]) -> TaskQuery:
         tags=draw(st.just(()) | tags),
         due_from=draw(st.none() | dates),
         due_before=draw(st.none() | dates),
+        list_id=draw(st.one_of(st.sampled_from(_NOWHERE), ids)),
+        parents=draw(st.sampled_from(_NOWHERE) | st.frozensets(ids, max_size=2)),
         sort=sort,
-        limit=draw(st.sampled_from([1, 2, 3, 50, 200])),
+        limit=draw(st.sampled_from([1, 2, 3, 50, 200, None])),
         after=draw(st.none() | st.builds(Cursor, st.just(sort), ids, _SORTED_BY[sort.field])),
     )

@@ -11,9 +11,10 @@ import pytest
 from todo_core.errors import TaskNotFound
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Page, Sort, TaskQuery
-from todo_core.task import OwnerId, Task, Version
+from todo_core.task import OwnerId, Task
 from todo_core.testing.examples import LATER, make_owner, make_task
 from todo_core.testing.writing import add, edit, remove
+from todo_core.versioned import Version
 
 _ALIKE = ["ann", "Ann", "ann ", " ann", "an_", "an%", "%", "a\\nn", "ann'", "änn", "a\u0308nn", "ＡＮＮ", "ann\u200b"]
 

@@ -13,9 +13,17 @@ from todo_core.idempotency import IdempotencyKey
 from todo_core.plans import Committed
 from todo_core.ports import TaskStore
 from todo_core.queries import Cursor, Sort, TaskQuery
-from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, VERSION_MOST, Expected, OwnerId, Task, TaskId, Version
+from todo_core.task import (
+    DESCRIPTION_LENGTH,
+    TITLE_LENGTH,
+    VERSION_MOST,
+    OwnerId,
+    Task,
+    TaskId,
+)
 from todo_core.testing.examples import FIRST_MOMENT, LAST_MOMENT, LATER, NASTY, alike, make_id, make_owner, make_task
 from todo_core.testing.writing import add, add_once, edit, remove
+from todo_core.versioned import Expected, Version
 
 _AWKWARD = {
     "plain": {},

@@ -4,17 +4,22 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from todo_core.changes import LOGGED, ChangeQuery, Entry, Pair, difference
+from todo_core.changes import LOGGED, ChangeQuery, Entry, Kind, Pair, difference
 from todo_core.errors import TaskExists, TaskNotFound, VersionConflict
-from todo_core.plans import Decision, Plan, Seen, Sees, composed
+from todo_core.lists import TaskList, Thing
+from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
-from todo_core.task import OwnerId, Task, TaskId, Version
+from todo_core.seen import Seen, Sees
+from todo_core.task import ListId, OwnerId, Task, TaskId
 from todo_core.testing.examples import LATER, make_id, make_owner, make_task
 from todo_core.testing.writing import add, changing, creating, deleting, edit, remove
+from todo_core.versioned import Version
 
 _CONCURRENT = 25
 
@@ -229,16 +234,23 @@ async def whole_log(tasks: OwnedTasks) -> list[Entry]:
     return entries
 
 
-def replayed(owner: OwnerId, entries: Iterable[Entry]) -> dict[TaskId, Task]:
-    """The tasks that a log makes of nothing; what each entry was before is compared on the way."""
-    members: dict[TaskId, dict[str, object]] = {}
+def replayed(owner: OwnerId, entries: Iterable[Entry]) -> dict[UUID, Thing]:
+    """The things that a log makes of nothing; what each entry was before is compared on the way."""
+    members: dict[UUID, dict[str, Any]] = {}
+    kinds: dict[UUID, Kind] = {}
     for entry in entries:
+        kinds[entry.id] = entry.kind
         now = members.pop(entry.id, {})
         for name, value in (entry.before or {}).items():
             assert now[name] == value, f"{name} was {now[name]!r} before change {entry.number}, not {value!r}"
         if entry.after is not None:
             members[entry.id] = now | dict(entry.after)
-    return {task_id: Task(id=task_id, owner=owner, **now) for task_id, now in members.items()}  # type: ignore[arg-type]
+    return {
+        thing_id: Task(id=TaskId(thing_id), owner=owner, **now)
+        if kinds[thing_id] == "task"
+        else TaskList(id=ListId(thing_id), owner=owner, **now)
+        for thing_id, now in members.items()
+    }
 
 
 async def _all(tasks: OwnedTasks) -> list[Task]:
@@ -246,4 +258,4 @@ async def _all(tasks: OwnedTasks) -> list[Task]:
 
 
 def _content(task: Task) -> dict[str, object]:
-    return {name: getattr(task, name) for name in ("id", *LOGGED) if name not in ("version", "created_at")}
+    return {name: getattr(task, name) for name in ("id", *LOGGED["task"]) if name not in ("version", "created_at")}

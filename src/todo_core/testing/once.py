@@ -14,7 +14,7 @@ from todo_core.idempotency import IdempotencyKey, Once
 from todo_core.plans import Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import TaskQuery
-from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task, Version
+from todo_core.task import DESCRIPTION_LENGTH, TITLE_LENGTH, OwnerId, Task
 from todo_core.testing.examples import (
     FIRST_MOMENT,
     LAST_MOMENT,
@@ -26,6 +26,7 @@ from todo_core.testing.examples import (
     make_task,
 )
 from todo_core.testing.writing import add, add_once, changing, creating, deleting, edit, remove
+from todo_core.versioned import Version
 
 _KEY = IdempotencyKey("8e03978e-40d5-43e8-bc93-6894a57f9324")
 _OTHER = IdempotencyKey("another")

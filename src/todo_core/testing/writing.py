@@ -6,16 +6,27 @@ from hashlib import sha256
 
 from todo_core.changes import Pair
 from todo_core.idempotency import IdempotencyKey, Once
-from todo_core.plans import Committed, Decision, Plan, Seen, Sees
+from todo_core.lists import TaskList
+from todo_core.places import deleted
+from todo_core.plans import Committed, Decision, Plan
 from todo_core.ports import OwnedTasks
-from todo_core.task import Expected, Task, TaskId
+from todo_core.seen import Seen, Sees
+from todo_core.task import Task, TaskId
+from todo_core.testing.examples import make_fresh
 from todo_core.undoing import erased, restored, undone
+from todo_core.versioned import Expected
 
 
 def creating(task: Task, once: Once | None = None) -> Plan:
     """Store a new task."""
     decision = Decision((Pair(None, task),), (task,))
     return Plan(decide=lambda _: decision, once=once)
+
+
+def creating_list(task_list: TaskList) -> Plan:
+    """Store a new list."""
+    decision = Decision((Pair(None, task_list),), (task_list,))
+    return Plan(decide=lambda _: decision, sees=Sees(lists=True))
 
 
 def changing(task_id: TaskId, change: Callable[[Task], Task], once: Once | None = None) -> Plan:
@@ -33,19 +44,21 @@ def deleting(task_id: TaskId, expected: Expected = None, once: Once | None = Non
     """Delete a task, if it is at an expected version."""
 
     def decide(seen: Seen) -> Decision:
-        return Decision((Pair(seen.task(task_id).expecting(expected), None),))
+        return Decision(tuple(deleted(seen, seen.task(task_id).expecting(expected))))
 
     return Plan(decide=decide, sees=Sees(frozenset({task_id})), once=once)
 
 
 def undoing(number: int, at: datetime) -> Plan:
     """Take that change back."""
-    return Plan(decide=lambda seen: undone(seen, number, at=at))
+    fresh = make_fresh()
+    return Plan(decide=lambda seen: undone(seen, number, at=at, fresh=fresh))
 
 
 def restoring(task_id: TaskId, at: datetime) -> Plan:
     """Take what was deleted with that task out of the trash."""
-    return Plan(decide=lambda seen: restored(seen, task_id, at=at))
+    fresh = make_fresh()
+    return Plan(decide=lambda seen: restored(seen, task_id, at=at, fresh=fresh))
 
 
 def erasing(task_id: TaskId) -> Plan:

@@ -36,7 +36,8 @@ const knownValues = (system) => ({
       wrapActions: {
         setResponse: (original) => (path, method, response) => {
           if (response.status === 201) {
-            for (const name of ["task_id", "trashed_id"]) fill(system, name, JSON.parse(response.text).id);
+            const name = path.endsWith("/lists") ? "list_id" : "task_id";
+            for (const each of [name, "trashed_id"]) fill(system, each, JSON.parse(response.text).id);
           }
           if (response.headers.change) fill(system, "number", Number(response.headers.change));
           return original(path, method, response);

@@ -1,0 +1,136 @@
+"""What a user can do with lists."""
+
+from typing import Final
+
+import msgspec
+
+from todo_app.api import examples, wire
+from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
+from todo_app.api.tasks import CHANGED, FRESH, JSON_TYPE, change_headers, path_of
+from todo_app.http.exchange import Header, Reply
+from todo_app.http.preconditions import is_unmodified
+from todo_app.http.reading import JSON, MERGE_PATCH
+from todo_core import Committed, TooMany
+
+LISTS: Final = Subject("lists", "A user's lists.")
+AS_IT_IS: Final = "The list as it is now."
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@LISTS.operation("GET", "/lists", scope=READ, answers={200: Answer("All of them.", wire.Lists, examples.LISTS)})
+async def list_lists(call: Call[None]) -> Reply:
+    """List the lists.
+
+    All of them, in their order; the inbox is none of them.
+    """
+    lists = await call.tasks.lists(call.owner)
+    return Reply(200, [JSON_TYPE, FRESH], _encode(wire.Lists([wire.TaskList.of(each) for each in lists])))
+
+
+@LISTS.operation(
+    "POST",
+    "/lists",
+    scope=WRITE,
+    body=Body(wire.NewList, examples.NEW_LIST),
+    answers={201: Answer("The list as stored.", wire.TaskList, examples.LIST, ("Location", *CHANGED))},
+    refuses=(TooMany,),
+)
+async def create_list(call: Call[wire.NewList]) -> Reply:
+    """Create a list.
+
+    It is the last. Under an `Idempotency-Key` only once, however often it is sent.
+    """
+    created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
+    location = path_of(call, f"lists/{created.task_list.id}").encode()
+    return _reply_with(created, 201, (b"location", location))
+
+
+@LISTS.operation(
+    "GET",
+    "/lists/{list_id}",
+    scope=READ,
+    answers={
+        200: Answer("The list.", wire.TaskList, examples.LIST, ("ETag",)),
+        304: Answer("You have this version already.", headers=("ETag",)),
+    },
+)
+async def get_list(call: Call[None]) -> Reply:
+    """Get a list.
+
+    Nothing but its tag if you have that version.
+    """
+    task_list = await call.tasks.get_list(call.owner, call.list_id)
+    tag = (b"etag", b'"%d"' % task_list.version)
+    if is_unmodified(call.exchange, task_list.version):
+        return Reply(304, [FRESH, tag])
+    return Reply(200, [JSON_TYPE, FRESH, tag], _encode(wire.TaskList.of(task_list)))
+
+
+@LISTS.operation(
+    "PUT",
+    "/lists/{list_id}",
+    scope=WRITE,
+    body=Body(wire.ListPut, examples.LIST_PUT),
+    answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_EDITED, CHANGED)},
+)
+async def put_list(call: Call[wire.ListPatch]) -> Reply:
+    """Change a list, sending it as it was read.
+
+    As PATCH: what is absent stays, and `null` clears. What only GET gives is accepted and ignored.
+    """
+    return await edit_list(call)
+
+
+@LISTS.operation(
+    "PATCH",
+    "/lists/{list_id}",
+    scope=WRITE,
+    body=Body(wire.ListPatch, examples.LIST_EDIT, (MERGE_PATCH, JSON)),
+    answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_EDITED, CHANGED)},
+)
+async def edit_list(call: Call[wire.ListPatch]) -> Reply:
+    """Change some of a list.
+
+    RFC 7396: what is absent stays, and `null` clears the color.
+    """
+    return _reply_with(await call.tasks.edit_list(call.owner, call.list_id, call.options, **call.body.members()))
+
+
+@LISTS.operation(
+    "POST",
+    "/lists/{list_id}/move",
+    scope=WRITE,
+    body=Body(wire.MoveList, examples.MOVE_LIST, required=False),
+    answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_MOVED, CHANGED)},
+)
+async def move_list(call: Call[wire.MoveList | None]) -> Reply:
+    """Move a list.
+
+    Before or after another one; without either it is the last.
+    """
+    where = {} if call.body is None else call.body.where()
+    return _reply_with(await call.tasks.move_list(call.owner, call.list_id, call.options, **where))
+
+
+@LISTS.operation(
+    "DELETE",
+    "/lists/{list_id}",
+    scope=WRITE,
+    answers={204: Answer("Deleted.", headers=("Change", "Idempotency-Replayed"))},
+)
+async def delete_list(call: Call[None]) -> Reply:
+    """Delete a list.
+
+    It goes to the trash with all of its tasks, in one change.
+    """
+    deleted = await call.tasks.delete_list(call.owner, call.list_id, call.options)
+    return Reply(204, [FRESH, *change_headers(deleted)])
+
+
+def _reply_with(committed: Committed, status: int = 200, *headers: Header) -> Reply:
+    """The list, with its version as the entity tag and the number of the change."""
+    task_list = committed.task_list
+    tag = (b"etag", b'"%d"' % task_list.version)
+    body = _encode(wire.TaskList.of(task_list))
+    return Reply(status, [JSON_TYPE, FRESH, tag, *headers, *change_headers(committed)], body)

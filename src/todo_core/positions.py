@@ -1,0 +1,51 @@
+"""Positions: texts that sort by code point, so that there is room between any two (a fractional index).
+
+A new thing's position is the digits of its id, which is greater than all earlier ones: it comes last without a look at
+its siblings. A move takes the shortest text between its neighbours. Where that would be longer than 32 characters, the
+siblings are spread anew, in front of all ids.
+"""
+
+from typing import Final
+
+from todo_core.task import POSITION_LENGTH
+
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_BASE: Final = len(_DIGITS)
+_FRONT: Final = "000"  # smaller than a UUIDv7 of any year after 1970
+_SPREAD: Final = 4  # digits, for 1.6 million siblings
+
+
+def between(low: str, high: str | None) -> str | None:
+    """The shortest position behind `low` ("" is the beginning) and in front of `high` (None is the end).
+
+    None where there is none of at most 32 characters.
+    """
+    made, is_low, is_high = "", True, high is not None
+    for place in range(POSITION_LENGTH):
+        first = _DIGITS.index(low[place]) if is_low and place < len(low) else -1
+        end = _BASE
+        if is_high:
+            if place == len(high or ""):
+                return None
+            end = _DIGITS.index((high or "")[place])
+        digit = max(first, 0) if end - first < 2 else (first + end) // 2
+        if first < digit < end and digit > 0:  # one that ends with 0 would leave no room in front of it
+            return made + _DIGITS[digit]
+        made += _DIGITS[digit]
+        is_low = is_low and digit == max(first, 0)
+        is_high = is_high and digit == end
+    return None
+
+
+def spread(count: int) -> list[str]:
+    """So many positions in order, with much room between any two, and smaller than those of new things."""
+    step = _BASE**_SPREAD // (count + 1)
+    return [_FRONT + _numeral(step * place) for place in range(1, count + 1)]
+
+
+def _numeral(number: int) -> str:
+    text = ""
+    for _ in range(_SPREAD):
+        number, digit = divmod(number, _BASE)
+        text = _DIGITS[digit] + text
+    return text

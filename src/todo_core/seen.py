@@ -1,0 +1,174 @@
+"""What a plan looks at before it decides: one owner's things, as of one moment."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from uuid import UUID
+
+from todo_core.changes import Entry
+from todo_core.errors import ListNotFound, TaskNotFound
+from todo_core.lists import TaskList, Thing
+from todo_core.queries import PAGE_MAX, Sort, TaskQuery
+from todo_core.task import ListId, OwnerId, Task, TaskId
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Sees:
+    """What a plan must see before it decides."""
+
+    tasks: frozenset[TaskId] = frozenset()
+    entries: frozenset[int] = frozenset()
+    """The numbers of changes whose entries in the log it must see."""
+    history: frozenset[UUID] = frozenset()
+    """The things whose last entry in the log it must see."""
+    pages: frozenset[TaskQuery] = frozenset()
+    """The listings that it must see."""
+    lists: bool = False
+    """Whether it must see the owner's lists."""
+
+    def __or__(self, other: "Sees") -> "Sees":
+        return Sees(
+            self.tasks | other.tasks,
+            self.entries | other.entries,
+            self.history | other.history,
+            self.pages | other.pages,
+            self.lists or other.lists,
+        )
+
+
+class NotSeen(Exception):
+    """Raised inside `decide` by a look at something that was not asked for: the storage adds it and decides again."""
+
+    def __init__(self, wanted: Sees) -> None:
+        self.wanted = wanted
+        super().__init__("the plan looks at more than it has asked for")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a plan decides on. Its methods raise `NotSeen` for what was not asked for."""
+
+    owner: OwnerId
+    tasks: Mapping[TaskId, Task | None]
+    entries: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
+    last: Mapping[UUID, Entry | None] = field(default_factory=dict)
+    pages: Mapping[TaskQuery, tuple[Task, ...]] = field(default_factory=dict)
+    lists: Mapping[ListId, TaskList] | None = None
+    changed: Mapping[UUID, Thing | None] = field(default_factory=dict)
+    """What plans before this one, of the same change, have made of things."""
+
+    def known(self) -> dict[UUID, Thing | None]:
+        """All things that have been looked at, as they are now; None stands for one that is not there."""
+        found: dict[UUID, Thing | None] = {task.id: task for page in self.pages.values() for task in page}
+        found.update(self.lists or {})  # type: ignore[arg-type]  # ids of one kind are ids
+        found.update(self.tasks)  # type: ignore[arg-type]
+        return found | dict(self.changed)
+
+    def task(self, task_id: TaskId) -> Task:
+        """That task. Raises `TaskNotFound`."""
+        if (task := self.find(task_id)) is None:
+            raise TaskNotFound
+        return task
+
+    def find(self, task_id: TaskId) -> Task | None:
+        """That task, or None."""
+        if task_id in self.changed:
+            thing = self.changed[task_id]
+            return thing if isinstance(thing, Task) else None
+        try:
+            return self.tasks[task_id]
+        except KeyError:
+            raise NotSeen(Sees(frozenset({task_id}))) from None
+
+    def find_all(self, ids: Collection[TaskId]) -> list[Task | None]:
+        """Each of those tasks, or None."""
+        if unseen := [each for each in ids if each not in self.changed and each not in self.tasks]:
+            raise NotSeen(Sees(frozenset(unseen)))
+        return list(map(self.find, ids))
+
+    def task_list(self, list_id: ListId) -> TaskList:
+        """That list. Raises `ListNotFound`."""
+        if (found := self.all_lists().get(list_id)) is None:
+            raise ListNotFound
+        return found
+
+    def all_lists(self) -> dict[ListId, TaskList]:
+        """All of the owner's lists, by their ids."""
+        if self.lists is None:
+            raise NotSeen(Sees(lists=True))
+        now: dict[Any, TaskList] = dict(self.lists)
+        for thing_id, thing in self.changed.items():
+            now.pop(thing_id, None)
+            if isinstance(thing, TaskList):
+                now[thing_id] = thing
+        return now
+
+    def page(self, query: TaskQuery) -> tuple[Task, ...]:
+        """The tasks of that page."""
+        asked = query
+        if query.limit is not None and self.changed:  # as many of those stored may have gone
+            enough = query.limit + len(self.changed)
+            asked = replace(query, limit=enough if enough <= PAGE_MAX else None)
+        if asked not in self.pages:
+            raise NotSeen(Sees(pages=frozenset({asked})))
+        if not self.changed:
+            return self.pages[asked]
+        stored = [task for task in self.pages[asked] if task.id not in self.changed]
+        return query.page_of([*stored, *(each for each in self.changed.values() if isinstance(each, Task))]).items
+
+    def below(self, tasks: Iterable[TaskId]) -> list[Task]:
+        """All that is below those tasks, on every level, the higher levels first."""
+        level, found = frozenset(tasks), list[Task]()
+        while level:
+            children = self.page(TaskQuery(parents=level, sort=Sort.CREATED_AT, limit=None))
+            found += children
+            level = frozenset(task.id for task in children)
+        return found
+
+    def change(self, number: int) -> tuple[Entry, ...]:
+        """The entries of that change; none where there is no such change, or it has been forgotten."""
+        try:
+            return self.entries[number]
+        except KeyError:
+            raise NotSeen(Sees(entries=frozenset({number}))) from None
+
+    def last_of(self, things: Collection[UUID]) -> list[Entry | None]:
+        """The last entry about each of those things, or None."""
+        if unseen := frozenset(things) - self.last.keys():
+            raise NotSeen(Sees(history=unseen))
+        return [self.last[each] for each in things]
+
+    def missing(self, sees: Sees) -> Sees:
+        """What of that has not been seen yet."""
+        return Sees(
+            sees.tasks - self.tasks.keys(),
+            sees.entries - self.entries.keys(),
+            sees.history - self.last.keys(),
+            sees.pages - self.pages.keys(),
+            sees.lists and self.lists is None,
+        )
+
+    def and_(
+        self,
+        *,
+        tasks: Mapping[TaskId, Task | None],
+        entries: Mapping[int, tuple[Entry, ...]],
+        last: Mapping[UUID, Entry | None],
+        pages: Mapping[TaskQuery, tuple[Task, ...]],
+        lists: Iterable[TaskList] | None,
+    ) -> "Seen":
+        """The same with these as well."""
+        return replace(
+            self,
+            tasks={**self.tasks, **tasks},
+            entries={**self.entries, **entries},
+            last={**self.last, **last},
+            pages={**self.pages, **pages},
+            lists=self.lists if lists is None else {each.id: each for each in lists},
+        )
+
+    def with_changed(self, changed: Mapping[UUID, Thing | None]) -> "Seen":
+        """The same after things have become this; None stands for one that is deleted."""
+        return replace(self, changed={**self.changed, **changed})

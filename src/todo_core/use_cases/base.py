@@ -1,0 +1,59 @@
+"""What every use case has: the ports, and the one way to write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from todo_core.idempotency import Once
+from todo_core.plans import Committed, Decision, Plan
+from todo_core.ports import Clock, IdGenerator, RecurrenceCalendar, TaskStore
+from todo_core.recurring import Course, NoCalendar, Now
+from todo_core.seen import Seen, Sees
+from todo_core.task import OwnerId
+from todo_core.versioned import Expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """On which terms something is written.
+
+    `expected`: the version(s) at which the thing must be. `once`: the key under which a repetition changes nothing.
+    `client`: the program that asks, as the log is to name it. `zone`: the user's time zone, for tasks that have none.
+    """
+
+    expected: Expected = None
+    once: Once | None = None
+    client: str | None = None
+    zone: str | None = None
+
+
+DEFAULTS: Final = WriteOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The ports that use cases need."""
+
+    store: TaskStore
+    clock: Clock
+    ids: IdGenerator
+    history_kept: timedelta = timedelta(days=30)
+    """For how long the store keeps changes, and with them what was deleted."""
+    calendar: RecurrenceCalendar = field(default_factory=NoCalendar)
+
+    def _course(self) -> Course:
+        return Course(self.calendar)
+
+    def _now(self, options: WriteOptions) -> Now:
+        return Now(self.clock.now(), options.zone)
+
+    def _fresh(self, at: datetime) -> str:
+        """A position behind all that were made before."""
+        return self.ids.new(at).hex
+
+    async def _commit(
+        self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
+    ) -> Committed:
+        plan = Plan(decide=decide, sees=sees, once=options.once, client=options.client)
+        return await self.store.tasks_of(owner).commit(plan)

@@ -1,0 +1,76 @@
+"""What happened to an owner's things, and taking it back."""
+
+from contextlib import suppress
+from dataclasses import replace
+from uuid import UUID
+
+from todo_core.changes import LIMIT_MAX, ChangePage, ChangeQuery
+from todo_core.errors import NotInTrash
+from todo_core.plans import Committed, Decision
+from todo_core.seen import Seen, Sees
+from todo_core.task import OwnerId, TaskId
+from todo_core.undoing import erased, restored, undone
+from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
+
+
+class ChangeUseCases(UseCases):
+    """Reading the log, undoing, and the trash."""
+
+    __slots__ = ()
+
+    async def history(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
+        """One page of what happened to the task that `query.of` names, also after its deletion."""
+        tasks = self.store.tasks_of(owner)
+        page = await tasks.changes(query)
+        if not page.items and query.of is not None:
+            await tasks.get(
+                TaskId(query.of)
+            )  # without a history, but there: from before the log, or unchanged for long
+        return page
+
+    async def undo(
+        self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS, *, may_delete: bool = True
+    ) -> Committed:
+        """The owner's change with that number taken back; undoing that one does it again.
+
+        Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` where that deletes and `may_delete` is not
+        given.
+        """
+        now = self.clock.now()
+        fresh = self._fresh(now)
+
+        def decide(seen: Seen) -> Decision:
+            return undone(seen, number, at=now, fresh=fresh, may_delete=may_delete)
+
+        return await self._commit(owner, Sees(entries=frozenset({number})), decide, options)
+
+    async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
+        """One page of the owner's deletions that nothing has taken back."""
+        return await self.store.tasks_of(owner).changes(replace(query, trash=True))
+
+    async def restore(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
+        """What the deletion of that thing took is back. Raises `NotInTrash` and `TooMany`."""
+        now = self.clock.now()
+        fresh = self._fresh(now)
+
+        def decide(seen: Seen) -> Decision:
+            return restored(seen, thing_id, at=now, fresh=fresh)
+
+        return await self._commit(owner, Sees(history=frozenset({thing_id})), decide, options)
+
+    async def erase(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
+        """What the deletion of that thing took is gone for good, from its history too. Raises `NotInTrash`."""
+        return await self._commit(
+            owner, Sees(history=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
+        )
+
+    async def empty_trash(self, owner: OwnerId) -> None:
+        """Erase everything that is in the trash now; what is deleted meanwhile may stay."""
+        page = await self.trash(owner, ChangeQuery(limit=LIMIT_MAX))
+        while page.items:
+            for entry in page.items:
+                with suppress(NotInTrash):  # somebody has restored or erased it meanwhile
+                    await self.erase(owner, entry.id)
+            if page.next is None:
+                return
+            page = await self.trash(owner, ChangeQuery(after=page.next, limit=LIMIT_MAX))

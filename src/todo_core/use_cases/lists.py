@@ -1,0 +1,87 @@
+"""What an owner can do with lists."""
+
+from collections.abc import Callable, Sequence
+from typing import Unpack
+
+from todo_core.changes import Pair
+from todo_core.errors import ListNotFound
+from todo_core.lists import ListSettable, NewList, TaskList
+from todo_core.places import deleted, moved_list
+from todo_core.plans import Committed, Decision
+from todo_core.seen import Seen, Sees
+from todo_core.task import ListId, OwnerId
+from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
+
+
+class ListUseCases(UseCases):
+    """Reading and writing lists."""
+
+    __slots__ = ()
+
+    async def lists(self, owner: OwnerId) -> Sequence[TaskList]:
+        """All of the owner's lists, in their order."""
+        return await self.store.tasks_of(owner).lists()
+
+    async def get_list(self, owner: OwnerId, list_id: ListId) -> TaskList:
+        """The list as it is now."""
+        for task_list in await self.lists(owner):
+            if task_list.id == list_id:
+                return task_list
+        raise ListNotFound
+
+    async def create_list(
+        self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewList]
+    ) -> Committed:
+        """A new list of that owner, behind all others. Raises `InvalidInput` and `TooMany`."""
+        now = self.clock.now()
+        task_list = TaskList.new(id=ListId(self.ids.new(now)), owner=owner, at=now, **members)
+        decision = Decision((Pair(None, task_list),), (task_list,))
+        return await self._commit(owner, Sees(lists=True), lambda _: decision, options)
+
+    async def edit_list(
+        self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **members: Unpack[ListSettable]
+    ) -> Committed:
+        """The list with these members; the others stay. Raises `InvalidInput`."""
+        now = self.clock.now()
+
+        def pairs(_: Seen, before: TaskList) -> list[Pair]:
+            after = before.edited(at=now, **members)
+            return [Pair(before, after)] if after is not before else []
+
+        return await self._change_list(owner, list_id, pairs, options)
+
+    async def move_list(
+        self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **where: ListId
+    ) -> Committed:
+        """The list, `before` or `after` another one, and otherwise the last. Raises `InvalidInput`."""
+        now = self.clock.now()
+        fresh = self._fresh(now)
+
+        def pairs(seen: Seen, before: TaskList) -> list[Pair]:
+            return moved_list(seen, before, where, at=now, fresh=fresh)
+
+        return await self._change_list(owner, list_id, pairs, options)
+
+    async def delete_list(self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS) -> Committed:
+        """The list and its tasks are in the trash; what is returned has no list."""
+
+        def decide(seen: Seen) -> Decision:
+            return Decision(tuple(deleted(seen, seen.task_list(list_id).expecting(options.expected))))
+
+        return await self._commit(owner, Sees(lists=True), decide, options)
+
+    async def _change_list(
+        self,
+        owner: OwnerId,
+        list_id: ListId,
+        change: Callable[[Seen, TaskList], list[Pair]],
+        options: WriteOptions,
+    ) -> Committed:
+        def decide(seen: Seen) -> Decision:
+            before = seen.task_list(list_id)
+            pairs = change(seen, before)
+            before.expecting(options.expected)  # after the rules: what is wrong at any version is reported first
+            after = next((pair.after for pair in pairs if pair.thing.id == list_id), before)
+            return Decision(tuple(pairs), (after or before,))
+
+        return await self._commit(owner, Sees(lists=True), decide, options)
