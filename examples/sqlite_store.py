@@ -13,7 +13,6 @@ from uuid import UUID
 from todo_core import (
     KEY_LIFE,
     LISTS_MAX,
-    Action,
     ChangePage,
     ChangeQuery,
     Committed,
@@ -27,7 +26,6 @@ from todo_core import (
     Page,
     Plan,
     Seen,
-    Sees,
     StoreUnavailable,
     Summary,
     Task,
@@ -47,11 +45,11 @@ from todo_core.changes import LOGGED, decoded, encoded, entry_of, kind_of
 _SCHEMA = """
     create table if not exists owners (owner text primary key, number integer) without rowid;
     create table if not exists things (
-        owner text, id blob, kind text, members text, primary key (owner, id)
+        owner text, kind text, id text, members text, primary key (owner, id)
     ) without rowid;
     create table if not exists log (
-        owner text, number integer, id blob, at text, client text, kind text, action text, before text, after text,
-        root blob, took integer, primary key (owner, number, id)
+        owner text, number integer, at text, client text, kind text, id text, action text, before text, after text,
+        root text, took integer, primary key (owner, number, id)
     ) without rowid;
     create table if not exists keys (
         owner text, key text, used_at text, fingerprint text, number integer, answer text, primary key (owner, key)
@@ -59,7 +57,6 @@ _SCHEMA = """
     create index if not exists keys_by_age on keys (used_at);
 """
 TASKS_MAX = 10_000
-
 Answer = TypeVar("Answer")
 
 
@@ -109,7 +106,7 @@ class SqliteOwnedTasks:
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
-        for task in await self._store.transact(lambda connection: self._tasks(connection, "id = ?", task_id.bytes)):
+        for task in await self._store.transact(lambda connection: self._tasks(connection, "id = ?", task_id.hex)):
             return task
         raise TaskNotFound
 
@@ -156,86 +153,63 @@ class SqliteOwnedTasks:
         return sorted(self._things(connection, "list", "true"), key=lambda each: each.position)
 
     def _entries(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Entry]:
-        columns = "number, at, client, kind, id, action, before, after, root, took"
-        found = f"select {columns} from log where owner = ? and {condition} order by number, id"
-        return list(map(_entry, connection.execute(found, [self._owner, *values])))
+        found = f"select * from log where owner = ? and {condition} order by number, id"
+        return [_entry(*row) for row in connection.execute(found, [self._owner, *values])]
 
     def _replayed(self, connection: sqlite3.Connection, once: Once) -> Committed | None:
         connection.execute("delete from keys where used_at < ?", [_text(datetime.now(UTC) - KEY_LIFE)])
         found = "select fingerprint, number, answer from keys where owner = ? and key = ?"
-        row = connection.execute(found, [self._owner, once.key]).fetchone()
-        if row is None:
-            return None
-        fingerprint, number, answer = row
-        if fingerprint != once.fingerprint:
-            raise KeyReused
-        things = tuple(
-            _thing(self._owner, kind, bytes.fromhex(of), members) for kind, of, members in json.loads(answer)
-        )
-        return Committed(things, number, replayed=True)
+        for fingerprint, number, answer in connection.execute(found, [self._owner, once.key]):
+            if fingerprint != once.fingerprint:
+                raise KeyReused
+            return Committed(tuple(_thing(self._owner, *each) for each in json.loads(answer)), number, replayed=True)
+        return None
 
     def _decided(self, connection: sqlite3.Connection, plan: Plan) -> Decision:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
-            seen = self._look(connection, seen, wanted)
+            tasks = {each: self._tasks(connection, "id = ?", each.hex) for each in wanted.tasks}
+            history = {each: self._entries(connection, "id = ?", each.hex) for each in wanted.history}
+            seen = seen.and_(
+                tasks={each: found[0] if found else None for each, found in tasks.items()},
+                entries={each: tuple(self._entries(connection, "number = ?", each)) for each in wanted.entries},
+                last={each: found[-1] if found else None for each, found in history.items()},
+                pages={query: query.page_of(self._tasks(connection)).items for query in wanted.pages},
+                lists=self._lists(connection) if wanted.lists else None,
+            )
             try:
                 return decided(plan, seen)
             except NotSeen as more:
                 wanted = more.wanted
 
-    def _look(self, connection: sqlite3.Connection, seen: Seen, wanted: Sees) -> Seen:
-        tasks = {each: self._tasks(connection, "id = ?", each.bytes) for each in wanted.tasks}
-        entries = {each: self._entries(connection, "id = ?", each.bytes) for each in wanted.history}
-        return seen.and_(
-            tasks={each: found[0] if found else None for each, found in tasks.items()},
-            entries={each: tuple(self._entries(connection, "number = ?", each)) for each in wanted.entries},
-            last={each: found[-1] if found else None for each, found in entries.items()},
-            pages={query: query.page_of(self._tasks(connection)).items for query in wanted.pages},
-            lists=self._lists(connection) if wanted.lists else None,
-        )
-
     def _write(self, connection: sqlite3.Connection, decision: Decision, client: str | None) -> int | None:
         """Store the pairs; the number of their change."""
         for erased in decision.erased:
-            mine = [self._owner, erased.bytes]
-            last = "(select max(number) from log where owner = ? and id = ?)"
-            connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
-            connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
-            named = [self._owner, f"%{erased.hex}%"]
-            connection.execute("update keys set answer = '[]' where owner = ? and answer like ?", named)
+            self._erase(connection, erased.hex)
         if not decision.pairs:
             return None
-        for before, after in ((pair.before, pair.after) for pair in decision.pairs):
-            if before is not None:
-                connection.execute("delete from things where owner = ? and id = ?", [self._owner, before.id.bytes])
-            if after is not None:
-                try:
-                    kept = [self._owner, after.id.bytes, kind_of(after), _dumped(after)[2]]
-                    connection.execute("insert into things values (?,?,?,?)", kept)
-                except sqlite3.IntegrityError:
-                    raise TaskExists from None
+        old = [(self._owner, pair.before.id.hex) for pair in decision.pairs if pair.before]
+        new = [(self._owner, *_dumped(pair.after)) for pair in decision.pairs if pair.after]
+        connection.executemany("delete from things where owner = ? and id = ?", old)
+        try:
+            connection.executemany("insert into things values (?,?,?,?)", new)
+        except sqlite3.IntegrityError:
+            raise TaskExists from None
         self._require_room(connection, decision)
         raised = "insert into owners values (?, 1) on conflict do update set number = number + 1 returning number"
         number: int = connection.execute(raised, [self._owner]).fetchone()[0]
         at = datetime.now(UTC)
-        for pair in decision.pairs:
-            entry = entry_of(pair, number=number, at=at, client=client)
-            members = [None if each is None else json.dumps(encoded(each)) for each in (entry.before, entry.after)]
-            root = None if entry.root is None else entry.root.bytes
-            row = (
-                self._owner,
-                number,
-                entry.id.bytes,
-                _text(at),
-                client,
-                entry.kind,
-                entry.action,
-                *members,
-                root,
-                entry.took,
-            )
-            connection.execute("insert into log values (?,?,?,?,?,?,?,?,?,?,?)", row)
+        rows = [(self._owner, *_row(entry_of(pair, number=number, at=at, client=client))) for pair in decision.pairs]
+        connection.executemany("insert into log values (?,?,?,?,?,?,?,?,?,?,?)", rows)
         return number
+
+    def _erase(self, connection: sqlite3.Connection, erased: str) -> None:
+        """Of that thing the last entry stays, without its members; keys do, without what they were answered with."""
+        mine = [self._owner, erased]
+        last = "(select max(number) from log where owner = ? and id = ?)"
+        connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
+        connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
+        connection.execute("update keys set answer = '[]' where owner = ? and instr(answer, ?)", mine)
 
     def _require_room(self, connection: sqlite3.Connection, decision: Decision) -> None:
         for kind, most in (("task", TASKS_MAX), ("list", LISTS_MAX)):
@@ -251,17 +225,22 @@ def _dumped(thing: Thing) -> tuple[Kind, str, str]:
     return kind, thing.id.hex, json.dumps(encoded({name: getattr(thing, name) for name in LOGGED[kind]}))
 
 
-def _thing(owner: OwnerId, kind: Kind, thing_id: bytes, members: str) -> Thing:
+def _thing(owner: OwnerId, kind: Kind, thing_id: str, members: str) -> Thing:
     of: Any = {"task": Task, "list": TaskList}[kind]
-    return of(id=UUID(bytes=thing_id), owner=owner, **(decoded(json.loads(members)) or {}))  # type: ignore[no-any-return]
+    return of(id=UUID(thing_id), owner=owner, **(decoded(json.loads(members)) or {}))  # type: ignore[no-any-return]
 
 
-def _entry(row: tuple[int, str, str | None, Kind, bytes, Action, str | None, str | None, bytes | None, int]) -> Entry:
-    number, at, client, kind, of, action, *members, root, took = row
-    before, after = (None if each is None else decoded(json.loads(each)) for each in members)
+def _row(entry: Entry) -> tuple[object, ...]:
+    before, after = (json.dumps(encoded(members)) for members in (entry.before, entry.after))
+    what = (entry.client, entry.kind, entry.id.hex, entry.action, before, after)
+    return (entry.number, _text(entry.at), *what, entry.root and entry.root.hex, entry.took)
+
+
+def _entry(_: str, number: int, at: str, client: str | None, kind: Kind, thing_id: str, *rest: Any) -> Entry:
+    action, before, after, root, took = rest
     return Entry(
-        number=number, at=datetime.fromisoformat(at), client=client, kind=kind, id=UUID(bytes=of), action=action,
-        before=before, after=after, root=None if root is None else UUID(bytes=root), took=took,
+        number=number, at=datetime.fromisoformat(at), client=client, kind=kind, id=UUID(thing_id), action=action,
+        before=decoded(json.loads(before)), after=decoded(json.loads(after)), root=root and UUID(root), took=took,
     )  # fmt: skip
 
 
