@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from databases import ScratchCluster
-from factories import ANN, LATER, make_task
+from factories import ANN, LATER, NOON, make_id, make_task
 from psycopg import sql
 from serving import eventually
 from sqlalchemy import NullPool, create_engine
@@ -36,20 +37,25 @@ from todo_adapters.postgres.migrations import (
 from todo_adapters.postgres.table import metadata
 from todo_core import (
     Committed,
+    Decision,
     IdempotencyKey,
+    ListId,
     Once,
+    Pair,
+    Plan,
     StoreUnavailable,
     Task,
+    TaskList,
     TaskQuery,
     searchable,
 )
 from todo_core.task import is_description, is_owner, is_title
 from todo_core.testing.log import replayed, whole_log
-from todo_core.testing.writing import creating, edit
+from todo_core.testing.writing import changing, creating, edit
 
 SCHEMA = """
     with ours as (
-        select to_regclass(name) as id from unnest(array['tasks', 'owners', 'changes', 'used_keys']) as name
+        select to_regclass(name) as id from unnest(array['tasks', 'lists', 'owners', 'changes', 'used_keys']) as name
     )
     select 'column', attrelid::regclass || '.' || attname,
             format_type(atttypid, atttypmod) || ' ' || attnotnull || ' ' || coalesce(collname, '')
@@ -183,7 +189,7 @@ def columns_of(url: str) -> dict[str, list[str]]:
     """The columns of each table of ours, without those that are derived from others."""
     found: dict[str, list[str]] = {}
     listed = "select table_name, column_name from information_schema.columns where table_name = any(%s)"
-    for table, column in rows(url, listed, ["tasks", "idempotency_keys"]):
+    for table, column in rows(url, listed, [*ROWS]):
         if column != "search_text":
             found.setdefault(table, []).append(column)
     return found
@@ -195,9 +201,8 @@ def test_rows_pass_every_later_revision_and_come_back_as_they_were(empty_databas
     columns = columns_of(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
         for title in TITLES:
-            connection.execute(INSERT, row(title=title))
-            if "idempotency_keys" in columns:
-                connection.execute(KEEP, row(title=title))
+            for table in columns:
+                connection.execute(ROWS[table], row(title=title))
     before = kept(empty_database_url, columns)
     assert all(len(found) == len(TITLES) for found in before.values())
     for revision in [later for later in REVISIONS if later > start]:
@@ -328,6 +333,39 @@ async def test_tasks_of_before_the_log_are_served_and_begin_their_history_when_t
     await engine.dispose()
 
 
+async def test_the_way_back_loses_lists_and_where_tasks_were_and_nothing_else(empty_database_url: str) -> None:
+    url = empty_database_url
+    await asyncio.to_thread(migrate, url)
+    engine = create_async(url)
+    tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
+    home = TaskList.new(id=ListId(make_id(-1)), owner=ANN, name="Home", at=NOON)
+    parent = make_task(list_id=home.id, position="i")
+    for pair in (Pair(None, home), Pair(None, parent), Pair(None, make_task(list_id=home.id, parent_id=parent.id))):
+        await tasks.commit(Plan(decide=lambda _, pair=pair: Decision((pair,), (pair.thing,)), once=once_for(pair)))  # type: ignore[misc]
+    await edit(tasks, parent.id, lambda task: task.edited(title="New", at=LATER))
+    await tasks.commit(changing(parent.id, lambda task: task.with_stored(LATER, {"position": "z"})))
+    whole = {task.id: task for task in (await tasks.page(TaskQuery())).items}
+    await asyncio.to_thread(migrate, url, "0003")
+    assert rows(url, "select count(*) from changes where before ?| %s or after ?| %s", WHERE, WHERE) == [(0,)]
+    assert rows(url, "select count(*) from changes where id = %s", home.id) == [(0,)]
+    assert rows(url, "select count(*) from used_keys where answer::text similar to '%%(list_id|Home)%%'") == [(0,)]
+    await asyncio.to_thread(migrate, url)
+    assert await tasks.lists() == ()
+    left = {task.id: task for task in (await tasks.page(TaskQuery())).items}
+    nowhere = {"list_id": None, "parent_id": None, "position": ""}
+    assert left == {task.id: replace(task, **nowhere) for task in whole.values()}
+    assert replayed(ANN, await whole_log(tasks)) == left
+    await store.aclose()
+    await engine.dispose()
+
+
+WHERE = ["list_id", "parent_id", "position"]
+
+
+def once_for(pair: Pair) -> Once:
+    return Once(IdempotencyKey(f"{pair.thing.id}"), "same")
+
+
 def test_the_migrations_make_what_the_table_says(empty_database_url: str, cluster: ScratchCluster) -> None:
     migrate(empty_database_url)
     direct = cluster.create_database()
@@ -405,6 +443,16 @@ KEEP_WHOLE = """
     values (%(owner)s, 'of ' || %(id)s::uuid, %(id)s, %(title)s, %(description)s, %(completed_at)s, %(version)s,
             %(created_at)s, %(updated_at)s)
 """
+KEEP_ENTRY = """
+    insert into changes (user_id, number, id, at, action, before, after)
+    values (%(owner)s, %(version)s, %(id)s, %(updated_at)s, 'edited', '{"title": "Old"}',
+            jsonb_build_object('title', %(title)s::text))
+"""
+KEEP_LIST = """
+    insert into lists (user_id, id, name, position, version, created_at, updated_at)
+    values (%(owner)s, %(id)s, %(title)s, replace(%(id)s::text, '-', ''), %(version)s, %(created_at)s, %(updated_at)s)
+"""
+ROWS = {"tasks": INSERT, "idempotency_keys": KEEP, "changes": KEEP_ENTRY, "lists": KEEP_LIST}
 TITLES = ("Buy milk", "Cafe\u0301", "Caf\u00e9", "\ufb01nd", "😀")
 
 

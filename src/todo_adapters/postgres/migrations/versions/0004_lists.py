@@ -17,7 +17,19 @@ _MOMENT: Final = sa.DateTime(timezone=True)
 _POSITION: Final = "^[0-9a-z]{1,32}$"
 _CONTROL: Final = r"[\u0001-\u001f\u007f-\u009f]"
 _NOT_BLANK: Final = r"[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_PLACES: Final = "array['list_id', 'parent_id', 'position']"
 _MOMENTS: Final = "'0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'"
+# A server of the version before reads no member of a task that it does not know.
+_FORGET_PLACES: Final = f"""
+update changes set before = before - {_PLACES}, after = after - {_PLACES}
+where before ?| {_PLACES} or after ?| {_PLACES}
+"""
+_FORGET_ANSWERS: Final = f"""
+update used_keys set answer = (
+    select coalesce(jsonb_agg(thing - {_PLACES} - 'kind'), '[]') from jsonb_array_elements(answer) as thing
+    where thing ->> 'kind' is distinct from 'list'
+) where exists (select from jsonb_array_elements(answer) as thing where thing ?| {_PLACES} or thing ? 'kind')
+"""
 
 
 def upgrade() -> None:
@@ -65,8 +77,10 @@ def _make_lists() -> None:
 
 
 def downgrade() -> None:
-    """Remove them: lists, and where tasks are, are lost, and what the log says of lists."""
+    """Remove them: lists, and where tasks are, are lost, and what the log and the keys say of either."""
     op.execute("delete from changes where kind = 'list'")
+    op.execute(_FORGET_PLACES)
+    op.execute(_FORGET_ANSWERS)
     op.drop_table("lists")
     for name in ("took", "root", "kind"):
         op.drop_column("changes", name)
