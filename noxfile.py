@@ -26,10 +26,11 @@ FAULTS = "tests/faults"
 BROWSER = "tests/browser"
 CLIENT = "tests/e2e/test_openapi_client.py"
 SITE = "tests/test_site.py"
+AGENTS = "tests/e2e/test_agent_clients.py"
 WHEELS = "tests/wheels"
 TOOLS = ["tests/test_run.py", "tests/test_noxfile.py", "tests/adapters/test_scratch_cluster.py"]
 # What a session of its own runs; the session of all tests leaves it out, unless it is named there.
-SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
+SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, AGENTS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
@@ -295,6 +296,14 @@ def browser(session: nox.Session) -> None:
 def client(session: nox.Session) -> None:
     """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
     run(session, "pytest", "-q", CLIENT)
+
+
+@nox.session(venv_backend="uv")
+@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
+def agents(session: nox.Session) -> None:
+    """Agents: OpenAI's SDK; MCP's inspector and conformance suite, and tokens: skipped, and said so, without node."""
+    sync(session, "--group", "agents")
+    session.run("pytest", *chosen(session, AGENTS))
 
 
 @nox.session

@@ -230,19 +230,22 @@ EDITS = {
     "src/todo_core/task.py": "types schemathesis rules storage identity interface service",
     "src/todo_adapters/postgres/store.py": "types schemathesis storage service",
     "src/todo_adapters/jwt_identity/policy.py": (
-        "types schemathesis better_auth browser identity interface processes service"
+        "types schemathesis agents better_auth browser identity interface processes service"
     ),
     "src/todo_adapters/embedded/server.py": "types schemathesis tools embedded processes service pages",
-    "src/todo_app/api/tasks.py": ("types schemathesis better_auth browser client interface processes service pages"),
-    "docs/openapi.json": "docs client pages",
-    "docs/how-to/better-auth.md": "docs better_auth browser service pages",
-    "tests/factories.py": (
-        "schemathesis better_auth browser client rules storage identity embedded interface processes service pages"
+    "src/todo_app/api/tasks.py": (
+        "types schemathesis agents better_auth browser client interface processes service pages"
     ),
-    "tests/e2e/test_serve.py": "better_auth browser client processes",
+    "docs/openapi.json": "docs client pages",
+    "docs/how-to/better-auth.md": "docs agents better_auth browser service pages",
+    "tests/factories.py": (
+        "schemathesis agents better_auth browser client rules storage identity embedded interface processes service"
+        " pages"
+    ),
+    "tests/e2e/test_serve.py": "agents better_auth browser client processes",
     "uv.lock": (
-        "types schemathesis better_auth browser client docs tools rules storage identity embedded interface processes"
-        " service pages"
+        "types schemathesis agents better_auth browser client docs tools rules storage identity embedded interface"
+        " processes service pages"
     ),
 }
 

@@ -1,23 +1,37 @@
-"""docs/how-to/connect-an-agent.md: each configuration leads the program that it is for to the tools."""
+"""docs/how-to/connect-an-agent.md, done by its reader, and clients that others made: each finds the tools.
+
+Those of npm are installed, as `agent_clients/package-lock.json` pins them, into pytest's cache.
+"""
 
 import json
 import re
 import shlex
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
+from e2e.npm import NEEDS_NODE, NODE, installed
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from pages import ROOT, Block, blocks_of
-from serving import Serve, Server, environment
+from serving import TODO, Serve, Server, environment, free_port
 
 from todo_app.mcp.tools import TOOLS
 
+SOURCE = Path(__file__).with_name("agent_clients")
+SCENARIOS = ("server-initialize", "ping", "tools-list", "dns-rebinding-protection")
+TOKENS_MAX = 4000
 PAGE = ROOT / "docs/how-to/connect-an-agent.md"
+_LAUNCHER = "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
+INSPECTOR = (_LAUNCHER, "--cli", "--connect-timeout", "90000")  # of milliseconds: a busy machine takes its time
+CONFORMANCE = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 HERE = {"/path/to/todo-api": str(ROOT), '"$PWD/run.py"': str(ROOT / "run.py")}
 pytestmark = pytest.mark.timeout(180)
 
@@ -100,3 +114,89 @@ async def test_the_openai_agents_sdk_lists_the_tools_as_the_page_says(
     await program["main"]()
     assert asked
     assert capsys.readouterr().out == f"{list(TOOLS)} 1\n"
+
+
+@pytest.fixture
+def programs(request: pytest.FixtureRequest) -> Path:
+    """The folder with the clients of npm."""
+    return installed(request.config, SOURCE)
+
+
+def node(folder: Path, *command: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(NODE), *command], cwd=folder, capture_output=True, text=True, timeout=100, check=False, **options
+    )
+
+
+@NEEDS_NODE
+def test_all_descriptions_together_are_under_4000_tokens(programs: Path) -> None:
+    from todo_app.mcp.server import LISTED
+
+    listed = [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in LISTED.values()]
+    counted = node(programs, "tokens.mjs", input=json.dumps(listed, separators=(",", ":")))
+    assert 1000 < int(counted.stdout) < TOKENS_MAX
+
+
+@NEEDS_NODE
+def test_the_inspector_lists_and_calls_over_both_transports(programs: Path, serve: Serve, data_dir: Path) -> None:
+    server = serve(TODO_DATA_DIR=str(data_dir)).started()
+    bearer = f"Authorization: Bearer {server.greeting_token()}"
+    http = ["--transport", "http", "--header", bearer]
+    ways = (
+        lambda *rest: node(programs, *INSPECTOR, f"{server.url}/mcp", *rest, *http),
+        lambda *rest: node(programs, *INSPECTOR, "-e", f"TODO_DATA_DIR={data_dir}", TODO, "mcp", "dev", *rest),
+    )
+    for way in ways:
+        listed = way("--method", "tools/list", "--strict")
+        assert listed.returncode == 0, listed.stderr
+        assert listed.stderr == ""
+        assert [tool["name"] for tool in json.loads(listed.stdout)["tools"]] == list(TOOLS), listed.stderr
+        made = way(
+            "--method", "tools/call", "--tool-name", "add_task", "--tool-arg", "title=Milk", "due_date=2026-12-01"
+        )
+        assert json.loads(made.stdout)["structuredContent"]["task"]["due_weekday"] == "Tuesday", made.stderr
+
+
+@contextmanager
+def with_a_token(server: Server, port: int) -> Iterator[str]:
+    """The URL of a proxy in front of `/mcp` that adds a token: the suite cannot send one."""
+    token = server.greeting_token()
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            passed = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            answer = httpx2.post(
+                f"{server.url}/mcp",
+                content=body,
+                headers={**passed, "Authorization": f"Bearer {token}"},
+                trust_env=False,
+            )
+            self.send_response(answer.status_code)
+            for name in ("content-type", "content-length", "allow"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Proxy) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://localhost:{port}/mcp"
+        proxy.shutdown()
+        thread.join()
+
+
+@NEEDS_NODE
+def test_the_protocols_conformance_suite_finds_nothing_wrong(
+    programs: Path, serve: Serve, data_dir: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    server = serve(TODO_DATA_DIR=str(data_dir), TODO_CORS_ORIGINS=f"http://localhost:{port}").started()
+    with with_a_token(server, port) as url:
+        for scenario in SCENARIOS:
+            told = node(programs, CONFORMANCE, "server", "--url", url, "--scenario", scenario, "-o", str(tmp_path))
+            assert told.returncode == 0, f"{scenario}: {told.stdout} {told.stderr}"
+            assert "0 failed" in told.stdout, told.stdout

@@ -3,6 +3,7 @@
 The provider needs node and npm, and is installed, as `openid_provider/package-lock.json` pins it, into pytest's cache.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -12,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit
 
 import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,8 +24,13 @@ from e2e.npm import NEEDS_NODE, installed, running
 from e2e.running import Service, serving
 from issuers import document, issuing
 from jwt.algorithms import RSAAlgorithm
+from mcp import Client
+from mcp.client.auth import OAuthClientProvider, TokenStorage
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pages import ROOT, Reader, blocks_of
-from serving import free_port
+from pydantic import AnyUrl
+from serving import Serve, free_port
 
 SOURCE = Path(__file__).with_name("openid_provider")
 PAGE = ROOT / "docs/how-to/identity-provider.md"
@@ -48,17 +55,24 @@ def signed_in(provider: str, user: str, resource: str = AUDIENCE, client_id: str
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     client = {"client_id": client_id, "redirect_uri": CALLBACK, "resource": resource}
     asked = {"response_type": "code", "scope": "openid tasks", "code_challenge": challenge}
-    with httpx.Client(base_url=provider, trust_env=False) as browser:
-        answer = browser.get("/auth", params={**client, **asked, "code_challenge_method": "S256"})
+    parameters = {**client, **asked, "code_challenge_method": "S256"}
+    there = comes_back_to(f"{provider}/auth?{urlencode(parameters)}", user)
+    code = parse_qs(urlsplit(there).query)["code"][0]
+    proof = {**client, "grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+    return dict(httpx.post(f"{provider}/token", data=proof, trust_env=False).raise_for_status().json())
+
+
+def comes_back_to(address: str, user: str) -> str:
+    """Where the browser of a user who opens this address, signs in and consents ends up."""
+    with httpx.Client(trust_env=False) as browser:
+        answer = browser.get(address)
         while not (there := answer.headers.get("Location", "")).startswith(CALLBACK):
             if there:
-                answer = browser.get(there)
+                answer = browser.get(urljoin(address, there))
             else:  # a form: first who one is, then whether the page may
                 prompt = "login" if 'value="login"' in answer.raise_for_status().text else "consent"
                 answer = browser.post(answer.url, data={"prompt": prompt, "login": user, "password": "x"})
-        code = parse_qs(urlsplit(there).query)["code"][0]
-        proof = {**client, "grant_type": "authorization_code", "code": code, "code_verifier": verifier}
-        return dict(browser.post("/token", data=proof).raise_for_status().json())
+        return there
 
 
 def says(token: str) -> dict[str, Any]:
@@ -111,6 +125,56 @@ def test_a_program_and_a_pairwise_subject_are_users_of_their_own(
             assert says(token)["sub"] == subject
             assert asks(service, token, subject) == 200
             assert asks(service, token, ANN) == 403
+
+
+class Program(TokenStorage):
+    """A program that the issuer knows already."""
+
+    tokens: OAuthToken | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull:
+        return OAuthClientInformationFull(
+            client_id="page", redirect_uris=[AnyUrl(CALLBACK)], token_endpoint_auth_method="none"
+        )
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        raise AssertionError("it is known already")
+
+
+@NEEDS_NODE
+async def test_an_agent_signs_its_user_in_by_itself(provider: str, database_url: str, serve: Serve) -> None:
+    port, opened = free_port(), list[str]()
+    url = f"http://127.0.0.1:{port}/mcp"
+    settings = settings_for(provider) | {"TODO_JWT_AUDIENCE": url, "DATABASE_URL": database_url}
+    await asyncio.to_thread(serve(port=port, **settings).started)
+
+    async def open_browser(address: str) -> None:
+        opened.append(address)
+
+    async def come_back() -> AuthorizationCodeResult:
+        there = await asyncio.to_thread(comes_back_to, opened[-1], ANN)
+        answer = parse_qs(urlsplit(there).query)
+        return AuthorizationCodeResult(code=answer["code"][0], state=answer["state"][0], iss=answer["iss"][0])
+
+    storage = Program()
+    metadata = OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], token_endpoint_auth_method="none")
+    auth = OAuthClientProvider(url, metadata, storage, open_browser, come_back)
+    async with (
+        httpx2.AsyncClient(auth=auth, timeout=30, trust_env=False) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        made = await client.call_tool("add_task", {"title": "Call Mum"})
+        assert made.structured_content["change"] == 1
+    assert storage.tokens is not None
+    said = says(storage.tokens.access_token)
+    assert (said["sub"], said["aud"]) == (ANN, url)
+    assert parse_qs(urlsplit(opened[0]).query)["resource"] == [url]
 
 
 def settings_for(provider: str) -> dict[str, str]:

@@ -46,33 +46,37 @@ def _object(struct: type[msgspec.Struct]) -> Json:
 
 
 def _described(name: str, schema: Json) -> Json:
-    return schema | ({"description": _NOTES[name]} if name in _NOTES and "enum" not in schema else {})
+    return schema | ({"description": _NOTES[name]} if name in _NOTES and not _names_its_values(schema) else {})
+
+
+def _names_its_values(schema: Json) -> bool:
+    return "enum" in schema or any(map(_names_its_values, schema.get("anyOf", ())))
 
 
 def _short(schema: Json) -> Json:
     """What a model needs of it: the rules are checked by the core, whose refusals name them."""
-    nullable = {"type": "null"} in schema.get("anyOf", ())
-    if nullable:
-        schema = next(each for each in schema["anyOf"] if each != {"type": "null"})
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return _or_null(*(_short(each) for each in schema["anyOf"] if each != {"type": "null"}))
     short: Json = {"type": "string"} if "enum" in schema else {}
     short.update((name, schema[name]) for name in _KEPT if name in schema)
     if "items" in schema:
         short["items"] = _short(schema["items"]) if schema["items"] else {"type": "object"}
-    if nullable:
-        short["type"] = [short["type"], "null"]
-        if "enum" in short:
-            short["enum"] = [*short["enum"], None]
     return short
+
+
+def _or_null(schema: Json) -> Json:
+    """Not a list of types: some models' dialects of JSON Schema have one type in each place."""
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _giving(**members: Json) -> Json:
     return {"type": "object", "properties": members}
 
 
-_NUMBER: Final[Json] = {"type": ["integer", "null"], "description": "For undo; null: nothing changed"}
+_NUMBER: Final[Json] = _or_null({"type": "integer"}) | {"description": "For undo; null: nothing changed"}
 _TEXT: Final[Json] = {"type": "string"}
 _OBJECT: Final[Json] = {"type": "object"}
-_MORE: Final[Json] = {"type": ["string", "null"]}
+_MORE: Final[Json] = _or_null(_TEXT)
 _SEVERAL: Final[Json] = {"type": "array", "items": _OBJECT}
 TASK: Final[Json] = _giving(id=_TEXT, title=_TEXT, completed={"type": "boolean"}, due_date=_TEXT, due_weekday=_TEXT) | {
     "required": ["id", "title", "completed"]

@@ -56,7 +56,7 @@ def server_for(who: WhoAsks, report: Report) -> "Server[Any]":
 
     async def list_tools(request: Request, _: PaginatedRequestParams | None) -> ListToolsResult:
         may = who(request).identity.may
-        listed = [_LISTED[tool.name] for tool in TOOLS.values() if may(tool.scope)]
+        listed = [LISTED[tool.name] for tool in TOOLS.values() if may(tool.scope)]
         # "private": it differs from token to token.
         return ListToolsResult(tools=listed, ttl_ms=LISTED_FOR, cache_scope="private")
 
@@ -115,4 +115,5 @@ def _listed(tool: Tool) -> Listed:
     )
 
 
-_LISTED: Final = {name: _listed(tool) for name, tool in TOOLS.items()}
+LISTED: Final = {name: _listed(tool) for name, tool in TOOLS.items()}
+"""What is listed of each tool, by name."""

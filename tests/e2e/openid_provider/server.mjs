@@ -32,7 +32,7 @@ const provider = new Provider(issuer, {
       enabled: true,
       getResourceServerInfo: (_, resource) => ({
         audience: resource,
-        scope: "tasks",
+        scope: "tasks tasks:read tasks:write tasks:delete",
         accessTokenFormat: resource.endsWith("/opaque") ? "opaque" : "jwt",
       }),
     },
