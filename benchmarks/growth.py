@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from benchmarks import latency, plans, profile, report, usage
-from benchmarks.limit import fill
+from benchmarks.limit import NEW, fill
 from benchmarks.load import Job, Result, User, request, run_apart, send
 from benchmarks.subjects import Database, Server, database, seed, serving
 from todo_adapters.postgres.migrations import migrate
@@ -28,9 +28,9 @@ TABLE_ROWS = (100, 10_000, 1_000_000)
 USERS_ROWS = (10, 1_000, 100_000)
 KINDS = ("get", "list", "create", "toggle")
 PAGE, PAGES = 10, 100
-_FILL = """
-    insert into tasks select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', null, 1,
-        now(), now(), 'task number ' || n from generate_series(1, {rows}) n
+_FILL = f"""
+    insert into tasks {NEW} select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', 1,
+        now(), now(), 'task number ' || n from generate_series(1, {{rows}}) n
 """
 _FILL_LOG = (
     "insert into owners select 'other-' || n, 1000, 1000 from generate_series(0, {rows} / 10) n",
@@ -44,8 +44,8 @@ _FILL_LOG = (
         from generate_series(1, {rows}) n
     """,
 )
-_FILL_USER = """
-    insert into tasks select %s, uuidv7(), 'Task number ' || n, 'of one user', null, 1, now(), now(),
+_FILL_USER = f"""
+    insert into tasks {NEW} select %s, uuidv7(), 'Task number ' || n, 'of one user', 1, now(), now(),
         'task number ' || n || ' of one user' from generate_series(1, %s) n
 """
 

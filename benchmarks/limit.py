@@ -12,26 +12,65 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg
 
 from benchmarks.load import Result
+from todo_adapters.postgres.rows import LOGGED_ROW, READ
 
-_COLUMNS = "id, title, description, completed_at, version, created_at, updated_at"
+_COLUMNS = ", ".join(READ)
 _PICK = "\\set u random(1, {users})\n\\set t random(1, {tasks})\n"
-_TASK = "user_id = 'bench-' || :u::text and id = ('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
+_OWNER = "('bench-' || :u::text)"
+_TASK = f"user_id = {_OWNER} and id = ('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
+NEW = "(user_id, id, title, description, version, created_at, updated_at, search_text)"
+"""The columns of a new task that have no default, or are not nothing."""
+_CONTENT = (
+    "'Buy oat milk and bread on the way home', 'from the corner shop', 1, now(), now(),"
+    " 'buy oat milk and bread on the way home from the corner shop'"
+)
+_LOG = "insert into changes (user_id, number, id, at, action, before, after)"
+_MOVED = "'version', {version}, 'completed_at', {done}, 'updated_at', {at}"
 _STATEMENTS = {
     "get": f"select {_COLUMNS} from tasks where {_TASK};\n",
-    "list": f"select {_COLUMNS} from tasks where user_id = 'bench-' || :u::text order by id desc limit 21;\n",
-    "create": "insert into tasks values ('bench-' || :u::text, uuidv7(), 'Buy oat milk and bread on the way home',"
-    " 'from the corner shop', null, 1, now(), now(), 'buy oat milk and bread on the way home from the corner shop')"
-    " on conflict do nothing returning user_id, id;\n",
+    "list": f"select {_COLUMNS} from tasks where user_id = {_OWNER} order by id desc limit 21;\n",
+    # The owner's row, the task and the log in one statement, as the store has it, but for one call only.
+    "create": f"""
+        with raised as (
+            update owners set number = number + 1, live = live + 1
+            where user_id = {_OWNER} and live < 1000000 returning user_id, number
+        ), stored as (
+            insert into tasks {NEW} select user_id, uuidv7(), {_CONTENT} from raised
+            returning user_id, id, {LOGGED_ROW} as after
+        ), logged as (
+            {_LOG} select user_id, number, id, clock_timestamp(), 'created', null, after
+            from raised join stored using (user_id)
+        ) select number from raised;
+    """,
     # As the store does it: read, then compare and swap.
     "toggle": f"select {_COLUMNS} from tasks where {_TASK} \\gset\n"
-    "update tasks set completed_at = case when completed_at is null then now() end, version = version + 1,"
-    f" updated_at = now() where {_TASK} and version = :version::bigint returning version;\n",
+    f"""
+        with held as materialized (
+            select number from owners where user_id = {_OWNER} for no key update
+        ), swapped as (
+            update tasks set completed_at = case when completed_at is null then now() end, version = version + 1,
+                updated_at = now()
+            from held where {_TASK} and version = :version::bigint
+            returning held.number + 1 as number, tasks.user_id, tasks.id,
+                jsonb_build_object({_MOVED.format(version="version", done="completed_at", at="updated_at")}) as after
+        ), raised as (
+            update owners set number = swapped.number from swapped where owners.user_id = swapped.user_id
+        ), logged as (
+            {_LOG} select user_id, number, id, clock_timestamp(), 'completed',
+                jsonb_build_object({_MOVED.format(version=":version::bigint", done="null", at=":updated_at::text")}),
+                after
+            from swapped
+        ) select number from swapped;
+    """,
 }
-_FILL = """
-    insert into tasks select 'bench-' || u, ('01980000-0000-7000-8000-' || lpad(to_hex(t), 12, '0'))::uuid,
-        'Buy oat milk and bread on the way home', 'from the corner shop', null, 1, now(), now(),
-        'buy oat milk and bread on the way home from the corner shop'
-    from generate_series(1, {users}) u, generate_series(1, {tasks}) t
+_FILL = f"""
+    with made as (
+        insert into tasks {NEW}
+        select 'bench-' || u, ('01980000-0000-7000-8000-' || lpad(to_hex(t), 12, '0'))::uuid, {_CONTENT}
+        from generate_series(1, {{users}}) u, generate_series(1, {{tasks}}) t
+    )
+    insert into owners (user_id, number, live) select 'bench-' || u, {{tasks}}, {{tasks}}
+    from generate_series(1, {{users}}) u
 """
 
 
