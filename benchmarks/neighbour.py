@@ -7,12 +7,14 @@ Each attack is repeated until the victim has had `SAMPLES` answers beside it.
 
 One worker process on a PostgreSQL of its own. The victim, in a process of its own, sends one small request after the
 other; its worst answer beside an attack is compared with its 99th percentile when nothing else goes on. Attackers have
-valid tokens, and no limit on requests an hour.
+valid tokens, and no limit on requests an hour. What they cost themselves is not to be measured: their process gives way
+to all others (`nice`), as if it had a machine of its own.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import resource
 import statistics
 import sys
@@ -39,6 +41,7 @@ from todo_core.queries import folded
 ALLOWED = 10  # times the quiet 99th percentile
 PAUSE = 0.005  # seconds between two requests of the victim
 SETTLE = 1.0  # seconds after an attack
+_GIVES_WAY = 19
 SAMPLES = 100  # requests of the victim beside each attack, at least
 FULL = "😀" * 1000  # no description takes more bytes
 SEPARATES = "abcdefghijklmnopqrstuvwxy"  # repeated four times it is what `strpos` compares most of
@@ -258,6 +261,7 @@ async def _measure(stage: Stage, victim: User, names: list[str]) -> list[list[ob
             seen.seen.append(tuple(json.loads(line)))
 
     following = asyncio.create_task(follow(process.stdout))
+    os.nice(_GIVES_WAY)  # what has been started keeps its own
     try:
         await seen.one_after(time.monotonic())
         await asyncio.sleep(SETTLE)
