@@ -21,6 +21,7 @@ UV = """\
 if [ "$1" = --version ]; then echo "uv 0.13.9"; exit; fi
 echo "$*" >> "$UV_PROJECT_ENVIRONMENT/../calls"
 sleep "${SLOW:-0}"
+while [ -e "${HELD:-}" ]; do sleep 0.02; done
 if [ -n "$BROKEN" ]; then echo "no network"; exit 2; fi
 for tool in todo nox; do
     [ $tool = nox ] && case "$*" in *--no-dev*) continue ;; esac
@@ -190,14 +191,20 @@ def test_a_failed_install_shows_everything_and_the_next_run_repairs_it(clone: Cl
 
 
 def test_a_killed_install_is_waited_for_and_then_repaired(clone: Clone) -> None:
-    first = clone.start("serve", SLOW="1")
+    (held := clone.folder / "held").touch()
+    first = clone.start("serve", HELD=str(held))
     while not clone.installs():
         assert first.poll() is None
     first.kill()
+    second = clone.start("serve")  # the orphaned uv still runs, and still holds the lock
+    assert second.stderr is not None
+    try:
+        said = second.stderr.readline()
+    finally:
+        held.unlink()
     first.communicate()
-    done = clone.run("serve")  # the orphaned uv still runs, and still holds the lock
-    assert "waiting for another run.py" in done.stderr
-    assert done.stdout == "todo: serve\n"
+    assert second.communicate()[0] == "todo: serve\n"
+    assert "waiting for another run.py" in said
     assert clone.installs() == [SERVER, SERVER]
 
 

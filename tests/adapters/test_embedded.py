@@ -430,7 +430,13 @@ def test_of_many_that_start_at_once_one_makes_the_database_and_all_use_it(
     assert not is_running(new_folder)
 
 
-@pytest.mark.parametrize("moment", ["new-*", "new-*/data/base/1", "new-*/data/base/5", "cluster", "postgres.log"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("new-*/data/base/1", "cluster"),
+        *(pytest.param(each, marks=pytest.mark.ci) for each in ("new-*", "new-*/data/base/5", "postgres.log")),
+    ],
+)
 def test_a_first_start_that_was_killed_leaves_nothing_half_made(
     new_folder: Path, user: Callable[..., User], moment: str
 ) -> None:

@@ -5,11 +5,15 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
 import pytest
+from databases import ScratchCluster
 from serving import Serve, Server, eventually
+
+from todo_adapters.jwt_identity import issue_token
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
@@ -19,6 +23,21 @@ TASKS = "/api/ann/tasks"
 def variables(database_url: str) -> dict[str, str]:
     """The settings of both replicas."""
     return {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+
+
+@pytest.fixture(scope="module")
+def replicas(
+    cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Server]]:
+    """Two servers on one database, for tests that kill neither and have a user of their own."""
+    url = cluster.create_database(migrated)
+    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+    folder = tmp_path_factory.mktemp("replicas")
+    servers = [Server(folder / "two", "--workers", "2", **variables), Server(folder / "one", **variables)]
+    yield [server.started() for server in servers]
+    for server in servers:
+        server.discard()
+    cluster.drop(url)
 
 
 def post(client: httpx.Client, key: str, title: str = "Milk") -> httpx.Response:
@@ -63,12 +82,9 @@ def waiting(url: str) -> int:
         return int(connection.execute(statement).fetchall()[0][0])
 
 
-def test_repeats_at_once_on_two_replicas_create_one_task_each(
-    serve: Serve, variables: dict[str, str], token: str
-) -> None:
-    servers = [serve("--workers", "2", **variables), serve(**variables)]
+def test_repeats_at_once_on_two_replicas_create_one_task_each(replicas: list[Server], token: str) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(server.started().client(token)) for server in servers]
+        clients = [stack.enter_context(server.client(token)) for server in replicas]
         pool = stack.enter_context(ThreadPoolExecutor(16))
         for number in range(6):
             doing = [pool.submit(post, clients[n % 2], f"key {number}", f"Task {number}") for n in range(24)]
@@ -79,6 +95,27 @@ def test_repeats_at_once_on_two_replicas_create_one_task_each(
         assert len(listed(clients[0])) == 6
         refused = post(clients[1], "key 0", "Other")
         assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_repeats_of_every_kind_of_write_on_two_replicas_happen_once(replicas: list[Server]) -> None:
+    token = issue_token(SECRET.encode(), "bob", timedelta(hours=1), datetime.now(UTC))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.client(token)) for server in replicas]
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        task = clients[0].post("/api/bob/tasks", json={"title": "Milk"}).headers["location"]
+        writes = [
+            ("PATCH", f"{task}/complete", None),
+            ("PATCH", task, {"title": "x"}),
+            ("PUT", task, {"title": "y"}),
+            ("DELETE", task, None),
+        ]
+        for number, (method, path, body) in enumerate(writes, 2):
+            key = {"Idempotency-Key": f"{number}"}
+            doing = [pool.submit(clients[n % 2].request, method, path, json=body, headers=key) for n in range(16)]
+            answers = [each.result() for each in doing]
+            assert len({(each.status_code, each.content, each.headers.get("etag")) for each in answers}) == 1
+            assert {each.headers["change"] for each in answers} == {f"{number}"}
+            assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
 
 
 def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_again(
@@ -103,29 +140,6 @@ def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_aga
         assert client.delete(first.headers["location"]).status_code == 204
         assert told([post(client, "key")]) == told([first])
         assert listed(client) == [before]
-
-
-def test_repeats_of_every_kind_of_write_on_two_replicas_happen_once(
-    serve: Serve, variables: dict[str, str], token: str
-) -> None:
-    servers = [serve(**variables), serve(**variables)]
-    with ExitStack() as stack:
-        clients = [stack.enter_context(server.started().client(token)) for server in servers]
-        pool = stack.enter_context(ThreadPoolExecutor(8))
-        task = clients[0].post(TASKS, json={"title": "Milk"}).headers["location"]
-        writes = [
-            ("PATCH", f"{task}/complete", None),
-            ("PATCH", task, {"title": "x"}),
-            ("PUT", task, {"title": "y"}),
-            ("DELETE", task, None),
-        ]
-        for number, (method, path, body) in enumerate(writes, 2):
-            key = {"Idempotency-Key": f"{number}"}
-            doing = [pool.submit(clients[n % 2].request, method, path, json=body, headers=key) for n in range(16)]
-            answers = [each.result() for each in doing]
-            assert len({(each.status_code, each.content, each.headers.get("etag")) for each in answers}) == 1
-            assert {each.headers["change"] for each in answers} == {f"{number}"}
-            assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
 
 
 def test_of_requests_that_a_killed_server_was_answering_each_has_happened_once_when_repeated(

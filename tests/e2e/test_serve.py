@@ -103,7 +103,13 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        *("as the database is made", "as its worker starts"),
+        *(pytest.param(each, marks=pytest.mark.ci) for each in ("at once", "as the database starts", "as it greets")),
+    ],
+)
 def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, data_dir: Path, beginning: str) -> None:
     server = serve(TODO_DATA_DIR=str(data_dir))
     eventually(lambda: BEGINNINGS[beginning](server, data_dir), START_SECONDS)
