@@ -296,13 +296,13 @@ def browser(session: nox.Session) -> None:
 @skipped_while_green("src/todo_app", "docs/openapi.json", "tests/e2e", *SHARED)
 def client(session: nox.Session) -> None:
     """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
-    run(session, "pytest", "-q", CLIENT)
+    run(session, "pytest", "-q", *CHOICE, CLIENT)
 
 
-@nox.session(venv_backend="uv")
+@nox.session(venv_backend="uv", default=CI)
 @skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
 def agents(session: nox.Session) -> None:
-    """Agents: OpenAI's SDK; MCP's inspector and conformance suite, and tokens: skipped, and said so, without node."""
+    """In CI: agents of OpenAI's SDK; MCP's inspector and conformance suite, and tokens; some of it needs node."""
     sync(session, "--group", "agents")
     session.run("pytest", *chosen(session, AGENTS))
 
