@@ -3,7 +3,7 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +21,14 @@ from todo_core import Scope
 class LocalDatabase:
     """The database to use: the configured one, or an embedded one that lives as long as this context."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, log: Log | None = None) -> None:
         self._settings = settings
+        self._log = log
         self._embedded: EmbeddedPostgres | None = None
 
     def __enter__(self) -> str:
         if self._settings.database_url is not None:
-            return _readable(self._settings.database_url, self._settings)
+            return _readable(self._settings.database_url, lambda: self._log or Log(self._settings.log_level))
         _forget_other_databases()
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
         return self._embedded.url
@@ -37,7 +38,7 @@ class LocalDatabase:
             self._embedded.stop()
 
 
-def _readable(url: str, settings: Settings) -> str:
+def _readable(url: str, log: Callable[[], Log]) -> str:
     """The configured URL without parameters for other clients. The log says once which these were."""
     from todo_adapters.postgres.url import without_foreign_parameters  # a token needs no driver
 
@@ -46,7 +47,7 @@ def _readable(url: str, settings: Settings) -> str:
     except ValueError as error:
         raise SettingsError(f"DATABASE_URL: {error}") from None
     if dropped:
-        Log(settings.log_level).events.warning("database_url_parameters_dropped", parameters=dropped)
+        log().events.warning("database_url_parameters_dropped", parameters=dropped)
     return readable
 
 

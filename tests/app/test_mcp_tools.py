@@ -16,7 +16,7 @@ from todo_app.mcp.tools import TOOLS
 from todo_core import SCOPES, Scope
 
 EACH = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
-READING = {"list_tasks", "get_task", "search_changes"}
+READING = {"list_tasks", "get_task", "list_lists", "search_changes"}
 DESTROYING = {"update_task", "delete_task", "undo"}
 REPEATABLE = {"reopen_task", "delete_task", "restore_task", "undo"} | READING
 UNKNOWN = str(make_id(404))
@@ -34,6 +34,10 @@ async def arguments_of(service: Service, tool: Tool) -> dict[str, Any]:
     match tool.name:
         case "add_task":
             return {"title": "Buy oat milk"}
+        case "add_list":
+            return {"name": "Home"}
+        case "move_task":
+            return {"id": task, "list_id": (await call(service, "add_list", name="Home"))["list"]["id"]}
         case "update_task":
             return {"id": task, "title": "Buy oat milk"}
         case "reopen_task":
@@ -65,7 +69,7 @@ async def test_each_says_what_it_is_and_answers_in_its_form(service: Service, to
     assert tool.name in READING or answer["change"] > 0
     refused = await call(service, tool.name, nonsense=1)
     jsonschema_rs.validate(found["outputSchema"], refused)
-    assert [each["pointer"] for each in refused["error"]["errors"]] == ["/nonsense"]
+    assert "/nonsense" in [each["pointer"] for each in refused["error"]["errors"]]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -218,6 +222,40 @@ async def test_the_log_says_what_was_completed_this_week(service: Service) -> No
     assert "fields" not in only["items"][0]
 
 
+async def test_tasks_are_in_lists_have_subtasks_and_an_order(service: Service) -> None:
+    home = (await call(service, "add_list", name="Home", color="#aabbcc"))["list"]
+    assert (
+        (await call(service, "list_lists"))["items"]
+        == [home]
+        == [{"id": home["id"], "name": "Home", "color": "#aabbcc"}]
+    )
+    first, second = await added(service, "a", list_id=home["id"]), await added(service, "b")
+    below = await added(service, "c", parent_id=first)
+    moved = await call(service, "move_task", id=second, before=first)
+    assert moved["task"]["list_id"] == home["id"]
+    listed = await call(service, "list_tasks", list_id=home["id"], parent_id="none", sort="position")
+    assert [each["id"] for each in listed["items"]] == [second, first]
+    out = await call(service, "move_task", ids=[first], list_id=None)
+    assert "list_id" not in out["results"][0]["task"]
+    [found] = (await call(service, "list_tasks", parent_id=first))["items"]
+    assert (found["id"], found["parent_id"]) == (below, first)
+    cycle = (await call(service, "move_task", id=first, parent_id=below))["error"]
+    assert [each["pointer"] for each in cycle["errors"]] == ["/parent_id"]
+    assert (await call(service, "add_list", name="", colour="red"))["error"]["code"] == "invalid_input"
+
+
+async def test_what_happened_to_lists_is_found_and_taken_back(service: Service) -> None:
+    home = (await call(service, "add_list", name="Home"))["list"]
+    task = await added(service, list_id=home["id"])
+    deleted = await service.ask("DELETE", f"/api/{ANN}/lists/{home['id']}")
+    found = await call(service, "search_changes", action="deleted")
+    assert {(each.get("kind"), each["title"]) for each in found["items"]} == {("list", "Home"), (None, "Buy milk")}
+    back = await call(service, "undo", change=int(deleted.headers["change"]))
+    assert "error" not in back, back
+    assert (back["lists"], [each["id"] for each in back["tasks"]]) == ([home], [task])
+    assert (await call(service, "search_changes", id=home["id"]))["items"][0]["title"] == "Home"
+
+
 async def test_pages_follow_each_other(service: Service) -> None:
     await call(service, "add_task", tasks=[{"title": f"{n}"} for n in range(5)])
     for tool, key in (("list_tasks", "id"), ("search_changes", "change")):
@@ -305,11 +343,11 @@ async def test_undoing_a_creation_needs_the_scope_to_delete(service: Service) ->
 
 @EACH
 async def test_another_users_tasks_and_changes_are_unknown(service: Service, tool: Tool) -> None:
-    if tool.name == "add_task":
+    if tool.name in {"add_task", "add_list"}:
         return
     given = await arguments_of(service, tool)
     if not given:
-        for name in ("list_tasks", "search_changes"):
+        for name in ("list_tasks", "search_changes", "list_lists"):
             assert (await call(service, name, user=BOB))["items"] == []
         return
     theirs = (await call(service, tool.name, user=BOB, **given))["error"]

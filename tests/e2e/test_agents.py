@@ -144,6 +144,7 @@ def test_it_ends_with_its_client_and_speaks_nothing_but_the_protocol(database_ur
     lines = [json.loads(mcp.stdout.readline())]
     if "error" in lines[0]:  # what is no JSON may be answered, too
         lines.append(json.loads(mcp.stdout.readline()))
+    assert "result" in lines[-1], lines
     assert len(lines[-1]["result"]["tools"]) == len(TOOLS)
     out, err = mcp.communicate(timeout=60)
     assert mcp.returncode == 0
@@ -245,7 +246,7 @@ async def test_a_hundred_calls_at_once_are_answered_each(shared: Server) -> None
     add = message("tools/call", {"name": "add_task", "arguments": {"title": "x"}}, revision="2025-11-25")
     headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED}
     limits = httpx2.Limits(max_connections=100)
-    async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False, limits=limits) as client:
+    async with httpx2.AsyncClient(headers=headers, timeout=150, trust_env=False, limits=limits) as client:
         answers = await asyncio.gather(*(client.post(f"{shared.url}/mcp", json=add) for _ in range(100)))
     made = [answer.json() for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in answers} <= {200, 429}

@@ -8,7 +8,7 @@ import msgspec
 from todo_app.api import wire
 from todo_app.http.problems import problem_of
 from todo_app.mcp.schema import Json
-from todo_core import Committed, Entry, Task, TodoError
+from todo_core import Committed, Entry, Task, TaskList, TodoError
 
 # Of no use to a model: it never sends these back.
 _LEFT_OUT: Final = frozenset({"user_id", "version", "created_at", "updated_at", "position", "due_at"})
@@ -19,12 +19,21 @@ _WHOLE: Final = frozenset({"created", "deleted", "restored"})
 
 def task(of: Task) -> Json:
     """That task: the members that it has, and the weekdays of its dates."""
-    members: Json = msgspec.to_builtins(wire.Task.of(of))
-    shown = {name: value for name, value in members.items() if name not in _LEFT_OUT and value not in (None, [], ())}
+    shown = _shown(wire.Task.of(of))
     if of.recurrence is None:
         del shown["recurrence_from"]
     days = {f"{name}_weekday": weekday(shown[f"{name}_date"]) for name in ("start", "due") if f"{name}_date" in shown}
     return shown | days
+
+
+def task_list(of: TaskList) -> Json:
+    """That list: the members that it has."""
+    return _shown(wire.TaskList.of(of))
+
+
+def _shown(view: msgspec.Struct) -> Json:
+    members: Json = msgspec.to_builtins(view)
+    return {name: value for name, value in members.items() if name not in _LEFT_OUT and value not in (None, [], ())}
 
 
 def weekday(written: str) -> str:
@@ -38,17 +47,20 @@ def changed(committed: Committed) -> Json:
 
 
 def taken_back(committed: Committed) -> Json:
-    """The tasks that came of a change, and its number."""
-    return {"change": committed.change, "tasks": [task(each) for each in committed.things if isinstance(each, Task)]}
+    """The tasks and lists that came of a change, and its number."""
+    tasks = [task(each) for each in committed.things if isinstance(each, Task)]
+    lists = [task_list(each) for each in committed.things if isinstance(each, TaskList)]
+    return {"change": committed.change, "tasks": tasks, **({"lists": lists} if lists else {})}
 
 
 def entry(of: Entry, title: str | None) -> Json:
-    """What one change did to one task."""
+    """What one change did to one task, or list."""
     item: Json = msgspec.to_builtins(wire.HistoryItem.of(of))
     if of.action in _WHOLE:
         del item["fields"]
     named = {} if title is None else {"title": title}
-    return {"id": str(of.id), **named, **item, "weekday": weekday(item["at"])}
+    kind = {} if of.kind == "task" else {"kind": of.kind}
+    return {"id": str(of.id), **kind, **named, **item, "weekday": weekday(item["at"])}
 
 
 def refusal(error: TodoError) -> Json:

@@ -15,7 +15,18 @@ from todo_app.api.operation import DELETE, READ, WRITE
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, Json
 from todo_app.mcp.tool import Caller, Named, for_each, several, tool
-from todo_core import Action, ChangeQuery, Entry, InvalidInput, Place, Problem, TaskId, TaskNotFound
+from todo_core import (
+    Action,
+    ChangeQuery,
+    Entry,
+    InvalidInput,
+    ListId,
+    ListNotFound,
+    Place,
+    Problem,
+    TaskId,
+    TaskNotFound,
+)
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, place_of
 from todo_core.due import DATE_RULE, has_time, instant, is_readable, read_date
 
@@ -115,14 +126,16 @@ async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list
 
 
 async def _title(call: Caller, entry: Entry) -> str | None:
-    """What the task of that entry is called now, or was when it was deleted; None once it has been erased."""
+    """What the thing of that entry is called now, or was when it was deleted; None once it has been erased."""
     try:
+        if entry.kind == "list":
+            return (await call.tasks.get_list(call.owner, ListId(entry.id))).name
         return (await call.tasks.get(call.owner, TaskId(entry.id))).title
-    except TaskNotFound:
+    except (TaskNotFound, ListNotFound):
         last = await call.tasks.history(call.owner, ChangeQuery(of=entry.id, newest_first=True, limit=1))
-        said = last.items[0] if last.items else entry
-        members = said.before or said.after or {}
-        return next((str(members[name]) for name in ("title", "name") if name in members), None)
+        members = (last.items[0].before if last.items else None) or {}
+        called = members.get("title", members.get("name"))
+        return None if called is None else str(called)
 
 
 def _place(cursor: str | UnsetType) -> Place | None:

@@ -25,6 +25,9 @@ _NOTES: Final = {
     "tag": "All of these",
     "due_from": "Due then or later, as due_date",
     "due_before": "Due before, as due_date",
+    "list_id": "As list_lists has it; the inbox is null, in list_tasks none",
+    "parent_id": "Of which it is a subtask; none is null, in list_tasks none",
+    "color": "#rrggbb",
     "cursor": "next_cursor of the page before",
     "since": "2026-12-01 or 2026-12-01T17:00:00Z",
     "before": "As since; not included",
@@ -46,11 +49,12 @@ def _object(struct: type[msgspec.Struct]) -> Json:
 
 
 def _described(name: str, schema: Json) -> Json:
-    return schema | ({"description": _NOTES[name]} if name in _NOTES and not _names_its_values(schema) else {})
+    return schema | ({"description": _NOTES[name]} if name in _NOTES and not _says_all(schema) else {})
 
 
-def _names_its_values(schema: Json) -> bool:
-    return "enum" in schema or any(map(_names_its_values, schema.get("anyOf", ())))
+def _says_all(schema: Json) -> bool:
+    """Whether the schema names its values, or is an id."""
+    return not {"enum", "format"}.isdisjoint(schema) or any("enum" in each for each in schema.get("anyOf", ()))
 
 
 def _short(schema: Json) -> Json:
@@ -85,4 +89,6 @@ TASKS: Final[Json] = _giving(items={"type": "array", "items": TASK}, next_cursor
 ONE: Final[Json] = _giving(task=_OBJECT, results=_SEVERAL)
 CHANGED: Final[Json] = _giving(change=_NUMBER, task=_OBJECT, results=_SEVERAL)
 CHANGES: Final[Json] = _giving(items=_SEVERAL, next_cursor=_MORE)
-TAKEN_BACK: Final[Json] = _giving(change=_NUMBER, tasks=_SEVERAL, results=_SEVERAL)
+TAKEN_BACK: Final[Json] = _giving(change=_NUMBER, tasks=_SEVERAL, lists=_SEVERAL, results=_SEVERAL)
+LISTS: Final[Json] = _giving(items=_SEVERAL)
+LIST_CHANGED: Final[Json] = _giving(change=_NUMBER, list=_OBJECT)

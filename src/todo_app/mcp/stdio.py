@@ -31,15 +31,15 @@ def serve(settings: Settings, user: str, *, scopes: Collection[Scope] | None, zo
     """Serve that user's tools until standard input ends, or a signal ends the process. Raises as `todo serve` does."""
     identity = Identity(owner_id(user), CLIENT, None if scopes is None else frozenset(scopes))
     Signals()
-    with LocalDatabase(settings) as database_url:
+    log = Log(settings.log_level, _STDERR)  # standard output belongs to the protocol
+    with LocalDatabase(settings, log) as database_url:
         bring_up_to_date(settings, database_url)
         container = Container(settings=replace(settings, database_url=database_url))
-        # Standard output belongs to the protocol.
-        container.log.override(Object(Log(settings.log_level, _STDERR)))
+        container.log.override(Object(log))
         try:
             asyncio.run(_serve(container, identity, zone))
         finally:
-            container.log().flush()
+            log.flush()
 
 
 async def _serve(container: Container, identity: Identity, zone: str | None) -> None:

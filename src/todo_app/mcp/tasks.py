@@ -140,3 +140,21 @@ async def delete_task(call: Caller, asked: Named) -> Json:
         return {"change": deleted.change, "id": str(task_id)}
 
     return await for_each(asked, delete)
+
+
+class MoveTask(wire.Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where which tasks shall be."""
+
+    id: UUID | UnsetType = UNSET
+    ids: Annotated[list[str], LIST] | UnsetType = UNSET
+
+
+@tool(MoveTask, WRITE, schema.CHANGED)
+async def move_task(call: Caller, asked: MoveTask) -> Json:
+    """Move tasks with their subtasks: to a list, below a parent, or before or after a sibling; otherwise last there."""
+    where = asked.where()
+
+    async def move(task_id: TaskId) -> Json:
+        return answers.changed(await call.tasks.move(call.owner, task_id, call.options, **where))
+
+    return await for_each(asked, move)

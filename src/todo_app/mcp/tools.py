@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from todo_app.mcp import changes, tasks
+from todo_app.mcp import changes, lists, tasks
 from todo_app.mcp.tool import Tool
 
 INSTRUCTIONS: Final = (
@@ -20,6 +20,9 @@ TOOLS: Final[dict[str, Tool]] = {
         tasks.complete_task,
         tasks.reopen_task,
         tasks.delete_task,
+        tasks.move_task,
+        lists.list_lists,
+        lists.add_list,
         changes.search_changes,
         changes.restore_task,
         changes.undo,
