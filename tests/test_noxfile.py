@@ -292,6 +292,15 @@ def test_of_the_parts_those_run_that_an_edit_is_about_and_after_a_failure_all_th
     assert [ran(lambda: rewrite("src/a/two.py")), ran(), ran()] == [{"one"}, {"one"}, set()]
     rewrite("uv.lock")
     assert ran() == {"one", "two"}
+    monkeypatch.setattr(noxfile, "FORCED", True)
+    with pytest.raises(AssertionError):
+        ran(fail)
+    monkeypatch.setattr(noxfile, "FORCED", False)
+    assert [ran(), ran()] == [{"one", "two"}, set()]
+    Path("src/b.py").write_text("new")
+    assert ran(lambda: rewrite("src/b.py")) == {"two"}
+    Path("src/b.py").write_text("new")  # as it was when the tests began, but not when they ended
+    assert ran() == {"two"}
 
 
 def test_every_test_is_in_one_part_or_in_a_session_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
