@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, transaction, writing
+from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.table import changes, used_keys
@@ -25,12 +25,15 @@ from todo_core import (
     OwnerId,
     Pair,
     Sort,
+    SyncQuery,
+    SyncToken,
     Task,
     TaskId,
     TaskQuery,
     idempotency_key,
 )
 from todo_core.changes import Place
+from todo_core.sync import Mark
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -81,6 +84,11 @@ def _reads(count: int) -> Iterator[tuple[str, Ask]]:
         calls = [(task.owner, query) for task in tasks]
         name = f"log{' of one' * bool(of)}{' newest first' * newest_first}{' continued' * bool(after)}"
         yield name, lambda connection, query=query, calls=calls: log_pages(shape_of(query))(connection, calls)
+    token = SyncToken(Mark(9, tasks[0].id, _NOW))
+    for name, ask, since in (("changed", sync.changed_pages, token), ("first sync", sync.listed_pages, None)):
+        synced = [(task.owner, SyncQuery(now=_NOW, kept_since=_NOW, since=since)) for task in tasks]
+        yield name, lambda connection, ask=ask, synced=synced: ask(connection, synced)
+    yield "who changed", lambda connection: sync.changed_owners(connection, [{tasks[0].owner: 1}])
     for name, forget in _FORGETTING.items():
         yield name, lambda connection, forget=forget: forget(connection, [None])
 
@@ -124,7 +132,7 @@ def _explaining(plans: list[str]) -> Iterator[None]:
         plans.append(_lines(await cursor.fetchall()))
         return []
 
-    modules = (writing, reading, listing, transaction, pruning)
+    modules = (writing, reading, listing, sync, transaction, pruning)
     with ExitStack() as patched:
         for module in modules:
             patched.enter_context(patch.object(module, "execute", explain))
@@ -160,7 +168,7 @@ async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
 
 def _require_key(name: str, plan: str) -> None:
     # What is forgotten is found by its age, for which there is an index; everything else by a key of its table.
-    index = {"forget used_keys": "used_keys_used_at", "forget changes": "changes_at"}.get(
+    index = {"forget used_keys": "used_keys_used_at", "forget changes": "changes_at", "who changed": "owners_pkey"}.get(
         name, "_pkey|changes_of_one|tasks_(open|below|in_list)"
     )
     if re.search(r"Seq Scan on (tasks|owners|changes|used_keys)", plan) or not re.search(index, plan):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from todo_core import (
     Seen,
     StoreUnavailable,
     Summary,
+    SyncPage,
+    SyncQuery,
     Task,
     TaskExists,
     TaskId,
@@ -44,9 +46,7 @@ from todo_core.changes import LOGGED, decoded, encoded, entry_of, kind_of
 # Members travel as JSON: a new member of a task needs no new column.
 _SCHEMA = """
     create table if not exists owners (owner text primary key, number integer) without rowid;
-    create table if not exists things (
-        owner text, kind text, id text, members text, primary key (owner, id)
-    ) without rowid;
+    create table if not exists things (owner text, kind text, id text, members text, primary key (owner, id));
     create table if not exists log (
         owner text, number integer, at text, client text, kind text, id text, action text, before text, after text,
         root text, took integer, primary key (owner, number, id)
@@ -73,6 +73,12 @@ class SqliteTaskStore:
     def tasks_of(self, owner: OwnerId) -> "SqliteOwnedTasks":
         """As `TaskStore.tasks_of`."""
         return SqliteOwnedTasks(self, owner_id(owner))
+
+    async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
+        """As `TaskStore.changed`."""
+        asked = f"select owner, number from owners where owner in ({','.join('?' * len(seen))})"
+        rows = await self.transact(lambda connection: connection.execute(asked, [*seen]).fetchall())
+        return {owner: number for owner, number in rows if number != seen[owner]}
 
     async def ready(self) -> None:
         """As `TaskStore.ready`."""
@@ -126,6 +132,10 @@ class SqliteOwnedTasks:
         """As `OwnedTasks.changes`."""
         return query.page_of(await self._store.transact(self._entries))
 
+    async def sync(self, query: SyncQuery) -> SyncPage:
+        """As `OwnedTasks.sync`."""
+        return await self._store.transact(lambda file: query.page_of(self._things(file), self._entries(file)))
+
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`: the file is locked from the first look to the last write."""
 
@@ -142,15 +152,15 @@ class SqliteOwnedTasks:
 
         return await self._store.transact(work)
 
-    def _things(self, connection: sqlite3.Connection, kind: Kind, condition: str, *values: object) -> list[Any]:
-        found = f"select kind, id, members from things where owner = ? and kind = ? and {condition}"
-        return [_thing(self._owner, *row) for row in connection.execute(found, [self._owner, kind, *values])]
+    def _things(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Any]:
+        found = f"select kind, id, members from things where owner = ? and {condition}"
+        return [_thing(self._owner, *row) for row in connection.execute(found, [self._owner, *values])]
 
     def _tasks(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Task]:
-        return self._things(connection, "task", condition, *values)
+        return self._things(connection, f"kind = 'task' and {condition}", *values)
 
     def _lists(self, connection: sqlite3.Connection) -> list[TaskList]:
-        return sorted(self._things(connection, "list", "true"), key=lambda each: each.position)
+        return sorted(self._things(connection, "kind = 'list'"), key=lambda each: each.position)
 
     def _entries(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Entry]:
         found = f"select * from log where owner = ? and {condition} order by number, id"

@@ -29,6 +29,7 @@ UNLIMITED = "1000000/hour"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+STREAM = (b"content-type", b"text/event-stream")  # an answer that goes on for as long as its client stays
 NO_HOST = (b"host", b"\n")  # among a request's headers: it goes without any
 
 Headers = dict[str, str] | list[tuple[bytes, bytes]]
@@ -146,7 +147,7 @@ async def ask(
 ) -> httpx.Response:
     """Give one request to an ASGI application, as Granian would, and take its whole answer.
 
-    A part that is None stands for a client that has gone away.
+    A part that is None stands for a client that has gone away. Of a stream its beginning is the answer.
     """
     scope = _scope(method, target, fields) | {"http_version": version}
     incoming = [
@@ -166,13 +167,13 @@ async def ask(
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
-        if message["type"] == "http.response.body" and not message["more_body"]:
+        if message["type"] == "http.response.body" and (not message["more_body"] or STREAM in sent[0]["headers"]):
             answered.set()
 
     await app(scope, receive, send)
     start, *bodies = sent
     assert start["type"] == "http.response.start"
-    assert not bodies[-1].get("more_body", False)
+    assert STREAM in start["headers"] or not bodies[-1].get("more_body", False)
     content = b"".join(message["body"] for message in bodies)
     return httpx.Response(start["status"], headers=start["headers"], content=content)
 

@@ -12,6 +12,7 @@ CODES = {
     405: {"method_not_allowed"},
     408: {"body_too_slow"},
     409: {"task_exists", "too_many", "undo_conflict"},
+    410: {"resync_required"},
     412: {"version_conflict"},
     413: {"body_too_large"},
     415: {"unsupported_media_type"},

@@ -1,6 +1,7 @@
 """Tasks kept in this process's memory: for tests, demonstrations, and programs that need them only while they run."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
@@ -25,6 +26,8 @@ from todo_core import (
     Plan,
     Seen,
     Summary,
+    SyncPage,
+    SyncQuery,
     Task,
     TaskExists,
     TaskId,
@@ -78,6 +81,12 @@ class MemoryTaskStore:
         """As `TaskStore.tasks_of`."""
         return MemoryOwnedTasks(self._owners, self._lock, owner_id(owner), self._max_tasks)
 
+    async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
+        """As `TaskStore.changed`."""
+        with self._lock:
+            numbers = {owner: self._owners[owner].number for owner in seen if owner in self._owners}
+        return {owner: number for owner, number in numbers.items() if number != seen[owner]}
+
     async def ready(self) -> None:
         """Memory always is."""
 
@@ -120,6 +129,12 @@ class MemoryOwnedTasks:
         with self._lock:
             log = list(self._mine.log)
         return query.page_of(log)
+
+    async def sync(self, query: SyncQuery) -> SyncPage:
+        """As `OwnedTasks.sync`."""
+        with self._lock:
+            mine = self._mine
+            return query.page_of([*mine.tasks.values(), *mine.lists.values()], mine.log, mine.number)
 
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`."""

@@ -9,6 +9,7 @@ from todo_adapters.postgres.store import PostgresTaskStore
 from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
+from todo_app.http.live import Live
 from todo_app.http.turns import Turns
 from todo_app.log import Log
 from todo_app.metrics import Metrics
@@ -96,5 +97,8 @@ class Container(DeclarativeContainer):
         max_concurrent=settings.provided.concurrent_requests_per_user,
         max_waiting=settings.provided.waiting_requests_per_user,
     )
+    live: Provider[Live] = Singleton(Live, store, metrics.provided.streams)
     calendar: Provider[RecurrenceCalendar] = Singleton(DateutilRecurrenceCalendar)
-    tasks: Provider[TaskService] = Singleton(TaskService, store, clock, ids, settings.provided.history, calendar)
+    tasks: Provider[TaskService] = Singleton(
+        TaskService, store, clock, ids, settings.provided.history, calendar, live.provided.changed
+    )

@@ -22,7 +22,7 @@ from todo_app.spared import spared
 
 def create_app(container: Container | None = None) -> App:
     """The service, ready to be served. Without a container it is wired from the environment's settings."""
-    container = container or Container(settings=Settings.read(os.environ))
+    container = container or create_container()
     log, metrics = container.log(), container.metrics()
     for name in container.settings().trimmed:
         log.events.warning("setting_trimmed", setting=name, consequence="the line end at its end is left out")
@@ -44,6 +44,11 @@ def create_app(container: Container | None = None) -> App:
     return Edge(gate, observe=observe, report=log.bug, root_path=container.settings().root_path)
 
 
+def create_container() -> Container:
+    """Every part of the service, wired from the environment's settings."""
+    return Container(settings=Settings.read(os.environ))
+
+
 def _router(container: Container) -> Litestar:
     settings = container.settings()
 
@@ -54,9 +59,8 @@ def _router(container: Container) -> Litestar:
         try:
             yield
         finally:
-            await container.store().aclose()
-            await container.verifier().aclose()
-            await container.limiter().aclose()
+            for part in (container.live, container.store, container.verifier, container.limiter):
+                await part().aclose()
             await container.engine().dispose()
             container.log().flush()
 
@@ -65,7 +69,7 @@ def _router(container: Container) -> Litestar:
     with spared("pydantic", "opentelemetry", "starlette"):  # which are there for `mcp`
         return Litestar(
             route_handlers=[
-                *routes(container.tasks(), service),
+                *routes(container.tasks(), container.live(), service),
                 McpEndpoint(container.tasks()).route(),
                 *docs_routes(settings.root_path),
             ],

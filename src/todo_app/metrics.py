@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +15,45 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_app.http.exchange import Exchange
 from todo_app.settings import METRICS_FOLDER
+from todo_core import SyncPage
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # seconds
+
+
+class StreamMetrics:
+    """The numbers of event streams."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._open = Gauge(
+            "todo_event_streams", "Event streams that are open.", multiprocess_mode="livesum", registry=registry
+        )
+        self._lag = Histogram(
+            "todo_event_lag_seconds",
+            "From a change, by the database's clock, until a waiting stream has it, by this machine's.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "todo_event_streams_dropped", "Streams that were ended because nobody read them.", registry=registry
+        )
+
+    def opened(self) -> None:
+        """Count a stream that is open."""
+        self._open.inc()
+
+    def closed(self) -> None:
+        """Count it no more."""
+        self._open.dec()
+
+    def pushed(self, page: SyncPage) -> None:
+        """Note how long after its last change a page was pushed."""
+        self._lag.observe(max(0.0, (datetime.now(UTC) - page.next.mark.at).total_seconds()))
+
+    def dropped(self) -> None:
+        """Count a stream whose client did not read."""
+        self._dropped.inc()
 
 
 class Metrics:
@@ -39,6 +75,7 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self._registry,
         )
+        self.streams = StreamMetrics(self._registry)
         self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests let through uncounted.")
         self.key_fetch_failures = self._counter("todo_key_fetch_failures", "Failed fetches of the issuer's keys.")
         self.dropped_lines = self._counter("todo_log_lines_dropped", "Lines of the log that found no room.")

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,15 +24,18 @@ def create_worker() -> App:
 
     The process is to be born with SIGINT and SIGTERM blocked.
     """
+    before_the_end: list[Callable[[], None]] = []
     if sys.platform != "win32":
-        threading.Thread(target=_end_once, args=[asyncio.get_event_loop()], daemon=True).start()
+        threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
         threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
         Path(folder).mkdir(exist_ok=True)  # a worker that finds it swept away must not die of that
     # Not before the environment says what is to be served: what is imported here looks at it.
-    from todo_app.main import create_app
+    from todo_app.main import create_app, create_container
 
-    app = create_app()
+    container = create_container()
+    app = create_app(container)
+    before_the_end.append(container.live().end)  # the server waits for every answer that is under way
     exclude_from_collection()
     return app
 
@@ -42,17 +46,19 @@ def exclude_from_collection() -> None:
     gc.freeze()
 
 
-def _end_once(loop: asyncio.AbstractEventLoop) -> None:
+def _end_once(loop: asyncio.AbstractEventLoop, before_the_end: Iterable[Callable[[], None]]) -> None:
     """Let the first SIGTERM through, once, while the event loop runs.
 
     Granian (2.8) misses a signal that comes while its loop does not run, and a second one blocks it for good, and
     with it the requests under way. SIGINT is not let through at all: Ctrl-C reaches the parent too, which signals us.
     """
     signal.sigwait([signal.SIGTERM])
-    loop.call_soon_threadsafe(_pass_on)
+    loop.call_soon_threadsafe(_pass_on, before_the_end)
 
 
-def _pass_on() -> None:
+def _pass_on(before_the_end: Iterable[Callable[[], None]]) -> None:
+    for call in before_the_end:
+        call()
     while signal.SIGTERM in signal.sigpending():
         signal.sigwait([signal.SIGTERM])
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])

@@ -11,6 +11,7 @@ from todo_core.errors import (
     NotAuthenticated,
     NotInTrash,
     Problem,
+    ResyncRequired,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
@@ -27,6 +28,7 @@ from todo_core.plans import Committed, Decision, Plan, composed, decided
 from todo_core.ports import Authenticator, Clock, IdGenerator, OwnedTasks, RecurrenceCalendar, TaskStore
 from todo_core.queries import Cursor, Page, Sort, Summary, TaskQuery, searchable
 from todo_core.seen import NotSeen, Seen, Sees
+from todo_core.sync import SyncItem, SyncPage, SyncQuery, SyncToken
 from todo_core.task import ListId, NewTask, OwnerId, Priority, Settable, Task, TaskId, owner_id
 from todo_core.use_cases import TaskService, WriteOptions
 from todo_core.versioned import Expected, Version
@@ -72,6 +74,7 @@ __all__ = [
     "Priority",
     "Problem",
     "RecurrenceCalendar",
+    "ResyncRequired",
     "Scope",
     "Seen",
     "Sees",
@@ -79,6 +82,10 @@ __all__ = [
     "Sort",
     "StoreUnavailable",
     "Summary",
+    "SyncItem",
+    "SyncPage",
+    "SyncQuery",
+    "SyncToken",
     "Task",
     "TaskExists",
     "TaskId",

@@ -90,6 +90,15 @@ class ChangeNotFound(TodoError):
         super().__init__("You have no change with this number, or it is too old to be known.")
 
 
+class ResyncRequired(TodoError):
+    """What happened since that sync token is not known any more: it is too old, or of another database."""
+
+    code = "resync_required"
+
+    def __init__(self) -> None:
+        super().__init__("What has changed since this token is not known any more: fetch everything anew, without it.")
+
+
 class NotInTrash(TodoError):
     """Nothing of this owner's with that id is in the trash: unknown and another owner's are indistinguishable."""
 

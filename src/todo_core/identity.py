@@ -1,6 +1,7 @@
 """Who calls: an owner, the program that asks for them, and what the two may do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Literal, TypeAlias, TypeGuard, get_args
 
 from todo_core.task import OwnerId
@@ -23,12 +24,14 @@ def is_client(value: object) -> TypeGuard[str]:
 class Identity:
     """Who calls. `client`: the program, where the credentials name one. `scopes`: all that it may do; None: anything.
 
-    Raises `ValueError` for a client that the log cannot name.
+    `until`: when the credentials cease to be good, in seconds of the Unix epoch; it is no part of who that is. Raises
+    `ValueError` for a client that the log cannot name.
     """
 
     owner: OwnerId
     client: str | None = None
     scopes: frozenset[Scope] | None = None
+    until: float = field(default=inf, compare=False)
 
     def __post_init__(self) -> None:
         if not (self.client is None or is_client(self.client)):

@@ -1,6 +1,6 @@
 """What the core needs from the world. The docstrings are the contract; `todo_core.testing` proves a storage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from todo_core.lists import TaskList
 from todo_core.plans import Committed, Plan
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.recurrence import Recurrence
+from todo_core.sync import SyncPage, SyncQuery
 from todo_core.task import OwnerId, Task, TaskId
 
 
@@ -56,12 +57,26 @@ class OwnedTasks(Protocol):
         """What `query.page_of` returns for the owner's whole log, as of one moment. Old entries may be forgotten."""
         ...
 
+    async def sync(self, query: SyncQuery) -> SyncPage:
+        """What `query.page_of` returns for all of the owner's things and the whole log, as of one moment.
+
+        Raises `ResyncRequired`.
+        """
+        ...
+
 
 class TaskStore(Protocol):
     """Where tasks are kept, reachable only owner by owner."""
 
     def tasks_of(self, owner: OwnerId) -> OwnedTasks:
         """That owner's tasks and nothing else; touches no storage yet. Raises `InvalidInput` as `owner_id` does."""
+        ...
+
+    async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
+        """The number of the last change of each of these owners, but of those for whom it is the one given.
+
+        Owners who never changed anything are left out. Costs one look-up an owner: it is asked several times a second.
+        """
         ...
 
     async def ready(self) -> None:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres import batch, listing, pruning, reading, transaction, writing
+from todo_adapters.postgres import batch, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
 from todo_adapters.postgres.writing import Outcome, Result, Write, creating
 from todo_core import Committed, Once, OwnerId, Pair, Plan, Task
@@ -74,6 +74,7 @@ def executing(execute: Execute) -> Iterator[None]:
         patch.object(writing, "execute", execute),
         patch.object(reading, "execute", execute),
         patch.object(listing, "execute", execute),
+        patch.object(sync, "execute", execute),
         patch.object(transaction, "execute", execute),
         patch.object(pruning, "execute", execute),
     ):

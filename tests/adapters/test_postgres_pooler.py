@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from factories import ANN, LATER, make_task
+from factories import ANN, LATER, NOON, make_task
 from poolers import pooler_before
 from serving import run
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.migrations import current_revision, head, is_current, migrate
-from todo_core import Sort, TaskQuery, idempotency_key
+from todo_core import Sort, SyncQuery, TaskQuery, idempotency_key
 from todo_core.testing.writing import add, add_once, edit, remove
 
 
@@ -42,8 +42,12 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     assert (await tasks.page(TaskQuery())).items == (final,)
     kept = [task for task in added if task != added[0]][:3]
     keys = [idempotency_key(f"{number % 3}") for number in range(12)]
+    since = (await tasks.sync(SyncQuery(now=LATER, kept_since=NOON))).here
     told = await asyncio.gather(*(add_once(tasks, key, kept[int(key)]) for key in keys))
     assert told == [kept[int(key)] for key in keys]
+    assert await store.changed({ANN: since.mark.number}) == {ANN: since.mark.number + 3}
+    changed = await tasks.sync(SyncQuery(now=LATER, kept_since=NOON, since=since))
+    assert sorted(item.id for item in changed.items) == sorted(task.id for task in kept)
     await store.aclose()
     await engine.dispose()
 

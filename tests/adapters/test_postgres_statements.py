@@ -1,6 +1,7 @@
 """Many calls in one statement: each gets its own answer, and the database finds its rows by their keys."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import LiteralString
 
@@ -17,7 +18,7 @@ from adapters.statements import (
     store,
     swap,
 )
-from factories import ANN, BOB, LATER, make_id, make_task
+from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,6 +26,7 @@ from todo_adapters.postgres import pruning, writing
 from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
 from todo_adapters.postgres.writing import SWAPPING, Result, Write, Writing, creating
@@ -38,8 +40,12 @@ from todo_core import (
     OwnerId,
     Pair,
     Plan,
+    ResyncRequired,
     Sees,
     Sort,
+    SyncPage,
+    SyncQuery,
+    SyncToken,
     Task,
     TaskId,
     TaskList,
@@ -50,6 +56,7 @@ from todo_core import (
 )
 from todo_core.changes import Place
 from todo_core.places import deleted
+from todo_core.sync import Mark, Stage
 from todo_core.testing.writing import changing, deleting, erasing, restoring
 from todo_core.testing.writing import creating as plan_creating
 
@@ -357,9 +364,21 @@ def reads() -> dict[str, Send]:
         sends[f"page of {where}"] = lambda connection, where=where: pages_many(Shape.of(where))(  # type: ignore[misc]
             connection, [(user, where)] * 3
         )
+    sends |= syncs(user, task.id)
     sends["lists"] = lambda connection: lists_of(connection, [user] * 3)
     sends["summary"] = lambda connection: summaries(connection, [user])
     return sends
+
+
+def syncs(user: OwnerId, thing: TaskId) -> dict[str, Send]:
+    token = SyncToken(Mark(9, thing, LATER))
+    listing = replace(token, stage=Stage.LISTING, listed=thing)
+    changed, first, next_ = (SyncQuery(now=NOON, kept_since=NOON, since=since) for since in (token, None, listing))
+    return {
+        "changed": lambda connection: changed_pages(connection, [(user, changed)] * 3),
+        "listed": lambda connection: listed_pages(connection, [(user, first), (user, next_)]),
+        "whose number is another": lambda connection: changed_owners(connection, [{user: 7, ANN: 1, BOB: 2}]),
+    }
 
 
 async def test_every_statement_goes_by_keys(connection: AsyncConnection) -> None:
@@ -388,6 +407,27 @@ async def test_a_piece_of_what_has_expired_is_found_by_its_age_also_where_others
         for plan in await plans(connection, lambda connection, forget=forget: forget(connection, [None])):  # type: ignore[misc]
             assert f"Index Scan using {table}_{'at' if table is changes else moment.name}" in plan, plan
             assert "Seq Scan" not in plan, plan
+
+
+async def test_a_sync_page_begins_at_its_place_in_the_log(connection: AsyncConnection) -> None:
+    for statement in FILL:
+        await connection.execute(text(statement))
+    user = OwnerId("user 7")
+    found = await plans(connection, syncs(user, make_id(1))["changed"])
+    for plan in found:
+        assert "ROW(number, id) > ROW(call.number, call.id)" in plan, plan
+        assert plan.count("changes_pkey") == 3, plan
+        assert plan.count("Sort Key") <= 2, plan  # of the page: its things, and the answer
+
+
+async def test_a_refused_call_of_a_shared_statement_is_refused_alone(connection: AsyncConnection) -> None:
+    await store(connection, [mine := make_task(owner=ANN), make_task(owner=BOB)])
+    good, bad = SyncToken(Mark(0, None, LATER)), SyncToken(Mark(9, None, LATER))
+    queries = [SyncQuery(now=NOON, kept_since=NOON, since=since) for since in (bad, good, bad)]
+    answers = await changed_pages(connection, list(zip((ANN, ANN, BOB), queries, strict=True)))
+    assert [type(answer) for answer in answers] == [ResyncRequired, SyncPage, ResyncRequired]
+    assert isinstance(answers[1], SyncPage)
+    assert [item.value for item in answers[1].items] == [mine]
 
 
 async def test_a_page_continues_at_its_place(connection: AsyncConnection) -> None:

@@ -161,3 +161,13 @@ def test_replicas_are_replaced_under_visitors_and_nobody_notices(
 def _healthy_again(client: httpx.Client) -> bool:
     """Caddy has seen both replicas: as many answers as it may take to be sure all come."""
     return all(_status(client, "/health/live") == 200 for _ in range(10))
+
+
+def test_events_pass_as_they_happen_from_either_replica(site: Site, token: str) -> None:
+    with site.client(Authorization=f"Bearer {token}") as client, client.stream("GET", "/api/ann/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry: ")
+        for number in range(4):
+            assert client.post(TASKS, json={"title": f"task {number}"}).status_code == 201
+            data = next(line for line in lines if line.startswith("data: "))
+            assert f'"title":"task {number}"' in data

@@ -108,3 +108,14 @@ def test_compressed_by_nginx_it_is_weak_and_the_version_helps(behind: httpx.Clie
     assert behind.put(url, json={"title": "y"}, headers={"If-Match": read.headers["etag"]}).status_code == 412
     strong = f'"{read.json()["version"]}"'
     assert behind.put(url, json={"title": "y"}, headers={"If-Match": strong}).status_code == 200
+
+
+def test_events_pass_as_they_happen(behind: httpx.Client) -> None:
+    """And are not gathered, or kept back until there is enough to compress: each is waited for before the next."""
+    with behind.stream("GET", "/todo/api/ann/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry: ")
+        for title in ("one", "two"):
+            assert behind.post("/todo/api/ann/tasks", json={"title": title}).status_code == 201
+            data = next(line for line in lines if line.startswith("data: "))
+            assert f'"title":"{title}"' in data

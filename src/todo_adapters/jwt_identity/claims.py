@@ -44,7 +44,8 @@ def proof(claims: JsonObject, expected: Expected, now: float) -> Proof:
     _check_audience(claims, expected.audience)
     issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
     not_before = max(_moment(claims, "nbf", default=0), issued_at)
-    proved = Proof(Identity(_owner(claims), _client(claims), _scopes(claims)), not_before, _moment(claims, "exp"))
+    not_after = _moment(claims, "exp")
+    proved = Proof(Identity(_owner(claims), _client(claims), _scopes(claims), not_after), not_before, not_after)
     if now >= proved.not_after:
         raise CredentialsRefused("expired")
     if now < issued_at:

@@ -1,6 +1,8 @@
 """Tasks kept in PostgreSQL."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -10,6 +12,7 @@ from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.sender import Sender, answer_many
+from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
 from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing, creating
 from todo_core import (
@@ -25,12 +28,15 @@ from todo_core import (
     Sees,
     StoreUnavailable,
     Summary,
+    SyncPage,
+    SyncQuery,
     Task,
     TaskExists,
     TaskId,
     TaskList,
     TaskNotFound,
     TaskQuery,
+    TodoError,
     decided,
     owner_id,
 )
@@ -64,6 +70,10 @@ class PostgresTaskStore:
     def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
         """As `TaskStore.tasks_of`."""
         return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner), self._max_tasks)
+
+    async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
+        """As `TaskStore.changed`."""
+        return await self._sender.read(changed_owners, seen, weight=len(seen))
 
     async def aclose(self) -> None:
         """As `TaskStore.aclose`. The engine may be disposed of after it."""
@@ -119,6 +129,18 @@ class PostgresOwnedTasks:
         """As `OwnedTasks.changes`."""
         pages = log_pages(shape_of(query))
         return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
+
+    async def sync(self, query: SyncQuery) -> SyncPage:
+        """As `OwnedTasks.sync`."""
+        page = None
+        if not query.lists:
+            page = await self._sender.read(changed_pages, (self._owner, query), owner=self._owner, weight=query.limit)
+        if page is None:
+            anew = query if query.lists else replace(query, since=None)
+            page = await self._sender.read(listed_pages, (self._owner, anew), owner=self._owner, weight=query.limit)
+        if page is None or isinstance(page, TodoError):
+            raise page or RuntimeError("a listing is always a page")
+        return page
 
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`: one task's pair in a statement that it shares with others', all else behind a lock.

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, TypeAlias
 
-from todo_app.api.examples import CURSOR, GROCERIES, KEY
+from todo_app.api.examples import CURSOR, GROCERIES, KEY, SYNC_TOKEN
 from todo_app.api.examples import TASK as MILK
 from todo_app.http.errors import TooManyAtOnce, TooManyRequests
 from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
@@ -15,6 +15,7 @@ from todo_core import (
     VersionConflict,
 )
 from todo_core.due import ZONE_LENGTH
+from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import OWNER_LENGTH
 
 Json: TypeAlias = dict[str, Any]
@@ -177,6 +178,13 @@ IF_NONE_MATCH: Final = _parameter(
     "header",
     f"Answer 304 if what is asked for still has this entity tag, or one of a list of at most {TAGS_MOST}.",
     _TAGS,
+    required=False,
+)
+LAST_EVENT_ID: Final = _parameter(
+    "Last-Event-ID",
+    "header",
+    "The `id` of the last event that arrived: the stream continues behind it, whatever `since` says.",
+    {"type": "string", "pattern": TOKEN_PATTERN, "examples": [SYNC_TOKEN]},
     required=False,
 )
 TIME_ZONE: Final = _parameter(

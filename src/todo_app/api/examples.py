@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 import todo_core
-from todo_app.api.wire import History, Lists, Summary, TaskPage, Things, Trash
+from todo_app.api.wire import ChangedThings, History, Lists, Summary, TaskPage, Things, Trash
 from todo_app.api.wire import Task as TaskView
 from todo_app.api.wire import TaskList as ListView
 from todo_app.http.errors import (
@@ -17,12 +17,12 @@ from todo_app.http.errors import (
     InternalError,
     MalformedRequest,
     NotYourPath,
-    TooManyAtOnce,
     TooManyRequests,
     UnsupportedMediaType,
 )
 from todo_app.http.problems import problem_of
 from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
+from todo_app.http.turns import too_many_at_once
 from todo_core import (
     ChangeNotFound,
     ChangePage,
@@ -40,8 +40,12 @@ from todo_core import (
     Page,
     Pair,
     Problem,
+    ResyncRequired,
     Sort,
     StoreUnavailable,
+    SyncItem,
+    SyncPage,
+    SyncToken,
     Task,
     TaskId,
     TaskList,
@@ -55,6 +59,7 @@ from todo_core import (
 )
 from todo_core.changes import difference
 from todo_core.queries import LIMIT_RULE
+from todo_core.sync import Mark, Stage
 from todo_core.task import TITLE_RULE
 
 MADE: Final = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
@@ -154,6 +159,17 @@ HISTORY: Final = _shown(History.of(ChangePage((_entry(1, Pair(None, TASK)),), No
 UNDONE: Final = _shown(Things.of(Committed((replace(TASK, version=Version(2), updated_at=CHANGED),), 3)))
 TRASH: Final = _shown(Trash.of(ChangePage((_entry(2, Pair(TASK, None)),), None), timedelta(days=30)))
 
+# Of the beginning of a log, and never too old: it is good for trying wherever it is read.
+SYNC_TOKEN: Final = SyncToken(Mark(0, None, datetime(2999, 12, 31, tzinfo=UTC))).encode(TASK.owner)
+_FIRST: Final = SyncToken(Mark(1, TASK.id, MADE), Stage.LISTED)
+CHANGED_THINGS: Final = _shown(
+    ChangedThings.of(SyncPage((SyncItem("task", TASK.id, TASK),), _FIRST, more=True, full=True), TASK.owner)
+)
+_CHANGED: Final = ChangedThings.of(
+    SyncPage((SyncItem("task", TASK.id, _DONE),), SyncToken(Mark(2, TASK.id, CHANGED)), more=False), TASK.owner
+)
+EVENT: Final = f"event: changes\nid: {_CHANGED.next}\ndata: {msgspec.json.encode(_CHANGED).decode()}\n\n"
+
 INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
     MalformedRequest(NOT_READ),
@@ -169,11 +185,12 @@ _REFUSALS: Final = (
     InvalidInput([Problem("title", TITLE_RULE)]),
     TooMany("tasks", 10_000),
     ChangeNotFound(),
+    ResyncRequired(),
     NotInTrash(),
     UndoConflict([(TASK.id, Problem("title", "has been changed since"))]),
     KeyReused(),
     TooManyRequests(1800),
-    TooManyAtOnce(16, 64),
+    too_many_at_once(16, 64),
     InternalError("Internal error. Quote the request id when you report it."),
     StoreUnavailable(),
     IdentityUnavailable(),

@@ -2,17 +2,30 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from todo_app.api.examples import CURSOR, TASK
+from todo_app.api.examples import CURSOR, SYNC_TOKEN, TASK
 from todo_app.api.wire import LINE_PATTERN, TEXT_PATTERN
 from todo_app.http.names import escaped, unknown
-from todo_core import ChangeQuery, Cursor, InvalidInput, Place, Problem, Sort, TaskId, TaskQuery
+from todo_core import (
+    ChangeQuery,
+    Cursor,
+    InvalidInput,
+    OwnerId,
+    Place,
+    Problem,
+    Sort,
+    SyncToken,
+    TaskId,
+    TaskQuery,
+)
 from todo_core.due import read_date
 from todo_core.queries import LIMIT_RULE, NONE, PAGE_DEFAULT, PAGE_MAX, SEARCH_LENGTH, SEARCH_RULE, is_search
 from todo_core.recurring import OCCURRENCES_DEFAULT, OCCURRENCES_MAX, OCCURRENCES_RULE
+from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -177,6 +190,14 @@ _OF_HISTORY: Final = (
     ),
 )
 
+_SINCE: Final = Parameter(
+    "since", "since", str, "The `next` of the page before, or the `id` of an event; without it everything comes.",
+    {"type": "string", "pattern": TOKEN_PATTERN, "examples": [SYNC_TOKEN]},
+)  # fmt: skip
+_OF_SYNC: Final = (_LIMIT, _SINCE)
+_OF_EVENTS: Final = (
+    _SINCE._replace(says="Where to continue, as `Last-Event-ID`; without both the stream begins now."),
+)
 _OF_OCCURRENCES: Final = (
     Parameter(
         "limit", "limit", _few, "The maximum number of dates.",
@@ -211,6 +232,21 @@ def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
 def read_occurrences(query_string: bytes) -> int:
     """How many occurrences a query string asks for. Raises as `read_listing` does."""
     return _values(_given(query_string), _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
+
+
+def read_sync(query_string: bytes, owner: OwnerId) -> dict[str, Any]:
+    """`since` and `limit`, where a query string has them. Raises as `read_listing` does."""
+    return _values(_given(query_string), _tokens_of(owner, _OF_SYNC))
+
+
+def read_since(query_string: bytes, owner: OwnerId) -> SyncToken | None:
+    """The token that a query string has. Raises as `read_listing` does."""
+    return _values(_given(query_string), _tokens_of(owner, _OF_EVENTS)).get("since")
+
+
+def _tokens_of(owner: OwnerId, parameters: Collection[Parameter]) -> list[Parameter]:
+    decode = partial(SyncToken.decode, owner=owner)
+    return [each._replace(read=decode) if each.name == "since" else each for each in parameters]
 
 
 def _values(given: Iterable[tuple[str, str]], parameters: Collection[Parameter]) -> dict[str, Any]:
@@ -260,5 +296,9 @@ PAGES: Final = _documented(_OF_TRASH)
 """The parameters of the trash, likewise."""
 HISTORY: Final = _documented(_OF_HISTORY)
 """The parameters of a task's history, likewise."""
+CHANGED: Final = _documented(_OF_SYNC)
+"""The parameters of what has changed, likewise."""
+EVENTS: Final = _documented(_OF_EVENTS)
+"""The parameters of the stream, likewise."""
 OCCURRENCES: Final = _documented(_OF_OCCURRENCES)
 """The parameters of a task's occurrences, likewise."""

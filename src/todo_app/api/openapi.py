@@ -96,6 +96,7 @@ def _parameters(operation: Operation) -> list[Json]:
             parameters.append(IF_MATCH)
     if operation.zoned:
         parameters.append(TIME_ZONE)
+    parameters += operation.heeds
     return parameters + ([IF_NONE_MATCH] if operation.conditional else [])
 
 
@@ -103,6 +104,8 @@ def _answer(answer: Answer) -> Json:
     document: Json = {"description": answer.says}
     if answer.struct is not None:
         document["content"] = {JSON: {"schema": _ref(answer.struct), "example": answer.example}}
+    elif answer.example is not None:
+        document["content"] = {answer.type: {"schema": {"type": "string"}, "example": answer.example}}
     return document | ({"headers": headers(*answer.headers)} if answer.headers else {})
 
 

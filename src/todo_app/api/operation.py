@@ -22,9 +22,11 @@ from todo_app.http.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
+from todo_app.http.event_stream import EventStream
 from todo_app.http.exchange import Exchange, Receive, Reply
 from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
+from todo_app.http.live import Live
 from todo_app.http.preconditions import read_if_match
 from todo_app.http.reading import JSON, decoded, read_bytes, require_type
 from todo_app.http.time_zone import read_time_zone
@@ -90,6 +92,8 @@ class Answer:
     struct: type[msgspec.Struct] | None = None
     example: Any = None
     headers: tuple[str, ...] = ()
+    type: str = JSON
+    """The media type; of another than JSON the example is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Call(Generic[B]):
     identity: Identity
     place: Mapping[str, str]
     """What stands in the path, by the names that its template gives it."""
+    live: Live
 
     @property
     def task_id(self) -> TaskId:
@@ -119,7 +124,8 @@ class Call(Generic[B]):
         return ListId(self.thing_id)
 
 
-Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply]]
+Handler: TypeAlias = Callable[[Call[Any]], Awaitable[Reply | EventStream]]
+H = TypeVar("H", bound=Handler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +133,7 @@ class Described:
     """What has a path and a handler, and is described by the handler's name and docstring."""
 
     path: str
-    handler: Callable[..., Awaitable[Reply]]
+    handler: Callable[..., Awaitable[Reply | EventStream]]
     refuses: tuple[type[TodoError], ...] = ()
 
     @cached_property
@@ -157,6 +163,8 @@ class Operation(Described):
     body: Body | None = None
     query: tuple[Json, ...] = ()
     zoned: bool = False
+    heeds: tuple[Json, ...] = ()
+    """The headers that its handler alone reads, as the document has them."""
 
     @property
     def writes(self) -> bool:
@@ -192,7 +200,7 @@ class Operation(Described):
     def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
         return msgspec.json.Decoder(self.body.struct) if self.body else None
 
-    async def answer(self, tasks: TaskService, request: AsgiScope, receive: Receive) -> Reply:
+    async def answer(self, tasks: TaskService, live: Live, request: AsgiScope, receive: Receive) -> Reply | EventStream:
         """The answer to a request. Raises a `TodoError`: that a thing is unknown before any fault of body and terms."""
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
@@ -212,7 +220,9 @@ class Operation(Described):
                 raise
         root, query = request["root_path"], request["query_string"]
         owner = identity.owner
-        return await self.handler(Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, place))
+        return await self.handler(
+            Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, place, live)
+        )
 
     async def _require(self, tasks: TaskService, owner: OwnerId, thing_id: UUID) -> None:
         if self.of_one == "list":
@@ -266,10 +276,10 @@ class Subject:
     says: str
     operations: list[Operation] = field(default_factory=list)
 
-    def operation(self, method: str, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+    def operation(self, method: str, path: str, **declared: Any) -> Callable[[H], H]:
         """Declare the function below as the handler of an operation; the arguments are those of `Operation`."""
 
-        def declare(handler: Handler) -> Handler:
+        def declare(handler: H) -> H:
             self.operations.append(Operation(method=method, path=path, tag=self.tag, handler=handler, **declared))
             return handler
 

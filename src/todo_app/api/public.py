@@ -42,6 +42,7 @@ Handler: TypeAlias = Callable[[Service, Exchange], Awaitable[Reply]]
 class PublicOperation(Described):
     """One operation, all of GET."""
 
+    handler: Callable[[Service, Exchange], Awaitable[Reply]]
     says: str
     content: dict[str, Any]
     tagged: bool = False

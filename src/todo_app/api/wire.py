@@ -9,11 +9,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
-from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, Where
+from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, SyncItem, Where
 from todo_core.changes import LOGGED
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
 from todo_core.lists import COLOR_RULE, NAME_LENGTH, NAME_RULE
 from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
+from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     DESCRIPTION_RULE,
@@ -419,6 +420,53 @@ class Things(msgspec.Struct, frozen=True, gc=False):
         tasks = [Task.of(thing) for thing in committed.things if isinstance(thing, todo_core.Task)]
         lists = [TaskList.of(thing) for thing in committed.things if isinstance(thing, todo_core.TaskList)]
         return cls(committed.change, tasks, lists)
+
+
+class TaskChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="task"):
+    """A task that has changed."""
+
+    id: UUID
+    deleted: bool
+    value: Annotated[Task | None, Meta(description="The task as it is now; null: it is deleted.")]
+
+
+class ListChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="list"):
+    """A list that has changed."""
+
+    id: UUID
+    deleted: bool
+    value: Annotated[TaskList | None, Meta(description="The list as it is now; null: it is deleted.")]
+
+
+def _change_of(item: SyncItem) -> TaskChange | ListChange:
+    if isinstance(item.value, todo_core.Task):
+        return TaskChange(item.id, False, Task.of(item.value))
+    if isinstance(item.value, todo_core.TaskList):
+        return ListChange(item.id, False, TaskList.of(item.value))
+    return (TaskChange if item.kind == "task" else ListChange)(item.id, True, None)
+
+
+SyncedToken: TypeAlias = Annotated[str, Meta(extra_json_schema={"pattern": TOKEN_PATTERN})]
+
+
+class ChangedThings(msgspec.Struct, frozen=True, gc=False):
+    """One page of what a client that keeps a copy must be told."""
+
+    items: list[TaskChange | ListChange]
+    next: Annotated[SyncedToken, Meta(description="How far this page leads: asks for what comes then as `since`.")]
+    more: Annotated[bool, Meta(description="Whether there is more already. A page of a first sync is never the last.")]
+    full: Annotated[
+        bool,
+        Meta(
+            description="Whether the page is of a first sync. At the first page that is not, forget what is of before "
+            "and was on none of its pages: it is gone."
+        ),
+    ]
+
+    @classmethod
+    def of(cls, page: todo_core.SyncPage, owner: todo_core.OwnerId) -> "ChangedThings":
+        """The view of that page."""
+        return cls(list(map(_change_of, page.items)), page.next.encode(owner), page.more, page.full)
 
 
 class TrashItem(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from random import getrandbits
 from time import perf_counter
 from typing import Final, TypeAlias
 
-from todo_app.http.errors import is_refusal
+from todo_app.http.errors import cause_of, is_refusal
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scope, Send, fields_of
 from todo_app.http.problems import reply_to
 
@@ -61,7 +61,8 @@ class Edge:
         with_headers = _with_headers(exchange, send)
         try:
             await self._app(scope, receive, with_headers)
-        except Exception as error:  # whatever happens, the caller gets an answer, and we get to know
+        except Exception as raised:  # whatever happens, the caller gets an answer, and we get to know
+            error = cause_of(raised)
             if not is_refusal(error):
                 self._report(exchange, error)
             if exchange.status == 0:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.exceptions import HTTPException, LitestarException, MethodNotAllowedException, NotFoundException
 
 from todo_app.http.exchange import Exchange
 from todo_core import (
@@ -16,6 +16,7 @@ from todo_core import (
     ListNotFound,
     NotAuthenticated,
     NotInTrash,
+    ResyncRequired,
     StoreUnavailable,
     TaskExists,
     TaskNotFound,
@@ -93,13 +94,9 @@ class TooManyAtOnce(TooManyRequests):
 
     code = "too_many_at_once"
 
-    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+    def __init__(self, detail: str) -> None:
         self.retry_after = 1
-        TodoError.__init__(
-            self,
-            f"At most {max_concurrent} of your requests are worked on at the same time, and {max_waiting} more wait: "
-            "read the answers before you send others.",
-        )
+        TodoError.__init__(self, detail)
 
 
 class InternalError(TodoError):
@@ -119,6 +116,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     ListNotFound: (HTTPStatus.NOT_FOUND, "There is no such list"),
     TaskExists: (HTTPStatus.CONFLICT, "The task exists already"),
     KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request"),
+    ResyncRequired: (HTTPStatus.GONE, "The token is too old"),
     ChangeNotFound: (HTTPStatus.NOT_FOUND, "There is no such change"),
     NotInTrash: (HTTPStatus.NOT_FOUND, "It is not in the trash"),
     UndoConflict: (HTTPStatus.CONFLICT, "Later changes are in the way"),
@@ -150,6 +148,12 @@ def status_of(kind: type[TodoError]) -> tuple[HTTPStatus, str]:
 def is_refusal(error: Exception) -> bool:
     """Whether the caller is at fault, or an outage that is known, rather than a bug."""
     return isinstance(error, TodoError) or (isinstance(error, HTTPException) and error.status_code < _BUG)
+
+
+def cause_of(error: Exception) -> Exception:
+    """The exception itself: once an answer has begun Litestar wraps what is raised."""
+    is_wrapped = type(error) is LitestarException and isinstance(error.__cause__, Exception)
+    return error.__cause__ if is_wrapped else error  # type: ignore[return-value]  # as it has been judged
 
 
 def as_refusal(error: Exception, exchange: Exchange) -> TodoError:

@@ -35,6 +35,7 @@ class Exchange:
         "reason",
         "request_id",
         "status",
+        "turn",
     )
 
     def __init__(self, scope: Scope, request_id: str, fields: dict[bytes, bytes]) -> None:
@@ -48,12 +49,19 @@ class Exchange:
         self.metadata_url: str | None = None
         self.answer_headers: list[Header] = []
         self.allowed: Callable[[], tuple[str, ...]] = tuple
+        self.turn: Callable[[], None] | None = None
         scope[_KEY] = self
 
     @staticmethod
     def of(scope: Mapping[str, object]) -> "Exchange":
         """The exchange that this request belongs to."""
         return cast("Exchange", scope[_KEY])
+
+    def give_back_turn(self) -> None:
+        """Let another request of the user's have its turn: this one's is over, or lasts too long to hold one."""
+        if (turn := self.turn) is not None:
+            self.turn = None
+            turn()
 
     def header(self, name: bytes) -> bytes | None:
         """The request's header of that (lower-case) name; several of one name are one list (RFC 9110 §5.3)."""

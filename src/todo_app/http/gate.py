@@ -80,10 +80,11 @@ class Gate:
             self._prepare_mcp(exchange, origin)
         owner = await self._admit(exchange, scope)
         receive = await self._turns.take(owner, receive)
+        exchange.turn = partial(self._turns.give_back, owner)
         try:
             await self._route(exchange, scope, receive, send)
         finally:
-            self._turns.give_back(owner)
+            exchange.give_back_turn()
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = _canonical(scope)

@@ -36,7 +36,7 @@ class Turns:
             line.busy += 1
             return receive
         if len(line.waiting) >= self._max_waiting:
-            raise TooManyAtOnce(self._max_concurrent, self._max_waiting)
+            raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)
         client = _Client(receive)
@@ -59,7 +59,10 @@ class Turns:
         if leaving.done():
             raise MalformedRequest("The connection ended before it was the request's turn.")
         if not turn.done():
-            raise TooManyAtOnce(self._max_concurrent, self._max_waiting)
+            raise self._refusal()
+
+    def _refusal(self) -> TooManyAtOnce:
+        return too_many_at_once(self._max_concurrent, self._max_waiting)
 
     def give_back(self, owner: OwnerId) -> None:
         """Free a place: it goes to whoever has waited longest."""
@@ -70,6 +73,14 @@ class Turns:
         line.busy -= 1
         if not line.busy:
             del self._lines[owner]
+
+
+def too_many_at_once(max_concurrent: int, max_waiting: int) -> TooManyAtOnce:
+    """The refusal of a request where so many are worked on, and so many wait."""
+    return TooManyAtOnce(
+        f"At most {max_concurrent} of your requests are worked on at the same time, and {max_waiting} more wait: "
+        "read the answers before you send others."
+    )
 
 
 class _Line:

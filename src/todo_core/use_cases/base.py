@@ -31,6 +31,10 @@ class WriteOptions:
 DEFAULTS: Final = WriteOptions()
 
 
+def _nobody(owner: OwnerId, number: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class UseCases:
     """The ports that use cases need."""
@@ -41,6 +45,8 @@ class UseCases:
     history_kept: timedelta = timedelta(days=30)
     """For how long the store keeps changes, and with them what was deleted."""
     calendar: RecurrenceCalendar = field(default_factory=NoCalendar)
+    on_change: Callable[[OwnerId, int], object] = _nobody
+    """Called with the number of each change of an owner's that was made here, when it is stored."""
 
     def _course(self) -> Course:
         return Course(self.calendar)
@@ -56,4 +62,7 @@ class UseCases:
         self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
     ) -> Committed:
         plan = Plan(decide=decide, sees=sees, once=options.once, client=options.client)
-        return await self.store.tasks_of(owner).commit(plan)
+        committed = await self.store.tasks_of(owner).commit(plan)
+        if committed.change is not None:
+            self.on_change(owner, committed.change)
+        return committed

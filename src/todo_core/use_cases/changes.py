@@ -2,19 +2,25 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
-from todo_core.changes import LIMIT_MAX, ChangePage, ChangeQuery
+from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, ChangePage, ChangeQuery
 from todo_core.errors import NotInTrash
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
+from todo_core.sync import SyncPage, SyncQuery, SyncToken
 from todo_core.task import OwnerId, TaskId
 from todo_core.undoing import erased, restored, undone
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
+SYNC_MARGIN: Final = timedelta(hours=1)
+"""So much earlier than changes are forgotten, tokens from before them are: clocks differ."""
+
 
 class ChangeUseCases(UseCases):
-    """Reading the log, undoing, and the trash."""
+    """Reading the log, staying in step, undoing, and the trash."""
 
     __slots__ = ()
 
@@ -27,6 +33,17 @@ class ChangeUseCases(UseCases):
                 TaskId(query.of)
             )  # without a history, but there: from before the log, or unchanged for long
         return page
+
+    async def sync(self, owner: OwnerId, since: SyncToken | None = None, *, limit: int = LIMIT_DEFAULT) -> SyncPage:
+        """What a client must be told that has come as far as `since`; without it, everything.
+
+        Who follows `next` until `more` is false has exactly what the owner has. Raises `ResyncRequired`, and
+        `InvalidInput` for a limit that is not 1 to 200.
+        """
+        now = self.clock.now()
+        kept_since = now - self.history_kept + SYNC_MARGIN
+        query = SyncQuery(now=now, kept_since=kept_since, since=since, limit=limit)
+        return await self.store.tasks_of(owner).sync(query)
 
     async def undo(
         self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS, *, may_delete: bool = True

@@ -1,0 +1,161 @@
+"""What a client that keeps a copy must be told: pages of the log with the things as they are, and of all things."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from todo_adapters.postgres.batch import Columns, array_literal, execute
+from todo_adapters.postgres.rows import LIST_READ, READ, list_of, task_of
+from todo_core import OwnerId, SyncItem, SyncPage, SyncQuery, Thing, TodoError
+from todo_core.sync import LogState, Mark
+
+SyncCall: TypeAlias = tuple[OwnerId, SyncQuery]
+Row: TypeAlias = tuple[Any, ...]
+
+
+async def changed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
+    """What changed behind each mark; None where to list everything is less; or the refusal of that call alone."""
+
+    def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage | None:
+        if query.is_far_behind(state):
+            return None
+        marks = [Mark(number, thing, _utc(at)) for number, thing, at, *_ in rows]
+        items = [SyncItem(row[3], row[1], _thing(owner, row[4:])) for row in rows]
+        return query.changed(state, list(zip(marks, items, strict=True)))
+
+    return await _pages(connection, _CHANGED, calls, page, beyond=0)
+
+
+async def listed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
+    """A page of all things for each call, or the refusal of that call alone."""
+
+    def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage:
+        return query.listing(state, [thing for row in rows if (thing := _thing(owner, row[1:])) is not None])
+
+    return await _pages(connection, _LISTED, calls, page, beyond=1)
+
+
+async def changed_owners(
+    connection: AsyncConnection, calls: Sequence[Mapping[OwnerId, int]]
+) -> list[Mapping[OwnerId, int]]:
+    """As `TaskStore.changed`, for each call."""
+    found: list[Mapping[OwnerId, int]] = []
+    for seen in calls:
+        values = {"user_id": array_literal(list(seen)), "number": array_literal(list(seen.values()))}
+        found.append({OwnerId(owner): number for owner, number in await execute(connection, _NUMBERS, values)})
+    return found
+
+
+async def _pages(
+    connection: AsyncConnection,
+    statement: str,
+    calls: Sequence[SyncCall],
+    page: Callable[[OwnerId, SyncQuery, LogState, Sequence[Row]], SyncPage | None],
+    *,
+    beyond: int,
+) -> list[SyncPage | TodoError | None]:
+    columns: Columns = {
+        "user_id": [owner for owner, _ in calls],
+        "number": [query.behind[0] for _, query in calls],
+        "id": [query.behind[1] for _, query in calls],
+        "listed": [query.listed for _, query in calls],
+        "max": [query.limit + beyond for _, query in calls],
+    }
+    rows = await execute(connection, statement, {name: array_literal(each) for name, each in columns.items()})
+    answers: list[SyncPage | TodoError | None] = []
+    for place, (state, found) in _by_call(rows):
+        owner, query = calls[place - 1]
+        try:
+            answers.append(page(owner, query, state, found))
+        except TodoError as refusal:  # the other calls of this statement have nothing to do with it
+            answers.append(refusal)
+    return answers
+
+
+def _by_call(rows: Sequence[Row]) -> Iterator[tuple[int, tuple[LogState, list[Row]]]]:
+    for place, group in groupby(rows, itemgetter(0)):
+        of_call = list(group)
+        number, live, *entries = of_call[0][1:_STATE]
+        state = LogState(number or 0, live or 0, _mark(entries[:3]), _mark(entries[3:]))
+        yield place, (state, [row[_STATE:] for row in of_call if row[_STATE] is not None])
+
+
+def _mark(columns: Sequence[Any]) -> Mark | None:
+    number, thing, at = columns
+    return None if number is None else Mark(number, thing, _utc(at))
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)  # a pooler in between may have forgotten what was set on the connection
+
+
+def _thing(owner: OwnerId, row: Row) -> Thing | None:
+    """The thing in the columns of a task and of a list, one of which are empty."""
+    if row[0] is not None:
+        return task_of(owner, row[: len(READ)])
+    return None if row[len(READ)] is None else list_of(owner, row[len(READ) :])
+
+
+_STATE: Final = 9  # columns before those of what was found
+_THING: Final = ", ".join([*(f"task.{name}" for name in READ), *(f"list.{name}" for name in LIST_READ)])
+# Each look-up has a limit, which keeps the planner from joining in any other way than key by key.
+_STATE_OF: Final = """
+from unnest(%(user_id)s::text[], %(number)s::bigint[], %(id)s::uuid[], %(listed)s::uuid[], %(max)s::bigint[])
+    with ordinality as call(user_id, number, id, listed, max, place)
+left join lateral (
+    select number, live + lists as live from owners where owners.user_id = call.user_id limit 1
+) as owner on true
+left join lateral (
+    select number, id, at from changes where changes.user_id = call.user_id order by number desc, id desc limit 1
+) as last on true
+left join lateral (
+    select number, id, at from changes where changes.user_id = call.user_id and changes.number <= call.number
+    order by number desc, id desc limit 1
+) as near on true
+"""
+_THING_OF: Final = f"""
+left join lateral (
+    select {", ".join(READ)} from tasks
+    where tasks.user_id = call.user_id and tasks.id = found.id and found.kind = 'task' limit 1
+) as task on true
+left join lateral (
+    select {", ".join(LIST_READ)} from lists
+    where lists.user_id = call.user_id and lists.id = found.id and found.kind = 'list' limit 1
+) as list on true
+"""
+_SELECT: Final = """
+select call.place, owner.number, owner.live, last.number, last.id, last.at, near.number, near.id, near.at
+"""
+# Of each thing its last entry on the page; which of them is the page's last is so as well.
+_CHANGED: Final = f"""{_SELECT}, found.number, found.id, found.at, found.kind, {_THING} {_STATE_OF}
+left join lateral (
+    select page.*, row_number() over (partition by id, kind order by number desc) as nth from (
+        select number, id, at, kind from changes
+        where changes.user_id = call.user_id and (changes.number, changes.id) > (call.number, call.id)
+        order by number, id limit call.max
+    ) as page
+) as found on found.nth = 1 {_THING_OF}
+order by call.place, found.number, found.id
+"""
+_LISTED: Final = f"""{_SELECT}, found.kind, {_THING} {_STATE_OF}
+left join lateral (
+    (
+        select 'task' as kind, id from tasks where tasks.user_id = call.user_id and tasks.id > call.listed
+        order by id limit call.max
+    ) union all (
+        select 'list', id from lists where lists.user_id = call.user_id and lists.id > call.listed
+        order by id limit call.max
+    ) order by id limit call.max
+) as found on true {_THING_OF}
+order by call.place, found.id
+"""
+_NUMBERS: Final = """
+select call.user_id, owner.number from unnest(%(user_id)s::text[], %(number)s::bigint[]) as call(user_id, number)
+join lateral (
+    select number from owners where owners.user_id = call.user_id limit 1
+) as owner on owner.number <> call.number
+"""

@@ -1,0 +1,93 @@
+"""What a client needs that keeps a copy of a user's things: what has changed, on request and as it happens."""
+
+import re
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from todo_app.api import examples, wire
+from todo_app.api.components import LAST_EVENT_ID
+from todo_app.api.listing import CHANGED, EVENTS, read_since, read_sync
+from todo_app.api.operation import READ, Answer, Call, Subject
+from todo_app.api.tasks import FRESH, JSON_TYPE
+from todo_app.http.errors import MalformedRequest
+from todo_app.http.event_stream import EVENT_STREAM, EventStream
+from todo_app.http.exchange import Exchange, Reply
+from todo_core import InvalidInput, OwnerId, Problem, ResyncRequired, SyncPage, SyncToken
+from todo_core.sync import TOKEN_PATTERN, TOKEN_RULE
+
+SYNC: Final = Subject("sync", "For clients that keep a copy: what has changed.")
+
+_encode: Final = msgspec.json.Encoder().encode
+_TOKEN = re.compile(TOKEN_PATTERN.encode())
+
+
+@SYNC.operation(
+    "GET",
+    "/changes",
+    scope=READ,
+    query=CHANGED,
+    answers={200: Answer("One page.", wire.ChangedThings, examples.CHANGED_THINGS)},
+    refuses=(InvalidInput, ResyncRequired),
+)
+async def get_changes(call: Call[None]) -> Reply:
+    """Get what has changed.
+
+    Everything at first, then what changed since a token: each thing once a page, as it is now. Whoever follows `next`
+    until `more` is false has exactly what is stored. What a page brings may come again. A token is good for as long as
+    changes are kept; where it is too old, or a backup was restored, the answer is 410, and everything must be fetched
+    anew. A client that is further behind than there are things is given everything, too, as `full` pages.
+    """
+    page = await call.tasks.sync(call.owner, **read_sync(call.query_string, call.owner))
+    return Reply(200, [JSON_TYPE, FRESH], _encode(wire.ChangedThings.of(page, call.owner)))
+
+
+@SYNC.operation(
+    "GET",
+    "/events",
+    scope=READ,
+    query=EVENTS,
+    heeds=(LAST_EVENT_ID,),
+    answers={200: Answer("The stream.", example=examples.EVENT, type=EVENT_STREAM)},
+    refuses=(InvalidInput, MalformedRequest, ResyncRequired),
+)
+async def follow_changes(call: Call[None]) -> EventStream:
+    """Follow what changes.
+
+    Server-sent events: each event `changes` has a page as `/changes` gives it, and its `next` as `id`. It ends when
+    the token expires, and where the client does not read: continue with the last `id`. At most 10 are open per user and
+    process. A browser's EventSource cannot send a token: read the stream with `fetch`.
+    """
+    tasks, owner, until = call.tasks, call.owner, call.identity.until
+
+    async def here() -> SyncToken:
+        return (await tasks.sync(owner, limit=1)).here
+
+    return EventStream(
+        call.live,
+        owner,
+        call.exchange,
+        read=partial(tasks.sync, owner),
+        here=here,
+        as_json=partial(_as_json, owner),
+        since=_last_event_id(call.exchange, owner) or read_since(call.query_string, owner),
+        seconds_left=lambda: until - tasks.clock.now().timestamp(),
+    )
+
+
+def _as_json(owner: OwnerId, page: SyncPage) -> bytes:
+    return _encode(wire.ChangedThings.of(page, owner))
+
+
+def _last_event_id(exchange: Exchange, owner: OwnerId) -> SyncToken | None:
+    """The token in `Last-Event-ID`. Raises `MalformedRequest` for what is none, `InvalidInput` for another user's."""
+    sent = exchange.header(b"last-event-id")
+    if not sent:
+        return None
+    if not _TOKEN.fullmatch(sent):
+        raise MalformedRequest(f"Last-Event-ID {TOKEN_RULE}.")
+    try:
+        return SyncToken.decode(sent.decode(), owner)
+    except InvalidInput:
+        raise InvalidInput([Problem("Last-Event-ID", TOKEN_RULE)]) from None

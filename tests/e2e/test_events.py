@@ -1,0 +1,120 @@
+"""The stream of changes through real sockets: what a client sees, on one server and on two that share a database."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from serving import Serve, Server
+
+from todo_adapters.jwt_identity import issue_token
+
+SECRET = "of the end-to-end tests, and of no use elsewhere"
+VARIABLES = {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
+ROUTE = "/api/{user_id}/events"
+Event = dict[str, str]
+
+
+def token(owner: str = "ann", life: timedelta = timedelta(hours=1)) -> str:
+    return issue_token(SECRET.encode(), owner, life, datetime.now(UTC))
+
+
+class Stream:
+    """A client that reads the stream line by line."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.iter_lines()
+
+    def block(self) -> Event:
+        """The next block: its fields by name, a comment's under nothing. Raises `StopIteration` at the end."""
+        fields: Event = {}
+        for line in self._lines:
+            if not line:
+                return fields
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+        raise StopIteration
+
+    def page(self) -> dict[str, Any]:
+        """What the next event says; comments do not count."""
+        while "data" not in (block := self.block()):
+            pass
+        page: dict[str, Any] = json.loads(block["data"])
+        assert (block["event"], block["id"]) == ("changes", page["next"])
+        return page
+
+    def ends(self) -> bool:
+        """Whether it ends properly, with nothing but comments before."""
+        return all(set(line) <= {":"} for line in self._lines)
+
+
+@contextmanager
+def following(server: Server, owner: str = "ann", query: str = "", **headers: str) -> Iterator[Stream]:
+    with (
+        server.client(token(owner)) as client,
+        client.stream("GET", f"/api/{owner}/events{query}", headers=headers) as answer,
+    ):
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"] == "text/event-stream"
+        yield Stream(answer)
+
+
+def add(server: Server, title: str, owner: str = "ann") -> None:
+    with server.client(token(owner)) as client:
+        assert client.post(f"/api/{owner}/tasks", json={"title": title}).status_code == 201
+
+
+def titles(page: dict[str, Any]) -> list[str]:
+    return [item["value"]["title"] for item in page["items"]]
+
+
+@pytest.fixture
+def two(serve: Serve, database_url: str) -> tuple[Server, Server]:
+    first, second = (serve(DATABASE_URL=database_url, **VARIABLES) for _ in range(2))
+    return first.started(), second.started()
+
+
+def test_a_stream_says_what_changes_from_now_on_and_continues_with_its_last_id(two: tuple[Server, Server]) -> None:
+    server, other = two
+    add(server, "before")
+    with following(server) as stream:
+        begun = stream.block()
+        assert begun["retry"] == "1000"
+        add(server, "one")
+        assert titles(stream.page()) == ["one"]
+        add(other, "two")
+        last = stream.page()
+        assert titles(last) == ["two"]
+    add(server, "three")
+    for query, headers in (("", {"Last-Event-ID": last["next"]}), (f"?since={last['next']}", {})):
+        for each in two:
+            with following(each, query=query, **headers) as stream:
+                assert titles(stream.page()) == ["three"]
+    with following(other, **{"Last-Event-ID": begun["id"]}) as stream:
+        assert titles(stream.page()) == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_streams_within_a_second_and_without_an_error(
+    serve: Serve, database_url: str, number: signal.Signals
+) -> None:
+    server = serve("--workers", "2", DATABASE_URL=database_url, **VARIABLES).started()
+    with following(server) as stream, following(server, "bob") as other:
+        assert "id" in stream.block()
+        assert "id" in other.block()
+        server.process.send_signal(number)
+        began = time.monotonic()
+        assert stream.ends()
+        assert other.ends()
+        assert time.monotonic() - began < 1
+    assert server.process.wait(20) == 0
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    ended = [(each["user"], each["status"], each["reason"]) for each in lines if each.get("route") == ROUTE]
+    assert sorted(ended) == [("ann", 200, "the server stops"), ("bob", 200, "the server stops")]
+    assert server.said() == ""
