@@ -1,5 +1,6 @@
 """What happened to an owner's things: pairs of before and after, and the log that keeps them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -146,6 +147,26 @@ def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> En
         root=pair.root,
         took=pair.took,
     )
+
+
+def rooted(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, of which each that deletes says together with what: the topmost of them that it was in or below."""
+    gone: dict[UUID, Thing] = {pair.thing.id: pair.thing for pair in pairs if pair.after is None}
+    roots = {thing_id: _root(thing, gone) for thing_id, thing in gone.items()}
+    took = Counter(roots.values())
+    return [
+        replace(pair, root=None if root == pair.thing.id else root, took=took.get(pair.thing.id, 1)) if root else pair
+        for pair, root in ((pair, roots.get(pair.thing.id)) for pair in pairs)
+    ]
+
+
+def _root(thing: Thing, gone: Mapping[UUID, Thing]) -> UUID:
+    while isinstance(thing, Task):
+        above = gone.get(thing.parent_id or thing.list_id or thing.id)
+        if above is None or above is thing:
+            break
+        thing = above
+    return thing.id
 
 
 def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:

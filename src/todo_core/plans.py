@@ -1,5 +1,6 @@
 """How something is written: a plan says what it must see and decides on it; a storage carries it out as one step."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -7,7 +8,7 @@ from operator import or_
 from typing import cast
 from uuid import UUID
 
-from todo_core.changes import Pair
+from todo_core.changes import Pair, rooted
 from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
@@ -107,7 +108,8 @@ def decided(plan: Plan, seen: Seen) -> Decision:
 def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | None = None) -> Plan:
     """All of these plans as one, each deciding on what those before it left: one change, or none.
 
-    A thing that several of them write is one version further in the end, as after any other change.
+    A thing that several of them write is one version further in the end, as after any other change; every answer has it
+    as it is then.
     """
 
     def decide(seen: Seen) -> Decision:
@@ -118,9 +120,10 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
             decision = decided(plan, seen.with_changed(merged.after))
             for pair in decision.pairs:
                 merged.add(pair)
-            answers += [merged.after.get(thing.id) or thing for thing in decision.answer]
+            answers += decision.answer
             erased |= decision.erased
-        return Decision(tuple(merged.pairs()), tuple(answers), erased)
+        answer = tuple(merged.after.get(thing.id) or thing for thing in answers)
+        return Decision(tuple(_counted(list(merged.pairs()))), answer, erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
     return Plan(decide=decide, sees=sees, once=once, client=client)
@@ -154,3 +157,12 @@ class _Merged:
                 yield Pair(before, None, root=last.root, took=last.took)
             elif after is not None and after is not before:
                 yield Pair(before, after, None if before is None else last.named)
+
+
+def _counted(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, where what is deleted together with something that was there in between only has a root that was."""
+    gone = {pair.thing.id for pair in pairs if pair.after is None}
+    lost = {pair.thing.id: pair for pair in rooted([pair for pair in pairs if pair.root not in {None, *gone}])}
+    took = Counter(pair.root for pair in pairs)
+    counted = [replace(pair, took=1 + took[pair.thing.id]) if pair.thing.id in gone else pair for pair in pairs]
+    return [lost.get(pair.thing.id, pair) for pair in counted]

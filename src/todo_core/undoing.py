@@ -1,12 +1,12 @@
 """Taking back what was done: undoing a change, restoring what was deleted, and erasing it for good."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from todo_core.changes import LOGGED, Entry, Kind, Members, Pair
+from todo_core.changes import LOGGED, Entry, Kind, Members, Pair, rooted
 from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Problem, UndoConflict
 from todo_core.lists import TaskList, Thing
 from todo_core.places import LEVELS_MAX, ancestors, misplaced, unshared
@@ -33,7 +33,8 @@ def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: boo
     now = _now(seen, entries)
     if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, now[entry.id])]:
         raise UndoConflict(conflicts)
-    pairs = [_reverse(entry, now[entry.id], seen, at) for entry in entries]
+    last = _last(seen, [entry.id for entry in entries if now[entry.id] is None])
+    pairs = rooted([_reverse(entry, now[entry.id], last.get(entry.id), seen, at) for entry in entries])
     if conflicts := misplaced(seen, pairs):
         raise UndoConflict(conflicts)
     pairs = unshared(seen, pairs, fresh)
@@ -64,9 +65,14 @@ def _conflicts(entry: Entry, now: Thing | None) -> Iterator[tuple[UUID, Problem]
                 yield entry.id, Problem(name, "has been changed since")
 
 
-def _reverse(entry: Entry, now: Thing | None, seen: Seen, at: datetime) -> Pair:
+def _last(seen: Seen, things: Sequence[UUID]) -> dict[UUID, Entry]:
+    """The last entry about each of those things, of which each has one."""
+    return {entry.id: entry for entry in seen.last_of(things) if entry is not None}
+
+
+def _reverse(entry: Entry, now: Thing | None, last: Entry | None, seen: Seen, at: datetime) -> Pair:
     if now is None:
-        return Pair(None, _again(entry, seen, at), "undone")
+        return Pair(None, _again(entry, last or entry, seen, at), "undone")
     if entry.before is None:
         return Pair(now, None, "undone")
     back: dict[str, Any] = {name: entry.before[name] for name in _set_by(entry.kind, entry.before)}
@@ -84,18 +90,27 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
     Where its list or its parent is gone, or would be too deep for it, a task is in the inbox, or at the top. `fresh` as
     of `undone`.
     """
-    things = [_again(entry, seen, at) for entry in _deleted_with(seen, thing_id)]
-    [root] = [thing for thing in things if thing.id == thing_id]
-    if isinstance(root, Task):
-        family = [thing for thing in things if isinstance(thing, Task)]
-        list_id, parent_id = _home(seen, root, family)
-        things = [replace(each, list_id=list_id) for each in family if each is not root]
-        things.insert(0, replace(root, list_id=list_id, parent_id=parent_id))
-    pairs = unshared(seen, [Pair(None, thing, "restored") for thing in things], fresh)
+    things = [_again(entry, entry, seen, at) for entry in _deleted_with(seen, thing_id)]
+    family = {thing.id: thing for thing in things if isinstance(thing, Task)}
+    back = {None, *(thing.id for thing in things)}
+    for top in [task for task in family.values() if (task.parent_id or task.list_id) not in back]:
+        list_id, parent_id = _home(seen, top, family.values())
+        family |= {each.id: replace(each, list_id=list_id) for each in _below(top, family.values())}
+        family[top.id] = replace(top, list_id=list_id, parent_id=parent_id)
+    pairs = unshared(seen, [Pair(None, family.get(TaskId(each.id), each), "restored") for each in things], fresh)
     return Decision(tuple(pairs), tuple(pair.thing for pair in pairs))
 
 
-def _home(seen: Seen, root: Task, family: Sequence[Task]) -> tuple[ListId | None, TaskId | None]:
+def _below(top: Task, family: Collection[Task]) -> list[Task]:
+    level, found = {top.id}, list[Task]()
+    while level:
+        children = [each for each in family if each.parent_id in level]
+        level = {each.id for each in children}
+        found += children
+    return found
+
+
+def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | None, TaskId | None]:
     """The list and the parent of a task that comes back with that family."""
     if root.parent_id is not None and (parent := seen.find(root.parent_id)) is not None:
         fits = len(ancestors(seen, parent)) + 1 + _levels(root, family) <= LEVELS_MAX
@@ -104,7 +119,7 @@ def _home(seen: Seen, root: Task, family: Sequence[Task]) -> tuple[ListId | None
     return root.list_id if there else None, None
 
 
-def _levels(root: Task, family: Sequence[Task]) -> int:
+def _levels(root: Task, family: Collection[Task]) -> int:
     """How many levels that family has."""
     level, levels = {root.id}, 0
     while level:
@@ -120,13 +135,16 @@ def erased(seen: Seen, thing_id: UUID) -> Decision:
 def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
     """The entries of what was deleted together with that thing, and is in the trash still."""
     [last] = seen.last_of([thing_id])
-    if last is None or not last.is_in_trash or last.root is not None:
+    if last is None or not last.heads_trash:
         raise NotInTrash
-    return [entry for entry in seen.change(last.number) if thing_id in (entry.id, entry.root)]
+    taken = [entry for entry in seen.change(last.number) if thing_id in (entry.id, entry.root)]
+    newest = _last(seen, [entry.id for entry in taken])
+    return [entry for entry in taken if newest[entry.id].number == last.number]
 
 
-def _again(entry: Entry, seen: Seen, at: datetime) -> Thing:
-    """The thing as it was before its deletion, one version further."""
+def _again(entry: Entry, last: Entry, seen: Seen, at: datetime) -> Thing:
+    """The thing as it was before that deletion, one version further than before its last."""
     was: dict[str, Any] = dict(entry.before or {})
-    was |= {"id": entry.id, "version": Version(was["version"] + 1), "updated_at": max(at, was["updated_at"])}
+    newest: Any = {**was, **(last.before or {})}
+    was |= {"id": entry.id, "version": Version(newest["version"] + 1), "updated_at": max(at, newest["updated_at"])}
     return Task(owner=seen.owner, **was) if entry.kind == "task" else TaskList(owner=seen.owner, **was)

@@ -12,7 +12,7 @@ from sqlite_store import SqliteTaskStore
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_core import TaskStore
-from todo_core.testing import TaskStoreContract, assert_stores_agree
+from todo_core.testing import TaskStoreContract, assert_families_hold, assert_stores_agree
 
 
 class TestMemory(TaskStoreContract):
@@ -47,4 +47,26 @@ def test_memory_and_the_example_on_sqlite_answer_alike(tmp_path: Path) -> None:
     store = SqliteTaskStore(tmp_path / "tasks.db")
     with asyncio.Runner() as runner:
         assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=50)
+        runner.run(store.aclose())
+
+
+def test_families_hold_in_memory() -> None:
+    with asyncio.Runner() as runner:
+        assert_families_hold(MemoryTaskStore(), run=runner.run, examples=examples(50))
+
+
+def test_families_hold_in_postgres(shared_database_url: str) -> None:
+    with asyncio.Runner() as runner:
+        engine = create_engine(shared_database_url)
+        store = PostgresTaskStore(engine)
+        assert_families_hold(store, run=runner.run, examples=examples(25))
+        runner.run(store.aclose())
+        runner.run(engine.dispose())
+
+
+@pytest.mark.ci
+def test_families_hold_in_the_example_on_sqlite(tmp_path: Path) -> None:
+    store = SqliteTaskStore(tmp_path / "tasks.db")
+    with asyncio.Runner() as runner:
+        assert_families_hold(store, run=runner.run, examples=25)
         runner.run(store.aclose())

@@ -78,8 +78,8 @@ class Writing(NamedTuple):
 
 
 _HELD: Final = """held as materialized (
-    select owners.user_id, owners.number, owners.live from owners where owners.user_id = any(%(user_id)s::text[])
-    order by owners.user_id for no key update{skip_locked}
+    select owners.user_id, owners.number, owners.live, owners.lists from owners
+    where owners.user_id = any(%(user_id)s::text[]) order by owners.user_id for no key update{skip_locked}
 )"""
 # A scalar subquery rather than `exists`, which the planner may answer by reading all owners.
 _HAS_ROW: Final = "(select true from owners where owners.user_id = asked.user_id)"
@@ -94,10 +94,13 @@ _CREATE: Final = """
 with {held},
 call as materialized (
     select call.*, {used} as used, held.number, held.live,
+           held.lists > 0 and (select true from lists where lists.user_id = call.user_id and lists.id = call.id)
+           is true as is_list,
            row_number() over (partition by call.user_id order by call.place) as rank
     from {calls} join held on held.user_id = call.user_id {keys}
 ), stored as (
-    insert into tasks ({columns}) select {values} from call where call.live + call.rank <= {most} and not call.used
+    insert into tasks ({columns}) select {values} from call
+    where call.live + call.rank <= {most} and not call.used and not call.is_list
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
     select first.user_id, first.id, first.place, first.client, {kept_columns} first.after,

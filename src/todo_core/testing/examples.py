@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from todo_core.due import discord, has_time
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
+from todo_core.lists import TaskList
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
 from todo_core.recurrence import (
     FREQUENCIES,
@@ -152,6 +153,13 @@ def make_task(**values: Any) -> Task:
     at = values.get("created_at", NOON)
     defaults = {"id": make_id(next(_numbers)), "owner": ANN, "title": "Buy milk", "created_at": at, "updated_at": at}
     return Task(**{**defaults, **values})
+
+
+def make_list(**values: Any) -> TaskList:
+    """A list of Ann's, made at noon, but for what is given. Later ones have greater ids."""
+    at = values.get("created_at", NOON)
+    defaults = {"id": make_id(next(_numbers)), "owner": ANN, "name": "Groceries", "created_at": at, "updated_at": at}
+    return TaskList(**{**defaults, **values})
 
 
 def _texts(most: int, lines: str, fits: Callable[[str], bool]) -> st.SearchStrategy[str]:

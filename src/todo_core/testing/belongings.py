@@ -1,0 +1,122 @@
+"""What an owner has at one moment, and what must hold of it at every moment."""
+
+# ruff: noqa: S101 (these are tests)
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry
+from todo_core.lists import TaskList, Thing
+from todo_core.places import LEVELS_MAX
+from todo_core.ports import OwnedTasks
+from todo_core.queries import TaskQuery
+from todo_core.task import POSITION_LENGTH, ListId, OwnerId, Task, TaskId
+from todo_core.testing.log import replayed, whole_log
+
+Content: TypeAlias = Mapping[UUID, Mapping[str, object]]
+Orders: TypeAlias = Mapping[object, list[UUID]]
+LISTS: Final = "lists"
+COUNTED: Final = frozenset({"version", "updated_at"})
+"""What goes on, whatever is taken back."""
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What one owner has at one moment."""
+
+    owner: OwnerId
+    tasks: Mapping[TaskId, Task]
+    lists: Mapping[ListId, TaskList]
+    log: tuple[Entry, ...]
+    trash: tuple[Entry, ...]
+
+    @classmethod
+    async def read(cls, tasks: OwnedTasks, owner: OwnerId) -> "Belongings":
+        """That owner's, while nobody writes."""
+        found = (await tasks.page(TaskQuery(limit=None))).items
+        lists = await tasks.lists()
+        assert [each.position for each in lists] == sorted(each.position for each in lists)
+        trash = await tasks.changes(ChangeQuery(trash=True, limit=LIMIT_MAX))
+        return cls(
+            owner,
+            {task.id: task for task in found},
+            {each.id: each for each in lists},
+            tuple(await whole_log(tasks)),
+            trash.items,
+        )
+
+    @cached_property
+    def things(self) -> dict[UUID, Thing]:
+        """Everything that there is."""
+        found: dict[UUID, Thing] = dict(self.tasks)  # type: ignore[arg-type]  # ids of one kind are ids
+        return found | {each.id: each for each in self.lists.values()}
+
+    @cached_property
+    def number(self) -> int:
+        """That of the last change."""
+        return max((entry.number for entry in self.log), default=0)
+
+    def taken_with(self, head: Entry) -> list[UUID]:
+        """What that deletion took, and is in the trash still."""
+        last = {entry.id: entry for entry in self.log}
+        taken = [each for each in self.log if each.number == head.number and head.id in (each.id, each.root)]
+        assert head.took == len(taken), f"{head} took {len(taken)}"
+        return [each.id for each in taken if each is last[each.id]]
+
+    @cached_property
+    def content(self) -> Content:
+        """Everything, but for what goes on whatever is taken back."""
+        return {
+            each.id: {name: getattr(each, name) for name in each.__slots__ if name not in COUNTED}
+            for each in self.things.values()
+        }
+
+    @cached_property
+    def orders(self) -> Orders:
+        """The ids of siblings in their order: lists, what is at the top of each, and what is below each task."""
+        orders: dict[object, list[UUID]] = {}
+        for thing in sorted(self.things.values(), key=lambda each: each.position):
+            orders.setdefault(among(thing), []).append(thing.id)
+        return orders
+
+    def without(self, ids: set[UUID]) -> Orders:
+        """The orders of the others."""
+        left = {of: [each for each in order if each not in ids] for of, order in self.orders.items()}
+        return {of: order for of, order in left.items() if order}
+
+
+def among(thing: Thing) -> object:
+    """Which order that thing is in."""
+    if isinstance(thing, TaskList):
+        return LISTS
+    return ("below", thing.parent_id) if thing.parent_id else ("in", thing.list_id)
+
+
+def assert_in_place(state: Belongings) -> None:
+    """Families are trees of at most five levels, each in one list that exists, and siblings have a position each."""
+    for task in state.tasks.values():
+        assert task.list_id is None or task.list_id in state.lists, f"{task} is in no list"
+        levels, above = 1, task
+        while above.parent_id is not None:
+            assert above.parent_id in state.tasks, f"{above} is an orphan"
+            above, levels = state.tasks[above.parent_id], levels + 1
+            assert levels <= LEVELS_MAX, f"{task} is too deep, or below itself"
+            assert above.list_id == task.list_id, f"{task} is apart from {above}"
+    places = [(among(thing), thing.position) for thing in state.things.values()]
+    assert len(set(places)) == len(places), f"two have one position: {sorted(map(str, places))}"
+    assert all(re.fullmatch(rf"[0-9a-z]{{1,{POSITION_LENGTH}}}", position) for _, position in places)
+    assert all(thing.owner == state.owner for thing in state.things.values())
+
+
+def assert_log(state: Belongings, erased: Collection[UUID] = ()) -> None:
+    """The log tells what there is, and what is not there can be restored, unless it was erased."""
+    if not erased:
+        assert replayed(state.owner, state.log) == state.things
+        assert sorted({entry.number for entry in state.log}) == list(range(1, state.number + 1))
+    kept = [each for head in state.trash for each in state.taken_with(head)]
+    gone = {entry.id for entry in state.log} - state.things.keys() - set(erased)
+    assert sorted(kept) == sorted(gone), "what is not there must be in the trash, once"
