@@ -36,17 +36,16 @@ from todo_core import (
     TaskList,
     TaskNotFound,
     TaskQuery,
-    Thing,
     TooMany,
     decided,
     owner_id,
 )
-from todo_core.changes import LOGGED, decoded, encoded, entry_of, kind_of
+from todo_core.changes import decoded, encoded, entry_of, growth_of, kind_of, packed, unpacked
 
 # Members travel as JSON: a new member of a task needs no new column.
 _SCHEMA = """
     create table if not exists owners (owner text primary key, number integer) without rowid;
-    create table if not exists things (owner text, kind text, id text, members text, primary key (owner, id));
+    create table if not exists things (owner text, id text, kind text, thing text, primary key (owner, id));
     create table if not exists log (
         owner text, number integer, at text, client text, kind text, id text, action text, before text, after text,
         root text, took integer, primary key (owner, number, id)
@@ -56,7 +55,7 @@ _SCHEMA = """
     ) without rowid;
     create index if not exists keys_by_age on keys (used_at);
 """
-TASKS_MAX = 10_000
+_MAX = {"task": 10_000, "list": LISTS_MAX}
 Answer = TypeVar("Answer")
 
 
@@ -145,7 +144,7 @@ class SqliteOwnedTasks:
             decision = self._decided(connection, plan)
             committed = Committed(decision.answer, self._write(connection, decision, plan.client))
             if plan.once is not None:
-                kept = [plan.once.fingerprint, committed.change, json.dumps(list(map(_dumped, committed.things)))]
+                kept = [plan.once.fingerprint, committed.change, json.dumps(list(map(packed, committed.things)))]
                 now = _text(datetime.now(UTC))
                 connection.execute("insert into keys values (?,?,?,?,?,?)", [self._owner, plan.once.key, now, *kept])
             return committed
@@ -153,8 +152,8 @@ class SqliteOwnedTasks:
         return await self._store.transact(work)
 
     def _things(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Any]:
-        found = f"select kind, id, members from things where owner = ? and {condition}"
-        return [_thing(self._owner, *row) for row in connection.execute(found, [self._owner, *values])]
+        found = f"select thing from things where owner = ? and {condition}"
+        return [unpacked(self._owner, json.loads(row[0])) for row in connection.execute(found, [self._owner, *values])]
 
     def _tasks(self, connection: sqlite3.Connection, condition: str = "true", *values: object) -> list[Task]:
         return self._things(connection, f"kind = 'task' and {condition}", *values)
@@ -172,7 +171,7 @@ class SqliteOwnedTasks:
         for fingerprint, number, answer in connection.execute(found, [self._owner, once.key]):
             if fingerprint != once.fingerprint:
                 raise KeyReused
-            return Committed(tuple(_thing(self._owner, *each) for each in json.loads(answer)), number, replayed=True)
+            return Committed(tuple(unpacked(self._owner, one) for one in json.loads(answer)), number, replayed=True)
         return None
 
     def _decided(self, connection: sqlite3.Connection, plan: Plan) -> Decision:
@@ -186,6 +185,7 @@ class SqliteOwnedTasks:
                 last={each: found[-1] if found else None for each, found in history.items()},
                 pages={query: query.page_of(self._tasks(connection)).items for query in wanted.pages},
                 lists=self._lists(connection) if wanted.lists else None,
+                log={query: query.page_of(self._entries(connection)).items for query in wanted.log},
             )
             try:
                 return decided(plan, seen)
@@ -199,13 +199,18 @@ class SqliteOwnedTasks:
         if not decision.pairs:
             return None
         old = [(self._owner, pair.before.id.hex) for pair in decision.pairs if pair.before]
-        new = [(self._owner, *_dumped(pair.after)) for pair in decision.pairs if pair.after]
+        after = [pair.after for pair in decision.pairs if pair.after]
+        new = [(self._owner, one.id.hex, kind_of(one), json.dumps(packed(one))) for one in after]
         connection.executemany("delete from things where owner = ? and id = ?", old)
         try:
             connection.executemany("insert into things values (?,?,?,?)", new)
         except sqlite3.IntegrityError:
             raise TaskExists from None
-        self._require_room(connection, decision)
+        for kind, growth in growth_of(decision.pairs).items():
+            count = "select count(*) from things where owner = ? and kind = ?"
+            [live] = connection.execute(count, [self._owner, kind]).fetchone()
+            if growth > 0 and live > _MAX[kind]:
+                raise TooMany(f"{kind}s", _MAX[kind])
         raised = "insert into owners values (?, 1) on conflict do update set number = number + 1 returning number"
         number: int = connection.execute(raised, [self._owner]).fetchone()[0]
         at = datetime.now(UTC)
@@ -219,25 +224,9 @@ class SqliteOwnedTasks:
         last = "(select max(number) from log where owner = ? and id = ?)"
         connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
         connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
-        connection.execute("update keys set answer = '[]' where owner = ? and instr(answer, ?)", mine)
-
-    def _require_room(self, connection: sqlite3.Connection, decision: Decision) -> None:
-        for kind, most in (("task", TASKS_MAX), ("list", LISTS_MAX)):
-            of_kind = [pair for pair in decision.pairs if kind_of(pair.thing) == kind]
-            if sum((pair.before is None) - (pair.after is None) for pair in of_kind) > 0:
-                count = "select count(*) from things where owner = ? and kind = ?"
-                if connection.execute(count, [self._owner, kind]).fetchone()[0] > most:
-                    raise TooMany(f"{kind}s", most)
-
-
-def _dumped(thing: Thing) -> tuple[Kind, str, str]:
-    kind = kind_of(thing)
-    return kind, thing.id.hex, json.dumps(encoded({name: getattr(thing, name) for name in LOGGED[kind]}))
-
-
-def _thing(owner: OwnerId, kind: Kind, thing_id: str, members: str) -> Thing:
-    of: Any = {"task": Task, "list": TaskList}[kind]
-    return of(id=UUID(thing_id), owner=owner, **(decoded(json.loads(members)) or {}))  # type: ignore[no-any-return]
+        connection.execute(
+            "update keys set answer = '[]' where owner = ? and instr(answer, ?)", [self._owner, str(UUID(erased))]
+        )
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ CODES = {
     404: {"task_not_found", "list_not_found", "not_found", "not_in_trash", "change_not_found"},
     405: {"method_not_allowed"},
     408: {"body_too_slow"},
-    409: {"task_exists", "too_many", "undo_conflict"},
+    409: {"merge_conflict", "task_exists", "too_many", "undo_conflict"},
     410: {"resync_required"},
     412: {"version_conflict"},
     413: {"body_too_large"},
@@ -48,7 +48,9 @@ def problem(answer: httpx.Response, status: int, code: str | None = None) -> dic
     assert int(answer.headers["content-length"]) == len(answer.content)
     told: dict[str, Any] = answer.json()
     members = {"type", "title", "status", "detail", "code", "request_id"}
-    assert set(told) == members | ({"errors"} if told["code"] in {"invalid_input", "undo_conflict"} else set())
+    assert set(told) == members | (
+        {"errors"} if told["code"] in {"invalid_input", "undo_conflict", "merge_conflict"} else set()
+    )
     assert told["status"] == status
     assert told["code"] in ({code} if code else CODES[status])
     assert told["type"] == f"urn:todo:problem:{told['code']}"

@@ -19,6 +19,7 @@ from todo_core import (
     Entry,
     IdempotencyKey,
     KeyReused,
+    Kind,
     NotSeen,
     Once,
     OwnerId,
@@ -39,7 +40,7 @@ from todo_core import (
     decided,
     owner_id,
 )
-from todo_core.changes import entry_of, kind_of
+from todo_core.changes import entry_of, growth_of
 
 _TASKS_MAX: Final = 10_000
 
@@ -168,6 +169,7 @@ class MemoryOwnedTasks:
                 last={thing: last.get(thing) for thing in wanted.history},
                 pages={query: query.page_of(mine.tasks.values()).items for query in wanted.pages},
                 lists=mine.lists.values() if wanted.lists else None,
+                log={query: query.page_of(mine.log).items for query in wanted.log},
             )
             try:
                 return decided(plan, seen)
@@ -178,11 +180,14 @@ class MemoryOwnedTasks:
         made = [pair.thing.id for pair in decision.pairs if pair.before is None]
         if not (mine.tasks.keys().isdisjoint(made) and mine.lists.keys().isdisjoint(made)):
             raise TaskExists
-        for things, most in ((mine.tasks, self._max_tasks), (mine.lists, LISTS_MAX)):
-            of_kind = [pair for pair in decision.pairs if mine.kept_with(pair.thing) is things]
-            growth = sum((pair.before is None) - (pair.after is None) for pair in of_kind)
-            if growth > 0 and len(things) + growth > most:
-                raise TooMany(f"{kind_of(of_kind[0].thing)}s", most)
+        limits: dict[Kind, tuple[int, int]] = {
+            "task": (len(mine.tasks), self._max_tasks),
+            "list": (len(mine.lists), LISTS_MAX),
+        }
+        for kind, growth in growth_of(decision.pairs).items():
+            live, most = limits[kind]
+            if growth > 0 and live + growth > most:
+                raise TooMany(f"{kind}s", most)
         if decision.erased:
             _erase(mine, decision.erased)
         if not decision.pairs:

@@ -1,7 +1,7 @@
 """What happened to an owner's things: pairs of before and after, and the log that keeps them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, get_type_hints
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
 from todo_core.lists import TaskList, Thing
-from todo_core.task import Task
+from todo_core.task import OwnerId, Task
 
 Action: TypeAlias = Literal[
     "created", "edited", "completed", "reopened", "skipped", "moved", "deleted", "restored", "undone"
@@ -132,6 +132,14 @@ def _all(thing: Thing | None) -> dict[str, object] | None:
     return None if thing is None else {name: getattr(thing, name) for name in LOGGED[kind_of(thing)]}
 
 
+def growth_of(pairs: Iterable[Pair]) -> dict[Kind, int]:
+    """How many more things of each kind there are after these pairs."""
+    growth: dict[Kind, int] = {"task": 0, "list": 0}
+    for pair in pairs:
+        growth[kind_of(pair.thing)] += (pair.before is None) - (pair.after is None)
+    return growth
+
+
 def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> Entry:
     """The line that the log keeps of a pair of that change."""
     before, after = difference(pair)
@@ -186,6 +194,19 @@ def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
 def encoded(members: Members | None) -> dict[str, Any] | None:
     """Members as JSON holds them."""
     return None if members is None else {name: _json(value) for name, value in members.items()}
+
+
+def packed(thing: Thing) -> dict[str, Any]:
+    """A thing as JSON holds it, without whose it is."""
+    kind = kind_of(thing)
+    return {"kind": kind, "id": str(thing.id)} | {name: _json(getattr(thing, name)) for name in LOGGED[kind]}
+
+
+def unpacked(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
+    """That owner's thing, from what `packed` made of it."""
+    of: Any = Task if kept["kind"] == "task" else TaskList
+    members = {name: _READERS[name](kept[name]) for name in LOGGED[kept["kind"]]}
+    return of(id=UUID(kept["id"]), owner=owner, **members)  # type: ignore[no-any-return]
 
 
 def decoded(members: Mapping[str, Any] | None) -> dict[str, object] | None:

@@ -10,6 +10,8 @@ class TodoError(Exception):
     """A refusal that a caller can act on. `code` is stable; the message says what to do and holds no secret."""
 
     code: ClassVar[str] = "todo_error"
+    part: int | None = None
+    """Of several plans as one (`plans.composed`): which of them is at fault, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,16 @@ class UndoConflict(TodoError):
         self.ids = tuple(thing for thing, _ in found)
         self.problems = tuple(problem for _, problem in found)
         super().__init__("Later changes are in the way: undo those first, or edit the task.")
+
+
+class MergeConflict(TodoError):
+    """Members that are to be set have changed since the version that the change is based on. `problems` names them."""
+
+    code = "merge_conflict"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("Others have changed the same since: fetch it again, and let the user choose.")
 
 
 class TooMany(TodoError):

@@ -9,7 +9,7 @@ from typing import cast
 from uuid import UUID
 
 from todo_core.changes import Pair, rooted
-from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound
+from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound, TodoError
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
 from todo_core.lists import TaskList, Thing
@@ -109,17 +109,21 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
     """All of these plans as one, each deciding on what those before it left: one change, or none.
 
     A thing that several of them write is one version further in the end, as after any other change; every answer has it
-    as it is then.
+    as it is then. A refusal says in `part` whose it is.
     """
 
     def decide(seen: Seen) -> Decision:
         merged = _Merged()
         answers: list[Thing] = []
         erased: frozenset[UUID] = frozenset()
-        for plan in plans:
-            decision = decided(plan, seen.with_changed(merged.after))
-            for pair in decision.pairs:
-                merged.add(pair)
+        for part, plan in enumerate(plans):
+            try:
+                decision = decided(plan, seen.with_changed(merged.after))
+                for pair in decision.pairs:
+                    merged.add(pair)
+            except TodoError as error:
+                error.part = part
+                raise
             answers += decision.answer
             erased |= decision.erased
         answer = tuple(merged.after.get(thing.id) or thing for thing in answers)

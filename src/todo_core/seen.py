@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID
 
-from todo_core.changes import Entry
+from todo_core.changes import ChangeQuery, Entry
 from todo_core.errors import ListNotFound, TaskNotFound
 from todo_core.lists import TaskList, Thing
 from todo_core.queries import PAGE_MAX, Sort, TaskQuery
@@ -27,6 +27,8 @@ class Sees:
     """The listings that it must see."""
     lists: bool = False
     """Whether it must see the owner's lists."""
+    log: frozenset[ChangeQuery] = frozenset()
+    """The pages of the log that it must see."""
 
     def __or__(self, other: "Sees") -> "Sees":
         return Sees(
@@ -35,6 +37,7 @@ class Sees:
             self.history | other.history,
             self.pages | other.pages,
             self.lists or other.lists,
+            self.log | other.log,
         )
 
 
@@ -56,6 +59,7 @@ class Seen:
     last: Mapping[UUID, Entry | None] = field(default_factory=dict)
     pages: Mapping[TaskQuery, tuple[Task, ...]] = field(default_factory=dict)
     lists: Mapping[ListId, TaskList] | None = None
+    log: Mapping[ChangeQuery, tuple[Entry, ...]] = field(default_factory=dict)
     changed: Mapping[UUID, Thing | None] = field(default_factory=dict)
     """What plans before this one, of the same change, have made of things."""
 
@@ -87,6 +91,10 @@ class Seen:
         if unseen := [each for each in ids if each not in self.changed and each not in self.tasks]:
             raise NotSeen(Sees(frozenset(unseen)))
         return list(map(self.find, ids))
+
+    def thing(self, wanted: Thing) -> Thing | None:
+        """The thing of the same kind and id as that one, or None."""
+        return self.find(wanted.id) if isinstance(wanted, Task) else self.all_lists().get(wanted.id)
 
     def task_list(self, list_id: ListId) -> TaskList:
         """That list. Raises `ListNotFound`."""
@@ -134,6 +142,12 @@ class Seen:
         except KeyError:
             raise NotSeen(Sees(entries=frozenset({number}))) from None
 
+    def logged(self, query: ChangeQuery) -> tuple[Entry, ...]:
+        """The entries of that page of the log; those of plans before this one, of the same change, are not in it."""
+        if query not in self.log:
+            raise NotSeen(Sees(log=frozenset({query})))
+        return self.log[query]
+
     def last_of(self, things: Collection[UUID]) -> list[Entry | None]:
         """The last entry about each of those things, or None."""
         if unseen := frozenset(things) - self.last.keys():
@@ -148,6 +162,7 @@ class Seen:
             sees.history - self.last.keys(),
             sees.pages - self.pages.keys(),
             sees.lists and self.lists is None,
+            sees.log - self.log.keys(),
         )
 
     def and_(
@@ -158,6 +173,7 @@ class Seen:
         last: Mapping[UUID, Entry | None],
         pages: Mapping[TaskQuery, tuple[Task, ...]],
         lists: Iterable[TaskList] | None,
+        log: Mapping[ChangeQuery, tuple[Entry, ...]],
     ) -> "Seen":
         """The same with these as well."""
         return replace(
@@ -167,6 +183,7 @@ class Seen:
             last={**self.last, **last},
             pages={**self.pages, **pages},
             lists=self.lists if lists is None else {each.id: each for each in lists},
+            log={**self.log, **log},
         )
 
     def with_changed(self, changed: Mapping[UUID, Thing | None]) -> "Seen":

@@ -271,6 +271,11 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
         ("swap", swap(TASK, TASK.toggled(at=LATER))),
         Outcome(Result.LOST, None),
     ),
+    "a swap of what was swapped at the very moment of its last change is lost": (
+        sent(writing.SWAPPING, swap(TASK, TASK.edited(title="By the rival", at=NOON))),
+        ("swap", swap(TASK, TASK.toggled(at=LATER))),
+        Outcome(Result.LOST, None),
+    ),
     "a swap of what was deleted is lost": (
         deleted(TASK),
         ("swap", swap(TASK, TASK.toggled(at=LATER))),

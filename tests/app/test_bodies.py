@@ -289,7 +289,7 @@ async def test_what_is_no_json_behind_a_fault_is_malformed(service: Service, tas
     await refused_everywhere(service, task, 400, body=body)
 
 
-@pytest.mark.parametrize("member", ["id", "user_id", "completed_at", "version", "created_at", "updated_at"])
+@pytest.mark.parametrize("member", ["position", "user_id", "completed_at", "version", "created_at", "updated_at"])
 async def test_only_the_server_writes_some_members(service: Service, task: dict[str, Any], member: str) -> None:
     await refused(service, task, "POST", "", 422, json_={"title": "x", member: task[member]})
     await refused(service, task, "PATCH", "/{id}", 422, json_={member: task[member]})

@@ -82,7 +82,7 @@ async def test_a_list_is_moved_next_to_another(service: Service) -> None:
         ({}, ["/name"]), ({"name": ""}, ["/name"]), ({"name": "x" * 101}, ["/name"]), ({"name": "a\nb"}, ["/name"]),
         ({"name": None}, ["/name"]), ({"name": "x", "color": "red"}, ["/color"]),
         ({"name": 1, "color": "#ff880", "title": "x"}, ["/name", "/color", "/title"]),
-        ({"name": "x", "position": "a"}, ["/position"]), ({"name": "x", "id": str(make_id(1))}, ["/id"]),
+        ({"name": "x", "position": "a"}, ["/position"]), ({"name": "x", "user_id": BOB}, ["/user_id"]),
     ],
 )  # fmt: skip
 async def test_what_is_no_list_is_refused_with_all_faults(service: Service, body: Any, at: list[str]) -> None:

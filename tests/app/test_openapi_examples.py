@@ -166,6 +166,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "insufficient_scope": ("createTask", {"headers": {"Authorization": f"Bearer {token(scopes=['tasks:read'])}"}}),
     "task_not_found": ("getTask", {}),
     "list_not_found": ("getList", {}),
+    "task_exists": ("createTask", {"json_": {"title": "x", "id": str(TASK.id)}}),
+    "merge_conflict": ("editTask", {"json_": {"title": "x"}, "headers": {"Merge-Base": '"1"'}}),
     "version_conflict": ("deleteTask", {"headers": {"If-Match": '"1"'}}),
     "body_too_large": ("createTask", {"body": b" " * 70_000}),
     "unsupported_media_type": ("createTask", {"body": b"{}", "type_": "text/plain"}),
@@ -193,6 +195,9 @@ async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: py
         await prepare(service, name)
         for _ in range(2):
             await service.ask("PATCH", f"{tasks}/{TASK.id}/complete")
+    elif code in {"task_exists", "merge_conflict"}:
+        await prepare(service, name)
+        await service.ask("PATCH", f"{tasks}/{TASK.id}", json_={"title": "y"})
     elif code == "idempotency_key_reused":
         await service.ask("POST", tasks, json_={"title": "x"}, headers={"Idempotency-Key": "k"})
     elif code == "too_many_requests":

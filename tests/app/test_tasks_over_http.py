@@ -14,7 +14,8 @@ from todo_core import OwnerId
 TASKS = f"/api/{ANN}/tasks"
 MEMBERS = [
     "id", "user_id", "title", "description", "completed", "priority", "tags", "start_date", "due_date", "time_zone",
-    "recurrence", "recurrence_from", "due_at", "completed_at", "version", "created_at", "updated_at",
+    "recurrence", "recurrence_from", "list_id", "parent_id", "position", "due_at", "completed_at", "version",
+    "created_at", "updated_at",
 ]  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def outcome(plan: Plan, *tasks: Task) -> Decision:
             last={},
             pages={query: query.page_of(tasks).items for query in wanted.pages},
             lists=None,
+            log={},
         )
         try:
             return decided(plan, now)

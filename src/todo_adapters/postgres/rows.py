@@ -12,8 +12,8 @@ from sqlalchemy import ARRAY, Column
 
 from todo_adapters.postgres.batch import DIALECT, Columns, array_literal
 from todo_adapters.postgres.table import tasks
-from todo_core import Entry, Kind, ListId, OwnerId, Task, TaskList, Thing, searchable
-from todo_core.changes import LOGGED, Members, decoded, encoded, kind_of
+from todo_core import Entry, Kind, OwnerId, Task, TaskList, Thing, searchable
+from todo_core.changes import LOGGED, Members, decoded, encoded, packed, unpacked
 from todo_core.text import folded
 
 READ: Final = tuple(field.name for field in fields(Task) if field.name != "owner")
@@ -124,27 +124,18 @@ _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "l
 
 def answer_text(things: Iterable[Thing]) -> str:
     """The things of an answer, as they are kept beside their key."""
-    return _TEXT.encode(list(map(_kept, things)))
-
-
-def _kept(thing: Thing) -> Mapping[str, Any]:
-    kind = kind_of(thing)
-    members = encoded({name: getattr(thing, name) for name in LOGGED[kind]}) or {}
-    return {"kind": kind, "id": str(thing.id), **members}
+    return _TEXT.encode(list(map(packed, things)))
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:
     """The things that `answer_text` wrote down."""
-    return tuple(_thing_of(owner, dict(each)) for each in kept)
+    return tuple(_thing_of(owner, each) for each in kept)
 
 
-def _thing_of(owner: OwnerId, kept: dict[str, Any]) -> Thing:
-    kind, thing_id = kept.pop("kind", "task"), UUID(kept.pop("id"))
-    whole = _whole(kind, thing_id, kept) or {}
-    members: Any = decoded({name: whole[name] for name in LOGGED[kind] if name in whole})
-    if kind == "list":
-        return TaskList(id=ListId(thing_id), owner=owner, **members)
-    return Task.restored(thing_id, owner, *(members[name] for name in READ if name != "id"))
+def _thing_of(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
+    """What is kept of creations under a key is what the log keeps of them, beside the id."""
+    kind, thing_id = kept.get("kind", "task"), UUID(kept["id"])
+    return unpacked(owner, {**(_whole(kind, thing_id, kept) or {}), "kind": kind})
 
 
 LIST_READ: Final = tuple(field.name for field in fields(TaskList) if field.name != "owner")

@@ -232,7 +232,7 @@ class PostgresOwnedTasks:
 
 
 def _is_of_one_task(sees: Sees) -> bool:
-    return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists)
+    return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists or sees.log)
 
 
 def _weight(task: Task) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_adapters.postgres.reading import lists_of
+from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (
     CHANGING,
     ENTRY,
@@ -30,6 +30,7 @@ from todo_adapters.postgres.sender import Held
 from todo_adapters.postgres.table import lists
 from todo_core import (
     LISTS_MAX,
+    ChangeQuery,
     Committed,
     Decision,
     Entry,
@@ -50,7 +51,7 @@ from todo_core import (
     TooMany,
     decided,
 )
-from todo_core.changes import difference, kind_of
+from todo_core.changes import difference, growth_of, kind_of
 
 
 class Refused(Exception):
@@ -124,10 +125,8 @@ def _raised(row: Row, pairs: Sequence[Pair], most: int) -> Row:
     """The owner's row after these pairs. Raises `TooMany`."""
     limits = {"task": most, "list": LISTS_MAX}
     counts: dict[Kind, int] = {"task": row.live, "list": row.lists}
-    for kind, count in counts.items():
-        of_kind = [pair for pair in pairs if kind_of(pair.thing) == kind]
-        growth = sum((pair.before is None) - (pair.after is None) for pair in of_kind)
-        counts[kind] = count + growth
+    for kind, growth in growth_of(pairs).items():
+        counts[kind] += growth
         if growth > 0 and counts[kind] > limits[kind]:
             raise TooMany(f"{kind}s", limits[kind])
     return Row(row.number + 1, counts["task"], counts["list"])
@@ -158,6 +157,7 @@ async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
         last=await _read_last(connection, owner, wanted.history),
         pages=pages,
         lists=(await lists_of(connection, [owner]))[0] if wanted.lists else None,
+        log={query: await _read_page(connection, owner, query) for query in wanted.log},
     )
 
 
@@ -172,6 +172,11 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskI
 
 async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
     return tuple(map(entry_of, await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number})))
+
+
+async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQuery) -> tuple[Entry, ...]:
+    [page] = await log_pages(shape_of(query))(connection, [(owner, query)])
+    return page.items
 
 
 async def _read_last(connection: AsyncConnection, owner: OwnerId, ids: Iterable[UUID]) -> dict[UUID, Entry | None]:

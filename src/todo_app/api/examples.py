@@ -35,6 +35,7 @@ from todo_core import (
     KeyReused,
     ListId,
     ListNotFound,
+    MergeConflict,
     NotAuthenticated,
     NotInTrash,
     Page,
@@ -47,6 +48,7 @@ from todo_core import (
     SyncPage,
     SyncToken,
     Task,
+    TaskExists,
     TaskId,
     TaskList,
     TaskNotFound,
@@ -58,6 +60,7 @@ from todo_core import (
     owner_id,
 )
 from todo_core.changes import difference
+from todo_core.merging import SINCE_RULE
 from todo_core.queries import LIMIT_RULE
 from todo_core.sync import Mark, Stage
 from todo_core.task import TITLE_RULE
@@ -75,6 +78,7 @@ TASK: Final = Task.new(
     time_zone="Europe/Madrid",
     at=MADE,
 )
+MILK: Final = Task.new(id=TASK.id, owner=TASK.owner, title="Buy oat milk", at=MADE)
 CURSOR: Final = Cursor.behind(TASK, Sort.NEWEST).encode()
 KEY: Final = "8e03978e-40d5-43e8-bc93-6894a57f9324"
 REQUEST_ID: Final = "5f1d1f2cbd0c4be1a2f0c3d4"
@@ -145,6 +149,22 @@ LIST_MOVED: Final = LIST | _MOVED | {"position": "01h"}
 MOVE_LIST: Final[dict[str, Any]] = {"last": {}}
 MOVE: Final[dict[str, Any]] = {"inbox": {"list_id": None}, "top": {"parent_id": None}, "last": {}}
 MOVED: Final = CREATED | _MOVED | {"position": "019a540bb7"}
+_NEW_LIST, _NEW_TASK = "019a540b-b400-7cc3-98c4-dc0c0c073990", "019a540b-b400-7cc3-98c4-dc0c0c073991"
+BATCH: Final[dict[str, Any]] = {
+    "create": {"operations": [{"op": "create", "task": {"title": "Buy oat milk"}}]},
+    "with_ids_of_yours": {
+        "operations": [
+            {"op": "create_list", "list": {"name": "Groceries", "id": _NEW_LIST}},
+            {"op": "create", "task": {"title": "Buy oat milk", "list_id": _NEW_LIST, "id": _NEW_TASK}},
+            {"op": "edit", "id": _NEW_TASK, "changes": {"priority": "high"}},
+            {"op": "complete", "id": _NEW_TASK},
+        ]
+    },
+}
+BATCH_DONE: Final = {
+    "change": 2,
+    "results": [{"kind": "task", "id": str(TASK.id), "deleted": False, "value": _shown(TaskView.of(MILK))}],
+}
 SUMMARY: Final = _shown(Summary.of(todo_core.Summary.of([TASK])))
 
 
@@ -189,6 +209,8 @@ _REFUSALS: Final = (
     NotInTrash(),
     UndoConflict([(TASK.id, Problem("title", "has been changed since"))]),
     KeyReused(),
+    TaskExists(),
+    MergeConflict([Problem("title", SINCE_RULE)]),
     TooManyRequests(1800),
     too_many_at_once(16, 64),
     InternalError("Internal error. Quote the request id when you report it."),

@@ -10,7 +10,7 @@ from todo_app.api.tasks import CHANGED, FRESH, JSON_TYPE, change_headers, path_o
 from todo_app.http.exchange import Header, Reply
 from todo_app.http.preconditions import is_unmodified
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import Committed, TooMany
+from todo_core import Committed, TaskExists, TooMany
 
 LISTS: Final = Subject("lists", "A user's lists.")
 AS_IT_IS: Final = "The list as it is now."
@@ -33,17 +33,25 @@ async def list_lists(call: Call[None]) -> Reply:
     "/lists",
     scope=WRITE,
     body=Body(wire.NewList, examples.NEW_LIST),
-    answers={201: Answer("The list as stored.", wire.TaskList, examples.LIST, ("Location", *CHANGED))},
-    refuses=(TooMany,),
+    answers={
+        201: Answer("The list as stored.", wire.TaskList, examples.LIST, ("Location", *CHANGED)),
+        200: Answer(
+            "The list with that `id`, made alike before, as it is now.",
+            wire.TaskList,
+            examples.LIST,
+            ("Location", "ETag"),
+        ),
+    },
+    refuses=(TooMany, TaskExists),
 )
 async def create_list(call: Call[wire.NewList]) -> Reply:
     """Create a list.
 
     It is the last. Under an `Idempotency-Key` only once, however often it is sent.
     """
-    created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
+    created = await call.tasks.create_list(call.owner, call.options, own_id=call.body.own_id, **call.body.members())
     location = path_of(call, f"lists/{created.task_list.id}").encode()
-    return _reply_with(created, 201, (b"location", location))
+    return _reply_with(created, 200 if created.change is None else 201, (b"location", location))
 
 
 @LISTS.operation(
@@ -71,6 +79,7 @@ async def get_list(call: Call[None]) -> Reply:
     "PUT",
     "/lists/{list_id}",
     scope=WRITE,
+    merges=True,
     body=Body(wire.ListPut, examples.LIST_PUT),
     answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_EDITED, CHANGED)},
 )
@@ -86,6 +95,7 @@ async def put_list(call: Call[wire.ListPatch]) -> Reply:
     "PATCH",
     "/lists/{list_id}",
     scope=WRITE,
+    merges=True,
     body=Body(wire.ListPatch, examples.LIST_EDIT, (MERGE_PATCH, JSON)),
     answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_EDITED, CHANGED)},
 )

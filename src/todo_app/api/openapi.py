@@ -14,6 +14,7 @@ from todo_app.api.components import (
     IF_MATCH,
     IF_NONE_MATCH,
     LIMITS,
+    MERGE_BASE,
     OWN_REQUEST_ID,
     PLACES,
     REFUSAL_HEADERS,
@@ -94,6 +95,8 @@ def _parameters(operation: Operation) -> list[Json]:
         parameters.append(IDEMPOTENCY_KEY)
         if operation.of_one:
             parameters.append(IF_MATCH)
+        if operation.merges:
+            parameters.append(MERGE_BASE)
     if operation.zoned:
         parameters.append(TIME_ZONE)
     parameters += operation.heeds

@@ -27,8 +27,8 @@ from todo_app.http.exchange import Exchange, Receive, Reply
 from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
 from todo_app.http.live import Live
-from todo_app.http.preconditions import read_if_match
-from todo_app.http.reading import JSON, decoded, read_bytes, require_type
+from todo_app.http.preconditions import read_if_match, read_merge_base
+from todo_app.http.reading import BODY_MOST, JSON, decoded, read_bytes, require_type
 from todo_app.http.time_zone import read_time_zone
 from todo_core import (
     Identity,
@@ -39,6 +39,7 @@ from todo_core import (
     Kind,
     ListId,
     ListNotFound,
+    MergeConflict,
     NotAuthenticated,
     Once,
     OwnerId,
@@ -153,7 +154,8 @@ class Described:
 class Operation(Described):
     """One operation below `/api/{user_id}`. `refuses`: what its handler alone may raise.
 
-    `zoned`: it depends on which day it is for the user, and heeds `Time-Zone`.
+    `zoned`: it depends on which day it is for the user, and heeds `Time-Zone`. `merges`: it heeds `Merge-Base`.
+    `body_max`: how many bytes its body may have.
     """
 
     method: str
@@ -165,6 +167,8 @@ class Operation(Described):
     zoned: bool = False
     heeds: tuple[Json, ...] = ()
     """The headers that its handler alone reads, as the document has them."""
+    merges: bool = False
+    body_max: int = BODY_MOST
 
     @property
     def writes(self) -> bool:
@@ -194,6 +198,7 @@ class Operation(Described):
         kinds |= {*_OF_A_WRITE} if self.writes else set()
         kinds |= {self.missing} if self.of_one else set()
         kinds |= {VersionConflict} if self.of_one and self.writes else set()
+        kinds |= {MergeConflict} if self.merges else set()
         return frozenset(kinds | ({MalformedRequest} if self.conditional or self.zoned else set()))
 
     @cached_property
@@ -216,6 +221,8 @@ class Operation(Described):
                     await self._require(tasks, identity.owner, thing_id)
                     if self.zoned:
                         read_time_zone(exchange)
+                    if self.merges:
+                        read_merge_base(exchange)
                     read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
                 raise
         root, query = request["root_path"], request["query_string"]
@@ -236,7 +243,7 @@ class Operation(Described):
         if self.body is not None and self.body.required:
             require_type(exchange, self.body.types)
         if self.body is not None or key is not None:
-            sent = await read_bytes(exchange, receive)
+            sent = await read_bytes(exchange, receive, self.body_max)
         body = None
         if self.body is not None and (sent or self.body.required):
             if not self.body.required:
@@ -244,12 +251,13 @@ class Operation(Described):
             body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # there is one where there is a body
         expected = read_if_match(exchange) if self.of_one else None
         zone = read_time_zone(exchange) if self.zoned else None
+        base = read_merge_base(exchange) if self.merges else None
         identity: Identity = request["user"]
-        if key is None and expected is None and zone is None:
+        if key is None and expected is None and zone is None and base is None:
             return body, _PLAIN if identity.client is None else WriteOptions(client=identity.client)
         said = sent if body is None else msgspec.json.encode(body)  # what it says counts, not how it is spelled
         once = None if key is None else Once(key, _fingerprint(self.method, request["raw_path"], said))
-        return body, WriteOptions(expected=expected, once=once, client=identity.client, zone=zone)
+        return body, WriteOptions(expected=expected, base=base, once=once, client=identity.client, zone=zone)
 
 
 _NO_ID: Final = UUID(int=0)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
+from todo_app.api.batch import BATCH
 from todo_app.api.changes import CHANGES
 from todo_app.api.lists import LISTS
 from todo_app.api.operation import Operation, Subject
@@ -18,7 +19,7 @@ from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_app.http.live import Live
 from todo_core import TaskService
 
-SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, LISTS, RECURRING, TRASH, CHANGES, SYNC)
+SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, LISTS, RECURRING, TRASH, CHANGES, SYNC, BATCH)
 
 
 def operations() -> Iterator[Operation]:

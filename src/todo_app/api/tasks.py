@@ -12,7 +12,7 @@ from todo_app.http.exchange import Header, Reply
 from todo_app.http.idempotency import REPLAYED
 from todo_app.http.preconditions import is_unmodified
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import Committed, InvalidInput, Problem, TooMany
+from todo_core import Committed, InvalidInput, Problem, TaskExists, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
 
@@ -51,19 +51,25 @@ async def list_tasks(call: Call[None]) -> Reply:
             wire.Task,
             examples.CREATED,
             ("Location", *CHANGED),
-        )
+        ),
+        200: Answer(
+            "The task with that `id`, made alike before, as it is now.",
+            wire.Task,
+            examples.CREATED,
+            ("Location", "ETag"),
+        ),
     },
-    refuses=(TooMany,),
+    refuses=(TooMany, TaskExists),
 )
 async def create_task(call: Call[wire.NewTask]) -> Reply:
     """Create a task.
 
     It is the last in its list, or below its parent, and in the list of that. Under an `Idempotency-Key` only once,
-    however often it is sent.
+    however often it is sent; so is one with an `id` of yours: sent again alike it is answered with 200, as it is now.
     """
-    created = await call.tasks.create(call.owner, call.options, **call.body.members())
+    created = await call.tasks.create(call.owner, call.options, own_id=call.body.own_id, **call.body.members())
     location = path_of(call, f"tasks/{created.task.id}").encode()
-    return reply_with(created, 201, (b"location", location))
+    return reply_with(created, 200 if created.change is None else 201, (b"location", location))
 
 
 @TASKS.operation(
@@ -112,6 +118,7 @@ AS_IT_IS: Final = "The task as it is now."
     "/tasks/{task_id}",
     scope=WRITE,
     zoned=True,
+    merges=True,
     body=Body(wire.TaskPut, examples.PUT),
     answers={200: Answer(AS_IT_IS, wire.Task, examples.PUT_DONE, CHANGED)},
 )
@@ -128,6 +135,7 @@ async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     "/tasks/{task_id}",
     scope=WRITE,
     zoned=True,
+    merges=True,
     body=Body(wire.TaskPatch, examples.EDIT, (MERGE_PATCH, JSON)),
     answers={200: Answer(AS_IT_IS, wire.Task, examples.EDITED, CHANGED)},
 )

@@ -9,10 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
-from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, SyncItem, Where
+from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, SyncItem, TaskId, Where
 from todo_core.changes import LOGGED
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
 from todo_core.lists import COLOR_RULE, NAME_LENGTH, NAME_RULE
+from todo_core.own_ids import ID_RULE
 from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
 from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import (
@@ -153,6 +154,13 @@ VersionNumber: TypeAlias = Annotated[
     Meta(description="1 at first, one more with every change; the entity tag.", extra_json_schema={"minimum": 1}),
 ]
 Id: TypeAlias = Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
+OwnId: TypeAlias = Annotated[
+    UUID,
+    Meta(
+        description=_said(ID_RULE, "Yours, if you make what is new before you send it; it is made once."),
+        examples=["019a540b-b400-7cc3-98c4-dc0c0c07398f"],
+    ),
+]
 Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Accepted as GET gave it, and ignored.")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 _USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
@@ -241,13 +249,19 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def members(self) -> Settable:
         """What is there of it, by the core's names."""
-        return _given(self, TaskPatch)  # type: ignore[return-value]  # named alike
+        return given(self, TaskPatch)  # type: ignore[return-value]  # named alike
 
 
 class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task to be made. What is absent is nothing; it is not completed, unless it says so."""
 
     title: Title
+    id: OwnId | UnsetType = UNSET
+
+    @property
+    def own_id(self) -> TaskId | None:
+        """The id that the client brings, if it does."""
+        return None if self.id is UNSET else TaskId(self.id)
 
 
 READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in TaskPatch.__struct_fields__)
@@ -264,7 +278,7 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def where(self) -> Where:
         """What is there of it, by the core's names."""
-        return _given(self, Move)  # type: ignore[return-value]  # named alike
+        return given(self, Move)  # type: ignore[return-value]  # named alike
 
 
 class TaskList(msgspec.Struct, frozen=True, gc=False):
@@ -300,13 +314,19 @@ class ListPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def members(self) -> ListSettable:
         """What is there of it, by the core's names."""
-        return _given(self, ListPatch)  # type: ignore[return-value]  # named alike
+        return given(self, ListPatch)  # type: ignore[return-value]  # named alike
 
 
 class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A list to be made."""
 
     name: Name
+    id: OwnId | UnsetType = UNSET
+
+    @property
+    def own_id(self) -> todo_core.ListId | None:
+        """The id that the client brings, if it does."""
+        return None if self.id is UNSET else todo_core.ListId(self.id)
 
 
 def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], says: str) -> type[msgspec.Struct]:
@@ -336,10 +356,10 @@ class MoveList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def where(self) -> dict[str, Any]:
         """What is there of it."""
-        return _given(self, MoveList)
+        return given(self, MoveList)
 
 
-def _given(body: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:
+def given(body: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:
     """What is there of the members of that shape."""
     return {name: value for name in shape.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
@@ -438,7 +458,8 @@ class ListChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="l
     value: Annotated[TaskList | None, Meta(description="The list as it is now; null: it is deleted.")]
 
 
-def _change_of(item: SyncItem) -> TaskChange | ListChange:
+def change_of(item: SyncItem) -> TaskChange | ListChange:
+    """The view of a thing as it is now, or of one that is deleted."""
     if isinstance(item.value, todo_core.Task):
         return TaskChange(item.id, False, Task.of(item.value))
     if isinstance(item.value, todo_core.TaskList):
@@ -466,7 +487,7 @@ class ChangedThings(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, page: todo_core.SyncPage, owner: todo_core.OwnerId) -> "ChangedThings":
         """The view of that page."""
-        return cls(list(map(_change_of, page.items)), page.next.encode(owner), page.more, page.full)
+        return cls(list(map(change_of, page.items)), page.next.encode(owner), page.more, page.full)
 
 
 class TrashItem(msgspec.Struct, frozen=True, gc=False):

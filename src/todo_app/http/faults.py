@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec.inspect import ListType, Metadata, StructType, Type, UnionType, type_info
 from msgspec.structs import FieldInfo, fields
 
 from todo_app.api.wire import READ_ONLY
@@ -16,6 +17,7 @@ from todo_core.task import RULES as TASK_RULES
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body has room for thousands
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")
 
@@ -30,6 +32,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
+    members.pop(str(shape.__struct_config__.tag_field), None)  # whoever chose the shape has read it
     faults = list(islice(_faults(members, {field.encode_name: field for field in fields(shape)}), MAX_FAULTS + 1))
     if len(faults) > MAX_FAULTS:
         faults[-1] = Problem("", f"only the first {MAX_FAULTS} faults are named")
@@ -51,6 +54,12 @@ def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Ite
 
 
 def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[Problem]:
+    if (shape := _struct_of(field.type)) is not None:
+        yield from _below(name, raw, shape)
+        return
+    if (tagged := _tagged_in(field.type)) and (found := list(_faults_of_each(name, raw, tagged))):
+        yield from found
+        return
     try:
         value = msgspec.json.decode(raw, type=field.type)
     except msgspec.ValidationError as error:
@@ -59,3 +68,47 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[
         return
     if name in RULES and not RULES[name].accepts(value):
         yield Problem(name, RULES[name].sentence)
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator[Problem]:
+    """The faults of a value that is an object itself; its own, if it is none."""
+    for problem in faults_of(bytes(raw), shape):
+        yield Problem(f"{name}/{problem.field}" if problem.field else name, problem.detail)
+
+
+def _tagged_in(kind: Any) -> dict[str, type[msgspec.Struct]]:
+    """By their tags, the structs of which a list may hold any."""
+    items = _plain(type_info(kind))
+    item = _plain(items.item_type) if isinstance(items, ListType) else None
+    kinds = item.types if isinstance(item, UnionType) else ()
+    return {each.tag: each.cls for each in kinds if isinstance(each, StructType) and isinstance(each.tag, str)}
+
+
+def _plain(kind: Type) -> Type:
+    return _plain(kind.type) if isinstance(kind, Metadata) else kind
+
+
+def _faults_of_each(name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]]) -> Iterator[Problem]:
+    """The faults of a list of objects, each of the shape that its tag names."""
+    tag_field = next(iter(tagged.values())).__struct_config__.tag_field
+    try:
+        items = _ITEMS.decode(raw)
+    except msgspec.ValidationError as error:
+        yield Problem(name, f"is wrong: {error}")
+        return
+    for place, item in enumerate(items):
+        at = f"{name}/{place}"
+        try:
+            tag = _MEMBERS.decode(item).get(str(tag_field))
+            shape = tagged.get(msgspec.json.decode(tag, type=str)) if tag is not None else None
+        except msgspec.ValidationError as error:
+            yield Problem(at, f"is wrong: {error}")
+            continue
+        if shape is None:
+            yield Problem(f"{at}/{tag_field}", f"must be one of {', '.join(tagged)}")
+        else:
+            yield from _below(at, item, shape)

@@ -23,6 +23,19 @@ def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
     return frozenset(_version(tag) for weak, tag in _tags(header, "If-Match") if not weak)
 
 
+def read_merge_base(exchange: Exchange) -> Version | None:
+    """The version that `Merge-Base` names: one strong entity tag. Raises `MalformedRequest`, beside `If-Match` too."""
+    header = exchange.header(b"merge-base")
+    if header is None:
+        return None
+    tags = _tags(header, "Merge-Base")
+    if len(tags) != 1 or tags[0][0]:
+        raise MalformedRequest('Merge-Base must be the one entity tag that your change is based on, such as "3".')
+    if exchange.header(b"if-match") is not None:
+        raise MalformedRequest("Send Merge-Base or If-Match, not both.")
+    return _version(tags[0][1])
+
+
 def is_unmodified(exchange: Exchange, version: Version) -> bool:
     """Whether `If-None-Match` names that version (RFC 9110 §13.1.2): weak tags match as well."""
     header = exchange.header(b"if-none-match")

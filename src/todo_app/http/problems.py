@@ -21,6 +21,7 @@ from todo_core import (
     IdentityUnavailable,
     InsufficientScope,
     InvalidInput,
+    MergeConflict,
     NotAuthenticated,
     Problem,
     StoreUnavailable,
@@ -52,7 +53,8 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     code: Annotated[str, Meta(description="Stable: what to tell problems apart by.", extra_json_schema=_CODE)]
     request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
     errors: Annotated[
-        list[ProblemItem], Meta(description="Of `invalid_input` and `undo_conflict` only: everything at fault.")
+        list[ProblemItem],
+        Meta(description="Of 422, of `undo_conflict` and `merge_conflict`, and of a batch: everything at fault."),
     ] = []
 
 
@@ -108,10 +110,12 @@ def _headers(refusal: TodoError, metadata_url: str | None) -> list[tuple[bytes, 
 
 def _items(refusal: TodoError) -> list[ProblemItem]:
     match refusal:
-        case InvalidInput():
+        case InvalidInput() | MergeConflict():
             return [_item(problem, UNSET) for problem in refusal.problems]
         case UndoConflict():
             return [_item(problem, thing) for problem, thing in zip(refusal.problems, refusal.ids, strict=True)]
+        case _ if refusal.part is not None:
+            return [_item(Problem(f"operations/{refusal.part}", str(refusal)), UNSET)]
     return []
 
 

@@ -36,35 +36,35 @@ _LENGTH_DIGITS: Final = 19  # 64 bits; Python would take its time over more
 NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or nested too deeply."
 
 
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"A body may have at most {BODY_MOST} bytes.")
+def _too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"A body may have at most {most} bytes.")
 
 
-async def read_bytes(exchange: Exchange, receive: Receive) -> bytes:
-    """The body. Raises `BodyTooLarge` over 64 KiB, whether its length was announced or not, and `BodyTooSlow`."""
+async def read_bytes(exchange: Exchange, receive: Receive, most: int = BODY_MOST) -> bytes:
+    """The body. Raises `BodyTooLarge` over so many bytes, whether announced or not, and `BodyTooSlow`."""
     announced = exchange.header(b"content-length") or b"0"
     if announced == b"0" and exchange.is_http1 and exchange.header(b"transfer-encoding") is None:
         return b""  # RFC 9112 §6.3: a request without either has no body
     if not announced.isdigit():
         raise MalformedRequest("Content-Length must be one number.")
-    if len(announced) > _LENGTH_DIGITS or int(announced) > BODY_MOST:
-        raise _too_large()
+    if len(announced) > _LENGTH_DIGITS or int(announced) > most:
+        raise _too_large(most)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _gather(receive)
+            return await _gather(receive, most)
     except TimeoutError:
         raise BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds.") from None
 
 
-async def _gather(receive: Receive) -> bytes:
+async def _gather(receive: Receive, most: int) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise MalformedRequest("The connection ended before the body did.")
         body += message["body"]
-        if len(body) > BODY_MOST:
-            raise _too_large()
+        if len(body) > most:
+            raise _too_large(most)
         if not message.get("more_body", False):
             return bytes(body)
 

@@ -1,6 +1,7 @@
 """What an owner can do: one method an action, the owner first."""
 
 from todo_core.use_cases.base import WriteOptions
+from todo_core.use_cases.batch import BatchUseCases
 from todo_core.use_cases.changes import ChangeUseCases
 from todo_core.use_cases.lists import ListUseCases
 from todo_core.use_cases.tasks import TaskUseCases
@@ -8,7 +9,7 @@ from todo_core.use_cases.tasks import TaskUseCases
 __all__ = ["TaskService", "WriteOptions"]
 
 
-class TaskService(TaskUseCases, ListUseCases, ChangeUseCases):
+class TaskService(TaskUseCases, ListUseCases, ChangeUseCases, BatchUseCases):
     """Everything that can be done with tasks and lists.
 
     Every method may raise `StoreUnavailable`; those that take a task's id raise `TaskNotFound`, those that take a

@@ -11,7 +11,7 @@ from todo_core.ports import Clock, IdGenerator, RecurrenceCalendar, TaskStore
 from todo_core.recurring import Course, NoCalendar, Now
 from todo_core.seen import Seen, Sees
 from todo_core.task import OwnerId
-from todo_core.versioned import Expected
+from todo_core.versioned import Expected, Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +19,12 @@ class WriteOptions:
     """On which terms something is written.
 
     `expected`: the version(s) at which the thing must be. `once`: the key under which a repetition changes nothing.
+    `base`: the version that an edit is based on: it is made where none of the members that it sets has changed since.
     `client`: the program that asks, as the log is to name it. `zone`: the user's time zone, for tasks that have none.
     """
 
     expected: Expected = None
+    base: Version | None = None
     once: Once | None = None
     client: str | None = None
     zone: str | None = None

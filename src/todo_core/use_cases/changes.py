@@ -65,13 +65,21 @@ class ChangeUseCases(UseCases):
         """One page of the owner's deletions that nothing has taken back."""
         return await self.store.tasks_of(owner).changes(replace(query, trash=True))
 
-    async def restore(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
-        """What the deletion of that thing took is back. Raises `NotInTrash` and `TooMany`."""
+    async def restore(
+        self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS, *, answers_whole: bool = True
+    ) -> Committed:
+        """What the deletion of that thing took is back. Raises `NotInTrash` and `TooMany`.
+
+        All of it is returned, or without `answers_whole` that thing alone.
+        """
         now = self.clock.now()
         fresh = self._fresh(now)
 
         def decide(seen: Seen) -> Decision:
-            return restored(seen, thing_id, at=now, fresh=fresh)
+            decision = restored(seen, thing_id, at=now, fresh=fresh)
+            if answers_whole:
+                return decision
+            return replace(decision, answer=tuple(each for each in decision.answer if each.id == thing_id))
 
         return await self._commit(owner, Sees(history=frozenset({thing_id})), decide, options)
 

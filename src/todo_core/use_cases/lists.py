@@ -1,11 +1,15 @@
 """What an owner can do with lists."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Unpack
 
 from todo_core.changes import Pair
 from todo_core.errors import ListNotFound
 from todo_core.lists import ListSettable, NewList, TaskList
+from todo_core.merging import require_mergeable
+from todo_core.own_ids import made_before, require_own_id
 from todo_core.places import deleted, moved_list
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
@@ -30,13 +34,27 @@ class ListUseCases(UseCases):
         raise ListNotFound
 
     async def create_list(
-        self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewList]
+        self,
+        owner: OwnerId,
+        options: WriteOptions = DEFAULTS,
+        *,
+        own_id: ListId | None = None,
+        **members: Unpack[NewList],
     ) -> Committed:
-        """A new list of that owner, behind all others. Raises `InvalidInput` and `TooMany`."""
+        """A new list of that owner, behind all others; `own_id` as of `create`. Raises `InvalidInput` and `TooMany`."""
         now = self.clock.now()
-        task_list = TaskList.new(id=ListId(self.ids.new(now)), owner=owner, at=now, **members)
-        decision = Decision((Pair(None, task_list),), (task_list,))
-        return await self._commit(owner, Sees(lists=True), lambda _: decision, options)
+        fresh = self.ids.new(now)
+        if own_id is not None:
+            require_own_id(own_id, now)
+        task_list = TaskList.new(id=own_id or ListId(fresh), owner=owner, at=now, **members)
+        task_list = replace(task_list, position=fresh.hex)
+
+        def decide(seen: Seen) -> Decision:
+            if own_id is not None and (there := made_before(seen, task_list)) is not None:
+                return Decision((), (there,))
+            return Decision((Pair(None, task_list),), (task_list,))
+
+        return await self._commit(owner, Sees(lists=True), decide, options)
 
     async def edit_list(
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **members: Unpack[ListSettable]
@@ -48,7 +66,7 @@ class ListUseCases(UseCases):
             after = before.edited(at=now, **members)
             return [Pair(before, after)] if after is not before else []
 
-        return await self._change_list(owner, list_id, pairs, options)
+        return await self._change_list(owner, list_id, pairs, options, members)
 
     async def move_list(
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **where: ListId
@@ -76,10 +94,13 @@ class ListUseCases(UseCases):
         list_id: ListId,
         change: Callable[[Seen, TaskList], list[Pair]],
         options: WriteOptions,
+        members: Mapping[str, object] = MappingProxyType({}),
     ) -> Committed:
         def decide(seen: Seen) -> Decision:
             before = seen.task_list(list_id)
             pairs = change(seen, before)
+            if options.base is not None:
+                require_mergeable(seen, before, members, options.base)
             before.expecting(options.expected)  # after the rules: what is wrong at any version is reported first
             after = next((pair.after for pair in pairs if pair.thing.id == list_id), before)
             return Decision(tuple(pairs), (after or before,))

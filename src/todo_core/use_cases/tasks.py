@@ -1,9 +1,13 @@
 """What an owner can do with tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Unpack
 
 from todo_core.changes import Pair, together
+from todo_core.merging import require_mergeable
+from todo_core.own_ids import made_before, require_own_id
 from todo_core.places import Where, deleted, is_there, moved, placed
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
@@ -18,12 +22,29 @@ class TaskUseCases(UseCases):
 
     __slots__ = ()
 
-    async def create(self, owner: OwnerId, options: WriteOptions = DEFAULTS, **members: Unpack[NewTask]) -> Committed:
-        """A new task of that owner, the last of its siblings. Raises `InvalidInput` and `TooMany`."""
+    async def create(
+        self,
+        owner: OwnerId,
+        options: WriteOptions = DEFAULTS,
+        *,
+        own_id: TaskId | None = None,
+        **members: Unpack[NewTask],
+    ) -> Committed:
+        """A new task of that owner, the last of its siblings. Raises `InvalidInput` and `TooMany`.
+
+        `own_id`: its id, which its client made. Made alike before, it is there already, and nothing happens; raises
+        `TaskExists` where the id is another thing's, or was.
+        """
         now = self.clock.now()
-        task = self._course().checked(Task.new(id=self.ids.new(now), owner=owner, at=now, **members))
+        fresh = self.ids.new(now)
+        if own_id is not None:
+            require_own_id(own_id, now)
+        task = Task.new(id=own_id or fresh, owner=owner, at=now, **members)
+        task = self._course().checked(task if own_id is None else replace(task, position=fresh.hex))
 
         def decide(seen: Seen) -> Decision:
+            if own_id is not None and (there := made_before(seen, task)) is not None:
+                return Decision((), (there,))
             pairs = placed(seen, task)
             return Decision(tuple(pairs), (pairs[-1].thing,))
 
@@ -56,7 +77,13 @@ class TaskUseCases(UseCases):
         if "parent_id" in plain:
             where["parent_id"] = plain.pop("parent_id")
         return await self._change(
-            owner, task_id, lambda task: self._course().edited(task, now, **plain), options, where, only_elsewhere=True
+            owner,
+            task_id,
+            lambda task: self._course().edited(task, now, **plain),
+            options,
+            where,
+            only_elsewhere=True,
+            members=members,
         )
 
     async def move(
@@ -132,14 +159,17 @@ class TaskUseCases(UseCases):
         where: Where | None = None,
         *,
         only_elsewhere: bool = False,
+        members: Mapping[str, object] = MappingProxyType({}),
     ) -> Committed:
-        """A change of one task, which moves as well; `only_elsewhere`: unless it is in that list, below that task."""
+        """A change of one task, which sets `members`, and moves; `only_elsewhere`: unless it is there already."""
         now = self._now(options)
         fresh = None if where is None else self._fresh(now.at)
 
         def decide(seen: Seen) -> Decision:
             before = seen.task(task_id)
             step = change(before)
+            if options.base is not None:
+                require_mergeable(seen, before, members, options.base)
             pairs = [Pair(before, step.task, step.named)] if step.task != before else []
             if where is not None and fresh and not (only_elsewhere and is_there(before, where)):
                 pairs = together(moved(seen, before, where, at=now.at, fresh=fresh), pairs)

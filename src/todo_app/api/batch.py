@@ -1,0 +1,283 @@
+"""Several operations as one change: what each is, and what each comes to."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from todo_app.api import examples, wire
+from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
+from todo_app.api.tasks import FRESH, JSON_TYPE, change_headers
+from todo_app.http.exchange import Reply
+from todo_core import (
+    Committed,
+    InvalidInput,
+    ListId,
+    ListNotFound,
+    NotInTrash,
+    OwnerId,
+    Problem,
+    SyncItem,
+    TaskExists,
+    TaskId,
+    TaskNotFound,
+    TaskService,
+    TooMany,
+    VersionConflict,
+    WriteOptions,
+)
+from todo_core.changes import kind_of
+from todo_core.use_cases.batch import BATCH_MAX
+from todo_core.versioned import Version
+
+BATCH: Final = Subject("batch", "Several operations as one change.")
+BODY_MAX: Final = 1024 * 1024  # bytes
+
+
+class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
+    within: ClassVar[str] = ""
+    """The member that holds what is set, where that is one."""
+
+
+class _OfOne(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: Annotated[UUID, Meta(description="Of a task or list that is there, or that an operation before it makes.")]
+    version: Annotated[
+        wire.VersionNumber | UnsetType, Meta(description="Do it only at this version, as with `If-Match`.")
+    ] = UNSET
+
+    def on(self, options: WriteOptions) -> WriteOptions:
+        """The terms of this operation."""
+        expected = None if self.version is UNSET else Version(self.version)
+        return WriteOptions(expected=expected, zone=options.zone)
+
+
+class CreateOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="create"):
+    """Create a task."""
+
+    within = "task"
+    task: wire.NewTask
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        terms = WriteOptions(zone=options.zone)
+        return await tasks.create(owner, terms, own_id=self.task.own_id, **self.task.members())
+
+
+class EditOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit"):
+    """Change some of a task."""
+
+    within = "changes"
+    changes: wire.TaskPatch
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.edit(owner, TaskId(self.id), self.on(options), **self.changes.members())
+
+
+class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="complete"):
+    """Complete a task, or reopen it."""
+
+    completed: bool = True
+    occurrence: wire.Seen | UnsetType = UNSET
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        if self.completed:
+            occurrence = None if self.occurrence is UNSET else self.occurrence
+            return await tasks.complete(owner, TaskId(self.id), self.on(options), occurrence=occurrence)
+        return await tasks.reopen(owner, TaskId(self.id), self.on(options))
+
+
+class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="skip"):
+    """Skip an occurrence."""
+
+    occurrence: wire.Seen | UnsetType = UNSET
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        occurrence = None if self.occurrence is UNSET else self.occurrence
+        return await tasks.skip(owner, TaskId(self.id), self.on(options), occurrence=occurrence)
+
+
+class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reschedule"):
+    """Move an occurrence to another date."""
+
+    due_date: wire.GivenDate
+    start_date: wire.GivenDate | UnsetType = UNSET
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        start = None if self.start_date is UNSET else self.start_date
+        return await tasks.reschedule(
+            owner, TaskId(self.id), self.on(options), due_date=self.due_date, start_date=start
+        )
+
+
+class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move"):
+    """Move a task."""
+
+    list_id: wire.ListId | UnsetType | None = UNSET
+    parent_id: wire.ParentId | UnsetType | None = UNSET
+    before: wire.Neighbour | UnsetType = UNSET
+    after: wire.Neighbour | UnsetType = UNSET
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.move(owner, TaskId(self.id), self.on(options), **wire.given(self, wire.Move))
+
+
+class DeleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete"):
+    """Put a task into the trash, with its subtasks."""
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.delete(owner, TaskId(self.id), self.on(options))
+
+
+class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="restore"):
+    """Take a task or a list out of the trash, with all that its deletion took."""
+
+    id: Annotated[UUID, Meta(description="Of what was deleted.")]
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.restore(owner, self.id, WriteOptions(zone=options.zone), answers_whole=False)
+
+
+class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="create_list"):
+    """Create a list."""
+
+    within = "list"
+    list: wire.NewList
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        terms = WriteOptions(zone=options.zone)
+        return await tasks.create_list(owner, terms, own_id=self.list.own_id, **self.list.members())
+
+
+class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit_list"):
+    """Change some of a list."""
+
+    within = "changes"
+    changes: wire.ListPatch
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.edit_list(owner, ListId(self.id), self.on(options), **self.changes.members())
+
+
+class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move_list"):
+    """Move a list."""
+
+    before: wire.Neighbour | UnsetType = UNSET
+    after: wire.Neighbour | UnsetType = UNSET
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.move_list(owner, ListId(self.id), self.on(options), **wire.given(self, wire.MoveList))
+
+
+class DeleteListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete_list"):
+    """Put a list into the trash, with its tasks."""
+
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it."""
+        return await tasks.delete_list(owner, ListId(self.id), self.on(options))
+
+
+AnyOperation: TypeAlias = (
+    CreateOperation
+    | EditOperation
+    | CompleteOperation
+    | SkipOperation
+    | RescheduleOperation
+    | MoveOperation
+    | DeleteOperation
+    | RestoreOperation
+    | CreateListOperation
+    | EditListOperation
+    | MoveListOperation
+    | DeleteListOperation
+)
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What shall be done, in this order: all of it, or nothing."""
+
+    operations: Annotated[list[AnyOperation], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class BatchDone(msgspec.Struct, frozen=True, gc=False):
+    """What came of a batch."""
+
+    change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
+    results: Annotated[
+        list[wire.TaskChange | wire.ListChange],
+        Meta(description="What each operation came to, in their order: its task or list as it was then."),
+    ]
+
+
+@BATCH.operation(
+    "POST",
+    "/batch",
+    scope=WRITE,
+    zoned=True,
+    body=Body(Batch, examples.BATCH),
+    body_max=BODY_MAX,
+    answers={200: Answer("All of it is done.", BatchDone, examples.BATCH_DONE, ("Change", "Idempotency-Replayed"))},
+    refuses=(TaskExists, TooMany, VersionConflict),
+)
+async def run_batch(call: Call[Batch]) -> Reply:
+    """Do several things at once.
+
+    Up to 100 operations as one change: all of them are done, or none. Each works on what those before it left, and may
+    name ids of yours that they have given to what they made. A refusal names the operation, from 0: what is wrong with
+    its third one begins with `/operations/2`.
+    """
+    operations = call.body.operations
+    with _placed(operations):
+        done = await call.tasks.batch(call.owner, [_running(each, call) for each in operations], call.options)
+    view = BatchDone(done.change, list(_results(operations, done)))
+    return Reply(200, [JSON_TYPE, FRESH, *change_headers(done)], msgspec.json.encode(view))
+
+
+def _running(operation: AnyOperation, call: Call[Batch]) -> Any:
+    return lambda tasks: operation.run(tasks, call.owner, call.options)
+
+
+def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wire.TaskChange | wire.ListChange]:
+    """What each came to: of a deletion the id, of all else the next thing of the answer.
+
+    Raises `TaskNotFound` where the answer is not known any more: something of it has been erased since.
+    """
+    things = iter(done.things)
+    for operation in operations:
+        match operation:
+            case DeleteOperation():
+                yield wire.change_of(SyncItem("task", operation.id, None))
+            case DeleteListOperation():
+                yield wire.change_of(SyncItem("list", operation.id, None))
+            case _:
+                if (thing := next(things, None)) is None:
+                    raise TaskNotFound
+                yield wire.change_of(SyncItem(kind_of(thing), thing.id, thing))
+
+
+@contextmanager
+def _placed(operations: Sequence[AnyOperation]) -> Iterator[None]:
+    """Refusals of an operation point into the body; an id there that names nothing is a fault of it."""
+    try:
+        yield
+    except (InvalidInput, TaskNotFound, ListNotFound, NotInTrash) as error:
+        if error.part is None:
+            raise
+        place = f"operations/{error.part}"
+        if not isinstance(error, InvalidInput):
+            raise InvalidInput([Problem(f"{place}/id", str(error))]) from None
+        within = operations[error.part].within
+        place = f"{place}/{within}" if within else place
+        raise InvalidInput([Problem(f"{place}/{each.field}", each.detail) for each in error.problems]) from None

@@ -1,0 +1,57 @@
+"""Merging a change with what has happened since the version that it is based on."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry
+from todo_core.errors import MergeConflict, Problem
+from todo_core.lists import Thing
+from todo_core.seen import Seen
+from todo_core.versioned import Version
+
+SINCE_RULE: Final = "has been changed since"
+UNKNOWN_RULE: Final = "may have been changed since: what happened then is not known any more"
+
+
+def require_mergeable(seen: Seen, thing: Thing, members: Mapping[str, object], base: Version) -> None:
+    """Raise `MergeConflict` unless these members can be set on a thing that was last seen at version `base`.
+
+    A member conflicts where it has changed since, unless it has the value already that it is to be set to.
+    """
+    if base != thing.version:
+        log = seen.logged(ChangeQuery(of=thing.id, newest_first=True, limit=LIMIT_MAX))
+        if problems := _conflicts(thing, members, base, log):
+            raise MergeConflict(problems)
+
+
+def _conflicts(
+    thing: Thing, members: Mapping[str, object], base: Version, newest_first: Iterable[Entry]
+) -> list[Problem]:
+    asked = [name for name, value in members.items() if getattr(thing, name) != value]
+    version: int = thing.version
+    changed: set[str] = set()
+    for entry in newest_first:
+        if version <= base:
+            break
+        changed |= _changed(entry)
+        version = _version_before(entry, version)
+    if version > base or base > thing.version:
+        return [Problem(name, UNKNOWN_RULE) for name in asked]
+    return [Problem(name, SINCE_RULE) for name in asked if _stored(name) in changed]
+
+
+def _changed(entry: Entry) -> set[str]:
+    """The members that differ; of what was deleted and brought back all are as they were."""
+    return set() if entry.before is None or entry.after is None else {*entry.before, *entry.after}
+
+
+def _version_before(entry: Entry, version: int) -> int:
+    """At which version the thing was before that entry; a deletion leaves it as it was."""
+    if entry.before is None:
+        return version - 1
+    found = entry.before.get("version", version)
+    return found if isinstance(found, int) else version
+
+
+def _stored(name: str) -> str:
+    return "completed_at" if name == "completed" else name

@@ -1,0 +1,51 @@
+"""Ids that clients bring, so that they can work on what they have made before they have sent it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import RFC_4122, UUID
+
+from todo_core.changes import LOGGED, ChangeQuery, Entry, kind_of
+from todo_core.errors import InvalidInput, Problem, TaskExists
+from todo_core.lists import ListSettable, Thing
+from todo_core.seen import Seen
+from todo_core.task import Settable, Task
+
+AHEAD_MAX: Final = timedelta(minutes=10)
+ID_RULE: Final = "must be a UUIDv7 (RFC 9562 §5.7) whose moment is at most ten minutes ahead"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_TIME_SHIFT: Final = 80  # bits behind the milliseconds
+_VERSION: Final = 7
+
+
+def require_own_id(value: UUID, now: datetime) -> None:
+    """Raise `InvalidInput` unless a client may bring that id."""
+    is_seventh = value.version == _VERSION and value.variant == RFC_4122
+    if not (is_seventh and (value.int >> _TIME_SHIFT) * _MILLISECOND <= now - _EPOCH + AHEAD_MAX):
+        raise InvalidInput([Problem("id", ID_RULE)])
+
+
+def made_before(seen: Seen, wanted: Thing) -> Thing | None:
+    """The thing with the id of the one that is wanted, if it was made as that is now; None where the id is free.
+
+    Raises `TaskExists` where another thing has the id, or had it: an id is not used again.
+    """
+    first, now = seen.logged(ChangeQuery(of=wanted.id, limit=1)), seen.thing(wanted)
+    if not first and now is None:
+        return None
+    if now is None or not (first and _made_alike(wanted, first[0])):
+        raise TaskExists
+    return now
+
+
+def _made_alike(wanted: Thing, first: Entry) -> bool:
+    """Whether an entry made a thing as it is wanted; a subtask is where its parent is, if nothing is said of a list."""
+    if first.before is not None or first.after is None or first.kind != kind_of(wanted):
+        return False
+    made: dict[str, Any] = dict(first.after)
+    made["completed"] = made.get("completed_at") is not None
+    settable = (Settable if isinstance(wanted, Task) else ListSettable).__annotations__
+    names = [name for name in settable if name in LOGGED[first.kind] or name == "completed"]
+    if getattr(wanted, "parent_id", None) is not None and getattr(wanted, "list_id", None) is None:
+        names.remove("list_id")
+    return all(getattr(wanted, name) == made[name] for name in names)

@@ -1,0 +1,56 @@
+"""Several operations as one change: all of them, or none."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Self, TypeAlias, cast
+
+from todo_core.errors import InvalidInput, Problem, TodoError
+from todo_core.plans import Committed, Plan, composed
+from todo_core.ports import OwnedTasks, TaskStore
+from todo_core.task import OwnerId
+from todo_core.use_cases.base import UseCases, WriteOptions
+
+BATCH_MAX: Final = 100
+BATCH_RULE: Final = f"must be 1 to {BATCH_MAX} operations"
+Operation: TypeAlias = Callable[..., Awaitable[Committed]]
+"""Calls one method of the service that it is given, which writes."""
+
+
+@dataclass(slots=True)
+class _Recorder:
+    """A store that takes down what it is asked to write, for one owner."""
+
+    plans: list[Plan] = field(default_factory=list)
+
+    def tasks_of(self, _: OwnerId) -> Self:
+        return self
+
+    async def commit(self, plan: Plan) -> Committed:
+        self.plans.append(plan)
+        return Committed((), None)
+
+
+class BatchUseCases(UseCases):
+    """Writing several things at once."""
+
+    __slots__ = ()
+
+    async def batch(self, owner: OwnerId, operations: Sequence[Operation], options: WriteOptions) -> Committed:
+        """What these operations do, in order, as one change, each on what those before it left; all of it or nothing.
+
+        Each is called with a service like this one, and calls one method of it that writes. What is returned has the
+        things that each answers with, one after the other. Raises `InvalidInput` unless they are 1 to 100, and what the
+        operations raise: `part` says which of them.
+        """
+        if not 1 <= len(operations) <= BATCH_MAX:
+            raise InvalidInput([Problem("operations", BATCH_RULE)])
+        recorder = _Recorder()
+        recording = replace(self, store=cast("TaskStore", recorder))
+        for part, operation in enumerate(operations):
+            try:
+                await operation(recording)
+            except TodoError as error:
+                error.part = part
+                raise
+        mine: OwnedTasks = self.store.tasks_of(owner)
+        return await mine.commit(composed(recorder.plans, once=options.once, client=options.client))

@@ -1,0 +1,265 @@
+"""Several operations as one change, over HTTP: all of them or none, each refusal with its place."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from asking import Service
+from factories import ANN, BOB, make_id
+from refusals import check_dressed, pointers, problem
+
+HOME = f"/api/{ANN}"
+TASKS = f"{HOME}/tasks"
+
+
+def new_id(number: int = 0) -> str:
+    """An id that a client may bring: a UUIDv7 of 2026-11-05."""
+    return str(UUID(int=0x019A_540B_B400_7000_8000_000000000000 + (uuid4().int & 0xFFFFFF) * 1000 + number))
+
+
+async def batch(service: Service, *operations: dict[str, Any], **more: Any) -> Any:
+    return await service.ask("POST", f"{HOME}/batch", json_={"operations": list(operations)}, **more)
+
+
+async def made(service: Service, title: str = "Milk", **members: Any) -> dict[str, Any]:
+    answer = await service.ask("POST", TASKS, json_={"title": title, **members})
+    task: dict[str, Any] = answer.json()
+    return task
+
+
+async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
+    doomed, recurring = (
+        await made(service),
+        await made(service, "Rent", due_date="2096-12-01", recurrence="FREQ=MONTHLY"),
+    )
+    old = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Old"})).json()["id"]
+    trashed = await made(service, "Trashed")
+    await service.ask("DELETE", f"{TASKS}/{trashed['id']}")
+    task, child, task_list = new_id(1), new_id(2), new_id(3)
+    operations: list[dict[str, Any]] = [
+        {"op": "create_list", "list": {"name": "Groceries", "id": task_list}},
+        {"op": "create", "task": {"title": "Cake", "id": task, "list_id": task_list}},
+        {"op": "create", "task": {"title": "Eggs", "id": child, "parent_id": task}},
+        {"op": "edit", "id": task, "changes": {"priority": "high"}, "version": 1},
+        {"op": "complete", "id": child},
+        {"op": "move", "id": child, "parent_id": None},
+        {"op": "skip", "id": recurring["id"], "occurrence": "2096-12-01"},
+        {"op": "reschedule", "id": recurring["id"], "due_date": "2097-01-03"},
+        {"op": "delete", "id": doomed["id"], "version": 1},
+        {"op": "restore", "id": trashed["id"]},
+        {"op": "edit_list", "id": task_list, "changes": {"color": "#ff8800"}},
+        {"op": "move_list", "id": task_list, "before": old},
+        {"op": "delete_list", "id": old},
+        {"op": "complete", "id": child, "completed": False},
+    ]
+    answer = await batch(service, *operations)
+    check_dressed(answer)
+    assert (answer.status_code, answer.headers["change"]) == (200, "6"), answer.text
+    results = answer.json()["results"]
+    kinds = ["list" if "list" in each["op"] else "task" for each in operations]
+    assert [result["kind"] for result in results] == kinds
+    assert [result["deleted"] for result in results] == [each["op"].startswith("delete") for each in operations]
+    named = [each.get("id") or each.get("task", each.get("list"))["id"] for each in operations]
+    assert [result["id"] for result in results] == named
+    got = {each["title"]: each for each in (await service.ask("GET", TASKS)).json()["items"]}
+    assert sorted(got) == ["Cake", "Eggs", "Rent", "Trashed"]
+    assert (got["Cake"]["priority"], got["Cake"]["version"]) == ("high", 1)
+    assert (got["Eggs"]["parent_id"], got["Eggs"]["list_id"], got["Eggs"]["completed"]) == (None, task_list, False)
+    assert (got["Rent"]["due_date"], got["Rent"]["version"]) == ("2097-01-03", 2)
+    undone = await service.ask("POST", f"{HOME}/changes/6/undo")
+    assert undone.status_code == 200, undone.text
+    assert sorted(each.title for each in await service.tasks_of(ANN)) == ["Milk", "Rent"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "at"),
+    [
+        ({"op": "create", "task": {"title": ""}}, 422, ["/operations/1/task/title"]),
+        ({"op": "create", "task": {"titel": "x", "due_date": "y"}}, 422, ["titel", "due_date", "title"]),
+        ({"op": "create", "task": {"title": "x", "list_id": str(make_id(1))}}, 422, ["/operations/1/task/list_id"]),
+        ({"op": "create", "task": {"title": "x", "parent_id": str(make_id(1))}}, 422, ["/operations/1/task/parent_id"]),
+        (
+            {"op": "create", "task": {"title": "x", "id": "8e03978e-40d5-43e8-bc93-6894a57f9324"}},
+            422,
+            ["/operations/1/task/id"],
+        ),
+        ({"op": "create", "task": {"title": "x", "due_date": "2026-02-30"}}, 422, ["/operations/1/task/due_date"]),
+        (
+            {"op": "edit", "id": ..., "changes": {"start_date": "2026-10-02", "due_date": "2026-10-01"}},
+            422,
+            ["start_date"],
+        ),
+        ({"op": "edit", "id": str(make_id(1)), "changes": {}}, 422, ["/operations/1/id"]),
+        ({"op": "edit_list", "id": ..., "changes": {}}, 422, ["/operations/1/id"]),
+        ({"op": "restore", "id": ...}, 422, ["/operations/1/id"]),
+        ({"op": "complete", "id": ..., "version": 9}, 412, ["/operations/1"]),
+        ({"op": "complete", "id": ..., "occurrence": "x"}, 422, ["/operations/1/occurrence"]),
+        ({"op": "skip", "id": ...}, 422, ["/operations/1/recurrence"]),
+        ({"op": "move", "id": ..., "before": ...}, 422, ["/operations/1/before"]),
+        ({"op": "move", "id": ..., "parent_id": ...}, 422, ["/operations/1/parent_id"]),
+        ({"op": "explode", "id": ...}, 422, ["/operations/1/op"]),
+        ({"id": ...}, 422, ["/operations/1/op"]),
+        ({"op": "delete"}, 422, ["/operations/1/id"]),
+        ({"op": "delete", "id": ..., "x": 1}, 422, ["/operations/1/x"]),
+        ({"op": "delete", "id": "x"}, 422, ["/operations/1/id"]),
+        ({"op": 1}, 422, ["/operations/1"]),
+        (7, 422, ["/operations/1"]),
+    ],
+)
+async def test_one_that_is_refused_refuses_all_and_is_named(
+    service: Service, operation: Any, status: int, at: list[str]
+) -> None:
+    task = await made(service)
+    if isinstance(operation, dict):
+        operation = {name: task["id"] if value is ... else value for name, value in operation.items()}
+    answer = await batch(service, {"op": "create", "task": {"title": "First"}}, operation)
+    told = problem(answer, status) if status == 422 else answer.json()
+    assert answer.status_code == status
+    found = [error["pointer"] for error in told["errors"]]
+    assert [each.rpartition("/")[2] for each in found] == [each.rpartition("/")[2] for each in at]
+    assert all(each.startswith("/operations/1") for each in found)
+    assert [each.title for each in await service.tasks_of(ANN)] == ["Milk"]
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ({}, ["/operations"]), ({"operations": []}, ["/operations"]), ({"operations": {}}, ["/operations"]),
+        ({"operations": [{"op": "delete", "id": str(make_id(1))}] * 101}, ["/operations"]),
+        ({"operations": None, "x": 1}, ["/operations", "/x"]),
+    ],
+)  # fmt: skip
+async def test_a_batch_has_one_to_a_hundred_operations(service: Service, body: Any, at: list[str]) -> None:
+    assert pointers(await service.ask("POST", f"{HOME}/batch", json_=body)) == at
+
+
+async def test_a_batch_may_have_a_mebibyte(service: Service) -> None:
+    wide = {"title": "x" * 200, "description": "\u00e9" * 1000}
+    answer = await batch(service, *[{"op": "create", "task": wide}] * 100)
+    assert (answer.status_code, len(answer.json()["results"])) == (200, 100)
+    big = b'{"operations": [' + b" " * (1024 * 1024) + b"]}"
+    problem(await service.ask("POST", f"{HOME}/batch", body=big), 413, "body_too_large")
+
+
+async def test_a_batch_happens_once_under_a_key(service: Service) -> None:
+    operation, key = {"op": "create", "task": {"title": "Milk"}}, {"Idempotency-Key": "a"}
+    first = await batch(service, operation, operation, headers=key)
+    again = await batch(service, operation, operation, headers=key)
+    assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+    assert len(await service.tasks_of(ANN)) == 2
+    problem(await batch(service, operation, headers=key), 422, "idempotency_key_reused")
+
+
+async def test_ids_of_others_are_unknown_in_a_batch(service: Service) -> None:
+    theirs = (await service.ask("POST", f"/api/{BOB}/tasks", user=BOB, json_={"title": "Bob's"})).json()["id"]
+    told = [
+        problem(await batch(service, {"id": id_, **operation}), 422)["errors"]
+        for id_ in (theirs, str(make_id(1)))
+        for operation in ({"op": "delete"}, {"op": "edit", "changes": {"title": "x"}})
+    ]
+    assert told[0] == told[2]
+    assert told[1] == told[3]
+    assert [each.title for each in await service.tasks_of(BOB)] == ["Bob's"]
+
+
+async def test_a_task_with_an_id_of_ones_own_is_made_once(service: Service) -> None:
+    body = {"title": "Milk", "id": new_id(), "tags": ["home"], "due_date": "2026-12-01"}
+    first = await service.ask("POST", TASKS, json_=body)
+    assert (first.status_code, first.json()["id"], first.headers["change"]) == (201, body["id"], "1")
+    await service.ask("PATCH", first.headers["location"], json_={"title": "Oat milk"})
+    again = await service.ask("POST", TASKS, json_=body)
+    assert (again.status_code, again.json()["title"], "change" in again.headers) == (200, "Oat milk", False)
+    assert again.headers["location"] == first.headers["location"]
+    problem(await service.ask("POST", TASKS, json_=body | {"title": "Bread"}), 409, "task_exists")
+    problem(await service.ask("POST", f"{HOME}/lists", json_={"name": "x", "id": body["id"]}), 409, "task_exists")
+    await service.ask("DELETE", first.headers["location"])
+    problem(await service.ask("POST", TASKS, json_=body), 409, "task_exists")
+    other = await service.ask("POST", f"/api/{BOB}/tasks", user=BOB, json_=body)  # ids are each user's own
+    assert other.status_code == 201
+
+
+async def test_a_list_with_an_id_of_ones_own_is_made_once(service: Service) -> None:
+    body = {"name": "Groceries", "id": new_id(), "color": "#FF8800"}
+    answers = [await service.ask("POST", f"{HOME}/lists", json_=body) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert answers[0].json() == answers[1].json()
+    problem(await service.ask("POST", f"{HOME}/lists", json_=body | {"color": None}), 409, "task_exists")
+    problem(await service.ask("POST", TASKS, json_={"title": "x", "id": body["id"]}), 409, "task_exists")
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "8e03978e-40d5-43e8-bc93-6894a57f9324", "00000000-0000-0000-0000-000000000000",
+        "01ffffff-ffff-7000-8000-000000000000",
+        "019a540b-b400-7000-c000-000000000000", "x", 7, None,
+    ],
+)  # fmt: skip
+async def test_an_id_of_another_version_or_of_the_future_is_refused(service: Service, id_: Any) -> None:
+    assert pointers(await service.ask("POST", TASKS, json_={"title": "x", "id": id_})) == ["/id"]
+
+
+async def test_what_was_made_offline_comes_last_in_its_list_and_sorts_by_its_id(service: Service) -> None:
+    first = await made(service, "first")
+    late = await made(service, "late", id="01900000-0000-7000-8000-000000000001")
+    by_position = (await service.ask("GET", f"{TASKS}?sort=position")).json()["items"]
+    by_id = (await service.ask("GET", f"{TASKS}?sort=created_at")).json()["items"]
+    assert [each["id"] for each in by_position] == [first["id"], late["id"]]
+    assert [each["id"] for each in by_id] == [late["id"], first["id"]]
+
+
+async def test_a_change_is_merged_where_nobody_changed_the_same(service: Service) -> None:
+    task = await made(service)
+    url = f"{TASKS}/{task['id']}"
+    base = {"Merge-Base": '"1"'}
+    await service.ask("PATCH", url, json_={"title": "Oat milk"})
+    merged = await service.ask("PATCH", url, json_={"priority": "high", "description": "two"}, headers=base)
+    assert (merged.status_code, merged.json()["title"], merged.json()["priority"]) == (200, "Oat milk", "high")
+    refused = await service.ask("PUT", url, json_={"title": "Bread", "due_date": "2026-12-01"}, headers=base)
+    told = refused.json()
+    assert (refused.status_code, told["code"]) == (409, "merge_conflict")
+    assert told["errors"] == [{"pointer": "/title", "detail": "has been changed since"}]
+    same = await service.ask("PATCH", url, json_={"title": "Oat milk"}, headers=base)
+    assert (same.status_code, "change" in same.headers) == (200, False)
+    await service.ask("DELETE", url)
+    await service.ask("POST", f"{HOME}/trash/{task['id']}/restore")
+    back = await service.ask("PATCH", url, json_={"tags": ["a"]}, headers=base)
+    assert (back.status_code, back.json()["version"]) == (200, 5)
+    assert (await service.ask("PATCH", url, json_={"tags": ["b"]}, headers={"Merge-Base": '"9"'})).status_code == 409
+
+
+async def test_completing_and_renaming_at_once_are_merged(service: Service) -> None:
+    task = await made(service)
+    url = f"{TASKS}/{task['id']}"
+    await service.ask("PATCH", f"{url}/complete")
+    base = {"Merge-Base": '"1"'}
+    assert (await service.ask("PATCH", url, json_={"title": "x"}, headers=base)).status_code == 200
+    assert (await service.ask("PATCH", url, json_={"completed": True}, headers=base)).status_code == 200
+    told = (await service.ask("PATCH", url, json_={"completed": False}, headers=base)).json()
+    assert [error["pointer"] for error in told["errors"]] == ["/completed"]
+
+
+async def test_lists_are_merged_too(service: Service) -> None:
+    url = (await service.ask("POST", f"{HOME}/lists", json_={"name": "a"})).headers["location"]
+    await service.ask("PATCH", url, json_={"name": "b"})
+    base = {"Merge-Base": '"1"'}
+    assert (await service.ask("PATCH", url, json_={"color": "#ff8800"}, headers=base)).json()["name"] == "b"
+    assert (await service.ask("PATCH", url, json_={"name": "c"}, headers=base)).status_code == 409
+
+
+@pytest.mark.parametrize("value", ["", "1", 'W/"1"', '"1", "2"', "*", '"1'])
+async def test_a_merge_base_is_one_strong_tag(service: Service, value: str) -> None:
+    task = await made(service)
+    url = f"{TASKS}/{task['id']}"
+    problem(await service.ask("PATCH", url, json_={"title": "x"}, headers={"Merge-Base": value}), 400)
+    both = {"Merge-Base": '"1"', "If-Match": '"1"'}
+    problem(await service.ask("PATCH", url, json_={"title": "x"}, headers=both), 400)
+
+
+async def test_a_merged_change_happens_once_under_its_key(service: Service) -> None:
+    task = await made(service)
+    url = f"{TASKS}/{task['id']}"
+    headers = {"Merge-Base": '"1"', "Idempotency-Key": "a"}
+    first = await service.ask("PATCH", url, json_={"title": "x"}, headers=headers)
+    again = await service.ask("PATCH", url, json_={"title": "x"}, headers=headers)
+    assert (first.status_code, again.json()) == (200, first.json())
