@@ -63,6 +63,12 @@ class Seen:
     changed: Mapping[UUID, Thing | None] = field(default_factory=dict)
     """What plans before this one, of the same change, have made of things."""
 
+    @property
+    def size(self) -> int:
+        """How many things and entries have been looked at, about: what deciding on them costs."""
+        several = (*self.pages.values(), *self.entries.values())
+        return len(self.tasks) + len(self.last) + sum(map(len, several))
+
     def known(self) -> dict[UUID, Thing | None]:
         """All things that have been looked at, as they are now; None stands for one that is not there."""
         found: dict[UUID, Thing | None] = {task.id: task for page in self.pages.values() for task in page}

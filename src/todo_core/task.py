@@ -398,15 +398,17 @@ class Task(Versioned):
         """As `Versioned.with_stored`, at half the price of `replace`."""
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
-        members = dict(zip(_MEMBERS, _members_of(self), strict=True))
+        members = dict(zip(MEMBERS, _members_of(self), strict=True))
         members |= values
         members |= {"version": self.version + 1, "updated_at": self._moment(at)}
         return type(self)(**members)
 
 
-_MEMBERS: Final = tuple(field.name for field in fields(Task))
-_members_of: Final[Callable[[Task], tuple[Any, ...]]] = attrgetter(*_MEMBERS)
-_STORED: Final = tuple((name, RULES[name], RULES[name].holds(None)) for name in _MEMBERS)
+MEMBERS: Final = tuple(field.name for field in fields(Task))
+"""The names of a task's members, in the order in which `Task.restored` takes them."""
+
+_members_of: Final[Callable[[Task], tuple[Any, ...]]] = attrgetter(*MEMBERS)
+_STORED: Final = tuple((name, RULES[name], RULES[name].holds(None)) for name in MEMBERS)
 _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
 
 
@@ -452,9 +454,9 @@ def _restorer() -> Callable[..., Task]:
     """
     sibling = type("_Unfinished", Task.__bases__, {"__slots__": Task.__slots__})
     known: dict[str, object] = {"make": object.__new__, "sibling": sibling, "Task": Task}
-    fill = "".join(f"    task.{name} = {name}\n" for name in _MEMBERS)
+    fill = "".join(f"    task.{name} = {name}\n" for name in MEMBERS)
     source = (
-        f"def restored({', '.join(_MEMBERS)}):\n"
+        f"def restored({', '.join(MEMBERS)}):\n"
         f"    task = make(sibling)\n{fill}    task.__class__ = Task\n    return task\n"
     )
     exec(source, known)  # noqa: S102  (from the class's own names, as dataclasses make `__init__`)

@@ -12,7 +12,7 @@ from todo_core.lists import TaskList, Thing
 from todo_core.places import LEVELS_MAX, ancestors, misplaced, unshared
 from todo_core.plans import Decision
 from todo_core.seen import Seen
-from todo_core.task import ListId, Task, TaskId
+from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId
 from todo_core.versioned import Version
 
 _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
@@ -147,4 +147,7 @@ def _again(entry: Entry, last: Entry, seen: Seen, at: datetime) -> Thing:
     was: dict[str, Any] = dict(entry.before or {})
     newest: Any = {**was, **(last.before or {})}
     was |= {"id": entry.id, "version": Version(newest["version"] + 1), "updated_at": max(at, newest["updated_at"])}
-    return Task(owner=seen.owner, **was) if entry.kind == "task" else TaskList(owner=seen.owner, **was)
+    if entry.kind == "list" or not RULES["version"].holds(was["version"]):  # what has changed too often is refused
+        return (Task if entry.kind == "task" else TaskList)(owner=seen.owner, **was)
+    # There may be thousands, and the log keeps nothing but valid tasks.
+    return Task.restored(*[seen.owner if name == "owner" else was[name] for name in MEMBERS])

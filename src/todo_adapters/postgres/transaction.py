@@ -1,7 +1,8 @@
 """A plan behind its owner's row: what it sees, what it decides and what is stored of it, in one transaction."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,6 +53,10 @@ from todo_core import (
     decided,
 )
 from todo_core.changes import difference, growth_of, kind_of
+
+P = ParamSpec("P")
+A = TypeVar("A")
+_MANY: Final = 500  # things: what is made of fewer takes some milliseconds
 
 
 class Refused(Exception):
@@ -137,11 +142,18 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
     while True:
         seen = await _look(connection, seen, seen.missing(wanted))
         try:
-            return decided(plan, seen)
+            return await _beside(seen.size, decided, plan, seen)
         except NotSeen as more:
             wanted = more.wanted
         except Exception as refusal:
             raise Refused(refusal) from refusal
+
+
+async def _beside(size: int, work: Callable[P, A], *arguments: P.args, **named: P.kwargs) -> A:
+    """What `work` returns: on so many things as to hold up this process's other calls, in a thread beside them."""
+    if size < _MANY:
+        return work(*arguments, **named)
+    return await asyncio.to_thread(work, *arguments, **named)
 
 
 async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
@@ -154,7 +166,7 @@ async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
     return seen.and_(
         tasks=await _read(connection, owner, wanted.tasks),
         entries={number: await _read_change(connection, owner, number) for number in wanted.entries},
-        last=await _read_last(connection, owner, wanted.history),
+        last=await _read_last(connection, seen, wanted.history),
         pages=pages,
         lists=(await lists_of(connection, [owner]))[0] if wanted.lists else None,
         log={query: await _read_page(connection, owner, query) for query in wanted.log},
@@ -171,7 +183,7 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskI
 
 
 async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
-    return tuple(map(entry_of, await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number})))
+    return await _entries(await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number}))
 
 
 async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQuery) -> tuple[Entry, ...]:
@@ -179,12 +191,20 @@ async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQ
     return page.items
 
 
-async def _read_last(connection: AsyncConnection, owner: OwnerId, ids: Iterable[UUID]) -> dict[UUID, Entry | None]:
+async def _entries(rows: Sequence[Any]) -> tuple[Entry, ...]:
+    return await _beside(len(rows), lambda: tuple(map(entry_of, rows)))
+
+
+async def _read_last(connection: AsyncConnection, seen: Seen, ids: Iterable[UUID]) -> dict[UUID, Entry | None]:
     last: dict[UUID, Entry | None] = dict.fromkeys(ids)
     if last:
-        for row in await execute(connection, _READ_LAST, {"user_id": owner, "ids": array_literal(list(last))}):
-            entry = entry_of(row)
-            last[entry.id] = entry
+        asked = {"user_id": seen.owner, "ids": array_literal(list(last))}
+        seen_already = {(each.id, each.number): each for entries in seen.entries.values() for each in entries}
+        for thing_id, number in await execute(connection, _READ_LAST_NUMBERS, asked):
+            last[thing_id] = seen_already.get((thing_id, number))
+        others = [thing_id for thing_id, entry in last.items() if entry is None]
+        rows = await execute(connection, _READ_LAST, asked | {"ids": array_literal(others)}) if others else []
+        last |= {entry.id: entry for entry in await _entries(rows)}
     return last
 
 
@@ -197,6 +217,17 @@ async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
     """Store the pairs, their entries and the owner's row: no two pairs are of one thing."""
+    values = await _beside(len(pairs), _values, pairs)
+    counts = {"number": row.number, "live": row.live, "lists": row.lists}
+    await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
+    lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
+    if lists:
+        kept = {name: array_literal([getattr(each, name) for each in lists]) for name in LIST_READ}
+        await execute(connection, _STORE_LISTS, kept | {"owner": owner})
+
+
+def _values(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The arrays that `_STORE` takes."""
     written = [pair.after for pair in pairs if isinstance(pair.after, Task)]
     differences = [difference(pair) for pair in pairs]
     columns = task_columns(WRITTEN, written) | {
@@ -209,13 +240,7 @@ async def _store(
         "root": [pair.root for pair in pairs],
         "took": [pair.took for pair in pairs],
     }
-    values: dict[str, Any] = {name: array_literal(each) for name, each in columns.items()}
-    counts = {"number": row.number, "live": row.live, "lists": row.lists}
-    await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
-    lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
-    if lists:
-        kept = {name: array_literal([getattr(each, name) for each in lists]) for name in LIST_READ}
-        await execute(connection, _STORE_LISTS, kept | {"owner": owner})
+    return {name: array_literal(each) for name, each in columns.items()}
 
 
 _LOCK: Final = "select number, live, lists from owners where user_id = %(user_id)s for no key update"
@@ -248,6 +273,12 @@ join lateral (
 _READ_TAKEN: Final = """
 select true from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
 union all select true from lists where user_id = %(user_id)s and id = any (%(ids)s::uuid[]) limit 1
+"""
+_READ_LAST_NUMBERS: Final = """
+select wanted.id, found.number from unnest(%(ids)s::uuid[]) as wanted(id)
+join lateral (
+    select number from changes where user_id = %(user_id)s and changes.id = wanted.id order by number desc limit 1
+) as found on true
 """
 # Of each erased thing the last entry stays, without its members; so do the keys, without what they were answered with.
 _ERASE: Final = """
