@@ -35,11 +35,10 @@ const knownValues = (system) => ({
     spec: {
       wrapActions: {
         setResponse: (original) => (path, method, response) => {
-          if (response.status === 201) {
-            const name = path.endsWith("/lists") ? "list_id" : "task_id";
-            for (const each of [name, "trashed_id"]) fill(system, each, JSON.parse(response.text).id);
-          }
-          if (response.headers.change) fill(system, "number", Number(response.headers.change));
+          const { status, headers = {}, text, url } = response; // a refusal has no headers here
+          if (status === 201) fill(system, path.endsWith("/lists") ? "list_id" : "task_id", JSON.parse(text).id);
+          if (status === 204 && /\/(tasks|lists)\/\{\w+\}$/.test(path)) fill(system, "trashed_id", url.split("/").at(-1));
+          if (headers.change) fill(system, "number", Number(headers.change));
           return original(path, method, response);
         },
       },
