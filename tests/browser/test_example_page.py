@@ -468,6 +468,11 @@ def test_a_rule_is_shown_in_words_and_its_next_dates_when_it_is_saved(
     open_dialog(page, "Water the plants")
     assert repeat(page, "Every day") == "Repeats every day."
     assert repeat(page, "Every month", every="3") == "Repeats every 3 months."
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    every_day = f"Repeats every {', '.join(days[:-1])}, and Sunday."
+    assert repeat(page, "Every week", *(day[:3] for day in days)) == every_day
+    for day in ("Tue", "Wed", "Fri", "Sat", "Sun"):
+        page.get_by_label(day, exact=True).uncheck()
     assert repeat(page, "Every week", "Mon", "Thu", every="2") == "Repeats every 2 weeks on Monday and Thursday."
     page.get_by_label("Thu", exact=True).uncheck()
     assert repeat(page, "Every week") == "Repeats every Monday."
