@@ -1,18 +1,19 @@
 """Which days a rule of recurrence names, by python-dateutil, at a cost that does not grow with distance.
 
-Which days of a year are of the months, days of months and weekdays that a rule names depends on nothing but whether it
-is a leap year and on which day of the week it begins: dateutil is asked about 14 years at most. The answer is a number
-with a bit for each day, and so are the periods that an interval leaves: of each further year nothing else is looked at.
+Which days of a year a rule names depends on nothing but whether it is a leap year and on which day of the week it
+begins: there are 14 kinds of years. The days of one are a number with a bit for each, and so are the periods that an
+interval leaves: of each further year nothing else is looked at. dateutil is asked about days of months, of two years at
+most, a leap year and another: it takes up to a millisecond for each, too long to ask it for the weekdays of 14.
 """
 
-from calendar import isleap
-from collections.abc import Callable, Iterable, Iterator
+from calendar import isleap, monthrange
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from itertools import groupby
-from typing import Any, Final, NamedTuple, Self
+from itertools import accumulate
+from typing import Final, NamedTuple, Self
 
-from dateutil.rrule import YEARLY, rrule, weekday
+from dateutil.rrule import YEARLY, rrule
 
 from todo_core.due import YEARS
 from todo_core.recurrence import Frequency, Recurrence, Weekday
@@ -21,6 +22,16 @@ _YEAR: Final = (1 << 366) - 1
 _WEEK: Final = (1 << 7) - 1
 _KINDS: Final = {(isleap(year), date(year, 1, 1).weekday()): year for year in range(2000, 2028)}
 """A year of each kind: whether it is a leap year, and on which day of the week it begins."""
+_KIND_OF: Final = {year: _KINDS[isleap(year), date(year, 1, 1).weekday()] for year in range(YEARS[0], YEARS[1] + 1)}
+_LENGTHS: Final = {
+    leap: [monthrange(2000 if leap else 2001, month)[1] for month in range(1, 13)] for leap in (False, True)
+}
+_MONTHS: Final = {
+    leap: [range(end - length, end) for length, end in zip(lengths, accumulate(lengths), strict=True)]
+    for leap, lengths in _LENGTHS.items()
+}
+"""The days of each month, by their places in a year that is a leap year or none."""
+_YEARS: Final = {leap: [range(365 + leap)] for leap in (False, True)}
 
 
 class DateutilRecurrenceCalendar:
@@ -33,14 +44,15 @@ class DateutilRecurrenceCalendar:
         if rule.positions and not named.positions:
             return
         first = max(day, moment.date() + timedelta(days=int(clock <= moment.time())))
-        for year in range(first.year, YEARS[1] + 1):
-            days = phase(rule, day, year)
+        kinds: dict[int, int] = {}  # a look at the cache would read all of the rule, in each year
+        for year in _years(rule, day, first.year):
+            if (days := phase(rule, day, year)) == 0:
+                continue
+            if (kind := _KIND_OF[year]) not in kinds:
+                kinds[kind] = _days_of(named, kind)
+            days &= kinds[kind]
             if year == first.year:
                 days &= -1 << _place(first)
-            if named.months:
-                days &= _in_months(named.months, isleap(year))  # the dear question is asked of few years
-            if days != 0:
-                days &= named.days_of(year)
             if (many := days.bit_count()) <= skip:
                 skip -= many
                 continue
@@ -80,32 +92,46 @@ class _Named(NamedTuple):
         positions = tuple(position for position in rule.positions if abs(position) <= most)
         return cls(rule.frequency, months, month_days, weekdays, positions, rule.week_start, last_of_month)
 
-    def days_of(self, year: int) -> int:
-        """The days of that year, as bits: the lowest is its first."""
-        return _days_of(self, _KINDS[isleap(year), date(year, 1, 1).weekday()])
+
+def _years(rule: Recurrence, anchor: date, first: int) -> range:
+    """The years from `first` on that may have days of the rule."""
+    if rule.frequency != "YEARLY":
+        return range(first, YEARS[1] + 1)
+    return range(first + (anchor.year - first) % rule.interval, YEARS[1] + 1, rule.interval)
 
 
 @lru_cache(maxsize=4096)
 def _days_of(named: _Named, year: int) -> int:
-    if named.unit == "DAILY" or not (named.positions or named.last_of_month):
-        return _parts_of(named, year)
-    around = 1 if named.unit == "WEEKLY" else 0  # weeks reach over the year's ends
-    years = range(year - around, year + around + 1)
-    days = [_day(each, place) for each in years for place in _places(_parts_of(named, each))]
+    """The days of that year, as bits: the lowest is its first."""
+    days, leap = _parts_of(named, year), isleap(year)
     if named.last_of_month:
-        days = [max(month) for _, month in groupby(days, lambda day: day.month)]
-    if named.positions:
-        days = [day for period in _periods(named, days) for day in _chosen(period, named.positions)]
-    return _bits(_place(day) for day in days if day.year == year)
+        days = _chosen(days, _MONTHS[leap], (-1,))
+    if not named.positions:
+        return days
+    match named.unit:
+        case "DAILY":
+            return days
+        case "WEEKLY":  # weeks reach over the year's ends: a week more on both sides
+            length = 365 + leap
+            before = _parts_of(named, year - 1) >> 358 + isleap(year - 1)
+            days = before | days << 7 | (_parts_of(named, year + 1) & _WEEK) << 7 + length
+            begin = 7 - (date(year, 1, 1).weekday() - named.week_start) % 7
+            weeks = [range(day, day + 7) for day in range(begin, 7 + length, 7)]
+            return _chosen(days, weeks, named.positions) >> 7 & (1 << length) - 1
+        case "MONTHLY":
+            return _chosen(days, _MONTHS[leap], named.positions)
+        case "YEARLY":
+            return _chosen(days, _YEARS[leap], named.positions)
 
 
 def _parts_of(named: _Named, year: int) -> int:
     """The days of that year that are of the months, the days of months and the weekdays named."""
-    days = _YEAR if isleap(year) else _YEAR >> 1
+    leap = isleap(year)
+    days = (1 << 365 + leap) - 1
     if named.months:
-        days &= _in_months(named.months, isleap(year))
+        days &= _in_months(named.months, leap)
     if named.month_days:
-        days &= _on_month_days(named.month_days, isleap(year))
+        days &= _on_month_days(named.month_days, leap)
     if named.weekdays and days:
         days &= _on_weekdays(named.weekdays, bool(named.months), year)
     return days
@@ -113,67 +139,62 @@ def _parts_of(named: _Named, year: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _in_months(months: tuple[int, ...], leap: bool) -> int:
-    return _bits(_place(day) for day in _all_days(_KINDS[leap, 0]) if day.month in months)
-
-
-# Each part by itself names days in nearly every year: dateutil looks for one behind `until`, in 8000 years if need be.
+    return _bits(place for month in months for place in _MONTHS[leap][month - 1])
 
 
 @lru_cache(maxsize=4096)
 def _on_month_days(month_days: tuple[int, ...], leap: bool) -> int:
-    return _asked(_KINDS[leap, 0], bymonthday=month_days)
+    year = _KINDS[leap, 0]
+    # They name days in every year: otherwise dateutil looks for one behind `until`, in 8000 years.
+    rule = rrule(YEARLY, datetime(year, 1, 1), until=datetime(year, 12, 31), bymonthday=month_days)
+    return _bits(_place(moment) for moment in rule)
+
+
+def _on_weekdays(weekdays: tuple[Weekday, ...], in_months: bool, year: int) -> int:
+    """The days of that year which these are, their numbers counted in each month or in the year."""
+    new_year, found = date(year, 1, 1).weekday(), 0
+    for ordinal, weekday in weekdays:
+        days = _comb(7) << (weekday - new_year) % 7
+        found |= days & _sevenths(ordinal, in_months, isleap(year)) if ordinal else days
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _on_weekdays(weekdays: tuple[Weekday, ...], in_months: bool, year: int) -> int:
-    """The days of that year which these are, their numbers counted in each month or in the year."""
-    longest = (date(year, 1, 1).weekday(), date(year, 12, 31).weekday())  # these come 53 times
-    plain = [weekday(day.weekday) for day in weekdays if not day.ordinal]
-    numbered = [
-        weekday(day.weekday, day.ordinal)
-        for day in weekdays
-        if day.ordinal and (abs(day.ordinal) < 53 or day.weekday in longest)
-    ]
-    # dateutil wants a day to be of both kinds where some have a number and others have none.
-    days = _asked(year, byweekday=plain) if plain else 0
-    return days | (_asked(year, bymonth=range(1, 13) if in_months else None, byweekday=numbered) if numbered else 0)
+def _sevenths(ordinal: int, in_months: bool, leap: bool) -> int:
+    """The seven days of each month, or of the year, among which a weekday comes for that time, from the end if < 0."""
+    found = 0
+    for period in (_MONTHS if in_months else _YEARS)[leap]:
+        first = period.start + 7 * (ordinal - 1) if ordinal > 0 else period.stop + 7 * ordinal
+        found |= _bits(place for place in range(first, first + 7) if place in period)
+    return found
 
 
-def _asked(year: int, **parts: Any) -> int:
-    rule = rrule(YEARLY, datetime(year, 1, 1), until=datetime(year, 12, 31), **parts)
-    return _bits(_place(moment.date()) for moment in rule)
-
-
-def _periods(named: _Named, days: list[date]) -> Iterator[list[date]]:
-    """The days period by period."""
-    period_of: Callable[[date], int] = {
-        "WEEKLY": lambda day: _week(day, named.week_start),
-        "MONTHLY": lambda day: day.month,
-        "YEARLY": lambda day: day.year,
-    }[named.unit]
-    for _, period in groupby(days, period_of):
-        yield list(period)
-
-
-def _chosen(period: list[date], positions: tuple[int, ...]) -> Iterator[date]:
-    places = {position - 1 if position > 0 else len(period) + position for position in positions}
-    return (day for place, day in enumerate(period) if place in places)
+def _chosen(days: int, periods: Sequence[range], positions: tuple[int, ...]) -> int:
+    """Those of the days that have one of these positions, from 1 on or from -1 back, among those of their period."""
+    indexes = [position - 1 if position > 0 else position for position in positions]
+    chosen, known = 0, {0: 0}
+    for period in periods:
+        part = days >> period.start & (1 << len(period)) - 1
+        if part not in known:
+            places = list(_places(part))
+            known[part] = _bits(places[index] for index in indexes if -len(places) <= index < len(places))
+        chosen |= known[part] << period.start
+    return chosen
 
 
 def phase(rule: Recurrence, anchor: date, year: int) -> int:
     """The days of that year that are in periods which the interval, counted from the anchor's, does not leave out."""
-    new_year = date(year, 1, 1)
+    if rule.interval == 1:
+        return _YEAR
     match rule.frequency:
         case "DAILY":
-            return _comb(rule.interval) << (anchor - new_year).days % rule.interval & _YEAR
+            return _comb(rule.interval) << (anchor - date(year, 1, 1)).days % rule.interval & _YEAR
         case "WEEKLY":
-            since = (_week(new_year, rule.week_start) - _week(anchor, rule.week_start)) % rule.interval
-            begun = 7 * since + (new_year.toordinal() - 1 - rule.week_start) % 7  # days since a week that counts began
-            return _comb(7 * rule.interval) * _WEEK >> begun & _YEAR
+            begin = anchor.toordinal() - (anchor.weekday() - rule.week_start) % 7
+            return _weeks(rule.interval) >> (date(year, 1, 1).toordinal() - begin) % (7 * rule.interval) & _YEAR
         case "MONTHLY":
-            first = (anchor.year * 12 + anchor.month - 1 - year * 12) % rule.interval
-            months = tuple(range(first + 1, 13, rule.interval))
-            return _in_months(months, isleap(year)) if months else 0
+            first = ((anchor.year - year) * 12 + anchor.month - 1) % rule.interval
+            return _in_months(tuple(range(first + 1, 13, rule.interval)), isleap(year)) if first < 12 else 0
         case "YEARLY":
             return _YEAR if (year - anchor.year) % rule.interval == 0 else 0
 
@@ -184,12 +205,10 @@ def _comb(distance: int) -> int:
     return _bits(range(0, 366 + distance + 7, distance))
 
 
-def _week(day: date, week_start: int) -> int:
-    return (day.toordinal() - 1 - week_start) // 7  # the first day of all is a Monday
-
-
-def _all_days(year: int) -> list[date]:
-    return [_day(year, place) for place in range(366 if isleap(year) else 365)]
+@lru_cache(maxsize=4096)
+def _weeks(interval: int) -> int:
+    """The days of a week, and of each further one that an interval leaves, as long as `_comb`."""
+    return _comb(7 * interval) * _WEEK
 
 
 def _day(year: int, place: int) -> date:
@@ -197,15 +216,16 @@ def _day(year: int, place: int) -> date:
 
 
 def _place(day: date) -> int:
+    """Which day of its year it is, from 0 on."""
     return day.toordinal() - date(day.year, 1, 1).toordinal()
 
 
 def _bits(places: Iterable[int]) -> int:
-    return sum(1 << place for place in places)
+    days = 0
+    for place in places:
+        days |= 1 << place
+    return days
 
 
 def _places(days: int) -> Iterator[int]:
-    while days:
-        lowest = days & -days
-        yield lowest.bit_length() - 1
-        days ^= lowest
+    return (place for place, bit in enumerate(reversed(f"{days:b}")) if bit == "1")

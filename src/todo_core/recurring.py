@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice, repeat, takewhile
 from typing import Final, NamedTuple, Unpack
 
 from todo_core.changes import Action, Pair
@@ -115,14 +116,13 @@ class Course:
         """When it is due, this time first, if each is completed when it is due, and one that is overdue now."""
         if not 1 <= limit <= OCCURRENCES_MAX:
             raise InvalidInput([Problem("limit", OCCURRENCES_RULE)])
-        found: list[str] = []
-        clock, here = now.for_(task), task
-        while here.due_date is not None and len(found) < limit:
-            found.append(here.due_date)
-            clock = max(clock, _clock(here.due_date))
-            if here.completed or here.recurrence is None or (after := self._after(here, clock)) is None:
-                break
-            here = here.with_stored(now.at, after)
+        if task.due_date is None:
+            return []
+        found = [task.due_date]
+        if task.recurrence is not None and not task.completed:
+            clock = max(now.for_(task), _clock(task.due_date))
+            coming = islice(self._following(task, clock), limit - 1)
+            found.extend(written(due, like=task.due_date) for due in coming)
         return found
 
     def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
@@ -137,35 +137,57 @@ class Course:
 
     def _after(self, task: Task, clock: datetime) -> dict[str, object] | None:
         """The members that differ at the next occurrence after what the clock shows; None if there is none."""
+        due = next(self._following(task, clock), None)
+        if due is None:
+            return None
+        rule = read_recurrence(task.recurrence or "")
+        if task.recurrence_from == "completion" and rule.count is not None:
+            rule = replace(rule, count=rule.count - 1)  # what remains
+        moved = written(due, like=task.due_date or "")
+        return {"due_date": moved, "start_date": _start(task, moved), "recurrence": str(rule)}
+
+    def _following(self, task: Task, clock: datetime) -> Iterator[datetime]:
+        """The next occurrences after what the clock shows, if each but the current one is completed when it is due."""
         rule = read_recurrence(task.recurrence or "")
         current = max(_clock(task.due_date), _clock(task.rescheduled_from or task.due_date))
         if task.recurrence_from == "completion":
-            due, rest = self._from_completion(rule, _clock(task.anchor), current, clock), _one_less(rule)
+            coming = self._from_completion(rule, _clock(task.anchor), current, clock)
         else:
-            due, rest = self._from_due_date(rule, _clock(task.anchor), max(current, _today(task, clock))), rule
-        if due is None or rest is None or due > _last(rule, task):
-            return None
-        moved = written(due, like=task.due_date or "")
-        return {"due_date": moved, "start_date": _start(task, moved), "recurrence": str(rest)}
+            coming = self._from_due_date(rule, _clock(task.anchor), max(current, _today(task, clock)))
+        last = _last(rule, task)
+        return takewhile(lambda due: due <= last, coming)
 
-    def _from_due_date(self, rule: Recurrence, anchor: datetime, moment: datetime) -> datetime | None:
-        due = next(self.calendar.after(rule, anchor, moment), None)
-        if due is None or rule.count is None:
-            return due
+    def _from_due_date(self, rule: Recurrence, anchor: datetime, moment: datetime) -> Iterator[datetime]:
         if rule.count == 1:  # the anchor itself, whether the rule names it or not
-            return None
-        last = next(self.calendar.after(rule, anchor, anchor, skip=rule.count - 2), None)
-        return due if last is None or due <= last else None
+            return
+        last = None
+        for due in self.calendar.after(rule, anchor, moment):
+            if last is None:
+                last = self._last_counted(rule, anchor)
+            if due > last:
+                return
+            yield due
+
+    def _last_counted(self, rule: Recurrence, anchor: datetime) -> datetime:
+        """The last occurrence that COUNT allows, at least two of them; the last moment of all where it allows all."""
+        if rule.count is None:
+            return datetime.max
+        return next(self.calendar.after(rule, anchor, anchor, skip=rule.count - 2), datetime.max)
 
     def _from_completion(
         self, rule: Recurrence, anchor: datetime, current: datetime, clock: datetime
-    ) -> datetime | None:
-        done = clock.date()
-        begin, end = _period(rule, done)
-        same = begin <= current.date() <= end
-        within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
-        behind = datetime.combine(done if within else end, _END)
-        return next(self.calendar.after(rule, datetime.combine(done, anchor.time()), max(current, behind)), None)
+    ) -> Iterator[datetime]:
+        for _ in repeat(None) if rule.count is None else range(rule.count - 1):
+            done = clock.date()
+            begin, end = _period(rule, done)
+            same = begin <= current.date() <= end
+            within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
+            behind = max(current, datetime.combine(done if within else end, _END))
+            due = next(self.calendar.after(rule, datetime.combine(done, anchor.time()), behind), None)
+            if due is None:
+                return
+            yield due
+            current, clock = due, max(clock, due)
 
 
 def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datetime) -> list[Pair]:
@@ -224,13 +246,6 @@ def _start(task: Task, due: str) -> str | None:
         return task.start_date
     start = _clock(task.start_date) + (_clock(due).date() - _clock(task.due_date).date())
     return min(written(start, like=due), due)
-
-
-def _one_less(rule: Recurrence) -> Recurrence | None:
-    """The rule with what remains of its count; None if that is nothing."""
-    if rule.count is None:
-        return rule
-    return None if rule.count == 1 else replace(rule, count=rule.count - 1)
 
 
 def _last(rule: Recurrence, task: Task) -> datetime:

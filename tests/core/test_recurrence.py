@@ -1,22 +1,29 @@
 """Rules of recurrence: what is read, what is refused and why, and which days a rule names."""
 
+from contextlib import suppress
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import islice, product, takewhile
 
 import pytest
 from dateutil import rrule
 from effort import examples
+from factories import make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_recurrence import named_days
 
 from todo_adapters import dateutil_recurrence
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
+from todo_core import InvalidInput
 from todo_core.recurrence import (
+    COUNT_MAX,
     FREQUENCIES,
+    RECURRENCE_FROM,
     Frequency,
     Recurrence,
+    RecurrenceFrom,
     Weekday,
     canonical,
     is_recurrence,
@@ -24,6 +31,7 @@ from todo_core.recurrence import (
     recurrence_problems,
     until_of,
 )
+from todo_core.recurring import OCCURRENCES_MAX, Course, Now
 from todo_core.testing.examples import alike, recurrences
 
 CALENDAR = DateutilRecurrenceCalendar()
@@ -221,6 +229,18 @@ def test_the_days_are_those_that_a_walk_from_day_to_day_finds(
     assert rest == expected[len(expected) // 2 :]
 
 
+@pytest.mark.parametrize("week_start", range(7))
+def test_a_week_that_reaches_over_the_end_of_a_year_is_one_period(week_start: int) -> None:
+    every = tuple(Weekday(0, day) for day in range(7))
+    for months in ((), (1,), (12,)):
+        rule = Recurrence(frequency="WEEKLY", months=months, weekdays=every, positions=(2, -1), week_start=week_start)
+        for year in range(2000, 2028):  # all kinds of years
+            first, last = date(year, 12, 20), date(year + 1, 1, 12)
+            found = CALENDAR.after(rule, datetime(2000, 1, 1), datetime.combine(first, MIDNIGHT) - timedelta(seconds=1))
+            days = [each.date() for each in islice(found, 24) if each.date() <= last]
+            assert days == named_days(rule, date(2000, 1, 1), first, last)
+
+
 def test_the_time_of_day_decides_whether_today_is_after() -> None:
     assert after("FREQ=DAILY", "2026-10-01T09:00:00", "2026-10-05T08:59:59", 1) == ["2026-10-05T09:00:00"]
     assert after("FREQ=DAILY", "2026-10-01T09:00:00", "2026-10-05T09:00:00", 1) == ["2026-10-06T09:00:00"]
@@ -235,54 +255,119 @@ DEAREST = [
     "FREQ=WEEKLY;INTERVAL=52;BYMONTH=2;BYDAY=MO,SU;BYSETPOS=2",
     "FREQ=WEEKLY;BYMONTH=2;BYDAY=MO,SU;BYSETPOS=3",
     "FREQ=DAILY;BYDAY=MO;BYSETPOS=2",
+    "FREQ=WEEKLY;COUNT=999999",
+    "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR,SA,SU,-1MO,-5SU;BYMONTHDAY=-31,31;BYSETPOS=31,-31",
 ]
 
 
-class _Looks:
-    """Counts the years and the days that the calendar looks at."""
+class Looks:
+    """Counts what the calendar looks at: years, kinds of years, and questions to dateutil."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.years = self.asked = 0
-        phase, asked = dateutil_recurrence.phase, dateutil_recurrence._asked
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.years = self.kinds = self.asked = 0
+        phase, parts = dateutil_recurrence.phase, dateutil_recurrence._days_of.__wrapped__
+        month_days = dateutil_recurrence._on_month_days.__wrapped__
 
-        def counted_phase(*arguments: object) -> int:
+        def counted_phase(rule: Recurrence, anchor: date, year: int) -> int:
             self.years += 1
-            return phase(*arguments)  # type: ignore[arg-type]
+            return phase(rule, anchor, year)
 
-        def counted_asked(year: int, **parts: object) -> int:
+        def counted_days(*arguments: object) -> int:
+            self.kinds += 1
+            return parts(*arguments)  # type: ignore[arg-type]
+
+        def counted_month_days(*arguments: object) -> int:
             self.asked += 1
-            return asked(year, **parts)
+            return month_days(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(dateutil_recurrence, "phase", counted_phase)
-        monkeypatch.setattr(dateutil_recurrence, "_asked", counted_asked)
+        self.cached = [lru_cache(counted_days), lru_cache(counted_month_days)]
+        patch.setattr(dateutil_recurrence, "phase", counted_phase)
+        patch.setattr(dateutil_recurrence, "_days_of", self.cached[0])
+        patch.setattr(dateutil_recurrence, "_on_month_days", self.cached[1])
 
     def forget(self) -> None:
-        self.years = self.asked = 0
-        for cached in (dateutil_recurrence._days_of, dateutil_recurrence._on_weekdays):
-            cached.cache_clear()
-        dateutil_recurrence._on_month_days.cache_clear()
+        self.years = self.kinds = self.asked = 0
+        for each in self.cached:
+            each.cache_clear()
 
 
 YEARS_MAX = 1100  # from 1900 to 2999
-ASKED_MAX = (
-    2 + 14 * 2 * 3
-)  # of days of months 2, of weekdays 14 kinds of year, with and without numbers, and neighbours
+KINDS_MAX = 14  # leap years and others, that begin on each day of the week
+ASKED_MAX = 2  # about the days of months of leap years, and of others
 
 
 def test_no_rule_makes_the_calendar_look_at_more_than_each_year_once_and_ask_about_each_kind_once() -> None:
     @settings(max_examples=examples(200))
     @given(rule=recurrences() | st.sampled_from(DEAREST).map(read_recurrence), anchor=days, moment=days)
     def looks(rule: Recurrence, anchor: date, moment: date) -> None:
-        counted.forget()
         begin = datetime.combine(anchor, MIDNIGHT)
-        next(CALENDAR.after(rule, begin, datetime.combine(moment, MIDNIGHT)), None)
-        next(CALENDAR.after(rule, begin, begin, skip=10**6), None)
-        assert counted.years <= 2 * YEARS_MAX
-        assert counted.asked <= ASKED_MAX
+        for where, skip in ((datetime.combine(moment, MIDNIGHT), 0), (begin, 10**6)):
+            counted.forget()
+            next(CALENDAR.after(rule, begin, where, skip=skip), None)
+            assert counted.years <= YEARS_MAX
+            assert counted.kinds <= KINDS_MAX
+            assert counted.asked <= ASKED_MAX
 
     with pytest.MonkeyPatch.context() as patch:
-        counted = _Looks(patch)
+        counted = Looks(patch)
         looks()
+
+
+def test_no_rule_is_dear_to_write_to_complete_or_to_preview() -> None:
+    """Whatever its count and however far away: each year is looked at once, and again for the last of a count."""
+
+    @settings(max_examples=examples(200))
+    @given(
+        rule=recurrences() | st.sampled_from(DEAREST).map(read_recurrence),
+        count=st.none() | st.sampled_from([2, 100, 5000, COUNT_MAX]),
+        due=days,
+        now=st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC)),
+        recurrence_from=st.sampled_from(RECURRENCE_FROM),
+    )
+    def looks(rule: Recurrence, count: int | None, due: date, now: datetime, recurrence_from: RecurrenceFrom) -> None:
+        rule = rule if count is None else replace(rule, count=count, until=None)
+        task = make_task(due_date=f"{due}", anchor=f"{due}", recurrence=str(rule), recurrence_from=recurrence_from)
+        at = Now(now)
+        counted.forget()
+        with suppress(InvalidInput):  # a rule that never comes true is found out as dearly as others
+            course.checked(task)
+        assert counted.years <= YEARS_MAX
+        assert counted.kinds <= KINDS_MAX
+        counted.forget()
+        course.completed(task, at)
+        assert counted.years <= 2 * YEARS_MAX
+        assert counted.kinds <= KINDS_MAX
+        counted.forget()
+        found = course.occurrences(task, at, OCCURRENCES_MAX)
+        # From completion each is looked for anew, from the year on in which the one before was done.
+        assert counted.years <= (2 * YEARS_MAX if recurrence_from == "due_date" else YEARS_MAX + len(found))
+        # A rule without days means the day of completion: the 31st may become the 30th, 29th and 28th.
+        assert counted.kinds <= KINDS_MAX * 4
+        assert counted.asked <= ASKED_MAX * 4
+
+    with pytest.MonkeyPatch.context() as patch:
+        counted, course = Looks(patch), Course(CALENDAR)
+        looks()
+
+
+def test_weekdays_are_those_that_dateutil_names() -> None:
+    """Of all kinds of years, their numbers counted in the year and in each month."""
+    begin, end = datetime(2000, 1, 1), datetime(2027, 12, 31)
+    for ordinal, day in product((0, 1, 2, 4, 5, -1, -4, -5, 17, 52, 53, -52, -53), range(7)):
+        for in_months in (False, True)[: 2 if abs(ordinal) <= 5 else 1]:
+            asked = rrule.rrule(
+                rrule.YEARLY,
+                begin,
+                until=end,
+                bymonth=range(1, 13) if in_months else None,
+                byweekday=[rrule.weekday(day, ordinal) if ordinal else rrule.weekday(day)],
+            )
+            named = {moment.date() for moment in asked}
+            for year in dateutil_recurrence._KINDS.values():
+                bits = dateutil_recurrence._on_weekdays((Weekday(ordinal, day),), in_months, year)
+                mine = {date(year, 1, 1) + timedelta(days=place) for place in range(366) if bits >> place & 1}
+                there = {each for each in mine if each.year == year}  # a year's bits go beyond its end
+                assert there == {each for each in named if each.year == year}
 
 
 def test_dateutil_is_asked_nothing_that_it_searches_to_the_year_9999_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,12 +380,7 @@ def test_dateutil_is_asked_nothing_that_it_searches_to_the_year_9999_for(monkeyp
         rebuild(self, year, month)
 
     monkeypatch.setattr(rrule._iterinfo, "rebuild", counted)  # type: ignore[attr-defined]
-    for ordinal, weekday in product((0, 1, 5, -5, 52, 53, -53), range(7)):
-        looked.clear()
-        for year in dateutil_recurrence._KINDS.values():
-            dateutil_recurrence._on_weekdays.__wrapped__((Weekday(ordinal, weekday),), abs(ordinal) <= 5, year)
-        assert len(looked) <= 14 * 3
     for day, leap in product([-31, -30, -29, 29, 30, 31], [True, False]):
         looked.clear()
         dateutil_recurrence._on_month_days.__wrapped__((day,), leap)
-        assert len(set(looked)) <= 2
+        assert 1 <= len(set(looked)) <= 2

@@ -17,7 +17,7 @@ from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_core import InvalidInput, Task
 from todo_core.changes import Pair
 from todo_core.due import instant, on_clock
-from todo_core.recurrence import Recurrence, read_recurrence
+from todo_core.recurrence import RECURRENCE_FROM, Recurrence, RecurrenceFrom, read_recurrence
 from todo_core.recurring import Course, NoCalendar, Now, Step
 from todo_core.testing.examples import recurrences
 from todo_core.versioned import Version
@@ -453,14 +453,26 @@ def test_a_task_that_recurs_has_an_anchor_of_its_own_form() -> None:
             make_task(**values)
 
 
-def test_what_is_previewed_is_what_happens() -> None:
-    task, now = recurring("2026-01-31", "MONTHLY;COUNT=9"), at("2026-04-15T09:00:00")
-    preview = COURSE.occurrences(task, now, 100)
-    happened = [task.due_date]
-    while not task.completed:
-        task = COURSE.completed(task, max(now, at(task.due_date or ""), key=lambda each: each.at)).task
+@settings(max_examples=examples(300))
+@given(
+    rule=recurrences() | st.sampled_from(["FREQ=MONTHLY;COUNT=3", "FREQ=DAILY;INTERVAL=3"]).map(read_recurrence),
+    due=days,
+    late=st.integers(-400, 800),
+    clock=st.sampled_from(["", "T09:00:00"]),
+    recurrence_from=st.sampled_from(RECURRENCE_FROM),
+)
+def test_what_is_previewed_is_what_happens(
+    rule: Recurrence, due: date, late: int, clock: str, recurrence_from: RecurrenceFrom
+) -> None:
+    members: Members = {"recurrence_from": recurrence_from}
+    task = recurring(f"{due}{clock}", str(rule).removeprefix("FREQ="), **members)
+    now = at(f"{max(date(1900, 1, 1), due + timedelta(days=late))}T12:00:00")
+    preview = COURSE.occurrences(task, now, 6)
+    happened: list[str | None] = []
+    while not task.completed and len(happened) < 6:
         happened.append(task.due_date)
-    assert happened[:-1] == preview
+        task = COURSE.completed(task, max(now, at(task.due_date or ""), key=lambda each: each.at)).task
+    assert preview == happened
 
 
 def test_every_rule_of_the_table_is_read() -> None:

@@ -15,6 +15,7 @@ from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.lists import TaskList
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
 from todo_core.recurrence import (
+    COUNT_MAX,
     FREQUENCIES,
     INTERVAL_MAX,
     RECURRENCE_FROM,
@@ -209,6 +210,7 @@ zones: Final = of_any_kind(st.sampled_from([None, "UTC", "Europe/Madrid", "Pacif
 
 _FEW: Final = st.integers(1, 4)
 _INTERVALS: Final = _FEW | st.sampled_from([7, 12, 14, 27, 52, INTERVAL_MAX]) | st.integers(1, INTERVAL_MAX)
+_COUNTS: Final = st.integers(1, 9) | st.sampled_from([100, 5000, COUNT_MAX])
 _UNTILS: Final = st.builds(
     "{:%Y%m%d}{}".format,
     st.dates(date(1900, 1, 1), date(2999, 12, 31)),
@@ -238,7 +240,7 @@ def recurrences(draw: st.DrawFn, frequencies: Sequence[Frequency] = FREQUENCIES)
         weekdays=weekdays,
         positions=draw(_some((_FEW | st.integers(-366, 366)).filter(bool), 3)) if chosen else (),
         week_start=draw(st.integers(0, 6)),
-        count=(count := draw(st.none() | st.integers(1, 9))),
+        count=(count := draw(st.none() | _COUNTS)),
         until=None if count else draw(st.none() | _UNTILS),
     )
     return rule if len(str(rule)) <= RULE_LENGTH else replace(rule, month_days=())
