@@ -71,7 +71,7 @@ class TaskExists(TodoError):
     code = "task_exists"
 
     def __init__(self) -> None:
-        super().__init__("You already have a task with this id.")
+        super().__init__("You already have a task or list with this id, or had one: take a fresh id.")
 
 
 class KeyReused(TodoError):

@@ -207,8 +207,10 @@ def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[
 def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
     """The pairs, where a position that another thing has is one right behind it; `fresh` is behind all.
 
-    Of what stands in something that comes into being with it, or does not move, nothing else can be there.
+    Where there is no room, the siblings get new positions too. Of what stands in something that comes into being with
+    it, or does not move, nothing else can be there.
     """
+    after = seen.with_changed({pair.thing.id: pair.after for pair in pairs})
     new = {pair.thing.id for pair in pairs if pair.before is None}
     groups: dict[Siblings | None, list[Thing]] = {}
     for pair in pairs:
@@ -216,9 +218,29 @@ def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
             group = Siblings.of(pair.after) if isinstance(pair.after, Task) else None
             groups.setdefault(group, []).append(pair.after)
     free: dict[UUID, str] = {}
+    moved: list[Thing] = []
     for siblings, things in groups.items():
-        free |= _free_positions(_others(seen, siblings, things), things, fresh)
-    return [_at(pair, free.get(pair.thing.id)) for pair in pairs]
+        positions = _free_positions({each.position for each in _others(after, siblings, things)}, things, fresh)
+        if positions is None:
+            moved += _others(after, siblings, things, all_of_them=True)
+            positions = _spread_among(moved, things)
+        free |= positions
+    known = {pair.thing.id for pair in pairs}
+    at = max((each.updated_at for things in groups.values() for each in things), default=None)
+    made_room = [
+        Pair(each, each.with_stored(at, {"position": free[each.id]})) for each in moved if at and each.id not in known
+    ]
+    return [
+        *(_at(pair, free.get(pair.thing.id)) for pair in pairs),
+        *(pair for pair in made_room if pair.before is not pair.after),
+    ]
+
+
+def _spread_among(others: Sequence[Thing], things: Sequence[Thing]) -> dict[UUID, str]:
+    """New positions for all of these, each thing right behind the other whose position it has."""
+    ids = {thing.id for thing in things}
+    ordered = sorted([*others, *things], key=lambda each: (each.position, each.id in ids))
+    return {each.id: position for each, position in zip(ordered, spread(len(ordered)), strict=True)}
 
 
 def _inside_of(thing: Thing) -> set[UUID | None]:
@@ -236,25 +258,30 @@ def _at(pair: Pair, position: str | None) -> Pair:
     return replace(pair, after=replace(pair.after, position=position))
 
 
-def _others(seen: Seen, siblings: Siblings | None, things: Sequence[Thing]) -> set[str]:
-    """The positions of those that stand there already, as far as they matter."""
+def _others(
+    after: Seen, siblings: Siblings | None, things: Sequence[Thing], *, all_of_them: bool = False
+) -> list[Thing]:
+    """Those that stand there besides, as far as they matter for the positions of these things."""
     ids = {thing.id for thing in things}
     if siblings is None:
-        return {each.position for each in seen.all_lists().values() if each.id not in ids}
+        return [each for each in after.all_lists().values() if each.id not in ids]
     query = siblings.query()
-    if len(things) == 1:  # those from its position on do: two, and perhaps itself
+    if len(things) == 1 and not all_of_them:  # those from its position on do: two, and perhaps itself
         behind = Cursor(Sort.POSITION, TaskId(UUID(int=0)), things[0].position)
         query = siblings.query(behind=behind, limit=3)
-    return {each.position for each in seen.page(query) if each.id not in ids}
+    return [each for each in after.page(query) if each.id not in ids]
 
 
-def _free_positions(others: set[str], things: Sequence[Thing], fresh: str) -> dict[UUID, str]:
+def _free_positions(others: set[str], things: Sequence[Thing], fresh: str) -> dict[UUID, str] | None:
+    """A position for each that nothing else has; None where there is no room."""
     taken, free = set(others), dict[UUID, str]()
     for thing in sorted(things, key=lambda each: each.position):
-        position = thing.position
+        position: str | None = thing.position
         if position in taken:
-            behind = [each for each in (*taken, *(each.position for each in things)) if each > position]
-            position = between(position, min(behind, default=fresh)) or fresh
+            behind = [each for each in (*taken, *(each.position for each in things)) if each > thing.position]
+            position = between(thing.position, min(behind, default=fresh))
+        if position is None:
+            return None
         taken.add(position)
         free[thing.id] = position
     return free

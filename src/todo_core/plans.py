@@ -87,7 +87,7 @@ def decided(plan: Plan, seen: Seen) -> Decision:
     """
     decision = plan.decide(seen)
     written: set[UUID] = set()
-    known = seen.known()
+    known = seen.known([pair.thing.id for pair in decision.pairs])
     for pair in decision.pairs:
         thing = pair.thing
         if thing.owner != seen.owner:
@@ -139,6 +139,7 @@ class _Merged:
     def __init__(self) -> None:
         self.before: dict[UUID, Thing | None] = {}
         self.after: dict[UUID, Thing | None] = {}
+        self._made: dict[UUID, Pair] = {}
         self._last: dict[UUID, Pair] = {}
         self._versions: dict[UUID, Version] = {}
 
@@ -148,6 +149,7 @@ class _Merged:
         if pair.before is None and self.before.get(thing_id) is not None:
             raise TaskExists
         self.before.setdefault(thing_id, pair.before)
+        self._made.setdefault(thing_id, pair)
         version = self._versions.setdefault(thing_id, pair.thing.version)
         self.after[thing_id] = pair.after and replace(pair.after, version=version)
         named = pair.named or (self._last[thing_id].named if thing_id in self._last else None)
@@ -160,7 +162,7 @@ class _Merged:
             if after is None and before is not None:
                 yield Pair(before, None, root=last.root, took=last.took)
             elif after is not None and after is not before:
-                yield Pair(before, after, None if before is None else last.named)
+                yield Pair(before, after, last.named if before else self._made[thing_id].named)
 
 
 def _counted(pairs: Sequence[Pair]) -> list[Pair]:

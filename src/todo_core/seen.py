@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 from todo_core.changes import ChangeQuery, Entry
@@ -11,7 +11,7 @@ from todo_core.lists import TaskList, Thing
 from todo_core.queries import PAGE_MAX, Sort, TaskQuery
 from todo_core.task import ListId, OwnerId, Task, TaskId
 
-K = TypeVar("K")
+_SIZES: Final = (8, 32, 128, PAGE_MAX)  # few: each further page that is asked for has all be decided once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,15 @@ class Seen:
         several = (*self.pages.values(), *self.entries.values())
         return len(self.tasks) + len(self.last) + sum(map(len, several))
 
-    def known(self) -> dict[UUID, Thing | None]:
-        """All things that have been looked at, as they are now; None stands for one that is not there."""
-        found: dict[UUID, Thing | None] = {task.id: task for page in self.pages.values() for task in page}
-        found.update(self.lists or {})  # type: ignore[arg-type]  # ids of one kind are ids
-        found.update(self.tasks)  # type: ignore[arg-type]
-        return found | dict(self.changed)
+    def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
+        """Those of these things that have been looked at, as they are now; None stands for one that is not there."""
+        found: dict[UUID, Thing | None] = {}
+        for part in (self.lists or {}, self.tasks, self.changed):
+            there: Mapping[Any, Thing | None] = part
+            found |= {each: there[each] for each in ids if each in there}
+        if rest := set(ids) - found.keys():
+            found |= {task.id: task for page in self.pages.values() for task in page if task.id in rest}
+        return found
 
     def task(self, task_id: TaskId) -> Task:
         """That task. Raises `TaskNotFound`."""
@@ -124,7 +127,7 @@ class Seen:
         asked = query
         if query.limit is not None and self.changed:  # as many of those stored may have gone
             enough = query.limit + len(self.changed)
-            asked = replace(query, limit=enough if enough <= PAGE_MAX else None)
+            asked = replace(query, limit=next((size for size in _SIZES if size >= enough), None))
         if asked not in self.pages:
             raise NotSeen(Sees(pages=frozenset({asked})))
         if not self.changed:

@@ -11,7 +11,7 @@ from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Prob
 from todo_core.lists import TaskList, Thing
 from todo_core.places import LEVELS_MAX, ancestors, misplaced, unshared
 from todo_core.plans import Decision
-from todo_core.seen import Seen
+from todo_core.seen import NotSeen, Seen, Sees
 from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId
 from todo_core.versioned import Version
 
@@ -98,7 +98,7 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
         family |= {each.id: replace(each, list_id=list_id) for each in _below(top, family.values())}
         family[top.id] = replace(top, list_id=list_id, parent_id=parent_id)
     pairs = unshared(seen, [Pair(None, family.get(TaskId(each.id), each), "restored") for each in things], fresh)
-    return Decision(tuple(pairs), tuple(pair.thing for pair in pairs))
+    return Decision(tuple(pairs), tuple(pair.thing for pair in pairs if pair.before is None))
 
 
 def _below(top: Task, family: Collection[Task]) -> list[Task]:
@@ -130,6 +130,14 @@ def _levels(root: Task, family: Collection[Task]) -> int:
 def erased(seen: Seen, thing_id: UUID) -> Decision:
     """What the deletion of that thing took is gone for good, from the log too. Raises `NotInTrash`."""
     return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, thing_id)))
+
+
+def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
+    """All that these deletions took is gone for good, as by `erased`."""
+    if unseen := frozenset(entry.number for entry in heads) - seen.entries.keys():
+        raise NotSeen(Sees(entries=unseen))
+    seen.last_of([entry.id for head in heads for entry in seen.change(head.number)])
+    return Decision(erased=frozenset[UUID]().union(*(erased(seen, head.id).erased for head in heads)))
 
 
 def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:

@@ -263,3 +263,25 @@ async def test_a_merged_change_happens_once_under_its_key(service: Service) -> N
     first = await service.ask("PATCH", url, json_={"title": "x"}, headers=headers)
     again = await service.ask("PATCH", url, json_={"title": "x"}, headers=headers)
     assert (first.status_code, again.json()) == (200, first.json())
+
+
+async def test_what_a_batch_restores_is_logged_as_restored(service: Service) -> None:
+    task = await made(service)
+    await service.ask("DELETE", f"{TASKS}/{task['id']}")
+    await batch(
+        service, {"op": "restore", "id": task["id"]}, {"op": "edit", "id": task["id"], "changes": {"title": "x"}}
+    )
+    history = (await service.ask("GET", f"{TASKS}/{task['id']}/history")).json()["items"]
+    assert [item["action"] for item in history] == ["restored", "deleted", "created"]
+
+
+async def test_a_hundred_creations_in_a_list_and_moves_look_at_few_pages(service: Service) -> None:
+    task_list = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Groceries"})).json()["id"]
+    operations = [{"op": "create", "task": {"title": f"{number}", "list_id": task_list}} for number in range(100)]
+    made_all = await batch(service, *operations)
+    assert made_all.status_code == 200
+    ids = [result["id"] for result in made_all.json()["results"]]
+    moved = await batch(service, *[{"op": "move", "id": id_, "list_id": None} for id_ in reversed(ids)])
+    assert moved.status_code == 200
+    listed = (await service.ask("GET", f"{TASKS}?sort=position&limit=200")).json()["items"]
+    assert [each["id"] for each in listed] == list(reversed(ids))

@@ -305,3 +305,46 @@ async def test_completing_a_recurring_task_opens_its_subtasks_again(service: Ser
     assert children[1]["version"] == alone["version"]
     await service.ask("POST", f"{HOME}/changes/5/undo")
     assert (await service.ask("GET", f"{TASKS}/{done['id']}")).json()["completed"] is True
+
+
+async def places(service: Service) -> dict[str, str]:
+    items = (await service.ask("GET", f"{TASKS}?sort=position&limit=200")).json()["items"]
+    assert len({(item["list_id"], item["parent_id"], item["position"]) for item in items}) == len(items)
+    return {item["title"]: item["position"] for item in items}
+
+
+async def test_undoing_a_move_into_a_gap_that_is_full_by_now_makes_room(service: Service) -> None:
+    ids = {name: (await made(service, name))["id"] for name in ("A", "B", "m0", "m1", "m2", "w1", "w2")}
+    number, last = 0, ""
+    while len((await places(service)).get(last, "")) < 32:
+        last = f"m{number % 3}"
+        await service.ask("POST", f"{TASKS}/{ids[last]}/move", json_={"before": ids["B"]})
+        number += 1
+    operations = [{"op": "move", "id": ids[name]} for name in ("m0", "m1", "m2")]
+    ended = await service.ask("POST", f"{HOME}/batch", json_={"operations": operations})
+    for name in ("w1", "w2"):
+        await service.ask("POST", f"{TASKS}/{ids[name]}/move", json_={"before": ids["B"]})
+    undone = await service.ask("POST", f"{HOME}/changes/{ended.headers['change']}/undo")
+    assert undone.status_code == 200
+    order = list(await places(service))
+    assert order[0] == "A"
+    assert order[-1] == "B"
+    assert await listed(service) == order
+
+
+async def test_undoing_a_swap_of_places_leads_back(service: Service) -> None:
+    groceries = await new_list(service)
+    ids = {name: (await made(service, name))["id"] for name in ("A", "B", "Y")}
+    ids["X"] = (await made(service, "X", list_id=groceries))["id"]
+    before = await service.ask("POST", f"{TASKS}/{ids['Y']}/move", json_={"before": ids["B"]})
+    was = await places(service)
+    swap = [
+        {"op": "move", "id": ids["Y"], "list_id": groceries},
+        {"op": "move", "id": ids["X"], "before": ids["B"]},
+    ]
+    swapped = await service.ask("POST", f"{HOME}/batch", json_={"operations": swap})
+    for answer in (swapped, before):
+        undone = await service.ask("POST", f"{HOME}/changes/{answer.headers['change']}/undo")
+        assert undone.status_code == 200, undone.text
+        if answer is swapped:
+            assert await places(service) == was

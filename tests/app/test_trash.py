@@ -113,3 +113,18 @@ async def test_another_users_trash_is_unknown(service: Service) -> None:
         problem(await service.ask(method, f"/api/{BOB}/{path.replace(task['id'], 'x')}", user=BOB), 404, "not_in_trash")
     assert (await service.ask("DELETE", f"/api/{BOB}/trash", user=BOB)).status_code == 204
     assert len((await service.ask("GET", f"{HOME}/trash")).json()["items"]) == 1
+
+
+async def test_emptying_the_trash_again_under_its_key_erases_nothing(service: Service) -> None:
+    key = {"Idempotency-Key": "a"}
+    for title, left in (("first", []), ("second", ["second"])):
+        task = await made(service, title=title)
+        await service.ask("DELETE", f"{TASKS}/{task['id']}")
+        emptied = await service.ask("DELETE", f"{HOME}/trash", headers=key)
+        assert (emptied.status_code, emptied.headers.get("idempotency-replayed")) == (204, "true" if left else None)
+        trash = (await service.ask("GET", f"{HOME}/trash")).json()["items"]
+        assert [item["title"] for item in trash] == left
+    answer = await service.ask("DELETE", f"{TASKS}/{task['id']}", headers=key)
+    problem(answer, 422, "idempotency_key_reused")
+    assert (await service.ask("DELETE", f"{HOME}/trash")).status_code == 204
+    assert (await service.ask("GET", f"{HOME}/trash")).json()["items"] == []

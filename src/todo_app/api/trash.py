@@ -68,11 +68,11 @@ async def erase_trashed(call: Call[None]) -> Reply:
     return Reply(204, [FRESH, *change_headers(erased)])
 
 
-@TRASH.operation("DELETE", "/trash", scope=DELETE, answers={204: Answer("Erased.")})
+@TRASH.operation("DELETE", "/trash", scope=DELETE, answers={204: Answer("Erased.", headers=("Idempotency-Replayed",))})
 async def empty_trash(call: Call[None]) -> Reply:
     """Erase everything in the trash for good.
 
-    What is deleted meanwhile may stay.
+    What is deleted meanwhile stays.
     """
-    await call.tasks.empty_trash(call.owner)
-    return Reply(204, [FRESH])
+    done = await call.tasks.empty_trash(call.owner, call.options)
+    return Reply(204, [FRESH, *change_headers(done)])
