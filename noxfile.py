@@ -24,13 +24,13 @@ ISSUERS = ["tests/e2e/test_better_auth.py", "tests/e2e/test_openid_provider.py"]
 DEPLOYMENT = "tests/deployment"
 FAULTS = "tests/faults"
 BROWSER = "tests/browser"
-CLIENT = "tests/e2e/test_openapi_client.py"
+CLIENTS = ["tests/e2e/test_openapi_client.py", "tests/e2e/test_offline_first.py"]
 SITE = "tests/test_site.py"
 AGENTS = "tests/e2e/test_agent_clients.py"
 WHEELS = "tests/wheels"
 TOOLS = ["tests/test_run.py", "tests/test_noxfile.py", "tests/adapters/test_scratch_cluster.py"]
 # What a session of its own runs; the session of all tests leaves it out, unless it is named there.
-SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, AGENTS, BROWSER, CLIENT, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
+SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, AGENTS, BROWSER, *CLIENTS, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
@@ -293,10 +293,10 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
-@skipped_while_green("src/todo_app", "docs/openapi.json", "tests/e2e", *SHARED)
+@skipped_while_green("src/todo_app", "docs/openapi.json", "docs/how-to", "tests/e2e", *SHARED)
 def client(session: nox.Session) -> None:
-    """A TypeScript client of the OpenAPI document, and two linters; skipped, and said so, without node."""
-    run(session, "pytest", "-q", *CHOICE, CLIENT)
+    """TypeScript clients, generated and offline-first, and two linters; skipped, and said so, without node."""
+    run(session, "pytest", "-q", *CHOICE, *CLIENTS)
 
 
 @nox.session(venv_backend="uv", default=CI)

@@ -237,7 +237,7 @@ EDITS = {
         "types schemathesis agents better_auth browser client interface processes service pages"
     ),
     "docs/openapi.json": "docs client pages",
-    "docs/how-to/better-auth.md": "docs agents better_auth browser service pages",
+    "docs/how-to/better-auth.md": "docs agents better_auth browser client service pages",
     "tests/factories.py": (
         "schemathesis agents better_auth browser client rules storage identity embedded interface processes service"
         " pages"

@@ -1,0 +1,93 @@
+"""What docs/how-to/offline-first.md says: two devices of one user, on networks that fail, against a real server.
+
+Needs node and npm, and takes the compiler that `openapi_client/package-lock.json` pins.
+"""
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from e2e.conftest import SECRET
+from e2e.npm import NEEDS_NODE, NODE, installed
+from pages import ROOT, blocks_of
+from serving import Server
+
+from todo_adapters.jwt_identity import issue_token
+from todo_core import OwnerId
+from todo_core.sync import Mark, SyncToken
+
+DEVICES = Path(__file__).with_name("offline_client")
+PACKAGES = Path(__file__).with_name("openapi_client")
+*FILES, COMPILING = blocks_of(ROOT / "docs/how-to/offline-first.md")
+# Beside what the page says: as strict as it gets, and as for a browser, where nothing of Node.js is known.
+STRICTER = (
+    "--noUncheckedIndexedAccess --exactOptionalPropertyTypes --noUnusedLocals --noUnusedParameters"
+    " --lib es2022,dom,dom.iterable"
+)
+COLUMNS = 120
+
+pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's files, compiled, beside the devices that use them."""
+    folder = tmp_path_factory.mktemp("offline") / "client"
+    shutil.copytree(DEVICES, folder)
+    shutil.copy(PACKAGES / "package.json", folder)
+    for block in FILES:
+        (folder / block.file).write_text(block.text)
+    compiler = installed(request.config, PACKAGES) / "node_modules/typescript/bin/tsc"
+    said = COMPILING.text.split()
+    assert said[:2] == ["npx", "tsc"]
+    command = [str(NODE), str(compiler), *said[2:], *STRICTER.split()]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+def play(folder: Path, server: Server, scenario: str, argument: str = "", owner: str = "") -> str:
+    """Carry a scenario out, for a user of its own; what it prints. Fails if it does."""
+    owner = owner or scenario
+    token = issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
+    command = [str(NODE), "devices.mjs", scenario, f"{server.url}/api/{owner}", argument]
+    done = subprocess.run(command, cwd=folder, input=token, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_replica_has_less_than_a_hundred_lines_that_can_be_read() -> None:
+    replica = next(block.text for block in FILES if block.file == "replica.ts").splitlines()
+    assert len(replica) < 100
+    assert max(map(len, replica)) <= COLUMNS
+    assert not [line for line in replica if line.startswith("import")]
+
+
+def test_what_was_done_offline_is_merged_and_happens_once_though_answers_get_lost(folder: Path, shared: Server) -> None:
+    play(folder, shared, "offline")
+
+
+def test_conflicts_and_other_refusals_are_kept_for_the_user(folder: Path, shared: Server) -> None:
+    play(folder, shared, "conflict")
+
+
+def test_what_is_edited_while_it_is_under_way_loses_nothing_that_was_not_seen(folder: Path, shared: Server) -> None:
+    play(folder, shared, "underway")
+
+
+def test_a_replica_whose_token_is_too_old_begins_again(folder: Path, shared: Server) -> None:
+    month_ago = Mark(0, None, datetime.now(UTC) - timedelta(days=31))
+    play(folder, shared, "again", SyncToken(month_ago).encode(OwnerId("again")))
+
+
+@pytest.mark.parametrize(
+    "seed", ["1", pytest.param("2", marks=pytest.mark.ci), pytest.param("3", marks=pytest.mark.ci)]
+)
+def test_devices_converge_after_random_writes_failures_and_restarts(folder: Path, shared: Server, seed: str) -> None:
+    told = json.loads(play(folder, shared, "random", seed, owner=f"random-{seed}"))
+    assert told["things"] > 0
+    assert told["lost"] > 0
+    assert told["replayed"] > 0
