@@ -97,7 +97,7 @@ PARTS = {
     "storage": Part(
         (
             "tests/contracts",
-            *in_files("tests/adapters", "coalescer*", "linearizability", "migrations", "postgres_*"),
+            *in_files("tests/adapters", "coalescer*", "erasing", "linearizability", "migrations", "postgres_*"),
             *in_files("tests/adapters", "shared_statements"),
             *in_files("tests", "linearizability_checker"),
             *in_files("examples", "*"),
