@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from random import Random
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -47,7 +47,7 @@ from todo_core import (
 STATUSES = {TaskNotFound: 404, VersionConflict: 412, InvalidInput: 422, KeyReused: 422}
 TASKS_MOST = 60  # of one user: beyond it, more is deleted than created
 KEYS_MOST = 50  # of one user: older ones are not tried again
-READ_ONLY = ("id", "user_id", "due_at", "completed_at", "version", "created_at", "updated_at")
+READ_ONLY = ("id", "user_id", "position", "due_at", "completed_at", "version", "created_at", "updated_at")
 CLOCKS_DIFFER = timedelta(seconds=1)
 Result = TypeVar("Result")
 
@@ -82,6 +82,9 @@ def shown(task: Task) -> dict[str, object]:
         "time_zone": task.time_zone,
         "recurrence": task.recurrence,
         "recurrence_from": task.recurrence_from,
+        "list_id": task.list_id and str(task.list_id),
+        "parent_id": task.parent_id and str(task.parent_id),
+        "position": task.position,
         "due_at": _plain(task.due_at),
         "completed_at": _plain(task.completed_at),
         "version": task.version,
@@ -90,11 +93,14 @@ def shown(task: Task) -> dict[str, object]:
     }
 
 
+_COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
+
+
 def happened(entry: Entry) -> dict[str, object]:
     """The change as the task's history must show it, but for its moment."""
     before, after = entry.before or {}, entry.after or {}
     pairs = {name: [_plain(before.get(name)), _plain(after.get(name))] for name in {**before, **after}}
-    fields = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in READ_ONLY[4:]}
+    fields = {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in _COUNTED}
     return {"change": entry.number, "client": entry.client, "action": entry.action, "fields": fields}
 
 
@@ -409,6 +415,7 @@ class ModelledUser:
             counted = await self._model.summary(self.name)
             expected = {"open": counted.open, "completed": counted.completed}
             expected |= {"by_tag": dict(counted.by_tag), "by_priority": dict(counted.by_priority)}
+            expected |= {"by_list": dict(counted.by_list)}
             require(answer.status == 200 and json.loads(answer.body) == expected, answer, expected)
 
     async def _foreign_path(self) -> None:
