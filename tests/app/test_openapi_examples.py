@@ -68,14 +68,14 @@ async def send(service: Service, name: str, kind: str | None, body: Any, given: 
     """The answer to that operation, on the example's task, with these parameters."""
     method, path, parameters, _ = OPERATIONS[name]
     place = {parameter["name"]: parameter["in"] for parameter in parameters}
-    query = "&".join(
-        f"{key}={str(value).lower() if value is True else value}"
-        for key, value in given.items()
-        if place[key] == "query"
-    )
     required = {
         parameter["name"]: parameter["schema"]["examples"][0] for parameter in parameters if parameter.get("required")
     }
+    query = "&".join(
+        f"{key}={str(value).lower() if value is True else value}"
+        for key, value in {**required, **given}.items()
+        if place[key] == "query"
+    )
     headers = {key: value for key, value in given.items() if place[key] == "header"}
     target = path.format(**required) + (f"?{query}" if query else "")
     sent = {} if kind is None else {"json_": body, "headers": {**headers, "Content-Type": kind}}

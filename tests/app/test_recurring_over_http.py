@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -173,3 +174,61 @@ async def test_a_time_zone_that_is_none_is_refused(service: Service, name: str) 
     for answer in answers:
         assert "Time-Zone must be the name of an IANA time zone" in problem(answer, 400, "malformed_request")["detail"]
     assert await due(service, url) == f"{ahead(0)}"
+
+
+PREVIEW = f"/api/{ANN}/occurrences"
+RULED = "due_date=2096-01-31&recurrence=FREQ%3DDAILY"
+
+
+async def test_the_dates_of_a_task_are_previewed_before_it_is_created(service: Service) -> None:
+    members = {"due_date": "2096-01-31T09:00:00", "recurrence": "rrule:freq=monthly", "time_zone": "Europe/Madrid"}
+    previewed = await service.ask("GET", f"{PREVIEW}?{urlencode({**members, 'limit': 3})}")
+    assert previewed.status_code == 200, previewed.text
+    assert previewed.json()["items"] == ["2096-01-31T09:00:00", "2096-02-29T09:00:00", "2096-03-31T09:00:00"]
+    assert (await service.ask("GET", TASKS)).json()["items"] == []
+    url = await make(service, **members)
+    assert (await service.ask("GET", f"{url}/occurrences?limit=3")).json() == previewed.json()
+
+
+@pytest.mark.parametrize("recurrence_from", ["due_date", "completion"])
+async def test_an_overdue_preview_is_that_of_the_task(service: Service, recurrence_from: str) -> None:
+    members = {"due_date": "2020-01-31", "recurrence": "FREQ=MONTHLY", "recurrence_from": recurrence_from}
+    previewed = await service.ask("GET", f"{PREVIEW}?{urlencode(members)}", headers={"Time-Zone": "Pacific/Kiritimati"})
+    url = await make(service, **members)
+    there = await service.ask("GET", f"{url}/occurrences", headers={"Time-Zone": "Pacific/Kiritimati"})
+    assert previewed.json() == there.json()
+    assert len(previewed.json()["items"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "pointers"),
+    [
+        ("", ["/due_date", "/recurrence"]),
+        ("due_date=2096-01-31", ["/recurrence"]),
+        ("due_date=soon&recurrence=FREQ%3DDAILY", ["/due_date"]),
+        ("recurrence=FREQ%3DDAILY", ["/due_date"]),
+        ("due_date=2096-01-31&recurrence=FREQ%3DHOURLY", ["/recurrence"]),
+        ("due_date=2096-01-31&recurrence=FREQ%3DMONTHLY;BYMONTH%3D2;BYMONTHDAY%3D30", ["/recurrence"]),
+        (f"{RULED}&recurrence_from=now", ["/recurrence_from"]),
+        (f"{RULED}&time_zone=Mars", ["/time_zone"]),
+        (f"{RULED}&limit=101", ["/limit"]),
+        (f"{RULED}&title=x", ["/title"]),
+        (f"{RULED}&due_date=2096-01-31", ["/due_date"]),
+    ],
+)
+async def test_a_preview_refuses_what_creating_the_task_would(
+    service: Service, query: str, pointers: list[str]
+) -> None:
+    refused = await service.ask("GET", f"{PREVIEW}?{query}")
+    assert refused.status_code == 422, refused.text
+    assert [error["pointer"] for error in refused.json()["errors"]] == pointers
+
+
+async def test_which_day_is_today_in_a_preview_is_decided_where_its_user_is(service: Service) -> None:
+    """26 hours lie between these zones: it is never the same day in both."""
+    query = "due_date=2020-01-31&recurrence=FREQ%3DDAILY&limit=2"
+    east, west = [
+        (await service.ask("GET", f"{PREVIEW}?{query}", headers={"Time-Zone": zone})).json()["items"][1]
+        for zone in ("Pacific/Kiritimati", "Etc/GMT+12")
+    ]
+    assert east > west

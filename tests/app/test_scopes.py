@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,8 @@ async def asked(service: Service, operation: Operation, task_id: object, scopes:
     """The answer to a good request to that operation, with a token of these scopes."""
     bearer = {"Authorization": f"Bearer {token(scopes=scopes)}"}
     path = f"/api/{ANN}{await placed(service, operation.path, task_id)}"
+    if required := {each["name"]: each["schema"]["examples"][0] for each in operation.query if each.get("required")}:
+        path += f"?{urlencode(required)}"
     if operation.body is None:
         return await service.ask(operation.method, path, headers=bearer)
     example = next(iter(operation.body.examples.values()))

@@ -1,7 +1,7 @@
 """The parameters of listings: each declared once, with how it is read and what the document says of it."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -22,8 +22,9 @@ from todo_core import (
     TaskId,
     TaskQuery,
 )
-from todo_core.due import read_date
+from todo_core.due import ZONE_LENGTH, read_date
 from todo_core.queries import LIMIT_RULE, NONE, PAGE_DEFAULT, PAGE_MAX, SEARCH_LENGTH, SEARCH_RULE, is_search
+from todo_core.recurrence import RECURRENCE_FROM, RULE_LENGTH
 from todo_core.recurring import OCCURRENCES_DEFAULT, OCCURRENCES_MAX, OCCURRENCES_RULE
 from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
@@ -44,6 +45,7 @@ class Parameter(NamedTuple):
     says: str
     schema: dict[str, Any]
     repeatable: bool = False
+    required: bool = False
 
 
 def _completed(text: str) -> bool:
@@ -205,6 +207,25 @@ _OF_OCCURRENCES: Final = (
     ),
 )  # fmt: skip
 
+_A_DATE: Final = {"type": "string", "maxLength": _DAY_LENGTH, "examples": ["2096-12-01"]}
+_OF_PREVIEW: Final = (
+    *_OF_OCCURRENCES,
+    Parameter("due_date", "due_date", str, "As of a new task.", _A_DATE, required=True),
+    Parameter(
+        "recurrence", "recurrence", str, "As of a new task.",
+        {"type": "string", "maxLength": RULE_LENGTH, "examples": ["FREQ=MONTHLY;COUNT=3"]},
+        required=True,
+    ),
+    Parameter(
+        "recurrence_from", "recurrence_from", str, "As of a new task.",
+        {"type": "string", "enum": list(RECURRENCE_FROM), "default": RECURRENCE_FROM[0]},
+    ),
+    Parameter(
+        "time_zone", "time_zone", str, "As of a new task.",
+        {"type": "string", "maxLength": ZONE_LENGTH, "examples": ["Europe/Madrid"]},
+    ),
+)  # fmt: skip
+
 
 def read_trash(query_string: bytes) -> ChangeQuery:
     """The page of the trash that a query string asks for. Raises as `read_listing` does."""
@@ -217,7 +238,7 @@ def read_listing(query_string: bytes) -> TaskQuery:
     return listing_of(_given(query_string)) if query_string else _FIRST_PAGE
 
 
-def listing_of(given: Iterable[tuple[str, str]]) -> TaskQuery:
+def listing_of(given: Collection[tuple[str, str]]) -> TaskQuery:
     """The listing that these parameters ask for, each with its text. Raises as `read_listing` does."""
     return TaskQuery(**_values(given, OF_LISTING))
 
@@ -232,6 +253,11 @@ def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
 def read_occurrences(query_string: bytes) -> int:
     """How many occurrences a query string asks for. Raises as `read_listing` does."""
     return _values(_given(query_string), _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
+
+
+def read_preview(query_string: bytes) -> dict[str, Any]:
+    """`limit` and the members of a new task that a query string has. Raises as `read_listing` does."""
+    return _values(_given(query_string), _OF_PREVIEW)
 
 
 def read_sync(query_string: bytes, owner: OwnerId) -> dict[str, Any]:
@@ -249,7 +275,7 @@ def _tokens_of(owner: OwnerId, parameters: Collection[Parameter]) -> list[Parame
     return [each._replace(read=decode) if each.name == "since" else each for each in parameters]
 
 
-def _values(given: Iterable[tuple[str, str]], parameters: Collection[Parameter]) -> dict[str, Any]:
+def _values(given: Collection[tuple[str, str]], parameters: Collection[Parameter]) -> dict[str, Any]:
     """What the parameters say, by the attributes that they stand for."""
     known = {parameter.name: parameter for parameter in parameters}
     problems: list[Problem] = []
@@ -271,6 +297,10 @@ def _values(given: Iterable[tuple[str, str]], parameters: Collection[Parameter])
                 problems.append(Problem(escaped(name), "must be given once"))
             else:
                 values[parameter.attribute] = value
+    names = {name for name, _ in given}
+    problems.extend(
+        Problem(each.name, "must be given") for each in parameters if each.required and each.name not in names
+    )
     if problems:
         raise InvalidInput(problems)
     return values
@@ -285,7 +315,9 @@ def _given(query_string: bytes) -> list[tuple[str, str]]:
 
 def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]:
     return tuple(
-        {"name": each.name, "in": "query", "description": each.says, "schema": each.schema} for each in parameters
+        {"name": each.name, "in": "query", "description": each.says, "schema": each.schema}
+        | ({"required": True} if each.required else {})
+        for each in parameters
     )
 
 
@@ -302,3 +334,5 @@ EVENTS: Final = _documented(_OF_EVENTS)
 """The parameters of the stream, likewise."""
 OCCURRENCES: Final = _documented(_OF_OCCURRENCES)
 """The parameters of a task's occurrences, likewise."""
+PREVIEW: Final = _documented(_OF_PREVIEW)
+"""The parameters of the occurrences of a task that is not there yet, likewise."""

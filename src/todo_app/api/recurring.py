@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from todo_app.api import examples, wire
-from todo_app.api.listing import OCCURRENCES, read_occurrences
+from todo_app.api.listing import OCCURRENCES, PREVIEW, read_occurrences, read_preview
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
 from todo_app.api.tasks import AS_IT_IS, CHANGED, FRESH, JSON_TYPE, reply_with
 from todo_app.http.exchange import Reply
@@ -72,4 +72,23 @@ async def list_occurrences(call: Call[None]) -> Reply:
     await call.tasks.get(call.owner, call.task_id)  # an unknown task comes before a fault of the query
     limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
     items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
+    return Reply(200, [JSON_TYPE, FRESH], msgspec.json.encode(wire.Occurrences(items)))
+
+
+@RECURRING.operation(
+    "GET",
+    "/occurrences",
+    scope=READ,
+    zoned=True,
+    query=PREVIEW,
+    answers={200: Answer("The dates.", wire.Occurrences, examples.OCCURRENCES)},
+    refuses=(InvalidInput,),
+)
+async def preview_occurrences(call: Call[None]) -> Reply:
+    """Preview when a task would be due.
+
+    The dates that a new task with this `due_date` and this rule would have, before it is created: nothing is stored.
+    What creating it would refuse is refused here.
+    """
+    items = await call.tasks.preview(**read_preview(call.query_string), zone=read_time_zone(call.exchange))
     return Reply(200, [JSON_TYPE, FRESH], msgspec.json.encode(wire.Occurrences(items)))

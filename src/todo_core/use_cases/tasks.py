@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Unpack
+from typing import Final, Unpack
 
 from todo_core.changes import Pair, together
 from todo_core.merging import require_mergeable
@@ -15,6 +15,9 @@ from todo_core.recurring import OCCURRENCES_DEFAULT, Now, Step, brought_along
 from todo_core.seen import Seen, Sees
 from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
+
+_NOBODY: Final = OwnerId("nobody")
+"""Whose a task is that is never stored."""
 
 
 class TaskUseCases(UseCases):
@@ -137,6 +140,15 @@ class TaskUseCases(UseCases):
         """When the task will be due, this time first. Raises `InvalidInput` for a limit that is not 1 to 100."""
         task = await self.store.tasks_of(owner).get(task_id)
         return self._course().occurrences(task, Now(self.clock.now(), zone), limit)
+
+    async def preview(
+        self, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None, **members: Unpack[Settable]
+    ) -> list[str]:
+        """When a new task with these members would be due, this time first. Raises as `create` and `occurrences` do."""
+        now = self.clock.now()
+        new: NewTask = {"title": "preview", **members}
+        task = Task.new(id=self.ids.new(now), owner=_NOBODY, at=now, **new)
+        return self._course().occurrences(self._course().checked(task), Now(now, zone), limit)
 
     async def reopen(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """The task, not done. Repeating it changes nothing."""
