@@ -169,9 +169,9 @@ def rooted(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _root(thing: Thing, gone: Mapping[UUID, Thing]) -> UUID:
-    while isinstance(thing, Task):
-        above = gone.get(thing.parent_id or thing.list_id or thing.id)
-        if above is None or above is thing:
+    for _ in gone:
+        above = gone.get(thing.parent_id or thing.list_id or thing.id) if isinstance(thing, Task) else None
+        if above is None:
             break
         thing = above
     return thing.id

@@ -137,11 +137,13 @@ class Seen:
 
     def below(self, tasks: Iterable[TaskId]) -> list[Task]:
         """All that is below those tasks, on every level, the higher levels first."""
-        level, found = frozenset(tasks), list[Task]()
+        level = frozenset(tasks)
+        known, found = set(level), list[Task]()
         while level:
             children = self.page(TaskQuery(parents=level, sort=Sort.CREATED_AT, limit=None))
-            found += children
-            level = frozenset(task.id for task in children)
+            found += (new := [task for task in children if task.id not in known])  # it ends, whatever is stored
+            level = frozenset(task.id for task in new)
+            known |= level
         return found
 
     def change(self, number: int) -> tuple[Entry, ...]:

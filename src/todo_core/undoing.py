@@ -103,7 +103,7 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
 
 def _below(top: Task, family: Collection[Task]) -> list[Task]:
     level, found = {top.id}, list[Task]()
-    while level:
+    for _ in range(1, LEVELS_MAX):
         children = [each for each in family if each.parent_id in level]
         level = {each.id for each in children}
         found += children
@@ -122,7 +122,7 @@ def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | No
 def _levels(root: Task, family: Collection[Task]) -> int:
     """How many levels that family has."""
     level, levels = {root.id}, 0
-    while level:
+    while level and levels <= LEVELS_MAX:
         level, levels = {each.id for each in family if each.parent_id in level}, levels + 1
     return levels
 

@@ -17,11 +17,13 @@ from todo_core import (
     Plan,
     Seen,
     Sees,
+    Sort,
     Task,
     TaskExists,
     TaskId,
     TaskList,
     TaskNotFound,
+    TaskQuery,
     Thing,
     composed,
     decided,
@@ -196,3 +198,12 @@ def test_a_client_that_the_log_cannot_name_is_refused_before_a_storage_sees_it(c
         Plan(decide=lambda _: Decision(), client=client)
     with pytest.raises(ValueError, match="printable"):
         Identity(ANN, client)
+
+
+def test_a_look_below_ends_even_where_tasks_are_below_each_other() -> None:
+    first, second = make_task(id=make_id(1), parent_id=make_id(2)), make_task(id=make_id(2), parent_id=make_id(1))
+
+    def below(task: Task) -> TaskQuery:
+        return TaskQuery(parents=frozenset({task.id}), sort=Sort.CREATED_AT, limit=None)
+
+    assert Seen(ANN, {}, pages={below(first): (second,), below(second): (first,)}).below([first.id]) == [second]

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Place
 from todo_core.errors import TodoError
 from todo_core.idempotency import IdempotencyKey, Once
+from todo_core.places import Where
 from todo_core.plans import Committed, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Page, Sort, TaskQuery, is_search
@@ -25,6 +26,8 @@ from todo_core.testing.examples import (
     NASTY_KEYS,
     NOON,
     alike,
+    list_names,
+    lists_of,
     make_id,
     moments,
     of_any_kind,
@@ -37,10 +40,16 @@ from todo_core.testing.writing import (
     add,
     add_once,
     changing,
+    changing_list,
     creating,
+    creating_list,
     deleting,
+    deleting_list,
     edit,
     erasing,
+    moving,
+    moving_list,
+    placing,
     remove,
     restoring,
     undoing,
@@ -143,13 +152,48 @@ class _Histories(RuleBasedStateMachine):
 
     @rule(who=_WHO, number=st.integers(0, 12), at=moments)
     def undo(self, who: str, number: int, at: Any) -> None:
-        self.both(who, lambda tasks: tasks.commit(undoing(number, at)))
+        plan = undoing(number, at)
+        self.both(who, lambda tasks: tasks.commit(plan))
 
     @rule(who=_WHO, task_id=_IDS, at=moments, erase=st.booleans())
     def empty(self, who: str, task_id: TaskId, at: Any, erase: bool) -> None:
         self.erases |= erase
         plan = erasing(task_id) if erase else restoring(task_id, at)
         self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, data=st.data())
+    def add_in_place(self, who: str, data: st.DataObject) -> None:
+        where: Any = data.draw(_places(["list_id", "parent_id"]))
+        plan = placing(replace(data.draw(tasks_of(self.owner(who), _IDS)), **where))
+        self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, task_id=_IDS, at=moments, where=st.deferred(lambda: _places(list(Where.__annotations__))))
+    def move(self, who: str, task_id: TaskId, at: Any, where: Any) -> None:
+        plan = moving(task_id, where, at)
+        self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, whose=_WHO, data=st.data())
+    def add_a_list(self, who: str, whose: str, data: st.DataObject) -> None:
+        plan = creating_list(data.draw(lists_of(self.owner(whose), _IDS)))
+        self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, list_id=_IDS, name=list_names, at=moments)
+    def edit_a_list(self, who: str, list_id: Any, name: str, at: Any) -> None:
+        plan = changing_list(list_id, lambda each: each.edited(name=name, at=at))
+        self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, list_id=_IDS, at=moments, side=st.sampled_from(["before", "after"]), other=st.none() | _IDS)
+    def move_a_list(self, who: str, list_id: Any, at: Any, side: str, other: Any) -> None:
+        plan = moving_list(list_id, {side: other} if other else {}, at)
+        self.both(who, lambda tasks: tasks.commit(plan))
+
+    @rule(who=_WHO, list_id=_IDS)
+    def remove_a_list(self, who: str, list_id: Any) -> None:
+        self.both(who, lambda tasks: tasks.commit(deleting_list(list_id)))
+
+    @rule(who=_WHO)
+    def read_the_lists(self, who: str) -> None:
+        self.both(who, lambda tasks: tasks.lists())
 
     @rule(who=_WHO)
     def summarize(self, who: str) -> None:
@@ -200,11 +244,12 @@ class _Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         for who in ("ann", "Ann", "ann ", "a_n"):
             page = cast("Page", self.both(who, lambda tasks: tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200))))
+            lists: Any = self.both(who, lambda tasks: tasks.lists())
             self.both(who, lambda tasks: _log(tasks, ChangeQuery(limit=LIMIT_MAX)))
             numbers: list[int] = []
             for store in self.stores:
                 log = self.run(whole_log(store.tasks_of(self.owner(who))))
-                assert replayed(self.owner(who), log) == {task.id: task for task in page.items}
+                assert replayed(self.owner(who), log) == {each.id: each for each in (*page.items, *lists)}
                 numbers = sorted({entry.number for entry in log})
                 assert self.erases or numbers == list(range(1, len(numbers) + 1))
             self.undo_all(who, len(numbers))
@@ -212,11 +257,12 @@ class _Histories(RuleBasedStateMachine):
     def undo_all(self, who: str, changes: int) -> None:
         """Undoing every change, the last first, leads back to the beginning."""
         for number in reversed(range(1, 0 if self.erases else changes + 1)):
-            undone = self.both(who, partial(_undo, number=number))
+            undone = self.both(who, partial(_commit, plan=undoing(number, NOON)))
             if not isinstance(undone, Committed):
                 assert undone == ("invalid_input", None, ANY)  # a version that is as high as versions get
                 return
         assert self.erases or self.both(who, lambda tasks: tasks.page(TaskQuery())) == Page((), None)
+        assert self.erases or self.both(who, lambda tasks: tasks.lists()) == ()
 
 
 async def _outcome(call: Call, tasks: OwnedTasks) -> object:
@@ -245,8 +291,15 @@ def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
     )
 
 
-async def _undo(tasks: OwnedTasks, number: int) -> Committed:
-    return await tasks.commit(undoing(number, NOON))
+def _places(names: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Some places, most of which are none."""
+    return st.dictionaries(st.sampled_from(names), _IDS | st.none(), max_size=2).map(
+        lambda where: {name: each for name, each in where.items() if each or name in ("list_id", "parent_id")}
+    )
+
+
+async def _commit(tasks: OwnedTasks, plan: Plan) -> Committed:
+    return await tasks.commit(plan)
 
 
 async def _log(tasks: OwnedTasks, query: ChangeQuery) -> tuple[list[Entry], Place | None]:

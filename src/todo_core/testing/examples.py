@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from todo_core.due import discord, has_time
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
-from todo_core.lists import TaskList
+from todo_core.lists import NAME_LENGTH, TaskList, is_name
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
 from todo_core.recurrence import (
     COUNT_MAX,
@@ -30,6 +30,7 @@ from todo_core.task import (
     TAG_LENGTH,
     TITLE_LENGTH,
     VERSION_MOST,
+    ListId,
     OwnerId,
     Settable,
     Task,
@@ -286,6 +287,22 @@ def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) ->
     elif values["anchor"] is None or has_time(values["anchor"]) != has_time(due):
         values["anchor"] = due
     return Task(id=draw(ids), owner=owner, **values)
+
+
+list_names: Final = of_any_kind(_texts(NAME_LENGTH, "", is_name))
+"""Names of lists, of every kind."""
+
+
+def lists_of(owner: OwnerId, ids: st.SearchStrategy[TaskId]) -> st.SearchStrategy[TaskList]:
+    """Lists of that owner."""
+    return st.builds(
+        TaskList,
+        id=ids.map(ListId),
+        owner=st.just(owner),
+        name=list_names,
+        color=of_any_kind(st.sampled_from([None, "#000000", "#ff8800"])),
+        **{name: MEMBERS[name] for name in ("position", "version", "created_at", "updated_at")},
+    )
 
 
 @st.composite

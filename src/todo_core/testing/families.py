@@ -19,6 +19,7 @@ from todo_core.errors import (
     InvalidInput,
     ListNotFound,
     NotInTrash,
+    TaskExists,
     TaskNotFound,
     TodoError,
     UndoConflict,
@@ -163,12 +164,16 @@ class _Families(RuleBasedStateMachine):
                 outcome = self.act(who, partial(self.service.create, title="Task", **where))
                 made += [outcome.task.id] if isinstance(outcome, Committed) else []
 
-    @rule(who=_WHO, data=st.data(), recurs=st.integers(0, 3))
-    def create(self, who: str, data: st.DataObject, recurs: int) -> None:
+    @rule(who=_WHO, data=st.data(), recurs=st.integers(0, 3), brings_id=st.integers(0, 3))
+    def create(self, who: str, data: st.DataObject, recurs: int, brings_id: int) -> None:
         before, where = self.states[who], self.somewhere(who, data, "list_id", "parent_id")
         members: Any = {"title": "Task", "due_date": "2026-11-05", "recurrence": None if recurs else "FREQ=DAILY"}
-        outcome = self.act(who, lambda owner: self.service.create(owner, **members, **where))
-        if isinstance(outcome, Committed):
+        own_id: Any = None if brings_id else data.draw(st.sampled_from([*self.ids, UUID(hex=make_fresh())]))
+        outcome = self.act(who, lambda owner: self.service.create(owner, own_id=own_id, **members, **where))
+        if isinstance(outcome, TaskExists) or (isinstance(outcome, Committed) and outcome.change is None):
+            assert own_id in {entry.id for entry in before.log}
+        elif isinstance(outcome, Committed):
+            assert outcome.task.id not in {entry.id for entry in before.log}
             assert self.states[who].orders[among(outcome.task)][-1] == outcome.task.id
             # A new subtask without a list is where its parent is.
             _assert_is(outcome.task, {name: where[name] for name in where if where[name] or "parent_id" not in where})
@@ -362,5 +367,5 @@ def _assert_place_is_wrong(outcome: TodoError, where: Mapping[str, object]) -> N
 async def _outcome(call: Callable[[OwnerId], Awaitable[Committed]], owner: OwnerId) -> Committed | TodoError:
     try:
         return await call(owner)
-    except (ChangeNotFound, InvalidInput, ListNotFound, NotInTrash, TaskNotFound, UndoConflict) as refusal:
+    except (ChangeNotFound, InvalidInput, ListNotFound, NotInTrash, TaskExists, TaskNotFound, UndoConflict) as refusal:
         return refusal

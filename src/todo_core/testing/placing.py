@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Pair
-from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TooMany, UndoConflict
+from todo_core.errors import InvalidInput, ListNotFound, Problem, TaskExists, TooMany, UndoConflict
 from todo_core.lists import LISTS_MAX, TaskList
-from todo_core.places import LEVELS_MAX, Where
+from todo_core.places import CYCLE_RULE, LEVELS_MAX, LEVELS_RULE, Where
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
@@ -134,21 +134,24 @@ class PlacingContract:
     @pytest.mark.parametrize("how", ["parent_id", "before", "after"])
     async def test_no_task_is_moved_below_itself_or_below_the_last_level(self, store: TaskStore, how: str) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        (_, *family), (_, *other) = await _chain(tasks, owner, LEVELS_MAX), await _chain(tasks, owner, 2)
-        before = await _things(tasks)
-        refused: list[tuple[TaskId, TaskId]] = [
-            (family[0].id, family[0].id),
-            (family[0].id, family[2].id),
-            (family[1].id, family[4].id),
-            (other[0].id, family[3].id if how == "parent_id" else family[4].id),
-            (other[1].id, family[4].id) if how == "parent_id" else (family[0].id, other[1].id),
+        (here, *family), (_, *other) = await _chain(tasks, owner, LEVELS_MAX), await _chain(tasks, owner, 2)
+        level = 3 if how == "parent_id" else 4
+        refused: list[tuple[Task, Task, str]] = [
+            (family[0], family[2], CYCLE_RULE),
+            (family[1], family[4], CYCLE_RULE),
+            (other[0], family[level], LEVELS_RULE),
         ]
-        for task_id, beside in refused:
-            where: Any = {how: beside}
-            with pytest.raises(InvalidInput) as problem:
-                await move(tasks, task_id, **where)
-            assert [each.field for each in problem.value.problems] == [how]
-        assert await _things(tasks) == before
+        if how == "parent_id":
+            refused += [(family[0], family[0], CYCLE_RULE), (other[1], family[4], LEVELS_RULE)]
+        for _ in range(2):  # from another list, and within one
+            before = await _things(tasks)
+            for task, beside, rule in refused:
+                where: Any = {how: beside.id}
+                with pytest.raises(InvalidInput) as problem:
+                    await move(tasks, task.id, **where)
+                assert problem.value.problems == (Problem(how, rule),)
+            assert await _things(tasks) == before
+            await move(tasks, other[0].id, list_id=here.id)
         await move(tasks, other[1].id, parent_id=family[3].id)
 
     async def test_a_subtask_of_the_last_level_is_not_created(self, store: TaskStore) -> None:
@@ -276,6 +279,24 @@ class PlacingContract:
         restored = await tasks.commit(restoring(family[1].id, LATER))
         assert [_place_of(each) for each in restored.things] == [(other.id, None), (other.id, family[1].id)]
 
+    async def test_what_an_older_undo_has_brought_back_stays_where_it_is_when_the_rest_is_restored(
+        self, store: TaskStore
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        (_, parent), (task_list, task) = await _chain(tasks, owner, 1), await _chain(tasks, owner, 1)
+        older = (await remove(tasks, task.id)).change or 0
+        await tasks.commit(restoring(task.id, LATER))
+        child = await _place(tasks, make_task(owner=owner, parent_id=task.id))
+        await move(tasks, task.id, parent_id=parent.id)
+        await remove(tasks, parent.id)
+        await tasks.commit(undoing(older, LATER))
+        assert await _trash(tasks) == [(parent.id, 3)]
+        restored = await tasks.commit(restoring(parent.id, LATER))
+        assert {each.id for each in restored.things} == {parent.id, child.id}
+        assert _place_of(await tasks.get(task.id)) == (task_list.id, None)
+        assert _place_of(await tasks.get(child.id)) == (task_list.id, task.id)
+        assert await _trash(tasks) == []
+
     async def test_a_position_that_is_taken_by_now_becomes_one_beside(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         first, second, third = [await _place(tasks, make_task(owner=owner)) for _ in range(3)]
@@ -330,6 +351,22 @@ class PlacingContract:
         assert await _trash(tasks) == before
         await tasks.commit(restoring(task_list.id, LATER))
         assert {each.id for each in await _all(tasks)} == {each.id for each in family}
+
+    async def test_what_went_with_something_that_was_there_within_one_change_only_is_in_the_trash_by_itself(
+        self, store: TaskStore
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        (task_list, *family), passing = await _chain(tasks, owner, 2), make_list(owner=owner)
+        before = await _things(tasks)
+        to_passing: Where = {"list_id": passing.id}
+        plans = [creating_list(passing), moving(family[0].id, to_passing, LATER), deleting_list(passing.id)]
+        await tasks.commit(composed(plans))
+        assert await _trash(tasks) == [(family[0].id, 2)]
+        await tasks.commit(restoring(family[0].id, LATER))
+        assert await _things(tasks) == before
+        new = make_task(owner=owner, parent_id=family[1].id)
+        await tasks.commit(composed([placing(new), deleting_list(task_list.id)]))
+        assert await _trash(tasks) == [(task_list.id, 3)]
 
     async def test_what_is_erased_is_erased_with_all_that_was_deleted_with_it(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())

@@ -1,0 +1,81 @@
+"""Positions: room between any two, short whatever happens, in front of and behind those of new things."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from factories import ANN
+from hypothesis import given
+from hypothesis import strategies as st
+
+from todo_adapters.memory import MemoryTaskStore
+from todo_adapters.system import SystemClock, SystemIds
+from todo_core import Sort, TaskQuery, TaskService
+from todo_core.positions import between, spread
+from todo_core.task import POSITION_LENGTH, is_position
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+FIRST_ID = SystemIds().new(datetime(2020, 1, 1, tzinfo=UTC)).hex
+keys = st.text(DIGITS, min_size=1, max_size=POSITION_LENGTH)
+
+
+@given(st.tuples(keys, keys) | st.builds(lambda key, end: (key, key[:30] + end), keys, st.text("012", max_size=2)))
+def test_what_lies_between_two_is_a_position_between_them(two: tuple[str, str]) -> None:
+    low, high = sorted(two)
+    made = between(low, high)
+    if made is not None:
+        assert low < made < high
+        assert is_position(made)
+        assert not made.endswith("0"), "nothing could come in front of it, but for what it begins with"
+
+
+@given(keys)
+def test_there_is_room_in_front_of_all_that_does_not_end_with_zeros_and_behind_all(key: str) -> None:
+    if not key.endswith("0") and len(key) < POSITION_LENGTH:
+        assert between("", key) is not None
+    if len(key) < POSITION_LENGTH:
+        assert (between(key, None) or "") > key
+
+
+@pytest.mark.parametrize("count", [1, 2, 35, 36, 499, 1295, 1296, 10_000])
+def test_siblings_are_spread_in_order_with_room_around_each_and_in_front_of_new_things(count: int) -> None:
+    positions = spread(count)
+    assert len(set(positions)) == count
+    assert positions == sorted(positions)
+    assert all(map(is_position, positions))
+    assert positions[-1] < FIRST_ID
+    for low, high in zip(["", *positions], [*positions, FIRST_ID], strict=True):
+        assert between(low, high) is not None
+
+
+PLACES: dict[str, Callable[[random.Random], int]] = {
+    "first": lambda _: 0,
+    "behind the first": lambda _: 1,
+    "before the last": lambda _: 7,
+    "anywhere": lambda any_: any_.randrange(8),
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("kind", ["tasks", "lists"])
+async def test_a_thousand_moves_into_one_gap_keep_the_order(place: Callable[[random.Random], int], kind: str) -> None:
+    service, chance = TaskService(MemoryTaskStore(), SystemClock(), SystemIds()), random.Random(1)
+    order: list[Any] = []
+    for number in range(9):
+        made: Any = await (
+            service.create(ANN, title=f"{number}") if kind == "tasks" else service.create_list(ANN, name=f"{number}")
+        )
+        order.append(made.things[0].id)
+    move: Any = service.move if kind == "tasks" else service.move_list
+    for step in range(1000):
+        moved = order.pop(chance.randrange(9))
+        at = place(chance)
+        beside = {"before": order[at]} if step % 2 or not at else {"after": order[at - 1]}
+        order.insert(at, moved)
+        await move(ANN, moved, **beside)
+        found: Any = (await service.page(ANN, TaskQuery(sort=Sort.POSITION))).items if kind == "tasks" else None
+        assert [each.id for each in found or await service.lists(ANN)] == order
+    things: list[Any] = [*(await service.page(ANN, TaskQuery())).items, *await service.lists(ANN)]
+    assert max(len(each.position) for each in things) <= POSITION_LENGTH
