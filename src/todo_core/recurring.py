@@ -202,18 +202,17 @@ def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datet
         if task.recurrence is not None or task.parent_id in left:
             left.add(task.id)
             continue
-        dates = {"start_date": _shifted(task.start_date, days), "due_date": _shifted(task.due_date, days)}
-        opened = task.with_stored(at, {**dates, "completed_at": None})
+        opened = task.with_stored(at, {**_shifted(task, days), "completed_at": None})
         if opened is not task:
             pairs.append(Pair(task, opened))
     return pairs
 
 
-def _shifted(stored: str | None, days: timedelta) -> str | None:
-    """That many days later; as it is where that would be in no year that a date may be in."""
-    if stored is None or not is_date(shifted := written(_clock(stored) + days, like=stored)):
-        return stored
-    return shifted
+def _shifted(task: Task, days: timedelta) -> dict[str, str]:
+    """Its dates that many days later; as they are where one would be in no year that a date may be in."""
+    dates = {name: stored for name in ("start_date", "due_date") if (stored := getattr(task, name)) is not None}
+    shifted = {name: written(_clock(stored) + days, like=stored) for name, stored in dates.items()}
+    return shifted if all(map(is_date, shifted.values())) else dates
 
 
 def _clock(stored: str | None) -> datetime:

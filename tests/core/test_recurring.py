@@ -18,7 +18,7 @@ from todo_core import InvalidInput, Task
 from todo_core.changes import Pair
 from todo_core.due import instant, on_clock
 from todo_core.recurrence import RECURRENCE_FROM, Recurrence, RecurrenceFrom, read_recurrence
-from todo_core.recurring import Course, NoCalendar, Now, Step
+from todo_core.recurring import Course, NoCalendar, Now, Step, brought_along
 from todo_core.testing.examples import recurrences
 from todo_core.versioned import Version
 
@@ -477,3 +477,33 @@ def test_what_is_previewed_is_what_happens(
 
 def test_every_rule_of_the_table_is_read() -> None:
     assert all(read_recurrence(f"FREQ={row.rule}") for row in TABLE.values())
+
+
+def brought(parent: Task, *below: Task) -> list[Task]:
+    """The subtasks after their parent has been completed on time."""
+    after = {pair.thing.id: pair.after for pair in brought_along(parent, on_time(parent).task, below, at=LATER)}
+    return [after.get(task.id) or task for task in below]  # type: ignore[misc]  # none is deleted
+
+
+def test_subtasks_are_opened_and_move_as_far_as_their_parent_but_for_those_that_recur() -> None:
+    weekly = recurring("2026-08-26", "WEEKLY")
+    child = make_task(parent_id=weekly.id, due_date="2026-08-25T09:00:00", completed_at=NOON)
+    own = recurring("2026-08-26", "WEEKLY", title="Own course")
+    below_own = make_task(parent_id=own.id, due_date="2026-08-26", completed_at=NOON)
+    moved, *left = brought(weekly, child, own, below_own)
+    assert (moved.due_date, moved.completed_at, moved.version) == ("2026-09-01T09:00:00", None, 2)
+    assert left == [own, below_own]
+
+
+@given(
+    start=st.dates(date(2999, 11, 1), date(2999, 12, 31)),
+    days=st.integers(0, 60),
+    interval=st.integers(1, 99),
+)
+def test_a_subtask_at_the_end_of_time_keeps_both_its_dates_or_none(start: date, days: int, interval: int) -> None:
+    due = min(start + timedelta(days=days), date(2999, 12, 31))
+    child = make_task(start_date=f"{start}", due_date=f"{due}", completed_at=NOON)
+    [moved] = brought(recurring("2026-08-26", f"DAILY;INTERVAL={interval}"), child)
+    assert not moved.completed
+    later = [f"{day + timedelta(days=interval)}" for day in (start, due)]
+    assert [moved.start_date, moved.due_date] == (later if later[1] < "3000" else [f"{start}", f"{due}"])
