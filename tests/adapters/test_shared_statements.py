@@ -427,16 +427,18 @@ async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_b
     engine: AsyncEngine,
 ) -> None:
     begun: list[str] = []
-    gate = asyncio.Event()
+    first, gate = asyncio.Event(), asyncio.Event()
 
     async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
         begun.extend(calls)
         if calls[0].startswith("ann"):
+            first.set()
             await gate.wait()
         return calls
 
     alone = sender.Sender(engine, deadline=10)
     anns = [asyncio.ensure_future(alone.read_alone(batch, f"ann {number}", owner="ann")) for number in range(20)]
+    await first.wait()  # it has a connection: to open one may take longer than all of Bob's
     for number in range(5):
         assert await alone.read_alone(batch, f"bob {number}", owner="bob") == f"bob {number}"
     assert [each for each in begun if each.startswith("ann")] == ["ann 0"]
