@@ -31,8 +31,9 @@ class Pair:
     """What happens to one thing: `before` is None for a creation, `after` for a deletion.
 
     `named` is what was done to it, where that is more than the two tell. Of a deletion, `root` is the thing together
-    with which it is deleted, and brought back, and `took` how many things were deleted with it, itself included. Raises
-    `ValueError` where the two are not one thing, or where `after` is not one version further.
+    with which it is deleted, and brought back, and `took` how many things were deleted with it, itself included; of
+    what is brought back, `root` is the thing with which it was deleted. Raises `ValueError` where the two are not one
+    thing, or where `after` is not one version further.
     """
 
     before: Thing | None
@@ -94,7 +95,7 @@ class Entry:
 
     Several entries share the `number` of their change. `before` is None for a creation, `after` for a deletion: of that
     `root` is the thing together with which it was deleted, None where that is itself, and `took` how many things were
-    deleted with it, itself included.
+    deleted with it, itself included; `root` of what was brought back is the same.
     """
 
     number: int

@@ -162,13 +162,15 @@ class _Merged:
             if after is None and before is not None:
                 yield Pair(before, None, root=last.root, took=last.took)
             elif after is not None and after is not before:
-                yield Pair(before, after, last.named if before else self._made[thing_id].named)
+                of = last if before else self._made[thing_id]
+                yield Pair(before, after, of.named, None if before else of.root)
 
 
 def _counted(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, where what is deleted together with something that was there in between only has a root that was."""
-    gone = {pair.thing.id for pair in pairs if pair.after is None}
-    lost = {pair.thing.id: pair for pair in rooted([pair for pair in pairs if pair.root not in {None, *gone}])}
-    took = Counter(pair.root for pair in pairs)
+    deleting = [pair for pair in pairs if pair.after is None]
+    gone = {pair.thing.id for pair in deleting}
+    lost = {pair.thing.id: pair for pair in rooted([pair for pair in deleting if pair.root not in {None, *gone}])}
+    took = Counter(pair.root for pair in deleting)
     counted = [replace(pair, took=1 + took[pair.thing.id]) if pair.thing.id in gone else pair for pair in pairs]
     return [lost.get(pair.thing.id, pair) for pair in counted]

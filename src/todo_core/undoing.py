@@ -1,5 +1,6 @@
 """Taking back what was done: undoing a change, restoring what was deleted, and erasing it for good."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -34,7 +35,9 @@ def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: boo
     if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, now[entry.id])]:
         raise UndoConflict(conflicts)
     last = _last(seen, [entry.id for entry in entries if now[entry.id] is None])
-    pairs = rooted([_reverse(entry, now[entry.id], last.get(entry.id), seen, at) for entry in entries])
+    if conflicts := list(_torn_apart(seen, number, last)):
+        raise UndoConflict(conflicts)
+    pairs = _grouped(entries, [_reverse(entry, now[entry.id], last.get(entry.id), seen, at) for entry in entries])
     if conflicts := misplaced(seen, pairs):
         raise UndoConflict(conflicts)
     pairs = unshared(seen, pairs, fresh)
@@ -65,6 +68,14 @@ def _conflicts(entry: Entry, now: Thing | None) -> Iterator[tuple[UUID, Problem]
                 yield entry.id, Problem(name, "has been changed since")
 
 
+def _torn_apart(seen: Seen, number: int, last: Mapping[UUID, Entry]) -> Iterator[tuple[UUID, Problem]]:
+    """What was deleted again since, with more than comes back: the rest would be in nobody's trash."""
+    for thing_id, entry in last.items():
+        again = entry.number != number and entry.heads_trash and entry.took > 1
+        if again and {each.id for each in _deleted_with(seen, thing_id)} - last.keys():
+            yield thing_id, Problem("id", f"is of a {entry.kind} that has been deleted again since, with others")
+
+
 def _last(seen: Seen, things: Sequence[UUID]) -> dict[UUID, Entry]:
     """The last entry about each of those things, of which each has one."""
     return {entry.id: entry for entry in seen.last_of(things) if entry is not None}
@@ -72,12 +83,25 @@ def _last(seen: Seen, things: Sequence[UUID]) -> dict[UUID, Entry]:
 
 def _reverse(entry: Entry, now: Thing | None, last: Entry | None, seen: Seen, at: datetime) -> Pair:
     if now is None:
-        return Pair(None, _again(entry, last or entry, seen, at), "undone")
+        return Pair(None, _again(entry, last or entry, seen, at), "undone", root=(last or entry).root)
     if entry.before is None:
         return Pair(now, None, "undone")
     back: dict[str, Any] = {name: entry.before[name] for name in _set_by(entry.kind, entry.before)}
     version, moment = Version(now.version + 1), max(at, now.updated_at)
     return Pair(now, replace(now, version=version, updated_at=moment, **back), "undone")
+
+
+def _grouped(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, of which each that deletes says together with what; what was in the trash before, as it was there."""
+    made = {pair.thing.id: pair.root for pair in rooted(pairs) if pair.after is None}
+    back = {entry.id: entry.root for entry in entries if entry.id in made and entry.action != "created"}
+    roots = made | {thing_id: root if root in made else None for thing_id, root in back.items()}
+    heads = {thing_id: roots.get(root, root) or root for thing_id, root in roots.items() if root is not None}
+    took = Counter(heads.values())
+    return [
+        replace(pair, root=heads.get(pair.thing.id), took=1 + took[pair.thing.id]) if pair.after is None else pair
+        for pair in pairs
+    ]
 
 
 def _set_by(kind: Kind, members: Members) -> list[str]:
@@ -90,14 +114,17 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
     Where its list or its parent is gone, or would be too deep for it, a task is in the inbox, or at the top. `fresh` as
     of `undone`.
     """
-    things = [_again(entry, entry, seen, at) for entry in _deleted_with(seen, thing_id)]
+    entries = _deleted_with(seen, thing_id)
+    things = [_again(entry, entry, seen, at) for entry in entries]
     family = {thing.id: thing for thing in things if isinstance(thing, Task)}
     back = {None, *(thing.id for thing in things)}
     for top in [task for task in family.values() if (task.parent_id or task.list_id) not in back]:
         list_id, parent_id = _home(seen, top, family.values())
         family |= {each.id: replace(each, list_id=list_id) for each in _below(top, family.values())}
         family[top.id] = replace(top, list_id=list_id, parent_id=parent_id)
-    pairs = unshared(seen, [Pair(None, family.get(TaskId(each.id), each), "restored") for each in things], fresh)
+    placed = [family.get(TaskId(each.id), each) for each in things]
+    pairs = [Pair(None, each, "restored", entry.root) for each, entry in zip(placed, entries, strict=True)]
+    pairs = unshared(seen, pairs, fresh)
     return Decision(tuple(pairs), tuple(pair.thing for pair in pairs if pair.before is None))
 
 
@@ -145,7 +172,8 @@ def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
     [last] = seen.last_of([thing_id])
     if last is None or not last.heads_trash:
         raise NotInTrash
-    taken = [entry for entry in seen.change(last.number) if thing_id in (entry.id, entry.root)]
+    deleted = [entry for entry in seen.change(last.number) if entry.after is None]
+    taken = [entry for entry in deleted if thing_id in (entry.id, entry.root)]
     newest = _last(seen, [entry.id for entry in taken])
     return [entry for entry in taken if newest[entry.id].number == last.number]
 

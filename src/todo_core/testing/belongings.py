@@ -63,7 +63,8 @@ class Belongings:
     def taken_with(self, head: Entry) -> list[UUID]:
         """What that deletion took, and is in the trash still."""
         last = {entry.id: entry for entry in self.log}
-        taken = [each for each in self.log if each.number == head.number and head.id in (each.id, each.root)]
+        deleted = [each for each in self.log if each.number == head.number and each.after is None]
+        taken = [each for each in deleted if head.id in (each.id, each.root)]
         assert head.took == len(taken), f"{head} took {len(taken)}"
         return [each.id for each in taken if each is last[each.id]]
 

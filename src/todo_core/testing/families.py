@@ -270,7 +270,14 @@ class _Families(RuleBasedStateMachine):
 
     @rule(who=_WHO, data=st.data())
     def undo(self, who: str, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, self.states[who].number + 1))
+        self.undo_one(who, data.draw(st.integers(0, self.states[who].number + 1)))
+
+    @rule(who=_WHO, data=st.data())
+    def undo_a_deletion(self, who: str, data: st.DataObject) -> None:
+        numbers = [entry.number for entry in self.states[who].log if entry.after is None]
+        self.undo_one(who, data.draw(st.sampled_from(numbers or [1])))
+
+    def undo_one(self, who: str, number: int) -> None:
         known = {entry.number for entry in self.states[who].log}
         outcome = self.act(who, lambda owner: self.service.undo(owner, number))
         assert isinstance(outcome, ChangeNotFound) is (number not in known)

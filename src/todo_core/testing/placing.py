@@ -297,6 +297,36 @@ class PlacingContract:
         assert _place_of(await tasks.get(child.id)) == (task_list.id, task.id)
         assert await _trash(tasks) == []
 
+    async def test_an_older_undo_leaves_nothing_in_the_trash_without_what_it_was_deleted_with(
+        self, store: TaskStore
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        parent = await _place(tasks, make_task(owner=owner))
+        older = (await remove(tasks, parent.id)).change or 0
+        await tasks.commit(restoring(parent.id, LATER))
+        child = await _place(tasks, make_task(owner=owner, parent_id=parent.id))
+        await remove(tasks, parent.id)
+        await _refused(tasks, older, "id")
+        assert await _trash(tasks) == [(parent.id, 2)]
+        await tasks.commit(restoring(parent.id, LATER))
+        assert [each.id for each in await _all(tasks)] == [parent.id, child.id]
+
+    async def test_an_undone_undo_leaves_the_trash_as_it_was(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        _, parent, child = await _chain(tasks, owner, 2)
+        both = (await remove(tasks, parent.id)).change or 0
+        await tasks.commit(restoring(parent.id, LATER))
+        alone = (await remove(tasks, child.id)).change or 0
+        await remove(tasks, parent.id)
+        before = await _trash(tasks)
+        assert before == [(parent.id, 1), (child.id, 1)]
+        back = (await tasks.commit(undoing(both, LATER))).change or 0
+        await tasks.commit(undoing(back, LATER))
+        assert sorted(await _trash(tasks)) == sorted(before)
+        await tasks.commit(restoring(parent.id, LATER))
+        await tasks.commit(undoing(alone, LATER))
+        assert {each.id for each in await _all(tasks)} == {parent.id, child.id}
+
     async def test_a_position_that_is_taken_by_now_becomes_one_beside(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         first, second, third = [await _place(tasks, make_task(owner=owner)) for _ in range(3)]
