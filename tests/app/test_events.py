@@ -124,6 +124,17 @@ async def test_an_own_commit_wakes_at_once_without_a_look_at_the_database(
         assert await other.titles(1) == ["theirs"]
 
 
+async def test_an_own_batch_wakes_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    operations = [{"op": "create", "task": {"title": f"{number}"}} for number in range(2)]
+    async with following(service) as stream:
+        await stream.block()
+        await asyncio.sleep(0.05)  # the look that a first stream begins with is over
+        await service.ask("POST", f"/api/{ANN}/batch", json_={"operations": operations})
+        async with asyncio.timeout(5):
+            assert await stream.titles(2) == ["0", "1"]
+
+
 async def test_what_another_process_stores_is_found_by_a_look() -> None:
     assert live.LOOK_EVERY <= 0.25
     store = MemoryTaskStore()

@@ -63,7 +63,10 @@ class UseCases:
     async def _commit(
         self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
     ) -> Committed:
-        plan = Plan(decide=decide, sees=sees, once=options.once, client=options.client)
+        return await self._carry_out(owner, Plan(decide=decide, sees=sees, once=options.once, client=options.client))
+
+    async def _carry_out(self, owner: OwnerId, plan: Plan) -> Committed:
+        """Commit that plan, and report the number of its change."""
         committed = await self.store.tasks_of(owner).commit(plan)
         if committed.change is not None:
             self.on_change(owner, committed.change)

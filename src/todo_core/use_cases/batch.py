@@ -6,7 +6,7 @@ from typing import Final, Self, TypeAlias, cast
 
 from todo_core.errors import InvalidInput, Problem, TodoError
 from todo_core.plans import Committed, Plan, composed
-from todo_core.ports import OwnedTasks, TaskStore
+from todo_core.ports import TaskStore
 from todo_core.task import OwnerId
 from todo_core.use_cases.base import UseCases, WriteOptions
 
@@ -52,5 +52,4 @@ class BatchUseCases(UseCases):
             except TodoError as error:
                 error.part = part
                 raise
-        mine: OwnedTasks = self.store.tasks_of(owner)
-        return await mine.commit(composed(recorder.plans, once=options.once, client=options.client))
+        return await self._carry_out(owner, composed(recorder.plans, once=options.once, client=options.client))
