@@ -383,3 +383,22 @@ async def test_all_descriptions_are_short(service: Service) -> None:
     listed = (await ask(service, "tools/list")).json()["result"]["tools"]
     # `nox -s agents` counts tokens; there are about four and a half characters in each.
     assert len(json.dumps(listed, separators=(",", ":"))) < 4000 * 4
+
+
+@pytest.mark.parametrize(("tool", "kind", "name"), [("add_task", "task", "title"), ("add_list", "list", "name")])
+async def test_an_id_that_an_agent_brings_is_kept_and_makes_one_thing(
+    service: Service, tool: str, kind: str, name: str
+) -> None:
+    own = "019a540b-b400-7000-8000-000000000001"
+    first = await call(service, tool, **{name: "Home", "id": own})
+    again = await call(service, tool, **{name: "Home", "id": own})
+    assert [(each[kind]["id"], each["change"]) for each in (first, again)] == [(own, 1), (own, None)]
+    assert (await call(service, tool, **{name: "Other", "id": own}))["error"]["code"] == "task_exists"
+    refused = (await call(service, tool, **{name: "Home", "id": UNKNOWN.replace("-7", "-4", 1)}))["error"]
+    assert [each["pointer"] for each in refused["errors"]] == ["/id"]
+
+
+async def test_an_id_beside_several_tasks_is_refused(service: Service) -> None:
+    own = "019a540b-b400-7000-8000-000000000001"
+    refused = (await call(service, "add_task", tasks=[{"title": "a"}], id=own))["error"]
+    assert [each["pointer"] for each in refused["errors"]] == ["/id"]

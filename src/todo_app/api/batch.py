@@ -63,7 +63,7 @@ class CreateOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fiel
     async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
         """Do it."""
         terms = WriteOptions(zone=options.zone)
-        return await tasks.create(owner, terms, own_id=self.task.own_id, **self.task.members())
+        return await tasks.create(owner, terms, **self.task.members())
 
 
 class EditOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit"):
@@ -156,7 +156,7 @@ class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_
     async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
         """Do it."""
         terms = WriteOptions(zone=options.zone)
-        return await tasks.create_list(owner, terms, own_id=self.list.own_id, **self.list.members())
+        return await tasks.create_list(owner, terms, **self.list.members())
 
 
 class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit_list"):

@@ -49,7 +49,7 @@ async def create_list(call: Call[wire.NewList]) -> Reply:
 
     It is the last. Under an `Idempotency-Key` only once, however often it is sent.
     """
-    created = await call.tasks.create_list(call.owner, call.options, own_id=call.body.own_id, **call.body.members())
+    created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
     location = path_of(call, f"lists/{created.task_list.id}").encode()
     return _reply_with(created, 200 if created.change is None else 201, (b"location", location))
 

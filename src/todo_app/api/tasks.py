@@ -67,7 +67,7 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     It is the last in its list, or below its parent, and in the list of that. Under an `Idempotency-Key` only once,
     however often it is sent; so is one with an `id` of yours: sent again alike it is answered with 200, as it is now.
     """
-    created = await call.tasks.create(call.owner, call.options, own_id=call.body.own_id, **call.body.members())
+    created = await call.tasks.create(call.owner, call.options, **call.body.members())
     location = path_of(call, f"tasks/{created.task.id}").encode()
     return reply_with(created, 200 if created.change is None else 201, (b"location", location))
 

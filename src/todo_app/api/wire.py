@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 import todo_core
-from todo_core import Committed, Entry, Kind, ListSettable, Priority, Settable, SyncItem, TaskId, Where
+from todo_core import Committed, Entry, Kind, Priority, SyncItem, Where
 from todo_core.changes import LOGGED
 from todo_core.due import DATE_RULE, ZONE_LENGTH, ZONE_RULE
 from todo_core.lists import COLOR_RULE, NAME_LENGTH, NAME_RULE
@@ -247,9 +247,9 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     list_id: ListId | UnsetType | None = UNSET
     parent_id: ParentId | UnsetType | None = UNSET
 
-    def members(self) -> Settable:
+    def members(self) -> dict[str, Any]:
         """What is there of it, by the core's names."""
-        return given(self, TaskPatch)  # type: ignore[return-value]  # named alike
+        return given(self, TaskPatch)
 
 
 class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -258,10 +258,9 @@ class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Title
     id: OwnId | UnsetType = UNSET
 
-    @property
-    def own_id(self) -> TaskId | None:
-        """The id that the client brings, if it does."""
-        return None if self.id is UNSET else TaskId(self.id)
+    def members(self) -> dict[str, Any]:
+        """What is there of it, by the core's names, and the id that its client brings."""
+        return given(self, TaskPatch) | _own_id(self.id)
 
 
 READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in TaskPatch.__struct_fields__)
@@ -312,9 +311,9 @@ class ListPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: Name | UnsetType = UNSET
     color: Color | UnsetType | None = UNSET
 
-    def members(self) -> ListSettable:
+    def members(self) -> dict[str, Any]:
         """What is there of it, by the core's names."""
-        return given(self, ListPatch)  # type: ignore[return-value]  # named alike
+        return given(self, ListPatch)
 
 
 class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -323,10 +322,9 @@ class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     id: OwnId | UnsetType = UNSET
 
-    @property
-    def own_id(self) -> todo_core.ListId | None:
-        """The id that the client brings, if it does."""
-        return None if self.id is UNSET else todo_core.ListId(self.id)
+    def members(self) -> dict[str, Any]:
+        """What is there of it, by the core's names, and the id that its client brings."""
+        return given(self, ListPatch) | _own_id(self.id)
 
 
 def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], says: str) -> type[msgspec.Struct]:
@@ -357,6 +355,10 @@ class MoveList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def where(self) -> dict[str, Any]:
         """What is there of it."""
         return given(self, MoveList)
+
+
+def _own_id(brought: UUID | UnsetType) -> dict[str, UUID]:
+    return {} if brought is UNSET else {"own_id": brought}
 
 
 def given(body: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:

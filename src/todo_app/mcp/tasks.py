@@ -77,7 +77,7 @@ async def add_task(call: Caller, asked: AddTask) -> Json:
 
     if asked.tasks is UNSET:
         return await add(decoded(_NEW, msgspec.json.encode(asked)))
-    if beside := asked.members():
+    if beside := wire.given(asked, wire.NewTask):
         raise InvalidInput([Problem(name, "must stand in each of tasks, not beside them") for name in beside])
     return await several(
         [({"index": n}, partial(add_given, members)) for n, members in enumerate(asked.tasks)], "tasks"
