@@ -74,6 +74,11 @@ class Pair:
         return "moved" if where_is(self.before) != where_is(self.after) else "edited"
 
 
+def changed(things: Iterable[tuple[Thing, Thing]]) -> list[Pair]:
+    """The pairs of those things, as they were and as they are, that are not the very same."""
+    return [Pair(before, after) for before, after in things if after is not before]
+
+
 def _is_completed(thing: Thing) -> bool:
     return isinstance(thing, Task) and thing.completed
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias, TypedDict, TypeVar
 from uuid import UUID
 
-from todo_core.changes import Pair, where_is
+from todo_core.changes import Pair, changed, where_is
 from todo_core.errors import InvalidInput, Problem
 from todo_core.lists import TaskList, Thing
 from todo_core.positions import between, spread
@@ -94,8 +94,7 @@ def moved(seen: Seen, task: Task, where: Where, *, at: datetime, fresh: str) -> 
 
 def is_there(task: Task, where: Where) -> bool:
     """Whether the task is in that list and below that parent, as far as they are named."""
-    names: tuple[Literal["list_id", "parent_id"], ...] = ("list_id", "parent_id")
-    return all(where[name] == getattr(task, name) for name in names if name in where)
+    return not _apart(where, Siblings.of(task))
 
 
 def _neighbour(where: Where) -> Literal["before", "after"] | None:
@@ -129,20 +128,23 @@ def _siblings(seen: Seen, task: Task, where: Where) -> Siblings:
 
 
 def _agreeing(where: Where, siblings: Siblings, said_by: Member) -> Siblings:
-    names: tuple[Literal["list_id", "parent_id"], ...] = ("list_id", "parent_id")
-    wrong = [name for name in names if name in where and where[name] != getattr(siblings, name)]
-    if wrong:
+    if wrong := _apart(where, siblings):
         raise InvalidInput([Problem(name, APART_RULE.format(said_by)) for name in wrong])
     return siblings
 
 
+def _apart(where: Where, siblings: Siblings) -> list[Member]:
+    """What is named of the list and the parent, and is not that of these siblings."""
+    there: Where = {"list_id": siblings.list_id, "parent_id": siblings.parent_id}
+    names: tuple[Literal["list_id", "parent_id"], ...] = ("list_id", "parent_id")
+    return [name for name in names if name in where and where[name] != there[name]]
+
+
 def _taken_along(seen: Seen, task: Task, to: Mapping[str, object], at: datetime) -> list[Pair]:
     """The pairs of a task that goes there, and of what is below it where it goes to another list."""
-    pairs = [Pair(task, task.with_stored(at, to))] if task.with_stored(at, to) is not task else []
-    if to["list_id"] != task.list_id:
-        inside = {"list_id": to["list_id"]}
-        pairs += [Pair(each, each.with_stored(at, inside)) for each in seen.below([task.id])]
-    return pairs
+    inside = {"list_id": to["list_id"]}
+    below = seen.below([task.id]) if to["list_id"] != task.list_id else []
+    return changed([(task, task.with_stored(at, to)), *((each, each.with_stored(at, inside)) for each in below)])
 
 
 def _is_last(seen: Seen, siblings: Siblings, task: Task) -> bool:
@@ -200,8 +202,8 @@ def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[
     """The position at that place among the others, which all get new ones."""
     positions = [*spread(len(others)), fresh] if place == len(others) else spread(len(others) + 1)
     mine = positions.pop(place)
-    changed = [(each, each.with_stored(at, {"position": new})) for each, new in zip(others, positions, strict=True)]
-    return mine, [Pair(*both) for both in changed if both[0] is not both[1]]
+    spread_out = zip(others, positions, strict=True)
+    return mine, changed((each, each.with_stored(at, {"position": new})) for each, new in spread_out)
 
 
 def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
@@ -217,23 +219,24 @@ def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
         if pair.after is not None and new.isdisjoint(_inside_of(pair.after)) and _comes(pair):
             group = Siblings.of(pair.after) if isinstance(pair.after, Task) else None
             groups.setdefault(group, []).append(pair.after)
+    if not groups:
+        return list(pairs)
+    known = {pair.thing.id for pair in pairs}
+    at = max(each.updated_at for things in groups.values() for each in things)
     free: dict[UUID, str] = {}
-    moved: list[Thing] = []
+    made_room: list[Pair] = []
     for siblings, things in groups.items():
         positions = _free_positions({each.position for each in _others(after, siblings, things)}, things, fresh)
         if positions is None:
-            moved += _others(after, siblings, things, all_of_them=True)
-            positions = _spread_among(moved, things)
+            others = _others(after, siblings, things, all_of_them=True)
+            positions = _spread_among(others, things)
+            made_room += changed(
+                (each, each.with_stored(at, {"position": positions[each.id]}))
+                for each in others
+                if each.id not in known
+            )
         free |= positions
-    known = {pair.thing.id for pair in pairs}
-    at = max((each.updated_at for things in groups.values() for each in things), default=None)
-    made_room = [
-        Pair(each, each.with_stored(at, {"position": free[each.id]})) for each in moved if at and each.id not in known
-    ]
-    return [
-        *(_at(pair, free.get(pair.thing.id)) for pair in pairs),
-        *(pair for pair in made_room if pair.before is not pair.after),
-    ]
+    return [*(_at(pair, free.get(pair.thing.id)) for pair in pairs), *made_room]
 
 
 def _spread_among(others: Sequence[Thing], things: Sequence[Thing]) -> dict[UUID, str]:

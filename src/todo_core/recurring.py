@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, repeat, takewhile
 from typing import Final, NamedTuple, Unpack
 
-from todo_core.changes import Action, Pair
+from todo_core.changes import Action, Pair, changed
 from todo_core.due import DATE_RULE, has_time, is_date, is_readable, on_clock, read_date, written
 from todo_core.errors import InvalidInput, Problem
 from todo_core.ports import RecurrenceCalendar
@@ -197,15 +197,13 @@ def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datet
     """
     days = timedelta() if before.due_date is None else _clock(after.due_date).date() - _clock(before.due_date).date()
     left: set[TaskId | None] = set()
-    pairs: list[Pair] = []
+    opened: list[tuple[Task, Task]] = []
     for task in below:
         if task.recurrence is not None or task.parent_id in left:
             left.add(task.id)
             continue
-        opened = task.with_stored(at, {**_shifted(task, days), "completed_at": None})
-        if opened is not task:
-            pairs.append(Pair(task, opened))
-    return pairs
+        opened.append((task, task.with_stored(at, {**_shifted(task, days), "completed_at": None})))
+    return changed(opened)
 
 
 def _shifted(task: Task, days: timedelta) -> dict[str, str]:

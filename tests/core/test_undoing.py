@@ -1,7 +1,7 @@
 """Taking back: undo by number, the trash, and what stands in the way."""
 
 import pytest
-from factories import ANN, BOB
+from factories import ANN, BOB, LATER, make_list, make_task
 
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.system import SystemClock, SystemIds
@@ -9,12 +9,17 @@ from todo_core import (
     ChangeNotFound,
     ChangeQuery,
     NotInTrash,
+    Sort,
     TaskNotFound,
     TaskQuery,
     TaskService,
     UndoConflict,
     WriteOptions,
+    composed,
 )
+from todo_core.positions import spread
+from todo_core.queries import NONE
+from todo_core.testing.writing import creating, creating_list, deleting, undoing
 
 
 @pytest.fixture
@@ -80,3 +85,25 @@ async def test_emptying_the_trash_erases_all_of_it(service: TaskService) -> None
     await service.empty_trash(ANN)
     assert (await service.trash(ANN, ChangeQuery())).items == ()
     assert "Secret" not in str((await service.store.tasks_of(ANN).changes(ChangeQuery())).items)
+
+
+async def test_where_two_places_have_no_room_each_gets_its_own_order_back() -> None:
+    stays, front = spread(4)[0], [f"00{digit}" for digit in range(1, 10)]
+    tasks = MemoryTaskStore().tasks_of(ANN)
+    there = make_list()
+    inbox, listed = make_task(position="1"), make_task(position="1", list_id=there.id)
+    others = [
+        make_task(position=position, list_id=list_id)
+        for list_id, positions in ((None, [stays]), (there.id, front))
+        for position in (*positions, "1", "1" + "0" * 30 + "1")  # nothing fits between the last two
+    ]
+    await tasks.commit(creating_list(there))
+    await tasks.commit(composed([creating(inbox), creating(listed)]))
+    deletion = await tasks.commit(composed([deleting(inbox.id), deleting(listed.id)]))
+    await tasks.commit(composed([creating(each) for each in others]))
+    assert deletion.change is not None
+    await tasks.commit(undoing(deletion.change, LATER))
+    for list_id, back in ((NONE, inbox), (there.id, listed)):
+        page = await tasks.page(TaskQuery(list_id=list_id, sort=Sort.POSITION))
+        *before, last = [each.id for each in others if each.list_id == back.list_id]
+        assert [each.id for each in page.items] == [*before, back.id, last]

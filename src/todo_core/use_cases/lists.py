@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Unpack
 
-from todo_core.changes import Pair
+from todo_core.changes import Pair, changed
 from todo_core.errors import ListNotFound
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
@@ -63,8 +63,7 @@ class ListUseCases(UseCases):
         now = self.clock.now()
 
         def pairs(_: Seen, before: TaskList) -> list[Pair]:
-            after = before.edited(at=now, **members)
-            return [Pair(before, after)] if after is not before else []
+            return changed([(before, before.edited(at=now, **members))])
 
         return await self._change_list(owner, list_id, pairs, options, members)
 
