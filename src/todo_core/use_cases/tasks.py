@@ -84,7 +84,7 @@ class TaskUseCases(UseCases):
             task_id,
             lambda task: self._course().edited(task, now, **plain),
             options,
-            where,
+            where or None,
             only_elsewhere=True,
             members=members,
         )
