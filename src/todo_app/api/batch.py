@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api import examples, wire
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
-from todo_app.api.tasks import FRESH, JSON_TYPE, change_headers
+from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
 from todo_core import (
     Committed,
@@ -242,7 +242,7 @@ async def run_batch(call: Call[Batch]) -> Reply:
     with _placed(operations):
         done = await call.tasks.batch(call.owner, [_running(each, call) for each in operations], call.options)
     view = BatchDone(done.change, list(_results(operations, done)))
-    return Reply(200, [JSON_TYPE, FRESH, *change_headers(done)], msgspec.json.encode(view))
+    return reply_with(view, *change_headers(done))
 
 
 def _running(operation: AnyOperation, call: Call[Batch]) -> Any:

@@ -5,7 +5,7 @@ from typing import Final
 
 from todo_app.api import examples, wire
 from todo_app.api.operation import WRITE, Answer, Call, Subject
-from todo_app.api.tasks import reply_with_things
+from todo_app.api.replies import reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import ChangeNotFound, TooMany, UndoConflict
 

@@ -2,20 +2,22 @@
 
 from typing import Final
 
-import msgspec
-
 from todo_app.api import examples, wire
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
-from todo_app.api.tasks import CHANGED, FRESH, JSON_TYPE, change_headers, path_of
-from todo_app.http.exchange import Header, Reply
-from todo_app.http.preconditions import is_unmodified
+from todo_app.api.replies import (
+    CHANGED,
+    reply_with,
+    reply_with_changed,
+    reply_with_created,
+    reply_with_nothing,
+    reply_with_thing,
+)
+from todo_app.http.exchange import Reply
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import Committed, TaskExists, TooMany
+from todo_core import TaskExists, TooMany
 
 LISTS: Final = Subject("lists", "A user's lists.")
 AS_IT_IS: Final = "The list as it is now."
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 @LISTS.operation("GET", "/lists", scope=READ, answers={200: Answer("All of them.", wire.Lists, examples.LISTS)})
@@ -25,7 +27,7 @@ async def list_lists(call: Call[None]) -> Reply:
     All of them, in their order; the inbox is none of them.
     """
     lists = await call.tasks.lists(call.owner)
-    return Reply(200, [JSON_TYPE, FRESH], _encode(wire.Lists([wire.TaskList.of(each) for each in lists])))
+    return reply_with(wire.Lists([wire.TaskList.of(each) for each in lists]))
 
 
 @LISTS.operation(
@@ -50,8 +52,7 @@ async def create_list(call: Call[wire.NewList]) -> Reply:
     It is the last. Under an `Idempotency-Key` only once, however often it is sent.
     """
     created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
-    location = path_of(call, f"lists/{created.task_list.id}").encode()
-    return _reply_with(created, 200 if created.change is None else 201, (b"location", location))
+    return reply_with_created(call, created.task_list, created)
 
 
 @LISTS.operation(
@@ -68,11 +69,7 @@ async def get_list(call: Call[None]) -> Reply:
 
     Nothing but its tag if you have that version.
     """
-    task_list = await call.tasks.get_list(call.owner, call.list_id)
-    tag = (b"etag", b'"%d"' % task_list.version)
-    if is_unmodified(call.exchange, task_list.version):
-        return Reply(304, [FRESH, tag])
-    return Reply(200, [JSON_TYPE, FRESH, tag], _encode(wire.TaskList.of(task_list)))
+    return reply_with_thing(call, await call.tasks.get_list(call.owner, call.list_id))
 
 
 @LISTS.operation(
@@ -104,7 +101,8 @@ async def edit_list(call: Call[wire.ListPatch]) -> Reply:
 
     RFC 7396: what is absent stays, and `null` clears the color.
     """
-    return _reply_with(await call.tasks.edit_list(call.owner, call.list_id, call.options, **call.body.members()))
+    edited = await call.tasks.edit_list(call.owner, call.list_id, call.options, **call.body.members())
+    return reply_with_changed(edited.task_list, edited)
 
 
 @LISTS.operation(
@@ -120,7 +118,8 @@ async def move_list(call: Call[wire.MoveList | None]) -> Reply:
     Before or after another one; without either it is the last.
     """
     where = {} if call.body is None else call.body.where()
-    return _reply_with(await call.tasks.move_list(call.owner, call.list_id, call.options, **where))
+    moved = await call.tasks.move_list(call.owner, call.list_id, call.options, **where)
+    return reply_with_changed(moved.task_list, moved)
 
 
 @LISTS.operation(
@@ -135,12 +134,4 @@ async def delete_list(call: Call[None]) -> Reply:
     It goes to the trash with all of its tasks, in one change.
     """
     deleted = await call.tasks.delete_list(call.owner, call.list_id, call.options)
-    return Reply(204, [FRESH, *change_headers(deleted)])
-
-
-def _reply_with(committed: Committed, status: int = 200, *headers: Header) -> Reply:
-    """The list, with its version as the entity tag and the number of the change."""
-    task_list = committed.task_list
-    tag = (b"etag", b'"%d"' % task_list.version)
-    body = _encode(wire.TaskList.of(task_list))
-    return Reply(status, [JSON_TYPE, FRESH, tag, *headers, *change_headers(committed)], body)
+    return reply_with_nothing(deleted)

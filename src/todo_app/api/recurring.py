@@ -2,13 +2,11 @@
 
 from typing import Final
 
-import msgspec
-from msgspec import UNSET
-
 from todo_app.api import examples, wire
 from todo_app.api.listing import OCCURRENCES, PREVIEW, read_occurrences, read_preview
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
-from todo_app.api.tasks import AS_IT_IS, CHANGED, FRESH, JSON_TYPE, reply_with
+from todo_app.api.replies import CHANGED, reply_with, reply_with_changed
+from todo_app.api.tasks import AS_IT_IS
 from todo_app.http.exchange import Reply
 from todo_app.http.time_zone import read_time_zone
 from todo_core import InvalidInput
@@ -29,8 +27,9 @@ async def skip_occurrence(call: Call[wire.Skip | None]) -> Reply:
 
     The task moves to its next occurrence, as if this one had been completed; the history says that it was skipped.
     """
-    occurrence = call.body.occurrence if call.body is not None and call.body.occurrence is not UNSET else None
-    return reply_with(await call.tasks.skip(call.owner, call.task_id, call.options, occurrence=occurrence))
+    asked = {} if call.body is None else wire.given(call.body, wire.Skip)
+    skipped = await call.tasks.skip(call.owner, call.task_id, call.options, **asked)
+    return reply_with_changed(skipped.task, skipped)
 
 
 @RECURRING.operation(
@@ -46,12 +45,9 @@ async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
 
     This one alone: the next is where it would have been. To move all of them change `due_date`.
     """
-    start = None if call.body.start_date is UNSET else call.body.start_date
-    return reply_with(
-        await call.tasks.reschedule(
-            call.owner, call.task_id, call.options, due_date=call.body.due_date, start_date=start
-        )
-    )
+    dates = wire.given(call.body, wire.Reschedule)
+    rescheduled = await call.tasks.reschedule(call.owner, call.task_id, call.options, **dates)
+    return reply_with_changed(rescheduled.task, rescheduled)
 
 
 @RECURRING.operation(
@@ -72,7 +68,7 @@ async def list_occurrences(call: Call[None]) -> Reply:
     await call.tasks.get(call.owner, call.task_id)  # an unknown task comes before a fault of the query
     limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
     items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
-    return Reply(200, [JSON_TYPE, FRESH], msgspec.json.encode(wire.Occurrences(items)))
+    return reply_with(wire.Occurrences(items))
 
 
 @RECURRING.operation(
@@ -91,4 +87,4 @@ async def preview_occurrences(call: Call[None]) -> Reply:
     What creating it would refuse is refused here.
     """
     items = await call.tasks.preview(**read_preview(call.query_string), zone=read_time_zone(call.exchange))
-    return Reply(200, [JSON_TYPE, FRESH], msgspec.json.encode(wire.Occurrences(items)))
+    return reply_with(wire.Occurrences(items))

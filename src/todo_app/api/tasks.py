@@ -1,25 +1,25 @@
 """What a user can do with tasks."""
 
-from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlencode
-
-import msgspec
+from typing import Final
 
 from todo_app.api import examples, wire
 from todo_app.api.listing import HISTORY, LISTING, read_history, read_listing
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
-from todo_app.http.exchange import Header, Reply
-from todo_app.http.idempotency import REPLAYED
-from todo_app.http.preconditions import is_unmodified
+from todo_app.api.replies import (
+    CHANGED,
+    reply_with,
+    reply_with_changed,
+    reply_with_created,
+    reply_with_nothing,
+    reply_with_page,
+    reply_with_thing,
+)
+from todo_app.http.exchange import Reply
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import Committed, InvalidInput, Problem, TaskExists, TooMany
+from todo_core import InvalidInput, Problem, TaskExists, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
-
-_encode: Final = msgspec.json.Encoder().encode
-JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
-FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
-CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
+AS_IT_IS: Final = "The task as it is now."
 
 
 @TASKS.operation(
@@ -68,8 +68,7 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     however often it is sent; so is one with an `id` of yours: sent again alike it is answered with 200, as it is now.
     """
     created = await call.tasks.create(call.owner, call.options, **call.body.members())
-    location = path_of(call, f"tasks/{created.task.id}").encode()
-    return reply_with(created, 200 if created.change is None else 201, (b"location", location))
+    return reply_with_created(call, created.task, created)
 
 
 @TASKS.operation(
@@ -86,11 +85,7 @@ async def get_task(call: Call[None]) -> Reply:
 
     Nothing but its tag if you have that version.
     """
-    task = await call.tasks.get(call.owner, call.task_id)
-    tag = (b"etag", b'"%d"' % task.version)
-    if is_unmodified(call.exchange, task.version):
-        return Reply(304, [FRESH, tag])
-    return Reply(200, [JSON_TYPE, FRESH, tag], _encode(wire.Task.of(task)))
+    return reply_with_thing(call, await call.tasks.get(call.owner, call.task_id))
 
 
 @TASKS.operation(
@@ -98,7 +93,7 @@ async def get_task(call: Call[None]) -> Reply:
     "/tasks/{task_id}/move",
     scope=WRITE,
     body=Body(wire.Move, examples.MOVE),
-    answers={200: Answer("The task as it is now.", wire.Task, examples.MOVED, CHANGED)},
+    answers={200: Answer(AS_IT_IS, wire.Task, examples.MOVED, CHANGED)},
 )
 async def move_task(call: Call[wire.Move]) -> Reply:
     """Move a task.
@@ -107,10 +102,8 @@ async def move_task(call: Call[wire.Move]) -> Reply:
     There are at most five levels. Where no room is left between two positions, the siblings get new ones in the same
     change.
     """
-    return reply_with(await call.tasks.move(call.owner, call.task_id, call.options, **call.body.where()))
-
-
-AS_IT_IS: Final = "The task as it is now."
+    moved = await call.tasks.move(call.owner, call.task_id, call.options, **call.body.where())
+    return reply_with_changed(moved.task, moved)
 
 
 @TASKS.operation(
@@ -145,7 +138,8 @@ async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
     RFC 7396: what is absent stays, and `null` clears, where there can be nothing. Another `list_id` or `parent_id`
     moves it there, to the end, with its subtasks.
     """
-    return reply_with(await call.tasks.edit(call.owner, call.task_id, call.options, **call.body.members()))
+    edited = await call.tasks.edit(call.owner, call.task_id, call.options, **call.body.members())
+    return reply_with_changed(edited.task, edited)
 
 
 @TASKS.operation(
@@ -160,7 +154,7 @@ async def delete_task(call: Call[None]) -> Reply:
     It goes to the trash with its subtasks, from which it can be restored for as long as changes are kept.
     """
     deleted = await call.tasks.delete(call.owner, call.task_id, call.options)
-    return Reply(204, [FRESH, *change_headers(deleted)])
+    return reply_with_nothing(deleted)
 
 
 @TASKS.operation(
@@ -187,7 +181,7 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
             committed = await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed)
         case _:
             committed = await call.tasks.toggle(call.owner, call.task_id, call.options)
-    return reply_with(committed)
+    return reply_with_changed(committed.task, committed)
 
 
 @TASKS.operation(
@@ -220,36 +214,4 @@ async def get_summary(call: Call[None]) -> Reply:
 
     How many are open and how many are done, and the open ones by tag, by priority and by list.
     """
-    return Reply(200, [JSON_TYPE, FRESH], _encode(wire.Summary.of(await call.tasks.summary(call.owner))))
-
-
-def path_of(call: Call[Any], below: str) -> str:
-    """Where that is reached from outside, which lies below the caller's own path."""
-    return f"{call.root_path}/api/{quote(call.owner, safe='')}/{below}"
-
-
-def reply_with(committed: Committed, status: int = 200, *headers: Header) -> Reply:
-    """The task, with its version as the entity tag and the number of the change."""
-    task = committed.task
-    tag = (b"etag", b'"%d"' % task.version)
-    return Reply(status, [JSON_TYPE, FRESH, tag, *headers, *change_headers(committed)], _encode(wire.Task.of(task)))
-
-
-def reply_with_things(committed: Committed) -> Reply:
-    """The things that came of a change, and its number."""
-    return Reply(200, [JSON_TYPE, FRESH, *change_headers(committed)], _encode(wire.Things.of(committed)))
-
-
-def change_headers(committed: Committed) -> list[Header]:
-    headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
-    return [*headers, REPLAYED] if committed.replayed else headers
-
-
-def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
-    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
-    headers = [JSON_TYPE, FRESH]
-    if next_cursor is not None:
-        kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
-        target = f"{path_of(call, below)}?{urlencode([*kept, ('cursor', next_cursor)])}"
-        headers.append((b"link", f'<{target}>; rel="next"'.encode()))
-    return Reply(200, headers, _encode(view))
+    return reply_with(wire.Summary.of(await call.tasks.summary(call.owner)))

@@ -6,7 +6,7 @@ from uuid import UUID
 from todo_app.api import examples, wire
 from todo_app.api.listing import PAGES, read_trash
 from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject, read_id
-from todo_app.api.tasks import FRESH, change_headers, reply_with_page, reply_with_things
+from todo_app.api.replies import reply_with_nothing, reply_with_page, reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import InvalidInput, NotInTrash, TooMany
 
@@ -65,7 +65,7 @@ async def erase_trashed(call: Call[None]) -> Reply:
     It, and all that its deletion took, cannot be restored any more, and its text leaves the history.
     """
     erased = await call.tasks.erase(call.owner, read_trashed(call), call.options)
-    return Reply(204, [FRESH, *change_headers(erased)])
+    return reply_with_nothing(erased)
 
 
 @TRASH.operation("DELETE", "/trash", scope=DELETE, answers={204: Answer("Erased.", headers=("Idempotency-Replayed",))})
@@ -75,4 +75,4 @@ async def empty_trash(call: Call[None]) -> Reply:
     What is deleted meanwhile stays.
     """
     done = await call.tasks.empty_trash(call.owner, call.options)
-    return Reply(204, [FRESH, *change_headers(done)])
+    return reply_with_nothing(done)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
-from todo_app.api.tasks import FRESH
+from todo_app.api.replies import FRESH
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
 from todo_app.http.reading import JSON, read_bytes, require_shallow, require_type
 from todo_app.http.resource import MCP

@@ -1,0 +1,84 @@
+"""What operations answer with: a thing, what came of a change, a page, or nothing any more."""
+
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+import msgspec
+
+from todo_app.api import wire
+from todo_app.api.operation import Call
+from todo_app.http.exchange import Header, Reply
+from todo_app.http.idempotency import REPLAYED
+from todo_app.http.preconditions import is_unmodified
+from todo_core import Committed, Task, Thing
+from todo_core.changes import kind_of
+
+FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
+CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
+"""The headers of an answer with the thing that a change was of."""
+
+_JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def path_of(call: Call[Any], below: str) -> str:
+    """Where that is reached from outside, which lies below the caller's own path."""
+    return f"{call.root_path}/api/{quote(call.owner, safe='')}/{below}"
+
+
+def reply_with(view: msgspec.Struct, *headers: Header, status: int = 200) -> Reply:
+    """That view, which is the caller's alone."""
+    return Reply(status, [_JSON_TYPE, FRESH, *headers], _encode(view))
+
+
+def reply_with_thing(call: Call[Any], thing: Thing) -> Reply:
+    """The thing, or nothing but its tag to a client that has this version (RFC 9110 §13.1.2)."""
+    if is_unmodified(call.exchange, thing.version):
+        return Reply(304, [FRESH, _tag(thing)])
+    return reply_with(_view(thing), _tag(thing))
+
+
+def reply_with_changed(thing: Thing, committed: Committed, *headers: Header, status: int = 200) -> Reply:
+    """The one thing that a change was of, and the change's number."""
+    return reply_with(_view(thing), _tag(thing), *headers, *change_headers(committed), status=status)
+
+
+def reply_with_created(call: Call[Any], thing: Thing, committed: Committed) -> Reply:
+    """As `reply_with_changed`, with its address: 201, or 200 where the client had made it before."""
+    location = path_of(call, f"{kind_of(thing)}s/{thing.id}").encode()
+    return reply_with_changed(
+        thing, committed, (b"location", location), status=200 if committed.change is None else 201
+    )
+
+
+def reply_with_things(committed: Committed) -> Reply:
+    """The things that came of a change, and its number."""
+    return reply_with(wire.Things.of(committed), *change_headers(committed))
+
+
+def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
+    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
+    if next_cursor is None:
+        return reply_with(view)
+    kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
+    target = f"{path_of(call, below)}?{urlencode([*kept, ('cursor', next_cursor)])}"
+    return reply_with(view, (b"link", f'<{target}>; rel="next"'.encode()))
+
+
+def reply_with_nothing(committed: Committed) -> Reply:
+    """That it is gone, and the number of the change."""
+    return Reply(204, [FRESH, *change_headers(committed)])
+
+
+def change_headers(committed: Committed) -> list[Header]:
+    """The number of the change, where there was one, and whether it is an earlier answer."""
+    headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
+    return [*headers, REPLAYED] if committed.replayed else headers
+
+
+def _tag(thing: Thing) -> Header:
+    return (b"etag", b'"%d"' % thing.version)
+
+
+def _view(thing: Thing) -> msgspec.Struct:
+    return wire.Task.of(thing) if isinstance(thing, Task) else wire.TaskList.of(thing)
