@@ -41,6 +41,11 @@ class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     within: ClassVar[str] = ""
     """The member that holds what is set, where that is one."""
 
+    @property
+    def expected(self) -> Version | None:
+        """The version at which alone it is done, if there is one."""
+        return None
+
 
 class _OfOne(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: Annotated[UUID, Meta(description="Of a task or list that is there, or that an operation before it makes.")]
@@ -48,10 +53,10 @@ class _OfOne(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True):
         wire.VersionNumber | UnsetType, Meta(description="Do it only at this version, as with `If-Match`.")
     ] = UNSET
 
-    def on(self, options: WriteOptions) -> WriteOptions:
-        """The terms of this operation."""
-        expected = None if self.version is UNSET else Version(self.version)
-        return WriteOptions(expected=expected, zone=options.zone)
+    @property
+    def expected(self) -> Version | None:
+        """The version at which alone it is done, if there is one."""
+        return None if self.version is UNSET else Version(self.version)
 
 
 class CreateOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="create"):
@@ -60,9 +65,8 @@ class CreateOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fiel
     within = "task"
     task: wire.NewTask
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        terms = WriteOptions(zone=options.zone)
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
         return await tasks.create(owner, terms, **self.task.members())
 
 
@@ -72,9 +76,9 @@ class EditOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     within = "changes"
     changes: wire.TaskPatch
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.edit(owner, TaskId(self.id), self.on(options), **self.changes.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.edit(owner, TaskId(self.id), terms, **self.changes.members())
 
 
 class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="complete"):
@@ -83,12 +87,11 @@ class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     completed: bool = True
     occurrence: wire.Seen | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
         if self.completed:
-            occurrence = None if self.occurrence is UNSET else self.occurrence
-            return await tasks.complete(owner, TaskId(self.id), self.on(options), occurrence=occurrence)
-        return await tasks.reopen(owner, TaskId(self.id), self.on(options))
+            return await tasks.complete(owner, TaskId(self.id), terms, **wire.given(self, wire.Skip))
+        return await tasks.reopen(owner, TaskId(self.id), terms)
 
 
 class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="skip"):
@@ -96,10 +99,9 @@ class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     occurrence: wire.Seen | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        occurrence = None if self.occurrence is UNSET else self.occurrence
-        return await tasks.skip(owner, TaskId(self.id), self.on(options), occurrence=occurrence)
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.skip(owner, TaskId(self.id), terms, **wire.given(self, wire.Skip))
 
 
 class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reschedule"):
@@ -108,12 +110,9 @@ class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fiel
     due_date: wire.GivenDate
     start_date: wire.GivenDate | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        start = None if self.start_date is UNSET else self.start_date
-        return await tasks.reschedule(
-            owner, TaskId(self.id), self.on(options), due_date=self.due_date, start_date=start
-        )
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.reschedule(owner, TaskId(self.id), terms, **wire.given(self, wire.Reschedule))
 
 
 class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move"):
@@ -124,17 +123,17 @@ class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     before: wire.Neighbour | UnsetType = UNSET
     after: wire.Neighbour | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.move(owner, TaskId(self.id), self.on(options), **wire.given(self, wire.Move))
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.move(owner, TaskId(self.id), terms, **wire.given(self, wire.Move))
 
 
 class DeleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete"):
     """Put a task into the trash, with its subtasks."""
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.delete(owner, TaskId(self.id), self.on(options))
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.delete(owner, TaskId(self.id), terms)
 
 
 class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="restore"):
@@ -142,9 +141,9 @@ class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fie
 
     id: Annotated[UUID, Meta(description="Of what was deleted.")]
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.restore(owner, self.id, WriteOptions(zone=options.zone), answers_whole=False)
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.restore(owner, self.id, terms, answers_whole=False)
 
 
 class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="create_list"):
@@ -153,9 +152,8 @@ class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_
     within = "list"
     list: wire.NewList
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        terms = WriteOptions(zone=options.zone)
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
         return await tasks.create_list(owner, terms, **self.list.members())
 
 
@@ -165,9 +163,9 @@ class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     within = "changes"
     changes: wire.ListPatch
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.edit_list(owner, ListId(self.id), self.on(options), **self.changes.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.edit_list(owner, ListId(self.id), terms, **self.changes.members())
 
 
 class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move_list"):
@@ -176,17 +174,17 @@ class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     before: wire.Neighbour | UnsetType = UNSET
     after: wire.Neighbour | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.move_list(owner, ListId(self.id), self.on(options), **wire.given(self, wire.MoveList))
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.move_list(owner, ListId(self.id), terms, **wire.given(self, wire.MoveList))
 
 
 class DeleteListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete_list"):
     """Put a list into the trash, with its tasks."""
 
-    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
-        """Do it."""
-        return await tasks.delete_list(owner, ListId(self.id), self.on(options))
+    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
+        """Do it, on these terms."""
+        return await tasks.delete_list(owner, ListId(self.id), terms)
 
 
 AnyOperation: TypeAlias = (
@@ -246,7 +244,8 @@ async def run_batch(call: Call[Batch]) -> Reply:
 
 
 def _running(operation: AnyOperation, call: Call[Batch]) -> Any:
-    return lambda tasks: operation.run(tasks, call.owner, call.options)
+    terms = WriteOptions(expected=operation.expected, zone=call.options.zone)
+    return lambda tasks: operation.run(tasks, call.owner, terms)
 
 
 def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wire.TaskChange | wire.ListChange]:
