@@ -151,14 +151,17 @@ async def test_today_is_of_the_time_zone_that_the_request_names(service: Service
     def tomorrow() -> str:
         return f"{datetime.now(ZoneInfo(zone or 'UTC')).date() + timedelta(days=1)}"
 
-    url = await make(service, due_date="2000-01-01")
+    url, batched = [await make(service, due_date="2000-01-01") for _ in range(2)]
     headers = {} if zone is None else {"Time-Zone": zone}
+    operations = [{"op": "complete", "id": batched.rpartition("/")[2]}]
     expected = [tomorrow()]
     preview = await service.ask("GET", f"{url}/occurrences?limit=2", headers=headers)
     done = await service.ask("PATCH", f"{url}/complete", headers=headers)
+    of_batch = await service.ask("POST", f"/api/{ANN}/batch", json_={"operations": operations}, headers=headers)
     expected.append(tomorrow())  # another where the test ran over midnight
     assert preview.json()["items"][0] == "2000-01-01"
     assert {preview.json()["items"][1], done.json()["due_date"]} <= set(expected)
+    assert of_batch.json()["results"][0]["value"]["due_date"] in expected
 
 
 @pytest.mark.parametrize("name", ["Mars/Base", "", "europe/madrid", "UTC,UTC", "x" * 5000])
