@@ -3,7 +3,7 @@
 import sys
 import zoneinfo
 
-from todo_app.streams import open_missing
+from todo_app.streams import forget_unwritten, open_missing
 
 # Names and rules of time zones are those of the package tzdata: the same on every machine and in every image. Here, so
 # that worker processes that are not forked have it too: they import this module first.
@@ -21,7 +21,10 @@ def main() -> int:
         needed = "pip install 'todo-api[server]', or [all] for a PostgreSQL of its own too"
         print(f"todo: {missing.name} is not installed; {needed}", file=sys.stderr)  # noqa: T201
         return 2
-    return command()
+    try:
+        return command()
+    finally:
+        forget_unwritten()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def show(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter tries it again as it ends, and complains
+        _to_nowhere(1)  # or the interpreter tries it again as it ends, and complains
         raise
 
 
@@ -33,3 +33,15 @@ def say(text: str) -> None:
     """Write lines to standard error, in one piece."""
     with suppress(OSError):  # nobody is left to report it to
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def forget_unwritten() -> None:
+    """Drop what standard error has not taken: the interpreter would try it again as it ends, and exit with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _to_nowhere(2)
+
+
+def _to_nowhere(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -85,9 +85,8 @@ def dropped(server: Server) -> float:
 
 def test_a_closed_terminal_ends_server_and_database(serve: Serve, data_dir: Path) -> None:
     ours, theirs = pty.openpty()
-    server = serve(
-        "--workers", "2", through=[sys.executable, "-c", IN_TERMINAL, os.ttyname(theirs)], TODO_DATA_DIR=str(data_dir)
-    ).started()
+    through = [sys.executable, "-c", IN_TERMINAL, os.ttyname(theirs)]
+    server = serve("--workers", "2", through=through, TODO_DATA_DIR=str(data_dir), PYTHONUNBUFFERED="").started()
     os.close(theirs)
     assert database_pid(data_dir) is not None
     os.close(ours)
@@ -217,6 +216,13 @@ def test_an_output_that_takes_nothing_is_refused_in_one_line(command: str) -> No
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("todo: standard output cannot be written: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+def test_a_standard_error_that_takes_nothing_changes_no_exit_code() -> None:
+    through = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"]
+    done = run("serve", DATABASE_URL="postgresql://none", PYTHONUNBUFFERED="", through=through)  # as most run it
+    assert (done.returncode, done.stderr) == (2, "")
 
 
 def test_time_zones_are_those_of_the_package_whatever_the_machine_has(
