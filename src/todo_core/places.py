@@ -222,21 +222,18 @@ def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
     if not groups:
         return list(pairs)
     known = {pair.thing.id for pair in pairs}
-    at = max(each.updated_at for things in groups.values() for each in things)
     free: dict[UUID, str] = {}
-    made_room: list[Pair] = []
+    made_room: list[Thing] = []
     for siblings, things in groups.items():
         positions = _free_positions({each.position for each in _others(after, siblings, things)}, things, fresh)
         if positions is None:
             others = _others(after, siblings, things, all_of_them=True)
             positions = _spread_among(others, things)
-            made_room += changed(
-                (each, each.with_stored(at, {"position": positions[each.id]}))
-                for each in others
-                if each.id not in known
-            )
+            made_room += (each for each in others if each.id not in known)
         free |= positions
-    return [*(_at(pair, free.get(pair.thing.id)) for pair in pairs), *made_room]
+    at = max(each.updated_at for things in groups.values() for each in things)
+    moved = changed((each, each.with_stored(at, {"position": free[each.id]})) for each in made_room)
+    return [*(_at(pair, free.get(pair.thing.id)) for pair in pairs), *moved]
 
 
 def _spread_among(others: Sequence[Thing], things: Sequence[Thing]) -> dict[UUID, str]:
