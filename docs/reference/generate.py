@@ -20,7 +20,6 @@ from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES, status_of
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
 DOCUMENT = openapi()
 DECLARED = {operation.id: operation for operation in operations()}
 ALWAYS = frozenset.intersection(*(operation.refusals for operation in DECLARED.values()))
@@ -45,6 +44,8 @@ def http() -> Iterator[str]:
     """Every operation and schema of the OpenAPI document."""
     yield "# HTTP\n\n" + MADE + "\n" + DOCUMENT["info"]["description"]
     yield "This page is `/openapi.json` in words; [errors](errors.md) has every code."
+    yield "\n## All requests\n\nBelow `/api`; `?` marks what may be left out:"
+    yield from table("request", "does", rows=map(request, DECLARED.values()))
     yield from everywhere()
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
@@ -374,14 +375,6 @@ def page(name: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(PAGES[name]())) + "\n"
 
 
-def readme(text: str) -> str:
-    """The README with the requests that there are now."""
-    made = "\n".join(table("request", "does", rows=map(request, DECLARED.values()))).strip()
-    begin, end = "<!-- requests: made by docs/reference/generate.py -->", "<!-- end of requests -->"
-    before, _, rest = text.partition(begin)
-    return f"{before}{begin}\n\n{made}\n\n{end}{rest.partition(end)[2]}"
-
-
 def request(operation: Operation) -> tuple[str, str]:
     summary, path = operation.words[0], operation.path.replace("{task_id}", "{id}")
     asked = "&".join(f"{one['name']}=" for one in operation.query)
@@ -400,4 +393,3 @@ def given(operation: Operation) -> Iterator[str]:
 if __name__ == "__main__":
     for name in PAGES:
         (HERE / name).write_text(page(name))
-    README.write_text(readme(README.read_text()))
