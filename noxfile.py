@@ -102,7 +102,7 @@ PARTS = {
             *in_files("tests", "linearizability_checker"),
             *in_files("examples", "*"),
         ),
-        (*CORE, "src/todo_adapters/postgres", "tests/adapters/statements.py", "examples"),
+        (*CORE, "src/todo_adapters/postgres", "tests/adapters/statements.py", "examples", "deploy/partition.sql"),
     ),
     "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit", "system"), (*CORE, *IDENTITY)),
     "embedded": Part(in_files("tests/adapters", "embedded"), ("src/todo_adapters/embedded",)),

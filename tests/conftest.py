@@ -56,6 +56,16 @@ def shared_database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]
     cluster.drop(url)
 
 
+@pytest.fixture(scope="session")
+def partitioned_database_url(cluster: ScratchCluster) -> Iterator[str]:
+    """As `shared_database_url`, its tables in partitions by owner."""
+    from partitions import migrate_and_partition
+
+    url = cluster.create_database(cluster.template("partitioned", migrate_and_partition))
+    yield url
+    cluster.drop(url)
+
+
 @pytest.fixture
 def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
     """A database with nothing in it."""

@@ -77,6 +77,7 @@ class Container(DeclarativeContainer):
         settings.provided.database_url,
         pool_size=settings.provided.database_pool_size,
         pool_timeout=settings.provided.database_timeout,
+        sharded=settings.provided.database_sharded,
     )
     store: Provider[TaskStore] = Singleton(
         PostgresTaskStore,

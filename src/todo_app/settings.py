@@ -49,6 +49,7 @@ class Settings:
     migrations_database_url: str | None = field(default=None, repr=False)
     database_pool_size: int = 10
     database_timeout: float = 5.0
+    database_sharded: bool = False
     secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None
     issuer: str | None = None
@@ -83,6 +84,7 @@ class Settings:
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
             database_pool_size=_whole(given, "TODO_DATABASE_POOL_SIZE", "10", 1),
             database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", "5", *_DATABASE_TIMEOUTS),
+            database_sharded=_is_true(given, "TODO_DATABASE_SHARDED"),
             secret=_secret(given),
             jwks_url=_jwks_url(given, auth_url),
             issuer=_claim(given, "TODO_JWT_ISSUER", origin),
@@ -117,6 +119,8 @@ class Settings:
     def _consistent(self) -> Self:
         if self.migrations_database_url and not self.database_url:
             raise SettingsError("TODO_MIGRATIONS_DATABASE_URL needs DATABASE_URL: it is another way to that database")
+        if self.database_sharded and not self.database_url:
+            raise SettingsError("TODO_DATABASE_SHARDED needs DATABASE_URL: the embedded PostgreSQL is on one machine")
         if self.jwks_url and not (self.issuer and self.audience):
             raise SettingsError(
                 "TODO_JWT_ISSUER and TODO_JWT_AUDIENCE must be set with TODO_JWKS_URL, unless BETTER_AUTH_URL is"

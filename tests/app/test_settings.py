@@ -25,6 +25,7 @@ def test_nothing_set_means_the_embedded_database_and_the_documented_defaults() -
     assert settings.migrations_database_url is None
     assert settings.database_pool_size == 10
     assert settings.database_timeout == 5
+    assert settings.database_sharded is False
     assert settings.secret is None
     assert settings.jwks_url is None
     assert settings.issuer is settings.audience is None
@@ -49,6 +50,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "TODO_CORS_ORIGINS", "TODO_RATE_LIMIT", "TODO_RATE_LIMIT_STORE", "TODO_LOG_LEVEL", "TODO_DATA_DIR",
         "TODO_TRUSTED_PROXIES", "TODO_BAD_TOKEN_LIMIT", "TODO_MIGRATIONS_DATABASE_URL", "TODO_DATABASE_POOL_SIZE",
         "TODO_DATABASE_TIMEOUT", "TODO_RATE_LIMIT_TIMEOUT", "TODO_INSECURE_JWKS", "TODO_PUBLIC_URL",
+        "TODO_DATABASE_SHARDED",
         "TODO_CONCURRENT_REQUESTS_PER_USER", "TODO_WAITING_REQUESTS_PER_USER",
         "TODO_KEEP_ALIVE", "TODO_TASKS_PER_USER", "TODO_HISTORY_DAYS",
     ]  # fmt: skip
@@ -146,6 +148,7 @@ def test_the_others_are_taken_as_they_are() -> None:
             "TODO_MIGRATIONS_DATABASE_URL": "postgres://u:p@direct/d",
             "TODO_DATABASE_POOL_SIZE": "3",
             "TODO_DATABASE_TIMEOUT": "0.25",
+            "TODO_DATABASE_SHARDED": "true",
             "BETTER_AUTH_SECRET": SECRET,
             "TODO_CORS_ORIGINS": " https://a.example , http://localhost:5173,,http://[::1]:3000",
             "TODO_RATE_LIMIT": "5 per 10 minute",
@@ -163,7 +166,7 @@ def test_the_others_are_taken_as_they_are() -> None:
     )
     assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
     assert settings.migrations_database_url == "postgres://u:p@direct/d"
-    assert (settings.database_pool_size, settings.database_timeout) == (3, 0.25)
+    assert (settings.database_pool_size, settings.database_timeout, settings.database_sharded) == (3, 0.25, True)
     assert settings.secret == SECRET
     assert settings.cors_origins == ("https://a.example", "http://localhost:5173", "http://[::1]:3000")
     assert settings.rate_limit == "5 per 10 minute"
@@ -231,7 +234,8 @@ NONSENSE = [
     ("BETTER_AUTH_URL", "ftp://x"), ("BETTER_AUTH_URL", "https://u:p@x"), ("BETTER_AUTH_URL", "https://x:99999"),
     ("BETTER_AUTH_URL", "https://x?y=z"), ("BETTER_AUTH_URL", "https://x/api/auth?"), ("BETTER_AUTH_URL", "https://x\n\n"),
     ("TODO_JWT_ISSUER", "https://x\n\n"), ("TODO_JWT_AUDIENCE", "a\nb"),
-    ("TODO_INSECURE_JWKS", "1"), ("TODO_INSECURE_JWKS", "yes"),
+    ("TODO_INSECURE_JWKS", "1"), ("TODO_INSECURE_JWKS", "yes"), ("TODO_DATABASE_SHARDED", "1"),
+    ("TODO_DATABASE_SHARDED", "true"),
     ("BETTER_AUTH_URL", "https://x#y"), ("BETTER_AUTH_URL", "https://x y"), ("TODO_JWKS_URL", "file:///etc/passwd"),
     ("TODO_CORS_ORIGINS", "*"), ("TODO_CORS_ORIGINS", "null"), ("TODO_CORS_ORIGINS", "https://x/"),
     ("TODO_CORS_ORIGINS", "https://*.x"), ("TODO_CORS_ORIGINS", "https://x, y"),
@@ -324,3 +328,11 @@ def test_pool_and_timeout_reach_the_database() -> None:
     store = container.store()
     assert isinstance(store, PostgresTaskStore)
     assert store._sender.deadline == 0.5
+    assert not store._sender.sharded
+
+
+def test_that_tables_are_sharded_reaches_the_storage() -> None:
+    env = {"DATABASE_URL": "postgresql://localhost/x", "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_SHARDED": "true"}
+    store = Container(settings=Settings.read(env)).store()
+    assert isinstance(store, PostgresTaskStore)
+    assert store._sender.sharded

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from todo_adapters.postgres.addresses import Addresses
+from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.url import without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
@@ -47,17 +48,20 @@ def connection_arguments(url: str) -> dict[str, Any]:
     return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
 
 
-def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0) -> AsyncEngine:
+def create_engine(
+    url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0, sharded: bool = False
+) -> AsyncEngine:
     """An engine of at most `pool_size` connections, opened as they are needed, each statement its own transaction.
 
     A call waits `pool_timeout` seconds for a free connection; making one, all addresses of the host get their turn in
     half of that. One that sat idle for `ping_after` seconds, or on which
     something has come meanwhile, such as its end, is tried before it is used, and replaced with all its contemporaries
-    if it is dead. Raises `ValueError` for a URL that is none.
+    if it is dead. `sharded`: every statement of an owner is to name that one alone. Raises `ValueError` for a URL that
+    is none.
     """
     engine = create_async_engine(
         "postgresql+psycopg://",
-        async_creator=partial(_connect, Addresses(connection_arguments(url), timeout=pool_timeout)),
+        async_creator=partial(_connect, Addresses(connection_arguments(url), timeout=pool_timeout), sharded),
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
@@ -66,34 +70,37 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, p
         max_overflow=0,
         pool_timeout=pool_timeout,
         pool_use_lifo=True,
+        execution_options={SHARDED: True} if sharded else {},
     )
     _ping_what_sat_idle(engine, ping_after)
     return engine
 
 
-async def _connect(addresses: Addresses) -> AsyncConnection[Any]:
+async def _connect(addresses: Addresses, sharded: bool) -> AsyncConnection[Any]:
     connection = await addresses.connect()
-    await _prepare_nothing_behind_a_pooler(connection)
+    await _prepare_nothing_behind_a_pooler(connection, "auto" if sharded else "force_generic_plan")
     return connection
 
 
 # On the way: moments are to come in UTC, whatever the database is set to. Where the session is this client's alone,
-# statements see the newest of what they have locked, and plans are made once, for any values.
+# statements see the newest of what they have locked, and plans are made once, for any values. Where tables are sharded,
+# the owner makes the plan: Citus refuses to execute one that was made without.
 _ASK: Final = """
     select pg_backend_pid(), set_config('TimeZone', 'UTC', false), pg_backend_pid() = %(pid)s and
         set_config('default_transaction_isolation', 'read committed', false) is not null and
-        set_config('plan_cache_mode', 'force_generic_plan', false) is not null
+        set_config('plan_cache_mode', %(plans)s, false) is not null
 """
 
 
-async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any]) -> None:
+async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], plans: str) -> None:
     """Turn prepared statements off where consecutive statements may meet different servers.
 
     There, psycopg's statement names belong to whichever client used that server before: not found, or, worse, another
     statement. A pooler in between invents the process id that the protocol announces, and so gives itself away.
     """
     try:
-        cursor = await connection.execute(_ASK, {"pid": connection.info.backend_pid}, prepare=False)
+        values = {"pid": connection.info.backend_pid, "plans": plans}
+        cursor = await connection.execute(_ASK, values, prepare=False)
         if await cursor.fetchone() != (connection.info.backend_pid, "UTC", True):
             connection.prepare_threshold = None
     except BaseException:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
 from todo_adapters.postgres.rows import READ, task_of
+from todo_adapters.postgres.sharding import for_calls
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 from todo_core.queries import NONE, SortValue
 from todo_core.task import PRIORITIES
@@ -134,9 +135,7 @@ def pages_many(shape: Shape) -> Batch[Listing, Page]:
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         columns = _columns(shape, listings)
         found: list[list[Task]] = [[] for _ in listings]
-        for place, *row in await execute(
-            connection, statement, {name: array_literal(each) for name, each in columns.items()}
-        ):
+        for place, *row in await execute(connection, *for_calls(connection, statement, columns)):
             found[place - 1].append(task_of(listings[place - 1][0], row))
         return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
 

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, execute
 from todo_adapters.postgres.sender import Sender
+from todo_adapters.postgres.sharding import OWNER
 from todo_adapters.postgres.table import changes, used_keys
-from todo_core import KEY_LIFE, StoreUnavailable
+from todo_core import KEY_LIFE, OwnerId, StoreUnavailable
 
 EVERY: Final = 600.0  # seconds
 PIECE: Final = 1000  # rows: a statement of some milliseconds, also where there is a day's worth of millions
@@ -27,7 +28,8 @@ class Pruning:
 
     def __init__(self, sender: Sender, history: timedelta) -> None:
         self._sender = sender
-        self._pieces = (pruning(used_keys, used_keys.c.used_at, KEY_LIFE), pruning(changes, changes.c.at, history))
+        expiring = ((used_keys, used_keys.c.used_at, KEY_LIFE), (changes, changes.c.at, history))
+        self._pieces = [(pruning(*each), expired_owners(*each)) for each in expiring]
         self._due = 0.0
         self._under_way: asyncio.Task[None] | None = None
 
@@ -39,9 +41,19 @@ class Pruning:
 
     async def _prune(self) -> None:
         with suppress(StoreUnavailable):  # next time, then: what has expired may live longer
-            for piece in self._pieces:
-                while await self._sender.write(piece, None):
-                    pass
+            for prune, owners in self._pieces:
+                if self._sender.sharded:
+                    while await self._prune_by_owner(prune, owners):
+                        pass
+                else:
+                    while await self._sender.write(prune, None) == PIECE:
+                        pass
+
+    async def _prune_by_owner(self, prune: Batch[OwnerId | None, int], owners: Batch[None, Sequence[OwnerId]]) -> bool:
+        """Prune what the owners of the oldest rows have; whether there may be more, and somebody else is not at it."""
+        oldest = await self._sender.read(owners, None)
+        deleted = [await self._sender.write(prune, owner, owner=owner) for owner in dict.fromkeys(oldest)]
+        return len(oldest) == PIECE and any(deleted)
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -50,26 +62,48 @@ class Pruning:
             await asyncio.wait({self._under_way})
 
 
-def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[None, bool]:
-    """Forget rows whose `moment` is longer ago than `life`; whether there may be more of them.
+def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[OwnerId | None, int]:
+    """Forget rows whose `moment` is longer ago than `life`, of one owner or of all; how many: more may be left.
 
     Those who do so at the same time share the work: rows that another process is deleting are left to it.
     """
-    # By the primary key: a row's place (ctid) is unique within one partition only. In the order of age, so that its
-    # index leads there, and with the number in the text: not every plan knows the values of parameters.
+    # By the primary key: a row's place (ctid) is unique within one partition only.
     key = [column.name for column in table.primary_key]
-    statement = f"""
-        with expired as materialized (
-            select {", ".join(key)} from {table.name} where {moment.name} < now() - %(life)s
-            order by {moment.name} limit {PIECE} for update skip locked
-        )
-        delete from {table.name} using expired
-        where {" and ".join(f"{table.name}.{name} = expired.{name}" for name in key)}
-        returning 1
-    """
 
-    async def prune(connection: AsyncConnection, calls: Sequence[None]) -> list[bool]:
-        deleted = await execute(connection, statement, {"life": life})
-        return [len(deleted) == PIECE for _ in calls]
+    def forgetting(of_owner: str) -> str:
+        return f"""
+            with expired as materialized (
+                select {", ".join(key)} {_oldest(table, moment, of_owner)} for update skip locked
+            )
+            delete from {table.name} using expired
+            where {" and ".join(f"{table.name}.{name} = expired.{name}" for name in key)} {of_owner}
+            returning 1
+        """
+
+    of_all, of_one = forgetting(""), forgetting(f"and {table.name}.user_id = {OWNER}")
+
+    async def prune(connection: AsyncConnection, calls: Sequence[OwnerId | None]) -> list[int]:
+        owner = calls[0]
+        statement = of_all if owner is None else of_one
+        return [len(await execute(connection, statement, {"life": life, "owner": owner}))] * len(calls)
 
     return prune
+
+
+def expired_owners(table: Table, moment: Column[datetime], life: timedelta) -> Batch[None, Sequence[OwnerId]]:
+    """Whose the rows are that `pruning` would forget."""
+    statement = f"select user_id {_oldest(table, moment)}"
+
+    async def owners(connection: AsyncConnection, calls: Sequence[None]) -> list[Sequence[OwnerId]]:
+        rows = await execute(connection, statement, {"life": life})
+        return [[owner for (owner,) in rows]] * len(calls)
+
+    return owners
+
+
+def _oldest(table: Table, moment: Column[datetime], of_owner: str = "") -> str:
+    # In the order of age, so that its index leads there, and with the number in the text: not every plan knows the
+    # values of parameters.
+    return f"""
+        from {table.name} where {moment.name} < now() - %(life)s {of_owner} order by {moment.name} limit {PIECE}
+    """

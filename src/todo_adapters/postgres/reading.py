@@ -6,8 +6,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
+from todo_adapters.postgres.sharding import for_calls
 from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId, TaskList
 from todo_core.queries import NONE
 from todo_core.task import PRIORITIES
@@ -19,7 +20,7 @@ LogCall: TypeAlias = tuple[OwnerId, ChangeQuery]
 async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Task | None]:
     """Each task as it is now, or None."""
     owners, ids = zip(*keys, strict=True)
-    rows = await execute(connection, _READ_MANY, {"user_id": array_literal(owners), "id": array_literal(ids)})
+    rows = await execute(connection, *for_calls(connection, _READ_MANY, {"user_id": owners, "id": ids}))
     return [None if row[0] is None else task_of(key[0], row) for key, row in zip(keys, rows, strict=True)]
 
 
@@ -51,7 +52,7 @@ def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
             "max": [query.limit + 1 for _, query in calls],
         }
         found: list[list[Entry]] = [[] for _ in calls]
-        for row in await execute(connection, statement, {name: array_literal(each) for name, each in columns.items()}):
+        for row in await execute(connection, *for_calls(connection, statement, columns)):
             found[row[0] - 1].append(entry_of(row[1:]))
         return [query.page(entries) for (_, query), entries in zip(calls, found, strict=True)]
 
@@ -93,7 +94,7 @@ async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
 async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
     """Each owner's lists, by position."""
     found: list[list[TaskList]] = [[] for _ in owners]
-    for place, *row in await execute(connection, _LISTS, {"user_id": array_literal(owners)}):
+    for place, *row in await execute(connection, *for_calls(connection, _LISTS, {"user_id": owners})):
         found[place - 1].append(list_of(owners[place - 1], row))
     return list(map(tuple, found))
 
@@ -108,7 +109,7 @@ join lists on lists.user_id = call.user_id order by call.place, lists.position, 
 
 _IS_LAST: Final = """not exists (
     select from changes as later
-    where later.user_id = changes.user_id and later.id = changes.id and later.number > changes.number
+    where later.user_id = call.user_id and later.id = changes.id and later.number > changes.number
 )"""
 # The limit keeps the planner from joining in any other way than key by key.
 _READ_MANY: Final = f"""

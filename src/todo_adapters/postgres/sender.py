@@ -1,7 +1,7 @@
 """The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -14,6 +14,7 @@ from todo_adapters.postgres.batch import Batch, driver_of, execute
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
+from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.turns import Turns
 
 A = TypeVar("A")
@@ -27,6 +28,7 @@ MAX_CONCURRENT: Final = 1  # statements of one kind: fewer are fuller
 MAX_ALONE: Final = 4
 MAX_TRANSACTIONS: Final = 2
 MAX_WAITING: Final = 2
+MAX_SIDE_BY_SIDE: Final = 4  # where no two owners share a statement
 _ALONE_SHARE: Final = 4  # what is not shared has this part of the deadline: those in line behind it have the rest
 
 
@@ -39,12 +41,18 @@ Transaction: TypeAlias = Callable[[AsyncConnection, bool], Awaitable[A]]
 
 
 class Sender:
-    """Sends calls: those of one kind that wait for each other share a statement."""
+    """Sends calls: those of one kind that wait for each other share a statement.
+
+    Where the engine's tables are sharded, only those of one owner do; statements of several owners travel side by side.
+    """
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
         self._connections = Connections(engine)
         self.deadline = deadline
-        self._coalescers: dict[Batch[Any, Any], Coalescer[Any, Any]] = {}
+        self.sharded = SHARDED in engine.get_execution_options()
+        # Owners come and go: of those who have something in there.
+        self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
+        self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
         self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
         self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
@@ -77,7 +85,7 @@ class Sender:
         Owners take turns in statements. `weight` is what the call costs, in rows that are read or looked for.
         Raises `StoreUnavailable`, at the latest when about twice the deadline has passed.
         """
-        return self._coalescer(batch, repeatable=True).call(call, owner=owner, weight=weight)
+        return self._coalescer(batch, owner, repeatable=True).call(call, owner=owner, weight=weight)
 
     async def read_alone(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it.
@@ -98,7 +106,7 @@ class Sender:
 
     def write(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call; as `read`, but never repeated where it may have been carried out."""
-        return self._coalescer(batch, repeatable=False).call(call, owner=owner, weight=weight)
+        return self._coalescer(batch, owner, repeatable=False).call(call, owner=owner, weight=weight)
 
     def write_once(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
@@ -159,14 +167,20 @@ class Sender:
         task.add_done_callback(self._unshared.discard)
         return await task
 
-    def _coalescer(self, batch: Batch[C, A], *, repeatable: bool) -> Coalescer[C, A]:
-        coalescer = self._coalescers.get(batch)
+    def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool) -> Coalescer[C, A]:
+        key = (batch, owner) if self.sharded else batch
+        coalescer = self._coalescers.get(key)
         if coalescer is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
 
-            coalescer = self._coalescers[batch] = self._gathering(send)
+            async def send_in_turn(calls: Sequence[C]) -> Sequence[A]:
+                with unavailable_where_it_passes():
+                    async with asyncio.timeout(self.deadline), self._side_by_side.at(None):
+                        return await send(calls)
+
+            coalescer = self._coalescers[key] = self._gathering(send_in_turn if self.sharded else send)
         return coalescer
 
     def _gathering(self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]]) -> Coalescer[C, A]:

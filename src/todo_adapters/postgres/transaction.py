@@ -28,6 +28,7 @@ from todo_adapters.postgres.rows import (
     unnested,
 )
 from todo_adapters.postgres.sender import Held
+from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import lists
 from todo_core import (
     LISTS_MAX,
@@ -302,7 +303,7 @@ insert into used_keys (user_id, key, fingerprint, number, answer)
 values (%(user_id)s, %(key)s, %(fingerprint)s, %(number)s, %(answer)s::jsonb) returning true
 """
 _ASSIGNED: Final = ", ".join(f"{name} = excluded.{name}" for name in CHANGING)
-_STORE: Final = f"""
+_STORE: Final = of_one_owner(f"""
 with written as (
     insert into tasks ({", ".join(WRITTEN)}) select {", ".join(from_call(WRITTEN))} from {unnested(WRITTEN)}
     on conflict on constraint tasks_pkey do update set {_ASSIGNED}
@@ -321,7 +322,7 @@ from unnest(
     %(took)s::int[]
 ) as entry(kind, thing, action, before, after, root, took)
 returning true
-"""
+""")
 _STORE_LISTS: Final = f"""
 insert into lists (user_id, {", ".join(LIST_READ)})
 select %(owner)s::text, {", ".join(f"call.{name}" for name in LIST_READ)} from unnest(

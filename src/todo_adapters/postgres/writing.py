@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Any, Final, LiteralString, NamedTuple, cast
+from typing import Final, LiteralString, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMPLETING,
@@ -24,6 +24,7 @@ from todo_adapters.postgres.rows import (
     task_columns,
     unnested,
 )
+from todo_adapters.postgres.sharding import for_calls
 from todo_core import Once, Pair, Task
 from todo_core.changes import Members, difference
 
@@ -111,7 +112,7 @@ call as materialized (
     ) as first
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, after)
-    select user_id, number, id, clock_timestamp(), 'created', client, after from done
+    select done.user_id, number, id, clock_timestamp(), 'created', client, after from done
 ){keep}
 select asked.place, done.number, case
     when done.place is not null then 'done'
@@ -127,7 +128,7 @@ _USED: Final = """old.key is not null
            or row_number() over (partition by call.user_id, call.key order by call.place) > 1"""
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
-    select user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
+    select done.user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
 )"""
 
 _CHANGE: Final = """
@@ -140,11 +141,11 @@ written as (
            number + row_number() over (partition by user_id order by place) as number from written
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, before, after)
-    select user_id, number, id, clock_timestamp(), action, client, before, after from done
+    select done.user_id, number, id, clock_timestamp(), action, client, before, after from done
 )
 select asked.place, done.number, case
     when done.place is not null then 'done'
-    when held.user_id is not null then 'lost'
+    when held.number is not null then 'lost'
     when {has_row} then 'held'
     else 'no_owner' end
 from {asked} left join held on held.user_id = asked.user_id left join done using (place) order by asked.place
@@ -242,8 +243,7 @@ def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[W
 
 def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
-        arrays: dict[str, Any] = {name: array_literal(values) for name, values in columns(writes).items()}
-        rows = await execute(connection, statement, arrays)
+        rows = await execute(connection, *for_calls(connection, statement, columns(writes)))
         return [Outcome(Result(result), number) for _, number, result in rows]
 
     return write

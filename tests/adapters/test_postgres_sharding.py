@@ -1,0 +1,261 @@
+"""Where tables are sharded by owner, each statement names one: here on partitions, by what the planner leaves of them.
+
+What is planned with one partition of each table has one task on Citus.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+import pytest
+import pytest_asyncio
+from adapters.statements import begun, holding, waiting
+from factories import ANN, BOB, LATER, NOON, make_task
+from partitions import partitions_in_plan
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from todo_adapters.memory import MemoryTaskStore
+from todo_adapters.postgres import PostgresTaskStore, create_engine, reading, sender, store, sync, transaction
+from todo_adapters.postgres.sharding import of_one_owner
+from todo_core import (
+    ChangeQuery,
+    IdempotencyKey,
+    Once,
+    OwnerId,
+    StoreUnavailable,
+    SyncQuery,
+    Task,
+    TaskNotFound,
+    TaskQuery,
+    TaskStore,
+)
+from todo_core.testing import TaskStoreContract, assert_stores_agree
+from todo_core.testing.examples import make_list
+from todo_core.testing.writing import (
+    add,
+    add_once,
+    creating_list,
+    deleting,
+    edit,
+    erasing,
+    move,
+    remove,
+    restoring,
+    undoing,
+)
+
+Sent = dict[str, Mapping[str, Any]]
+"""Texts that the driver was given, with the values of the last time."""
+
+INSERT: Final = re.compile(r"insert into (\w+) \((\w+)[^)]*\)\s+(?:select|values \()\s*([^,\s]*[^,\s)])")
+OLDEST: Final = re.compile(r"select user_id\s+from \w+ where \w+ < now\(\) - %\(life\)s\s+order by \w+ limit 1000\s*")
+"""What pruning asks of all shards."""
+EVERYTHING: Final = OwnerId("everything")
+KEY, KEY_OF_DELETION = IdempotencyKey("key"), IdempotencyKey("key of deletion")
+PARTS: Final = ("_SELECT", "_NUMBERS")
+"""What is no statement of its own, and what is sent where tables are not sharded."""
+OF_OWNER: Final = "select from tasks where user_id = %(owner)s"
+OWNER: Final = frozenset({"%(owner)s::text", "%(user_id)s", "tasks.user_id"})
+"""What an insert may name as the owner; the last stands for one that is read by a parameter."""
+
+
+@contextmanager
+def recording() -> Iterator[Sent]:
+    """While what the driver is given about owners is kept."""
+    sent: Sent = {}
+    execute = psycopg.AsyncCursor.execute
+
+    async def kept(cursor: Any, statement: Any, values: Any = None, **others: Any) -> Any:
+        if "user_id" in str(statement):
+            sent[statement] = values
+        return await execute(cursor, statement, values, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.AsyncCursor, "execute", kept)
+        yield sent
+
+
+def assert_each_is_of_one_owner(url: str, sent: Sent) -> None:
+    with psycopg.connect(url) as connection:
+        for statement, values in sent.items():
+            if statement == sync._NUMBERS_OF_ALL or OLDEST.fullmatch(statement):
+                continue
+            found = partitions_in_plan(connection, statement, values)
+            assert len({name.rpartition("_")[2] for name in found}) <= 1, (statement, found)
+            inserts = INSERT.findall(statement)
+            assert len(inserts) == statement.count("insert into"), statement
+            assert {(column, value in OWNER) for _, column, value in inserts} <= {("user_id", True)}, statement
+            assert found or inserts, statement
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestSharded(TaskStoreContract):
+    """The contract, by statements of one owner each."""
+
+    @pytest_asyncio.fixture(loop_scope="class", scope="class")
+    @classmethod
+    async def sharded(cls, partitioned_database_url: str) -> AsyncIterator[TaskStore]:
+        engine = create_engine(partitioned_database_url, sharded=True)
+        store = PostgresTaskStore(engine)
+        yield store
+        await store.aclose()
+        await engine.dispose()
+
+    @pytest_asyncio.fixture(loop_scope="class")
+    async def store(self, sharded: TaskStore, partitioned_database_url: str) -> AsyncIterator[TaskStore]:
+        with recording() as sent:
+            yield sharded
+        assert_each_is_of_one_owner(partitioned_database_url, sent)
+
+
+def test_memory_and_a_sharded_store_answer_alike(partitioned_database_url: str) -> None:
+    with asyncio.Runner() as runner, recording() as sent:
+        engine = create_engine(partitioned_database_url, sharded=True)
+        store = PostgresTaskStore(engine)
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=15)
+        runner.run(store.aclose())
+        runner.run(engine.dispose())
+    assert_each_is_of_one_owner(partitioned_database_url, sent)
+
+
+@pytest.fixture
+async def engine(partitioned_database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(partitioned_database_url, sharded=True)
+    yield engine
+    await engine.dispose()
+
+
+async def test_calls_of_one_owner_share_a_statement_and_those_of_two_travel_side_by_side(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[list[OwnerId]] = []
+
+    async def read_many(connection: AsyncConnection, keys: Sequence[reading.Key]) -> Sequence[Task | None]:
+        sent.append([owner for owner, _ in keys])
+        return await reading.read_many(connection, keys)
+
+    monkeypatch.setattr(store, "read_many", read_many)
+    tasks = PostgresTaskStore(engine)
+    missing = [tasks.tasks_of(owner).get(make_task().id) for owner in (ANN, BOB) * 5]
+    assert {type(each) for each in await asyncio.gather(*missing, return_exceptions=True)} == {TaskNotFound}
+    await tasks.aclose()
+    assert sorted(sent) == [[ANN] * 5, [BOB] * 5]
+
+
+async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        with recording() as sent, pytest.raises(ValueError, match="values to unpack"):
+            await reading.read_many(connection, [(owner, make_task().id) for owner in (ANN, BOB)])
+    assert sent == {}
+
+
+async def test_so_many_owners_at_once_travel_side_by_side_and_the_others_wait_for_their_turn(
+    engine: AsyncEngine, partitioned_database_url: str
+) -> None:
+    tasks = PostgresTaskStore(engine)
+    owners = [OwnerId(f"owner {number}") for number in range(3 * sender.MAX_SIDE_BY_SIDE)]
+    with psycopg.connect(partitioned_database_url) as other:
+        other.execute("lock table tasks in access exclusive mode")
+        pages = asyncio.gather(*(tasks.tasks_of(owner).page(TaskQuery()) for owner in owners))
+        await waiting(partitioned_database_url, sender.MAX_SIDE_BY_SIDE)
+        await asyncio.sleep(0.2)
+        assert len(await waiting(partitioned_database_url)) == sender.MAX_SIDE_BY_SIDE
+    assert [page.items for page in await pages] == [()] * len(owners)
+    await tasks.aclose()
+    assert not tasks._sender._coalescers
+
+
+async def test_one_whose_statements_never_end_fails_alone_and_in_time(
+    engine: AsyncEngine, partitioned_database_url: str
+) -> None:
+    tasks = PostgresTaskStore(engine, deadline=0.5)
+    await add(tasks.tasks_of(BOB), mine := make_task(owner=BOB))
+    with psycopg.connect(partitioned_database_url) as other:
+        # Of Ann's partition alone.
+        [number] = {name.rpartition("_")[2] for name in partitions_in_plan(other, OF_OWNER, {"owner": ANN})}
+        other.execute(f"lock table tasks_{number} in access exclusive mode")
+        stuck = asyncio.gather(*(tasks.tasks_of(ANN).page(TaskQuery()) for _ in range(9)), return_exceptions=True)
+        await waiting(partitioned_database_url)
+        assert await tasks.tasks_of(BOB).get(mine.id) == mine
+        assert {type(each) for each in await stuck} == {StoreUnavailable}
+    assert (await tasks.tasks_of(ANN).page(TaskQuery(limit=1))).next is None
+    await tasks.aclose()
+
+
+@pytest.mark.parametrize(("sharded", "mode"), [(True, "auto"), (False, "force_generic_plan")])
+async def test_plans_are_made_for_the_owner_only_where_tables_are_sharded(
+    database_url: str, sharded: bool, mode: str
+) -> None:
+    engine = create_engine(database_url, sharded=sharded)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("show plan_cache_mode"))).scalar_one() == mode
+    await engine.dispose()
+
+
+async def test_no_statement_is_left_out_of_the_proof(engine: AsyncEngine, partitioned_database_url: str) -> None:
+    with psycopg.connect(partitioned_database_url) as connection:
+        connection.execute("insert into used_keys select 'old', 'k', now() - interval '25 h', 'x', 1, '[]'")
+    tasks = PostgresTaskStore(engine)
+    with recording() as sent:
+        await write_in_every_way(tasks, partitioned_database_url)
+        await read_in_every_way(tasks)
+        await tasks.aclose()
+    assert_each_is_of_one_owner(partitioned_database_url, sent)
+    for module in (transaction, reading, sync):
+        for name, each in vars(module).items():
+            if isinstance(each, str) and re.match(r"\s*(select|with|insert|update)\b", each) and name not in PARTS:
+                assert {each, of_one_owner(each)} & sent.keys(), name
+    kinds = ("insert into tasks", "insert into used_keys", "update tasks set title", "update tasks set completed_at")
+    of_writing = [each for each in sent if "as materialized" in each and "asked" in each]
+    for kind in kinds:
+        assert {" skip locked" in each for each in of_writing if kind in each} == {True, False}, kind
+    assert sum("delete from used_keys" in each for each in sent) == 1
+
+
+async def write_in_every_way(of_all: TaskStore, url: str) -> None:
+    tasks = of_all.tasks_of(EVERYTHING)
+    task, other, kept = (make_task(owner=EVERYTHING) for _ in range(3))
+    for each in (task, other):
+        await add(tasks, each)
+    await add_once(tasks, KEY, kept)
+    await asyncio.gather(
+        *(edit(tasks, task.id, lambda task, word=word: task.edited(title=word, at=LATER)) for word in "ab")  # type: ignore[misc]
+    )
+    await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
+    await tasks.commit(creating_list(home := make_list(owner=EVERYTHING)))
+    await move(tasks, task.id, list_id=home.id)
+    await tasks.commit(deleting(kept.id, once=Once(KEY_OF_DELETION, "")))
+    await tasks.commit(restoring(kept.id, LATER))
+    number = (await remove(tasks, kept.id)).change
+    assert number is not None
+    await tasks.commit(undoing(number, LATER))
+    await remove(tasks, kept.id)
+    await tasks.commit(erasing(kept.id))
+    waits: list[Coroutine[Any, Any, object]] = [
+        remove(tasks, other.id),
+        add(tasks, make_task(owner=EVERYTHING)),
+        add_once(tasks, IdempotencyKey("other"), make_task(owner=EVERYTHING)),
+        edit(tasks, task.id, lambda task: task.edited(title="c", at=LATER)),
+        edit(tasks, task.id, lambda task: task.toggled(at=LATER)),
+    ]
+    for each in waits:
+        async with holding(url, EVERYTHING) as rival:
+            doing = await begun(each, url)
+            await rival.commit()
+            await doing
+
+
+async def read_in_every_way(of_all: TaskStore) -> None:
+    tasks = of_all.tasks_of(EVERYTHING)
+    await tasks.page(TaskQuery())
+    await tasks.lists()
+    await tasks.summary()
+    for trash in (True, False):
+        await tasks.changes(ChangeQuery(trash=trash))
+    page = await tasks.sync(SyncQuery(now=LATER, kept_since=NOON))
+    await tasks.sync(SyncQuery(now=LATER, kept_since=NOON, since=page.next))
+    await of_all.changed({EVERYTHING: 0, ANN: 0})
