@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import tty
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from types import TracebackType
 
 from markdown_it import MarkdownIt
@@ -27,6 +30,7 @@ _SERVES = re.compile(
 _NAMES_A_FILE = re.compile(r"(?:#|//) ([\w-]+\.\w+)\n")
 _REMARK = re.compile(r"<!-- (not run|run by): (.+?) -->", re.DOTALL)
 _END = "the block has ended"
+_CACHES = {".venv", ".nox", ".pytest_cache", ".hypothesis", "__pycache__"}  # git ignores them
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,38 @@ def blocks_of(path: Path) -> list[Block]:
     return blocks
 
 
+class Terminal:
+    """What commands print, as a person sees it: to them it is a terminal, which changes what curl prints, say."""
+
+    def __init__(self) -> None:
+        self._ours, self.fd = os.openpty()
+        tty.setraw(self.fd)  # a line end stays what it is
+        self._printed, self._more = b"", threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # nobody has it open any more
+            while printed := os.read(self._ours, 4096):
+                with self._more:
+                    self._printed += printed
+                    self._more.notify()
+
+    def taken(self) -> str:
+        """What has been printed since the last call."""
+        os.write(self.fd, b"\0")
+        with self._more:
+            assert self._more.wait_for(lambda: b"\0" in self._printed, 30)
+            text, _, self._printed = self._printed.partition(b"\0")
+        return text.decode()
+
+    def close(self) -> None:
+        """Once the commands have ended."""
+        os.close(self.fd)
+        self._thread.join(10)
+        os.close(self._ours)
+
+
 class Reader:
     """Somebody at a shell in a clone, who does what a page says. For its ports it has free ones."""
 
@@ -73,20 +109,23 @@ class Reader:
 
         The environment is in PATH only once the page has activated it.
         """
-        self._folder = folder
+        self._clone, self._shown = folder, set[str]()
+        self._terminal = Terminal()
         self._ports = {port: str(free_port()) for port in ("8000", "8001", "3000")}
         self._places = places or {}
         self._servers: dict[str, str] = {}
         self._count = 0
         _make_clone(folder)
+        self._before = _files(folder)
+        self._own = Path(mkdtemp(dir=folder.parent))
         for strictness, option in {"strict": "fail-with-body\n", "lenient": ""}.items():
-            (folder / strictness).mkdir()
-            (folder / strictness / ".curlrc").write_text(f"silent\nshow-error\n{option}")
-        (folder / "system").mkdir()  # with the Python that .venv was made with: run.py would make another's anew
-        (folder / "system/python3").symlink_to(Path(sys.executable).resolve())
-        path = [folder / "system", *programs, _path_without_environments()]
-        own = {"PATH": os.pathsep.join(map(str, path))}
-        own |= {"PYTEST_DEBUG_TEMPROOT": str(folder)}  # else a pytest on a page clears away what the one around it made
+            (self._own / strictness).mkdir()
+            (self._own / strictness / ".curlrc").write_text(option)
+        (self._own / "system").mkdir()  # with the Python that .venv was made with: run.py would make another's anew
+        (self._own / "system/python3").symlink_to(Path(sys.executable).resolve())
+        path = [self._own / "system", *programs, _path_without_environments()]
+        own = {"PATH": os.pathsep.join(map(str, path)), "TERM": "dumb", "NO_COLOR": "1"}
+        own |= {"PYTEST_DEBUG_TEMPROOT": str(self._own)}  # else a pytest on a page clears what the one around it made
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
@@ -95,6 +134,7 @@ class Reader:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pass_fds=[self._terminal.fd],
         )
         self._order("set -euo pipefail")
 
@@ -120,10 +160,11 @@ class Reader:
             if block.language in OUTPUT:
                 assert _agree(text, output), f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
             elif block.file:
-                (self._folder / block.file).write_text(text)
+                (self._clone / block.file).write_text(text)
+                self._shown.add(block.file)
             elif block.language == "python":
-                (self._folder / "block.py").write_text(text)
-                output = self._run(f"python3 {shlex.quote(str(self._folder / 'block.py'))}", block, refusals=shown)
+                (self._own / "block.py").write_text(text)
+                output = self._run(f"python3 {shlex.quote(str(self._own / 'block.py'))}", block, refusals=shown)
             elif block.language == "sh":
                 shows = after.text if after is not None and after.language in OUTPUT else ""
                 output = self._run(text.rstrip(), block, refusals=shown, until=self._here(shows))
@@ -147,29 +188,40 @@ class Reader:
     def _run(self, command: str, block: Block, *, refusals: bool, until: str = "") -> str:
         """What the command prints; of a server at least the beginning of `until`, which it prints once it answers."""
         self._count += 1
-        script, out = (self._folder / f"{name}-{self._count}" for name in ("block", "output"))
+        script, out = (self._own / f"{name}-{self._count}" for name in ("block", "output"))
         serves = _SERVES.search(command)
         if serves:
             place, named = self._place(serves[0])
             self._make_room(place)
             command += f"{'' if named else f' --port {place}'} &\nSERVER=$!"
         script.write_text(f"{command}\n")
-        curl = self._folder / ("lenient" if refusals else "strict")
+        curl = self._own / ("lenient" if refusals else "strict")
         self._order(f"export CURL_HOME={shlex.quote(str(curl))}")
-        said = self._order(f"source {shlex.quote(str(script))} >{shlex.quote(str(out))} 2>&1 </dev/null")
-        assert said is not None, f"line {block.line} failed:\n{block.text}\n{out.read_text()}"
+        screen = shlex.quote(str(out)) if serves else f"&{self._terminal.fd}"
+        said = self._order(f"source {shlex.quote(str(script))} >{screen} 2>&1 </dev/null")
+        printed = out.read_text() if serves else self._terminal.taken()
+        assert said is not None, f"line {block.line} failed:\n{block.text}\n{printed}"
         if serves:
-            self._servers[place] = str(self._order("echo $SERVER"))
-            says = re.search(r"(?:run\.py|todo) serve", serves[0])  # such a server logs that it serves
-            begins = "".join(until.strip("…\n ").split("…")[0].split())
+            self._await(place, out, until, says=bool(re.search(r"(?:run\.py|todo) serve", serves[0])))
+            return out.read_text()
+        _looks_right(printed, block)
+        return printed
 
-            def ready() -> bool:
-                printed = "".join(out.read_text().split())
-                return begins in printed and ('"event":"serving"' in printed if says else _answers(place))
+    def _await(self, place: str, out: Path, until: str, *, says: bool) -> None:
+        """Wait for the server that was just started there; it `says` by itself that it serves."""
+        self._servers[place] = str(self._order("echo $SERVER"))
+        begins = "".join(until.strip("…\n ").split("…")[0].split())
 
-            eventually(lambda: ready() or not lives(int(self._servers[place])), 60)
-            assert lives(int(self._servers[place])), out.read_text()
-        return out.read_text()
+        def ready() -> bool:
+            printed = "".join(out.read_text().split())
+            return begins in printed and ('"event":"serving"' in printed if says else _answers(place))
+
+        eventually(lambda: ready() or not lives(int(self._servers[place])), 60)
+        assert lives(int(self._servers[place])), out.read_text()
+
+    def left_behind(self) -> set[str]:
+        """The files that commands have made in the clone; those that the page shows are not among them."""
+        return _files(self._clone) - self._before - self._shown
 
     def _end(self, server: str) -> None:
         if self._bash.poll() is None:
@@ -200,10 +252,24 @@ class Reader:
         for server in self._servers.values():
             self._end(server)
         self._bash.communicate()
+        self._terminal.close()
+
+
+def _looks_right(printed: str, block: Block) -> None:
+    """The prompt after it begins a line, and nothing was drawn over."""
+    assert not printed or printed.endswith("\n"), f"line {block.line}: the prompt stands behind {printed[-60:]!r}"
+    assert "\r" not in printed, f"line {block.line} shows progress: {printed!r}"
+
+
+def _files(folder: Path) -> set[str]:
+    """All files of a clone but caches, as paths from it."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return {path.as_posix() for path in found if not _CACHES.intersection(path.parts)}
 
 
 def _make_clone(folder: Path) -> None:
     """What `python3 run.py` needs, the examples, and a .venv as it makes one, holding what is installed here."""
+    folder.mkdir(exist_ok=True)
     for name in ("run.py", "pyproject.toml", "uv.lock", "noxfile.py"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))

@@ -23,6 +23,11 @@ NOT_RUN = {  # each says why in its document
     "docs/faults.md": 1,
 }
 
+KEPT = {  # what a page is there to make
+    "docs/deploy.md": {".env"},
+    "docs/operations.md": {"tasks.dump"},
+}
+
 
 @pytest.fixture
 def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
@@ -39,7 +44,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if request.node.callspec.params["page"] == "examples/README.md":
         # The page's command, with some of its tests: all of them are run in `examples` itself.
         variables["PYTEST_ADDOPTS"] = "-k owner"
-    with Reader(tmp_path, *programs, places=places, **variables) as reader:
+    with Reader(tmp_path / "clone", *programs, places=places, **variables) as reader:
         yield reader
     assert database_pid(tmp_path / "data") is None
 
@@ -47,14 +52,13 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
 @pytest.mark.parametrize("page", pages())
 def test_a_reader_can_do_what_the_page_says(page: str, reader: Reader) -> None:
     reader.read(blocks_of(ROOT / page))
+    assert reader.left_behind() == KEPT.get(page, set())
 
 
 def test_a_reader_has_the_environment_once_the_page_activates_it(tmp_path: Path) -> None:
     uses, activates = (
         Block("sh", command, 1) for command in ("python3 -c 'import todo_core'", "source .venv/bin/activate")
     )
-    for name in ("without", "with"):
-        (tmp_path / name).mkdir()
     with Reader(tmp_path / "without") as reader, pytest.raises(AssertionError, match="No module named 'todo_core'"):
         reader.read([uses])
     with Reader(tmp_path / "with") as reader:
@@ -62,8 +66,31 @@ def test_a_reader_has_the_environment_once_the_page_activates_it(tmp_path: Path)
 
 
 def test_a_pytest_on_a_page_leaves_alone_what_the_one_around_it_made(tmp_path: Path) -> None:
-    with Reader(tmp_path) as reader:
-        reader.read([Block("sh", "echo $PYTEST_DEBUG_TEMPROOT", 1), Block("text", str(tmp_path), 2)])
+    with Reader(tmp_path / "clone") as reader:
+        reader.read([Block("sh", "echo $PYTEST_DEBUG_TEMPROOT", 1), Block("text", f"{tmp_path}…", 2)])
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("printf done", "the prompt stands behind 'done'"),
+        ("printf '10 %%\\r20 %%\\n'", "shows progress"),
+    ],
+)
+def test_a_page_prints_what_a_terminal_shows_well(command: str, fault: str, tmp_path: Path) -> None:
+    with Reader(tmp_path / "clone") as reader, pytest.raises(AssertionError, match=fault):
+        reader.read([Block("sh", command, 1)])
+
+
+def test_commands_of_a_page_have_a_terminal(tmp_path: Path) -> None:
+    with Reader(tmp_path / "clone") as reader:
+        reader.read([Block("sh", "test -t 1 && test -t 2 && echo yes", 1), Block("text", "yes", 2)])
+
+
+def test_a_file_that_a_command_leaves_is_noticed(tmp_path: Path) -> None:
+    with Reader(tmp_path / "clone") as reader:
+        reader.read([Block("sh", "echo x > answer.json", 1), Block("python", "# shown.py\n", 2)])
+        assert reader.left_behind() == {"answer.json"}
 
 
 def test_what_is_not_run_is_counted() -> None:

@@ -55,7 +55,7 @@ def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path) -> No
     assert named.items() <= PINNED.items()
     assert blocks[-1].language == "text"
     cache = {"npm_config_prefer_offline": "true", "npm_config_audit": "false", "npm_config_fund": "false"}
-    with Reader(tmp_path, TODO_DATA_DIR=str(tmp_path / "data"), **cache) as reader:
+    with Reader(tmp_path / "clone", TODO_DATA_DIR=str(tmp_path / "data"), **cache) as reader:
         reader.read(blocks)
 
 
