@@ -8,11 +8,19 @@ import pytest
 from factories import ANN, LATER, NOON, make_task
 from poolers import pooler_before
 from serving import run
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.migrations import current_revision, head, is_current, migrate
-from todo_core import Sort, SyncQuery, TaskQuery, idempotency_key
+from todo_adapters.postgres.sender import Sender
+from todo_core import Sort, StoreUnavailable, SyncQuery, TaskQuery, idempotency_key
 from todo_core.testing.writing import add, add_once, edit, remove
+
+TERMINATE = """
+select pg_terminate_backend(pid, 5000) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -49,6 +57,34 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     changed = await tasks.sync(SyncQuery(now=LATER, kept_since=NOON, since=since))
     assert sorted(item.id for item in changed.items) == sorted(task.id for task in kept)
     await store.aclose()
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+async def test_a_commit_whose_connection_the_pooler_lost_is_unavailable_or_repeated(
+    pooled_url: str, empty_database_url: str, repeatable: bool
+) -> None:
+    """PgBouncer passes on what the server said last, and adds an error of its own."""
+    engine = create_engine(pooled_url)
+    sender = Sender(engine, deadline=5)
+    times: list[int] = []
+
+    async def work(connection: AsyncConnection, _: bool) -> int:
+        await execute(connection, "select 1", {})
+        times.append(len(times))
+        if len(times) == 1:
+            with psycopg.connect(empty_database_url) as other:
+                other.execute(TERMINATE)
+        return len(times)
+
+    committing = sender.in_transaction(work, owner=ANN, repeatable=repeatable)
+    if repeatable:
+        assert await committing == 2
+    else:
+        with pytest.raises(StoreUnavailable):
+            await committing
+    assert len(times) == 1 + repeatable
+    await sender.drain()
     await engine.dispose()
 
 

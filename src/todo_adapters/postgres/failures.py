@@ -20,6 +20,10 @@ _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
 # The statement lost against a concurrent one and left nothing: serialization failure, deadlock, a column's new type.
 _LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 
+# The second: what came back was no answer. PgBouncer passes on why a server ended, and says the same in words of its
+# own; to BEGIN and COMMIT the driver expects one answer.
+_WITHOUT_A_STATE: Final = (psycopg.OperationalError, psycopg.InternalError)
+
 
 @contextmanager
 def unavailable_where_it_passes() -> Iterator[None]:
@@ -49,9 +53,9 @@ def lost_a_race(problem: psycopg.Error) -> bool:
 
 def lost_its_connection(problem: psycopg.Error) -> bool:
     """Whether the statement may or may not have been carried out: the connection broke, or the server ended it."""
-    return isinstance(problem, psycopg.OperationalError) and (
-        problem.sqlstate is None or problem.sqlstate[:2] in _CONNECTION_CLASSES
-    )
+    if problem.sqlstate is None:
+        return isinstance(problem, _WITHOUT_A_STATE)
+    return isinstance(problem, psycopg.OperationalError) and problem.sqlstate[:2] in _CONNECTION_CLASSES
 
 
 def is_passing(problem: BaseException | None) -> bool:
@@ -59,5 +63,5 @@ def is_passing(problem: BaseException | None) -> bool:
     if not isinstance(problem, psycopg.Error):
         return False
     if problem.sqlstate is None:  # the server had no say: it could not be reached, or was lost
-        return isinstance(problem, psycopg.OperationalError)
+        return isinstance(problem, _WITHOUT_A_STATE)
     return problem.sqlstate[:2] in _PASSING_CLASSES or problem.sqlstate in _PASSING
