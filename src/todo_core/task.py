@@ -1,7 +1,7 @@
 """What a task is, and the rules that every task obeys at every moment."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -11,6 +11,7 @@ from typing import (
     ClassVar,
     Final,
     Literal,
+    NamedTuple,
     NewType,
     Required,
     Self,
@@ -150,10 +151,10 @@ def exact(value: T) -> T:
     to be zero would make moments unequal that are the same (PEP 495).
     """
     plain: Any = value
-    if type(plain) is tuple and all(type(each) is str for each in plain):
-        return value
     kind = type(plain)
-    if (kind is datetime and plain.tzinfo is UTC) or kind in _EXACT:
+    if kind in _EXACT or (kind is datetime and plain.tzinfo is UTC):
+        return value
+    if kind is tuple and all(type(each) is str for each in plain):
         return value
     match plain:
         case str():
@@ -332,11 +333,15 @@ class Task(Versioned):
     """A task from its members in this order, not checked anew: for a storage that holds the rules itself."""
 
     def __post_init__(self) -> None:
+        self._require_valid(_STORED.values())
+
+    def _require_valid(self, members: Iterable["_Stored"]) -> None:
+        """Hold these members to their rules. Raises `InvalidInput`, naming each at fault."""
         if self.position == "":
             object.__setattr__(self, "position", first_position(self.id))
         problems: list[Problem] = []
-        for name, rule, may_be_none in _STORED:
-            if (value := getattr(self, name)) is None and may_be_none:
+        for name, rule, default in members:
+            if (value := getattr(self, name)) is default:
                 continue
             if not rule.holds(value):
                 problems.append(Problem(name, rule.sentence))
@@ -395,20 +400,30 @@ class Task(Versioned):
         return self.with_stored(at, values)
 
     def with_stored(self, at: datetime, values: Mapping[str, object]) -> Self:
-        """As `Versioned.with_stored`, at half the price of `replace`."""
+        """As `Versioned.with_stored`, at a quarter of the price of `replace`: what stays is valid already."""
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
         members = dict(zip(MEMBERS, _members_of(self), strict=True))
-        members |= values
-        members |= {"version": self.version + 1, "updated_at": self._moment(at)}
-        return type(self)(**members)
+        members |= (changed := {**values, "version": self.version + 1, "updated_at": self._moment(at)})
+        task = Task.restored(**members)
+        task._require_valid(map(_STORED.__getitem__, changed))
+        return cast("Self", task)
 
 
 MEMBERS: Final = tuple(field.name for field in fields(Task))
 """The names of a task's members, in the order in which `Task.restored` takes them."""
 
 _members_of: Final[Callable[[Task], tuple[Any, ...]]] = attrgetter(*MEMBERS)
-_STORED: Final = tuple((name, RULES[name], RULES[name].holds(None)) for name in MEMBERS)
+
+
+class _Stored(NamedTuple):
+    name: str
+    rule: Rule
+    default: object
+    """Needs no look at the rule."""
+
+
+_STORED: Final = {field.name: _Stored(field.name, RULES[field.name], field.default) for field in fields(Task)}
 _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
 
 
