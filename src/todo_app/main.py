@@ -9,7 +9,7 @@ from litestar.routes import HTTPRoute
 
 from todo_app.api.openapi import openapi
 from todo_app.api.public import Service
-from todo_app.api.subjects import routes
+from todo_app.api.subjects import by_path, routes
 from todo_app.container import Container
 from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
@@ -34,7 +34,12 @@ def create_app(container: Container | None = None) -> App:
         turns=container.turns(),
         origins=container.settings().cors_origins,
         public_url=container.settings().public_url,
-        methods=methods_by_path([route for route in router.routes if isinstance(route, HTTPRoute)]),
+        methods=methods_by_path(
+            [
+                *((route.path_format, route.methods) for route in router.routes if isinstance(route, HTTPRoute)),
+                *by_path().items(),
+            ]
+        ),
     )
 
     def observe(exchange: Exchange, seconds: float) -> None:

@@ -42,6 +42,6 @@ async def undo_change(call: Call[None]) -> Reply:
     has set one of its members to something else, nothing is done, and `errors` names the members. Undoing a creation
     deletes, which needs the scope `tasks:delete`. A position that something else has by now becomes one beside it.
     """
-    number, may_delete = read_number(call.place["number"]), call.identity.may("tasks:delete")
+    number, may_delete = read_number(call.exchange.named), call.identity.may("tasks:delete")
     undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)
     return reply_with_things(undone)

@@ -110,8 +110,6 @@ class Call(Generic[B]):
     body: B
     options: WriteOptions
     identity: Identity
-    place: Mapping[str, str]
-    """What stands in the path, by the names that its template gives it."""
     live: Live
 
     @property
@@ -210,8 +208,7 @@ class Operation(Described):
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
-        place: Mapping[str, str] = request["path_params"]
-        thing_id = read_id(place[f"{self.of_one}_id"], self.missing) if self.of_one else _NO_ID
+        thing_id = read_id(exchange.named, self.missing) if self.of_one else _NO_ID
         body, options = None, _PLAIN
         if self.writes:
             try:
@@ -227,9 +224,7 @@ class Operation(Described):
                 raise
         root, query = request["root_path"], request["query_string"]
         owner = identity.owner
-        return await self.handler(
-            Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, place, live)
-        )
+        return await self.handler(Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, live))
 
     async def _require(self, tasks: TaskService, owner: OwnerId, thing_id: UUID) -> None:
         if self.of_one == "list":

@@ -15,7 +15,7 @@ TRASH: Final = Subject("trash", "What a user has deleted.")
 
 def read_trashed(call: Call[None]) -> UUID:
     """The id in the path. Raises `NotInTrash` for what is none."""
-    return read_id(call.place["trashed_id"], NotInTrash)
+    return read_id(call.exchange.named, NotInTrash)
 
 
 @TRASH.operation(

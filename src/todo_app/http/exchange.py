@@ -31,6 +31,7 @@ class Exchange:
         "fields",
         "metadata_url",
         "method",
+        "named",
         "owner",
         "reason",
         "request_id",
@@ -44,6 +45,7 @@ class Exchange:
         self.fields = fields
         self.method: str = scope["method"]
         self.owner: OwnerId | None = None
+        self.named = ""  # what stands in the path for the thing that it is about: an id or a number
         self.reason: str | None = None
         self.status = 0
         self.metadata_url: str | None = None

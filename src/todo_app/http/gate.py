@@ -1,12 +1,10 @@
 """Judges a request before it is routed, in the contract's order: who, whose path, how often, where."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
-
-from litestar.routes import HTTPRoute
 
 from todo_adapters.rate_limit import RateLimiter
 from todo_app.http.errors import MalformedRequest, NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
@@ -35,7 +33,8 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 _GUARDED: Final = (b"/api", MCP.encode())
 _BELOW: Final = (b"/api/", MCP.encode() + b"/")
 _PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # no escapes, no empty and no dot segment: most paths
-_OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/…" split at its slashes
+_OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/tasks/{task_id}/…" split at its slashes
+_NAME_SEGMENT: Final = 4
 
 
 class Gate:
@@ -88,6 +87,8 @@ class Gate:
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = _canonical(scope)
+        if exchange.owner is not None:
+            path, exchange.named = _split(path)
         scope["path"] = scope["root_path"] + path  # as ASGI has it; the router takes it apart again
         if exchange.owner is None and path.startswith(("/api", MCP)):
             raise NoSuchRoute("Nothing is served at this path: write it without percent-encoding.")
@@ -177,14 +178,21 @@ def _canonical(scope: Scope) -> str:
         raise NoSuchRoute("Nothing is served at this path: it is not UTF-8.") from None
 
 
-def methods_by_path(routes: Collection[HTTPRoute]) -> Methods:
-    """The router's own table, with HEAD and OPTIONS, which the layers before it answer."""
-    table = [
-        (re.compile(re.sub(r"\\{[^{}]+\\}", "[^/]+", re.escape(route.path_format))), route.methods) for route in routes
-    ]
+def _split(path: str) -> tuple[str, str]:
+    """A path below an owner's, with `-` in place of the thing that it names; and what it names it by."""
+    parts = path.split("/", _NAME_SEGMENT + 1)
+    if len(parts) <= _NAME_SEGMENT:
+        return path, ""
+    named, parts[_NAME_SEGMENT] = parts[_NAME_SEGMENT], "-"
+    return "/".join(parts), named
+
+
+def methods_by_path(served: Iterable[tuple[str, Iterable[str]]]) -> Methods:
+    """What is served, as paths with placeholders and their methods; HEAD and OPTIONS the layers before it answer."""
+    table = [(re.compile(re.sub(r"\\{[^{}]+\\}", "[^/]+", re.escape(path))), frozenset(of)) for path, of in served]
 
     def methods(path: str) -> tuple[str, ...]:
-        found = set().union(*(methods for pattern, methods in table if pattern.fullmatch(path)))
+        found = set[str]().union(*(methods for pattern, methods in table if pattern.fullmatch(path)))
         return tuple(sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set()))) if found else ()
 
     return methods
