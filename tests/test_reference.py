@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 import todo_core
+from todo_app import settings
 from todo_app.api.subjects import operations
 from todo_app.http.errors import STATUSES
 from todo_app.settings import Settings
@@ -83,6 +84,21 @@ def test_what_every_operation_may_answer_is_told_once() -> None:
 def common(text: str) -> set[str]:
     table = text[text.index("## What every operation") :].partition("\n## ")[0]
     return set(re.findall(r"^\| \d{3} \| `(\w+)`", table, re.MULTILINE))
+
+
+def test_every_event_and_field_of_the_log_is_documented_and_nothing_else() -> None:
+    logged, used = GENERATE.logged(), {*GENERATE.COMMON}  # type: ignore[attr-defined]
+    assert {*logged} == {*GENERATE.EVENTS}  # type: ignore[attr-defined]
+    assert {field for _, own in logged.values() for field in own} | used == {*GENERATE.FIELDS}  # type: ignore[attr-defined]
+
+
+def test_every_setting_is_documented() -> None:
+    read = set(re.findall(r'"((?:TODO|BETTER_AUTH)_[A-Z_]+|DATABASE_URL)"', inspect.getsource(settings)))
+    assert len(read) > 20
+    for name in ("docs/settings.md", ".env.example"):
+        assert not [each for each in read if not re.search(rf"\b{each}\b", (ROOT / name).read_text())], name
+    table = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+    assert {each for row in table for each in re.findall("[A-Z_]+", row)} == read
 
 
 def test_settings_and_example_tell_the_defaults_of_the_code() -> None:

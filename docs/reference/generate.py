@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import todo_app
 import todo_core
 import todo_core.testing
 from todo_app.api import components, examples
@@ -18,6 +19,7 @@ from todo_app.api.operation import Operation
 from todo_app.api.subjects import operations
 from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES, status_of
+from todo_app.log import _RequestLine
 
 HERE = Path(__file__).parent
 DOCUMENT = openapi()
@@ -212,6 +214,72 @@ def arguments(command: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
             yield f"`{', '.join(one.option_strings) or one.dest}`", one.help or "", f"`{default}`" if default else ""
 
 
+EVENTS = {
+    "request": "a request was answered; a stream, when it ends",
+    "serving": "the port answers; once for each start of the server",
+    "bug": "an unforeseen exception; the request was answered with 500. Its text is left out: it may quote a user",
+    "rate_limit_store_unavailable": "requests pass uncounted; once a minute while the store is unavailable",
+    "setting_trimmed": "a line end at the end of a setting's value was left out",
+    "database_url_parameters_dropped": "parameters of `DATABASE_URL` that libpq does not know were left out",
+    "library": "a warning of a library, such as the database driver or the fetching of keys",
+}
+FIELDS = {
+    "at": "where it came from: file, line and function of each frame, the innermost last",
+    "consequence": "what follows from it",
+    "event": "the name of the event",
+    "exception": "the type of the exception",
+    "level": "`debug`, `info`, `warning` or `error`",
+    "logger": "the name of the library's logger",
+    "message": "the library's text",
+    "method": "the request's method",
+    "ms": "milliseconds until the answer was sent",
+    "parameters": "their names",
+    "reason": "why: of a 401, what is wrong with the token; of a stream, why it ended. Otherwise left out",
+    "request_id": "the answer's `X-Request-Id`",
+    "route": "the path with its variables' names, such as `/api/{user_id}/tasks`; null for an unknown path",
+    "setting": "its name",
+    "status": "the answer's status",
+    "time": "when, in UTC (RFC 3339)",
+    "url": "where it serves, as `--host` and `--port` name it",
+    "user": "the token's `sub`; null where there was no valid token",
+    "workers": "how many processes serve",
+}
+COMMON = ["time", "level", "event"]
+
+
+def logged() -> dict[str, tuple[str, list[str]]]:
+    """Each event that the code logs: its level, and its fields beside those that all have."""
+    found = {"request": ("info", [name for name in _RequestLine.__struct_fields__ if name not in COMMON])}
+    for path in sorted(Path(inspect.getfile(todo_app)).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(attr="events"), attr=level),
+                    args=[ast.Constant(value=str(name))],
+                    keywords=given,
+                ):
+                    own = [each.arg for each in given if each.arg]
+                    found[name] = level, [*own, *(["method", "route", "request_id"] if len(own) < len(given) else [])]
+    return found
+
+
+def log() -> Iterator[str]:
+    """Every event of the log, and every field."""
+    yield "# Log\n\n" + MADE
+    yield "The server logs JSON, one object a line, on standard output. It never logs a token, a header, a body,"
+    yield "a query, or a path as it was sent. `TODO_LOG_LEVEL` ([settings](../settings.md)) is the lowest level logged."
+    yield "\n## Events\n\nEvery event has `time`, `level` and `event`, and:"
+    rows = ((f"`{name}`", level, EVENTS[name], named(own)) for name, (level, own) in logged().items())
+    yield from table("event", "level", "when", "fields", rows=rows)
+    yield "\n## Fields"
+    used = {field for _, own in logged().values() for field in own} | {*COMMON}
+    yield from table("field", "meaning", rows=((f"`{name}`", FIELDS[name]) for name in sorted(used)))
+
+
+def named(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
@@ -367,7 +435,7 @@ def text_of(what: Any) -> str:
     return inspect.getdoc(what) or ""
 
 
-PAGES = {"http.md": http, "errors.md": errors, "command-line.md": command_line, "core.md": core}
+PAGES = {"http.md": http, "errors.md": errors, "command-line.md": command_line, "log.md": log, "core.md": core}
 
 
 def page(name: str) -> str:

@@ -1,7 +1,8 @@
-"""A real nginx in front, as docs/how-to/proxy.md has it: below a prefix, and what compression does to entity tags."""
+"""A real nginx in front, as docs/how-to/proxy.md and docs/deploy-systemd.md have it."""
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from debian import program
 from e2e.conftest import SECRET
 from pages import ROOT, blocks_of
-from serving import NO_TLS, Server, eventually, free_port
+from serving import NO_TLS, TODO, Server, eventually, free_port
 
 (LOCATION,) = (block.text for block in blocks_of(ROOT / "docs/how-to/proxy.md") if block.language == "nginx")
 CONFIG = """
@@ -22,16 +23,17 @@ http {{
     access_log off; gzip on; gzip_min_length 0; gzip_types application/json;
     client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
     uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-    server {{ listen 127.0.0.1:{port}; {location} }}
+    {site}
 }}
 """
+SETTINGS, UNIT, SITE = (block.text for block in blocks_of(ROOT / "docs/deploy-systemd.md") if block.runner)
 
 
 @contextmanager
-def nginx(folder: Path, location: str) -> Iterator[str]:
-    """The URL of an nginx with that location."""
+def nginx(folder: Path, site: str, live: str) -> Iterator[str]:
+    """The URL of an nginx with that `server`, at its port PORT; the service answers at the path `live`."""
     found, port = program("nginx"), free_port()
-    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=port, location=location))
+    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, site=site.replace("PORT", str(port))))
     with (
         (folder / "nginx.log").open("wb") as log,
         subprocess.Popen(
@@ -40,7 +42,7 @@ def nginx(folder: Path, location: str) -> Iterator[str]:
         ) as process,
     ):  # fmt: skip
         try:
-            eventually(lambda: answers(f"http://127.0.0.1:{port}/todo/health/live"), 30)
+            eventually(lambda: answers(f"http://127.0.0.1:{port}{live}"), 30)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -66,7 +68,7 @@ def behind(
         assert page in location
         location = location.replace(page, here)
     with (
-        nginx(tmp_path, location) as url,
+        nginx(tmp_path, f"server {{ listen 127.0.0.1:PORT; {location} }}", "/todo/health/live") as url,
         httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, verify=NO_TLS) as client,
     ):
         yield client
@@ -119,3 +121,37 @@ def test_events_pass_as_they_happen(behind: httpx.Client) -> None:
             assert behind.post("/todo/api/ann/tasks", json={"title": title}).status_code == 201
             data = next(line for line in lines if line.startswith("data: "))
             assert f'"title":"{title}"' in data
+
+
+@pytest.fixture
+def site(serve: Callable[..., Server], database_url: str, token: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Somebody outside of the machine that docs/deploy-systemd.md describes, but for TLS."""
+    program("nginx")
+    variables = dict(line.split("=", 1) for line in SETTINGS.split())
+    server = serve(**variables | {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}).started()
+    plain = re.sub(r" *(?:ssl_certificate|server_name)[^\n]*\n", "", SITE)
+    for page, here in {"listen 443 ssl": "listen 127.0.0.1:PORT", "127.0.0.1:8000": f"127.0.0.1:{server.port}"}.items():
+        assert page in plain
+        plain = plain.replace(page, here)
+    headers = {"Authorization": f"Bearer {token}", "Origin": "https://app.example.com"}
+    with nginx(tmp_path, plain, "/health/live") as url, httpx.Client(base_url=url, headers=headers) as client:
+        yield client
+
+
+def test_the_site_of_the_page_serves_the_api_and_hides_what_is_internal(site: httpx.Client) -> None:
+    made = site.post("/api/ann/tasks", json={"title": "x"})
+    assert (made.status_code, made.headers["etag"]) == (201, '"1"')
+    assert made.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert [site.get(path).status_code for path in ("/metrics", "/health/ready", "/docs")] == [404, 404, 200]
+
+
+def test_the_unit_of_the_page_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("there is no systemd-analyze")
+    unit = tmp_path / "todo.service"
+    assert "/opt/todo/bin/todo" in UNIT
+    unit.write_text(UNIT.replace("/opt/todo/bin/todo", TODO))
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "todo.service" in line]
+    assert (done.returncode, complaints) == (0, []), done.stderr

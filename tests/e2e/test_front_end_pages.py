@@ -1,15 +1,20 @@
-"""What docs/how-to/typescript-client.md and another-shape.md say, done with Node.js and npm against a real server."""
+"""What typescript-client.md, another-shape.md and fetch.md say, done with Node.js and npm against a real server."""
 
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from e2e.conftest import SECRET
 from e2e.npm import NEEDS_NODE, NODE
 from pages import ROOT, Reader, blocks_of
 from serving import Server
+
+from todo_adapters.jwt_identity import issue_token
 
 PINNED = json.loads((ROOT / "tests/e2e/openapi_client/package.json").read_text())["dependencies"]
 ADAPTER, CALL = (block.text for block in blocks_of(ROOT / "docs/how-to/another-shape.md"))
@@ -44,6 +49,40 @@ assert.deepEqual([deleted.status, await deleted.json()], [200, { success: true }
 assert.equal((await ask("GET", `/${task.id}`)).status, 404);
 """
 
+RECIPES = """
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { api } from "./api.mjs";
+import { edit } from "./edit.mjs";
+import { all } from "./all.mjs";
+
+const [url] = process.argv.slice(2);
+const [expired, good] = readFileSync(0, "utf8").split("\\n");
+const given = [];
+const getToken = async () => (given.push(given.length ? good : expired), given.at(-1));
+const ask = api(`${url}/api/ann`, getToken);
+const task = await ask("POST", "/tasks", { title: "Buy oat milk", due_date: "2027-06-01" });
+assert.deepEqual(given, [expired, good]);
+const edited = await edit(ask, task, { title: "Buy soy milk" });
+assert.equal(edited.version, 2);
+await assert.rejects(edit(ask, task, { title: "Tea" }), ({ status, code, current }) => {
+  assert.deepEqual([status, code, current.title], [412, "version_conflict", "Buy soy milk"]);
+  return true;
+});
+await assert.rejects(ask("POST", "/tasks", { title: "" }), ({ code, errors }) => {
+  assert.deepEqual([code, errors[0].pointer], ["invalid_input", "/title"]);
+  return true;
+});
+const began = performance.now();
+await Promise.all(Array.from({ length: LIMIT }, (_, number) => ask("POST", "/tasks", { title: `${number}` })));
+assert.ok(performance.now() - began > 500, "nothing was limited");
+let found = [];
+for await (const each of all(ask, { sort: "created_at" })) found.push(each.title);
+assert.equal(found.length, LIMIT + 1);
+assert.equal(await ask("DELETE", `/tasks/${task.id}`), null);
+"""
+LIMIT = 20
+
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
 
@@ -64,5 +103,30 @@ def test_a_front_end_of_another_shape_works_through_the_adapter(shared: Server, 
     (tmp_path / "use.mjs").write_text(BEFORE + CALL + AFTER)
     done = subprocess.run(
         [str(NODE), "use.mjs", shared.url], cwd=tmp_path, input=token, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipes_for_fetch_renew_tokens_wait_and_page(
+    serve: Callable[..., Server], database_url: str, token: str, tmp_path: Path
+) -> None:
+    blocks = blocks_of(ROOT / "docs/how-to/fetch.md")
+    for block in blocks:
+        text = block.text.replace("limit: 200", "limit: 7")  # so that there are several pages
+        assert block.file != "all.mjs" or text != block.text
+        (tmp_path / block.file).write_text(text)
+    (use,) = (block.text for block in blocks if block.file == "use.mjs")
+    assert use.partition("\n\n")[2].partition("const task")[2].strip() in RECIPES
+    (tmp_path / "recipes.mjs").write_text(RECIPES.replace("LIMIT", str(LIMIT)))
+    limited = {"TODO_RATE_LIMIT": f"{LIMIT}/3second"}
+    server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET, **limited).started()
+    expired = issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC) - timedelta(hours=2))
+    done = subprocess.run(
+        [str(NODE), "recipes.mjs", server.url],
+        cwd=tmp_path,
+        input=f"{expired}\n{token}\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
