@@ -9,10 +9,13 @@ from time import monotonic
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from todo_app.http.exchange import Exchange
 from todo_app.line_writer import LineWriter
+from todo_app.spared import spared
+
+with spared("rich"):  # for colours in a terminal: a third of what the command line would load
+    import structlog
 
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
