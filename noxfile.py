@@ -20,17 +20,13 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # where CI is set too: it says which were there
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-ISSUERS = ["tests/e2e/test_better_auth.py", "tests/e2e/test_openid_provider.py"]
 DEPLOYMENT = "tests/deployment"
 FAULTS = "tests/faults"
 BROWSER = "tests/browser"
-CLIENTS = ["tests/e2e/test_openapi_client.py", "tests/e2e/test_offline_first.py"]
 SITE = "tests/test_site.py"
 AGENTS = "tests/e2e/test_agent_clients.py"
-WHEELS = "tests/wheels"
-TOOLS = ["tests/test_run.py", "tests/test_noxfile.py", "tests/adapters/test_scratch_cluster.py"]
 # What a session of its own runs; the session of all tests leaves it out, unless it is named there.
-SEPARATE = [f"--ignore={each}" for each in (*ISSUERS, AGENTS, BROWSER, *CLIENTS, DEPLOYMENT, SITE, WHEELS, *TOOLS)]
+SEPARATE = [f"--ignore={each}" for each in (AGENTS, BROWSER, DEPLOYMENT, SITE)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
@@ -91,8 +87,19 @@ CORE = ("src/todo_core", "src/todo_adapters/*.py")
 IDENTITY = ("src/todo_adapters/jwt_identity", "src/todo_adapters/rate_limit")
 INTERFACE = ("src/todo_app", *IDENTITY, *SHARED)
 # After an edit of the core or of an adapter the tests near it run by default, and in CI all.
-# A file of tests is in a session of its own, or in the first part that matches it.
+# A file of tests is in a session of its own, or in the first part that matches it. Those come first that take longest
+# without computing: what they install from npm, and the environments of the packages.
 PARTS = {
+    "issuers": Part(in_files("tests/e2e", "better_auth", "openid_provider"), (*INTERFACE, "docs/how-to", "tests/e2e")),
+    "clients": Part(
+        in_files("tests/e2e", "openapi_client", "offline_first"),
+        ("src/todo_app", "docs/openapi.json", "docs/how-to", "tests/e2e"),
+    ),
+    "packages": Part(("tests/wheels",), (".",)),
+    "tools": Part(
+        (*in_files("tests", "run", "noxfile"), *in_files("tests/adapters", "scratch_cluster")),
+        ("src/todo_adapters/embedded",),
+    ),
     "rules": Part(("tests/core",), CORE),
     "storage": Part(
         (
@@ -223,7 +230,7 @@ def chosen(session: nox.Session, *paths: str) -> list[str]:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Rules and layout of the code (`ruff check --fix` and `ruff format` repair most)."""
+    """Style: rules and layout of the code (`ruff check --fix` and `ruff format` repair most)."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
 
@@ -231,85 +238,21 @@ def lint(session: nox.Session) -> None:
 @nox.session
 @skipped_while_green("src", "examples")
 def types(session: nox.Session) -> None:
-    """Types, strictly."""
+    """Types: mypy, strictly."""
     run(session, "mypy")
 
 
 @nox.session
 def imports(session: nox.Session) -> None:
-    """No import points outward: app, adapters, core."""
+    """Layers: no import points outward, from the core to adapters to the app."""
     session.run(
         sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-logo'])"
     )
 
 
 @nox.session
-@skipped_while_green()
-def build(session: nox.Session) -> None:
-    """The packages that users install: what is in them, what each extra brings; the core is tried from the wheel."""
-    # Each worker would build the packages anew, which does not pay where few tests run.
-    run(session, "pytest", "-q", *(PARALLEL if CI else CHOICE), WHEELS)
-    packages = Path(session.create_tmp(), "packages").resolve()
-    shutil.rmtree(packages, ignore_errors=True)
-    # The test tools come from here, what is tested from the wheel: PYTHONPATH goes before the editable install.
-    run(session, "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), str(wheel(session)))
-    tried = ["tests/core"] if CI else in_files("tests/core", "use_cases", "plans", "errors")
-    run(session, "pytest", "-q", *tried, env={"PYTHONPATH": str(packages)})
-
-
-def wheel(session: nox.Session) -> Path:
-    """The wheel that users install, made from the sdist."""
-    dist = Path(session.create_tmp(), "dist").resolve()
-    shutil.rmtree(dist, ignore_errors=True)
-    run(session, "uv", "build", "--quiet", "--out-dir", str(dist))
-    return next(dist.glob("*.whl"))
-
-
-@nox.session
-def pythons(session: nox.Session) -> None:
-    """Which of the supported Pythons are here, for `tests-on`; each of them reads the core, at least."""
-    program = f"import sys; sys.path.insert(0, {str(Path('src').resolve())!r}); import todo_core; print(sys.version)"
-    for version in PYTHONS:
-        if (python := shutil.which(f"python{version}")) is None:
-            session.log(f"CPython {version} is missing here: nothing is tried on it")
-        else:
-            session.log(f"CPython {version} is {python}")
-            session.run(python, "-I", "-S", "-W", "error", "-c", program, external=True)
-
-
-@nox.session
-@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
-def better_auth(session: nox.Session) -> None:
-    """Tokens of a real Better Auth and a real OpenID provider, both from npm; skipped, and said so, without node."""
-    run(session, "pytest", "-q", "-n", str(len(ISSUERS)), "--dist", "loadfile", *CHOICE, *ISSUERS)
-
-
-@nox.session(venv_backend="uv")
-@skipped_while_green(*INTERFACE, "docs/how-to", "examples", "tests/browser", "tests/e2e")
-def browser(session: nox.Session) -> None:
-    """/docs, the example's page, and one with Better Auth, in this machine's Chromium or else in one from npm."""
-    sync(session, "--group", "browser")
-    session.run("pytest", *chosen(session, BROWSER))
-
-
-@nox.session
-@skipped_while_green("src/todo_app", "docs/openapi.json", "docs/how-to", "tests/e2e", *SHARED)
-def client(session: nox.Session) -> None:
-    """TypeScript clients, generated and offline-first, and two linters; skipped, and said so, without node."""
-    run(session, "pytest", "-q", *CHOICE, *CLIENTS)
-
-
-@nox.session(venv_backend="uv", default=CI)
-@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
-def agents(session: nox.Session) -> None:
-    """In CI: agents of OpenAI's SDK; MCP's inspector and conformance suite, and tokens; some of it needs node."""
-    sync(session, "--group", "agents")
-    session.run("pytest", *chosen(session, AGENTS))
-
-
-@nox.session
 def tests(session: nox.Session) -> None:
-    """All other tests: those of PARTS that a change is about; in CI all, with coverage. Arguments go to pytest."""
+    """Behaviour: all other tests, of the parts that a change is about; in CI all, with coverage (`-- tests/app -x`)."""
     if session.posargs or CI:
         run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
         return
@@ -326,17 +269,19 @@ def tests(session: nox.Session) -> None:
             note(name, before[name])
 
 
-@nox.session
-@skipped_while_green(*TOOLS, "tests/conftest.py", "tests/databases.py", "tests/effort.py", "src/todo_adapters/embedded")
-def tools(session: nox.Session) -> None:
-    """`run.py`, these sessions, and the databases that tests make."""
-    run(session, "pytest", *PARALLEL, *([] if session.posargs else CHOICE), *chosen(session, *TOOLS))
+@nox.session(venv_backend="uv")
+@skipped_while_green(*INTERFACE, "docs/how-to", "examples", "tests/browser", "tests/e2e")
+def browser(session: nox.Session) -> None:
+    """Pages: /docs, the example's, and one with Better Auth, in this machine's Chromium or else in one from npm."""
+    sync(session, "--group", "browser")
+    beside = [] if session.posargs else ["-n", "2", *CHOICE]  # each with a browser and a server of its own
+    session.run("pytest", *beside, *chosen(session, BROWSER))
 
 
 @nox.session(venv_backend="uv")
 @skipped_while_green("docs", SITE)
 def docs(session: nox.Session) -> None:
-    """The documents as a site, in `site/`: no warning, nothing from another host."""
+    """Documents: a site of them, in `site/`, without a warning and with nothing from another host."""
     sync(session, "--group", "docs")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "docs", "site")
     session.run("pytest", "-q", "--noconftest", SITE)
@@ -345,20 +290,40 @@ def docs(session: nox.Session) -> None:
 @nox.session
 @skipped_while_green("src", "tests/fuzzing", *SHARED)
 def schemathesis(session: nox.Session) -> None:
-    """The OpenAPI document against a live server, by Schemathesis, in CI longer; arguments go to it: `-n 1000`."""
-    session.run(sys.executable, "tests/fuzzing/run.py", *(session.posargs or ([] if CI else ["-n", "10"])))
+    """Fuzzing: the OpenAPI document against a live server; arguments go to Schemathesis (`-- -n 1000`)."""
+    session.run(sys.executable, "tests/fuzzing/run.py", *(session.posargs or ([] if CI else ["-n", "5"])))
+
+
+@nox.session
+def pythons(session: nox.Session) -> None:
+    """Pythons: which of those that are supported are here, for `tests-on`; each reads the core, at least."""
+    program = f"import sys; sys.path.insert(0, {str(Path('src').resolve())!r}); import todo_core; print(sys.version)"
+    for version in PYTHONS:
+        if (python := shutil.which(f"python{version}")) is None:
+            session.log(f"CPython {version} is missing here: nothing is tried on it")
+        else:
+            session.log(f"CPython {version} is {python}")
+            session.run(python, "-I", "-S", "-W", "error", "-c", program, external=True)
+
+
+@nox.session(venv_backend="uv", default=CI)
+@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
+def agents(session: nox.Session) -> None:
+    """Agents, in CI: OpenAI's SDK; MCP's inspector and conformance suite, and tokens; some of it needs node."""
+    sync(session, "--group", "agents")
+    session.run("pytest", *chosen(session, AGENTS))
 
 
 @nox.session(venv_backend="uv", default=False)
 def deployment(session: nox.Session) -> None:
-    """The image, compose.yaml, the manifests, the workflows, and Caddy with TLS in front of two real servers."""
+    """Deployment: the image, compose.yaml, manifests, workflows, and Caddy with TLS in front of two real servers."""
     sync(session, "--group", "deployment")
     session.run("pytest", *chosen(session, DEPLOYMENT))
 
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Databases, connections and processes die under load, and no write is lost (`-- --document`: docs/faults.md)."""
+    """Faults: databases, connections and processes die under load, and no write is lost (`-- --document`)."""
     run(session, "pytest", *chosen(session, FAULTS))
 
 
@@ -380,26 +345,34 @@ def tests_on_wheel(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", default=False)
 def bench(session: nox.Session) -> None:
-    """Cost per request beside a FastAPI baseline and the database's own limit (`nox -s bench -- --help`)."""
+    """Speed: cost per request, beside a FastAPI baseline and the database's own limit (`-- --help`)."""
     measure(session, "benchmarks")
 
 
 @nox.session(venv_backend="uv", default=False)
 def neighbour(session: nox.Session) -> None:
-    """What one user feels while another attacks: rewrites the table in docs/performance.md (`-- --help`)."""
+    """Fairness: what one user feels while another attacks; rewrites the table in docs/performance.md (`-- --help`)."""
     measure(session, "benchmarks.neighbour")
 
 
 @nox.session(venv_backend="uv", default=False)
 def growth(session: nox.Session) -> None:
-    """How cost grows with connections, tasks and workers, memory over a million requests, and 10^6 rows' plans."""
+    """Scale: how cost grows with connections, tasks and workers; memory, and the plans of 10^6 rows."""
     measure(session, "benchmarks.growth")
 
 
 @nox.session(venv_backend="uv", default=False)
 def soak(session: nox.Session) -> None:
-    """A million requests, hostile ones included, each answer checked against a model; the server must not grow."""
+    """Endurance: a million requests, hostile ones included, each checked against a model; the server must not grow."""
     measure(session, "benchmarks.soak")
+
+
+def wheel(session: nox.Session) -> Path:
+    """The wheel that users install, made from the sdist."""
+    dist = Path(session.create_tmp(), "dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    run(session, "uv", "build", "--quiet", "--out-dir", str(dist))
+    return next(dist.glob("*.whl"))
 
 
 def measure(session: nox.Session, module: str) -> None:

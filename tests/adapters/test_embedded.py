@@ -408,7 +408,16 @@ def test_an_unrelated_process_with_the_databases_old_pid_is_no_hindrance_and_is_
     assert bystander.poll() is None
 
 
-@pytest.mark.parametrize("content", ["", "\n", "garbage\n", "\0" * 90], ids=["empty", "blank", "text", "zeros"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("", id="empty"),
+        *(
+            pytest.param(each, id=name, marks=pytest.mark.ci)
+            for name, each in {"blank": "\n", "text": "garbage\n", "zeros": "\0" * 90}.items()
+        ),
+    ],
+)
 def test_a_spoilt_pid_file_is_no_hindrance(folder: Path, content: str) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     (folder / "postgres/cluster/data/postmaster.pid").write_text(content)
@@ -433,7 +442,8 @@ def test_of_many_that_start_at_once_one_makes_the_database_and_all_use_it(
 @pytest.mark.parametrize(
     "moment",
     [
-        *("new-*/data/base/1", "cluster"),
+        "new-*/data/base/1",
+        pytest.param("cluster", marks=pytest.mark.ci),
         *(pytest.param(each, marks=pytest.mark.ci) for each in ("new-*", "new-*/data/base/5", "postgres.log")),
     ],
 )
@@ -471,7 +481,14 @@ def child_of(parent: int) -> int:
 # Where it is
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "a, b", "a:b"], ids=["long", "comma", "colon"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("x" * 120, id="long"),
+        pytest.param("a, b", id="comma", marks=pytest.mark.ci),
+        pytest.param("a:b", id="colon", marks=pytest.mark.ci),
+    ],
+)
 def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(
     place: Path, user: Callable[..., User], name: str
 ) -> None:
@@ -757,7 +774,10 @@ def test_root_removes_no_folder_that_the_lesser_account_names(folder: Path, plac
 
 
 @only_linux_root
-@pytest.mark.parametrize("kept", ["", ",+setuid,+setgid,+chown"], ids=["none", "some"])
+@pytest.mark.parametrize(
+    "kept",
+    [pytest.param("", id="none"), pytest.param(",+setuid,+setgid,+chown", id="some", marks=pytest.mark.ci)],
+)
 def test_root_without_capabilities_is_one_clear_sentence(
     new_folder: Path, user: Callable[..., User], kept: str
 ) -> None:

@@ -79,7 +79,13 @@ def assert_linearizable(history: History) -> None:
     assert (impossible := first_impossible(history, NO_TASKS, model)) is None, impossible
 
 
-@pytest.mark.parametrize("share", SHARING.values(), ids=SHARING)
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(share, id=name, marks=[] if name in ("as it is", "in single calls") else pytest.mark.ci)
+        for name, share in SHARING.items()
+    ],
+)
 async def test_one_process_is_linearizable(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, share: Change
 ) -> None:
@@ -97,6 +103,7 @@ async def test_two_stores_in_one_process_are_linearizable(
     assert_linearizable(one + two)
 
 
+@pytest.mark.ci
 async def test_two_processes_are_linearizable(database_url: str) -> None:
     recorders = await asyncio.gather(*(recorder(database_url, seed) for seed in (0, 100)))
     outputs = await asyncio.gather(*(each.communicate(b"go\n") for each in recorders))

@@ -55,6 +55,7 @@ async def test_no_cycle_no_orphan_and_no_split_family_comes_of_concurrent_moves(
     assert {"moved", "deleted", "undone"} <= {entry.action for entry in found.log}
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 async def test_a_storage_without_the_owners_lock_is_found_out(
     postgres_store: PostgresTaskStore, database_url: str

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
 
 MILK, BREAD, HOSTILE = "Buy oat milk", "Bread 🍞", "<img src=x onerror=document.title='robbed'>"
-WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 MONDAY = date(2097, 10, 7)
 pytestmark = pytest.mark.timeout(300)
+
+
+def at(width: int, *, in_ci: int) -> pytest.MarkDecorator:
+    """On a window this wide; in CI on one of the other width, too."""
+    return pytest.mark.parametrize("width", [width, pytest.param(in_ci, marks=pytest.mark.ci)])
 
 
 @pytest.fixture
@@ -169,7 +173,7 @@ def complaint(page: "Page") -> str:
     return found.inner_text()
 
 
-@WIDTHS
+@at(1280, in_ci=390)
 def test_all_of_it_by_mouse(
     width: int, page: "Page", enter: "Callable[[], Page]", client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -273,7 +277,7 @@ def lists(client: httpx.Client) -> list[str]:
     return [each["name"] for each in client.get("/lists").raise_for_status().json()["items"]]
 
 
-@WIDTHS
+@at(390, in_ci=1280)
 def test_all_of_it_by_keyboard(
     width: int, page: "Page", origin: str, api: Server, token: str, client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -408,7 +412,7 @@ def test_tasks_are_dragged_with_a_finger(page: "Page", enter: "Callable[[], Page
     becomes(page, lambda: shown(page), [BREAD, "Eggs", MILK])
 
 
-@WIDTHS
+@at(390, in_ci=1280)
 def test_a_task_has_details(
     width: int, page: "Page", enter: "Callable[[], Page]", client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -675,8 +679,13 @@ MOVING = """[...document.querySelectorAll("*")].map((each) => getComputedStyle(e
 
 
 @NEEDS_NODE
-@WIDTHS
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        *((390, "light"), (1280, "dark")),
+        *(pytest.param(width, scheme, marks=pytest.mark.ci) for width, scheme in ((390, "dark"), (1280, "light"))),
+    ],
+)
 def test_axe_names_no_violation(
     width: int,
     scheme: Any,

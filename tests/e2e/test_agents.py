@@ -84,7 +84,7 @@ async def test_an_agent_works_over_http(shared: Server, mode: str) -> None:
         await works_through_a_day(client)
 
 
-@MODES
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.ci)])
 async def test_an_agent_works_over_standard_streams(database_url: str, mode: str) -> None:
     async with over_stdio(mode, "ann", DATABASE_URL=database_url) as client:
         assert client.protocol_version == REVISIONS[mode]
@@ -187,8 +187,8 @@ def test_a_line_without_end_ends_it(database_url: str) -> None:
     ("arguments", "says"),
     [
         (("mcp",), "user"),
-        (("mcp", ""), "1 to 255"),
-        (("mcp", "ann", "--scope", "all"), "tasks:read"),
+        pytest.param(("mcp", ""), "1 to 255", marks=pytest.mark.ci),
+        pytest.param(("mcp", "ann", "--scope", "all"), "tasks:read", marks=pytest.mark.ci),
         (("mcp", "ann", "--time-zone", "Middle/Earth"), "IANA"),
     ],
 )
@@ -253,6 +253,7 @@ async def test_a_hundred_calls_at_once_are_answered_each(shared: Server) -> None
     assert sorted(each["result"]["structuredContent"]["change"] for each in made) == list(range(1, len(made) + 1))
 
 
+@pytest.mark.ci  # by default tests/app/test_mcp_http.py says the same of the app
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is read from /proc")
 def test_a_server_loads_the_sdk_when_an_agent_first_calls(database_url: str, serve: Serve) -> None:
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()

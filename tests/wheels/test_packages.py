@@ -16,6 +16,7 @@ from wheels.building import ROOT, uv
 
 PACKAGES = ("todo_core", "todo_adapters", "todo_app")
 HERE = Path(__file__).parent
+NO_CACHE = ["-p", "no:cacheprovider"]
 pytestmark = pytest.mark.timeout(300)
 
 # What one may import with each extra, besides what one may without any.
@@ -79,7 +80,7 @@ def test_the_tests_find_in_the_sdist_what_they_read(sdist: Path, tmp_path: Path)
     (folder,) = tmp_path.iterdir()
     chosen = ["tests/test_documents.py", "tests/test_reference.py", "tests/core/test_task.py"]
     for options in (["--collect-only", "--ignore=tests/browser"], chosen):
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        command = [sys.executable, "-m", "pytest", "-q", *NO_CACHE, *options]
         variables = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
         done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -124,6 +125,25 @@ def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path],
     done = subprocess.run([todo, command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert re.fullmatch(r"todo: \w+ is not installed; pip install 'todo-api\[server\]', .+\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param([f"tests/core/test_{name}.py" for name in ("use_cases", "plans", "errors")], id="some"),
+        pytest.param(["tests/core"], id="all", marks=pytest.mark.ci),
+    ],
+)
+def test_the_core_passes_its_tests_from_the_wheel(wheel: Path, tmp_path: Path, chosen: list[str]) -> None:
+    uv("pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", tmp_path / "installed", wheel)
+    # The test tools come from here, what is tested from the wheel: PYTHONPATH goes before the editable install.
+    variables = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    for program in (["-c", "import todo_core; print(todo_core.__file__)"], ["-m", "pytest", "-q", *NO_CACHE, *chosen]):
+        done = subprocess.run(
+            [sys.executable, *program], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert str(tmp_path) in done.stdout or " passed" in done.stdout, done.stdout
 
 
 def test_a_type_checker_sees_the_types_of_the_installed_packages(
