@@ -4,17 +4,25 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parents[1] / "src"
-MODULES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
+MODULES = [path.relative_to(SRC).as_posix() for path in sorted(SRC.rglob("*.py"))]
 TESTING = [name for name in MODULES if name.startswith("todo_core/testing/")]
 CORE = [name for name in MODULES if name.startswith("todo_core/") and name not in TESTING]
 ADAPTERS = [name for name in MODULES if name.startswith("todo_adapters/")]
 APP = [name for name in MODULES if name.startswith("todo_app/")]
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    """What that file says; not before a test asks, because every worker collects all tests."""
+    return ast.parse((SRC / module).read_text())
+
 
 # A technology's name appears in the rooms that are about it, and nowhere else among the adapters.
 TECHNOLOGIES = {
@@ -36,7 +44,7 @@ REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQ
 def imported(module: str) -> Iterator[str]:
     """Every module that `module` imports, wherever in the file it does, or names to importlib as a string."""
     package = module.split("/")[:-1]
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(parsed(module)):
         match node:
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
@@ -82,7 +90,7 @@ STATUSES = {status.value for status in HTTPStatus if status >= HTTPStatus.BAD_RE
 
 def refusals(module: str) -> Iterator[object]:
     """Every mention of a status from 400 on, by name or as a number (three digits: 0o600 is a file mode)."""
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(parsed(module)):
         match node:
             case ast.Attribute(attr=name) | ast.alias(name=name):
                 if name in REFUSALS or name.startswith(("HTTP_4", "HTTP_5")):
@@ -99,7 +107,7 @@ def test_only_the_error_table_knows_the_statuses_of_refusals(module: str) -> Non
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_opens_with_one_line_that_names_its_job(module: str) -> None:
-    docstring = ast.get_docstring(MODULES[module])
+    docstring = ast.get_docstring(parsed(module))
     assert docstring
     assert docstring.splitlines()[0].endswith((".", "!", "?"))
 
@@ -124,10 +132,10 @@ def test_every_public_name_of_the_core_is_documented_and_importable_without_any_
     assert done.stderr == ""
     public = done.stdout.split()
     assert public
-    assert set(public) <= {name for module in CORE for name in documented(MODULES[module])}
+    assert set(public) <= {name for module in CORE for name in documented(parsed(module))}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_function_is_longer_than_thirty_lines(module: str) -> None:
-    functions = (node for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (node for node in ast.walk(parsed(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno >= LONGEST_FUNCTION] == []

@@ -6,7 +6,7 @@ import pkgutil
 import re
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import chain, pairwise, product
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -237,12 +237,15 @@ def compiled() -> Iterator[Use]:
     discard(service)
 
 
-def calls() -> Iterator[tuple[str, ast.Call, ast.Attribute]]:
-    for path in SRC.rglob("*.py"):
-        module = ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                yield module, node, node.func
+@cache
+def calls() -> list[tuple[str, ast.Call, ast.Attribute]]:
+    """Each call of something's method in our modules, and the module's name."""
+    return [
+        (".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"), node, node.func)
+        for path in SRC.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
 
 
 def scanning_names() -> set[str]:

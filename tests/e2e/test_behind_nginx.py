@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from databases import ScratchCluster
 from debian import program
 from e2e.conftest import SECRET
 from pages import ROOT, blocks_of
@@ -55,14 +56,21 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def behind(
-    request: pytest.FixtureRequest, serve: Callable[..., Server], database_url: str, token: str, tmp_path: Path
-) -> Iterator[httpx.Client]:
-    """Somebody outside, who reaches the service below `/todo`, as the page has it but for what the test changes."""
+@pytest.fixture(scope="module")
+def server(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is reached below `/todo`, for all tests that need no other settings."""
     program("nginx")  # skips before anything is started
-    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
-    server = serve(TODO_PUBLIC_URL="https://example.org/todo", **variables).started()
+    url = cluster.create_database(migrated)
+    variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET}
+    server = Server(tmp_path_factory.mktemp("server"), TODO_PUBLIC_URL="https://example.org/todo", **variables)
+    yield server.started()
+    server.discard()
+    cluster.drop(url)
+
+
+@pytest.fixture
+def behind(request: pytest.FixtureRequest, server: Server, token: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Somebody outside, who reaches the service below `/todo`, as the page has it but for what the test changes."""
     location = LOCATION.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
     for page, here in getattr(request, "param", {}).items():
         assert page in location

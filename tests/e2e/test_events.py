@@ -100,7 +100,7 @@ def test_a_stream_says_what_changes_from_now_on_and_continues_with_its_last_id(t
         assert titles(stream.page()) == ["one", "two", "three"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.ci)])
 def test_a_stop_ends_streams_within_a_second_and_without_an_error(
     serve: Serve, database_url: str, number: signal.Signals
 ) -> None:
