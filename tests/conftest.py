@@ -57,11 +57,25 @@ def shared_database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]
 
 
 @pytest.fixture(scope="session")
-def partitioned_database_url(cluster: ScratchCluster) -> Iterator[str]:
-    """As `shared_database_url`, its tables in partitions by owner."""
+def partitioned(cluster: ScratchCluster) -> str:
+    """As `migrated`, its tables in partitions by owner."""
     from partitions import migrate_and_partition
 
-    url = cluster.create_database(cluster.template("partitioned", migrate_and_partition))
+    return cluster.template("partitioned", migrate_and_partition)
+
+
+@pytest.fixture
+def partitioned_database_url(cluster: ScratchCluster, partitioned: str) -> Iterator[str]:
+    """As `database_url`, its tables in partitions by owner."""
+    url = cluster.create_database(partitioned)
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture(scope="session")
+def shared_partitioned_database_url(cluster: ScratchCluster, partitioned: str) -> Iterator[str]:
+    """As `shared_database_url`, its tables in partitions by owner."""
+    url = cluster.create_database(partitioned)
     yield url
     cluster.drop(url)
 

@@ -1,6 +1,7 @@
 """Records what clients see who use one owner's few tasks at once; as a program, in a process of its own.
 
-`python histories.py DATABASE-URL SEED CLIENTS ACTIONS` says "ready", waits for a line, and writes the history, pickled.
+`python histories.py DATABASE-URL whole|sharded SEED CLIENTS ACTIONS` says "ready", waits for a line, and writes the
+history, pickled.
 """
 
 import asyncio
@@ -96,9 +97,9 @@ async def record_store(store: TaskStore, owner: str = "ann", *, seed: int = 0, *
     return await record(carry_out, [TaskId(UUID(int=number)) for number in range(FEW)], seed=seed, **numbers)
 
 
-async def _main(url: str, numbers: Sequence[str]) -> None:
+async def _main(url: str, sharded: str, numbers: Sequence[str]) -> None:
     seed, clients, actions = map(int, numbers)
-    engine = create_engine(url)
+    engine = create_engine(url, sharded=sharded == "sharded")
     store = PostgresTaskStore(engine)
     await store.ready()
     print("ready", flush=True)  # noqa: T201
@@ -110,4 +111,4 @@ async def _main(url: str, numbers: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2:]))
+    asyncio.run(_main(*sys.argv[1:3], sys.argv[3:]))

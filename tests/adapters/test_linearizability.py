@@ -7,7 +7,7 @@ import asyncio
 import pickle
 import random
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from histories import History, record_store
 from linearizability import NO_TASKS, first_impossible, model
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, reading, sender, store, transaction, writing
+from todo_adapters.postgres import PostgresTaskStore, create_engine, reading, sender, store, transaction, writing
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.writing import Writing
@@ -79,6 +79,24 @@ def assert_linearizable(history: History) -> None:
     assert (impossible := first_impossible(history, NO_TASKS, model)) is None, impossible
 
 
+@pytest.fixture(params=["whole", "sharded"])
+def tables(request: pytest.FixtureRequest) -> str:
+    """Whether they are in one piece, or in partitions by owner and used as on several machines."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(tables: str, database_url: str, partitioned_database_url: str) -> str:
+    return partitioned_database_url if tables == "sharded" else database_url
+
+
+@pytest.fixture
+async def engine(database_url: str, tables: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database_url, sharded=tables == "sharded")
+    yield engine
+    await engine.dispose()
+
+
 @pytest.mark.parametrize(
     "share",
     [
@@ -104,19 +122,19 @@ async def test_two_stores_in_one_process_are_linearizable(
 
 
 @pytest.mark.ci
-async def test_two_processes_are_linearizable(database_url: str) -> None:
-    recorders = await asyncio.gather(*(recorder(database_url, seed) for seed in (0, 100)))
+async def test_two_processes_are_linearizable(database_url: str, tables: str) -> None:
+    recorders = await asyncio.gather(*(recorder(database_url, tables, seed) for seed in (0, 100)))
     outputs = await asyncio.gather(*(each.communicate(b"go\n") for each in recorders))
     one, two = (pickle.loads(output) for output, _ in outputs)  # noqa: S301  (our own)
     assert max(call.began for call in one) > min(call.began for call in two) < max(call.ended for call in one)
     assert_linearizable(one + two)
 
 
-async def recorder(url: str, seed: int) -> asyncio.subprocess.Process:
+async def recorder(url: str, tables: str, seed: int) -> asyncio.subprocess.Process:
     """A process that is ready to record when it reads a line."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(Path(histories.__file__)), url, str(seed), "8", "40", stdin=pipe, stdout=pipe
+        sys.executable, str(Path(histories.__file__)), url, tables, str(seed), "8", "40", stdin=pipe, stdout=pipe
     )
     assert process.stdout
     assert await process.stdout.readline() == b"ready\n"

@@ -8,19 +8,22 @@ import re
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
+from unittest.mock import patch
 
 import psycopg
 import pytest
 import pytest_asyncio
-from adapters.statements import begun, holding, waiting
+from adapters.statements import ADD, begun, columns, executing, holding, waiting
 from factories import ANN, BOB, LATER, NOON, make_task
-from partitions import partitions_in_plan
+from partitions import partition, partitions_in_plan
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.memory import MemoryTaskStore
-from todo_adapters.postgres import PostgresTaskStore, create_engine, reading, sender, store, sync, transaction
+from todo_adapters.postgres import PostgresTaskStore, batch, create_engine, reading, sender, store, sync, transaction
+from todo_adapters.postgres.migrations import head, migrate
 from todo_adapters.postgres.sharding import of_one_owner
+from todo_adapters.postgres.table import metadata
 from todo_core import (
     ChangeQuery,
     IdempotencyKey,
@@ -49,7 +52,7 @@ from todo_core.testing.writing import (
 )
 
 Sent = dict[str, Mapping[str, Any]]
-"""Texts that the driver was given, with the values of the last time."""
+"""Texts of statements, with the values of the last time."""
 
 INSERT: Final = re.compile(r"insert into (\w+) \((\w+)[^)]*\)\s+(?:select|values \()\s*([^,\s]*[^,\s)])")
 OLDEST: Final = re.compile(r"select user_id\s+from \w+ where \w+ < now\(\) - %\(life\)s\s+order by \w+ limit 1000\s*")
@@ -65,18 +68,23 @@ OWNER: Final = frozenset({"%(owner)s::text", "%(user_id)s", "tasks.user_id"})
 
 @contextmanager
 def recording() -> Iterator[Sent]:
-    """While what the driver is given about owners is kept."""
+    """While every statement about owners is kept; the driver gets no other."""
     sent: Sent = {}
+    given: set[str] = set()
     execute = psycopg.AsyncCursor.execute
 
-    async def kept(cursor: Any, statement: Any, values: Any = None, **others: Any) -> Any:
-        if "user_id" in str(statement):
-            sent[statement] = values
-        return await execute(cursor, statement, values, **others)
+    async def kept(connection: AsyncConnection, statement: str, values: Mapping[str, Any]) -> list[Any]:
+        sent[statement] = values
+        return await batch.execute(connection, statement, values)  # type: ignore[arg-type]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.AsyncCursor, "execute", kept)
+    async def counted(cursor: Any, statement: Any, *values: Any, **others: Any) -> Any:
+        if "user_id" in str(statement) and cursor.connection.info.parameter_status("application_name") == "todo-api":
+            given.add(statement)
+        return await execute(cursor, statement, *values, **others)
+
+    with executing(kept), patch.object(psycopg.AsyncCursor, "execute", counted):
         yield sent
+    assert len(given) == len(sent)
 
 
 def assert_each_is_of_one_owner(url: str, sent: Sent) -> None:
@@ -98,28 +106,28 @@ class TestSharded(TaskStoreContract):
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
     @classmethod
-    async def sharded(cls, partitioned_database_url: str) -> AsyncIterator[TaskStore]:
-        engine = create_engine(partitioned_database_url, sharded=True)
+    async def sharded(cls, shared_partitioned_database_url: str) -> AsyncIterator[TaskStore]:
+        engine = create_engine(shared_partitioned_database_url, sharded=True)
         store = PostgresTaskStore(engine)
         yield store
         await store.aclose()
         await engine.dispose()
 
     @pytest_asyncio.fixture(loop_scope="class")
-    async def store(self, sharded: TaskStore, partitioned_database_url: str) -> AsyncIterator[TaskStore]:
+    async def store(self, sharded: TaskStore, shared_partitioned_database_url: str) -> AsyncIterator[TaskStore]:
         with recording() as sent:
             yield sharded
-        assert_each_is_of_one_owner(partitioned_database_url, sent)
+        assert_each_is_of_one_owner(shared_partitioned_database_url, sent)
 
 
-def test_memory_and_a_sharded_store_answer_alike(partitioned_database_url: str) -> None:
+def test_memory_and_a_sharded_store_answer_alike(shared_partitioned_database_url: str) -> None:
     with asyncio.Runner() as runner, recording() as sent:
-        engine = create_engine(partitioned_database_url, sharded=True)
+        engine = create_engine(shared_partitioned_database_url, sharded=True)
         store = PostgresTaskStore(engine)
         assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=15)
         runner.run(store.aclose())
         runner.run(engine.dispose())
-    assert_each_is_of_one_owner(partitioned_database_url, sent)
+    assert_each_is_of_one_owner(shared_partitioned_database_url, sent)
 
 
 @pytest.fixture
@@ -259,3 +267,32 @@ async def read_in_every_way(of_all: TaskStore) -> None:
     page = await tasks.sync(SyncQuery(now=LATER, kept_since=NOON))
     await tasks.sync(SyncQuery(now=LATER, kept_since=NOON, since=page.next))
     await of_all.changed({EVERYTHING: 0, ANN: 0})
+
+
+SCHEMA: Final = """
+    select conrelid::regclass::text, conname, replace(pg_get_constraintdef(oid), ' NOT VALID', '') from pg_constraint
+    where conrelid = any(%(tables)s::regclass[]) and contype in ('p', 'c')
+    union all select indrelid::regclass::text, indexrelid::regclass::text,
+        replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
+    from pg_index where indrelid = any(%(tables)s::regclass[])
+    union all select attrelid::regclass::text, attname,
+        concat_ws(' ', atttypid::regtype, attnotnull, attcollation::regcollation, pg_get_expr(adbin, adrelid))
+    from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+    where attrelid = any(%(tables)s::regclass[]) and attnum > 0 and not attisdropped
+    order by 1, 2, 3
+"""
+
+
+def test_tables_in_partitions_have_what_they_had_and_are_migrated_as_others(database_url: str) -> None:
+    tables = {"tables": list(metadata.tables)}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(ADD, columns(task := make_task()) | {"owner": ANN})
+        before = connection.execute(SCHEMA, tables).fetchall()
+        assert {name for name, *_ in before} == set(metadata.tables)
+        partition(database_url)
+        assert connection.execute(SCHEMA, tables).fetchall() == before
+        assert connection.execute("select id from tasks").fetchall() == [(task.id,)]
+        for revision in (f"{int(head()) - 1:04}", "head"):
+            migrate(database_url, revision)
+        assert connection.execute(SCHEMA, tables).fetchall() == before
+        assert connection.execute("select id from tasks").fetchall() == [(task.id,)]

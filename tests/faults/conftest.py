@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from faults.database import Database, database
-from faults.stage import ROWS, Stage, settings
+from faults.stage import ON_A_DATABASE, ROWS, Stage, settings
 from faults.table import as_markdown, put
+from partitions import migrate_and_partition
 from serving import Server, eventually
 
 from todo_adapters.postgres.migrations import migrate
@@ -14,6 +15,15 @@ from todo_adapters.postgres.migrations import migrate
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--document", action="store_true", help="put the table into docs/faults.md")
+    parser.addoption("--sharded", action="store_true", help="on tables in partitions, used as on several machines")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set every server up as the options say."""
+    if config.getoption("--sharded"):
+        ON_A_DATABASE["TODO_DATABASE_SHARDED"] = "true"
+        if config.getoption("--document"):
+            raise pytest.UsageError("the table is of one PostgreSQL: --document goes without --sharded")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -26,9 +36,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def a_database() -> Iterator[Database]:
+def a_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     with database() as made:
-        migrate(made.url)
+        (migrate_and_partition if request.config.getoption("--sharded") else migrate)(made.url)
         yield made
 
 

@@ -21,10 +21,13 @@ FLAT = 48  # MiB that a server of two workers may grow by in an outage
 ROWS: list[Row] = []
 
 
+ON_A_DATABASE: dict[str, str] = {}
+
+
 def settings(url: str, **more: str) -> dict[str, str]:
-    """How every server of the scenarios is set up."""
+    """How every server of the scenarios is set up; without a URL it brings its own database."""
     usual = {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "100000000/hour", "TODO_DATABASE_TIMEOUT": f"{TIMEOUT}"}
-    return {"DATABASE_URL": url, **usual, **more}
+    return {"DATABASE_URL": url, **usual, **(ON_A_DATABASE if url else {}), **more}
 
 
 @dataclass

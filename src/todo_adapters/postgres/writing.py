@@ -126,9 +126,11 @@ _KEYS: Final = "left join used_keys as old on old.user_id = call.user_id and old
 # Of several calls of a batch under one key the first comes first.
 _USED: Final = """old.key is not null
            or row_number() over (partition by call.user_id, call.key order by call.place) > 1"""
+# What is returned nobody reads: but Citus tells only then which constraint a key violated.
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
     select done.user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
+    returning true
 )"""
 
 _CHANGE: Final = """
