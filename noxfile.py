@@ -345,7 +345,7 @@ def tests_on_wheel(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", default=False)
 def bench(session: nox.Session) -> None:
-    """Speed: cost per request, beside a FastAPI baseline and the database's own limit (`-- --help`)."""
+    """Speed: cost per request, beside FastAPI, Fastify and the database's own limit (`-- --help`)."""
     measure(session, "benchmarks")
 
 

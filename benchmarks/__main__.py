@@ -1,4 +1,4 @@
-"""Side by side in one run: this server, a FastAPI baseline and the database's own limit, as CPU time per request.
+"""Side by side in one run: this server, two others and the database's own limit, as CPU time per request.
 
     nox -s bench                                     # everything, into docs/performance.md and docs/performance.svg
     nox -s bench -- --seconds 1 --rounds 1 --users 30 --dry
@@ -22,11 +22,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from benchmarks import limit, report, usage
-from benchmarks.load import Job, Result, run_apart
-from benchmarks.subjects import COMMANDS, Database, Server, database, forget, seed, serving
+from benchmarks.load import MIX, Job, Result, run_apart
+from benchmarks.subjects import Database, Server, comparable, database, forget, seed, serving
 from todo_adapters.postgres.migrations import migrate
 
-KINDS = ("get", "list", "create", "toggle")
+KINDS = ("get", "list", "create", "toggle", "mix")
 OURS, LIMIT = "todo-api", "PostgreSQL alone (pgbench)"
 HEAD = ("", "CPU µs", "of it server", "of it PostgreSQL", "requests/s", "p50 ms", "p99 ms")
 
@@ -89,7 +89,7 @@ def _side_by_side(options: argparse.Namespace) -> list[Figure]:
     figures = []
     with ExitStack() as stack:
         base = stack.enter_context(database())
-        measures = [stack.enter_context(_server(name, base, options)) for name in COMMANDS]
+        measures = [stack.enter_context(_server(name, base, options)) for name in comparable()]
         measures.append(stack.enter_context(_limit(base, options)))
         for number in range(options.rounds):
             for kind in KINDS:
@@ -100,7 +100,7 @@ def _side_by_side(options: argparse.Namespace) -> list[Figure]:
 
 
 def _text(figures: list[Figure], options: argparse.Namespace) -> str:
-    subjects = [*COMMANDS, LIMIT]
+    subjects = _subjects(figures)
     made = (
         f"Medians of {options.rounds} rounds of {options.seconds:g} s; {options.connections} connections, "
         f"{options.users} users with {options.tasks} tasks each at first; {usage.load()}. Made by `nox -s bench`.\n"
@@ -109,6 +109,8 @@ def _text(figures: list[Figure], options: argparse.Namespace) -> str:
     cost = _costs(figures)
     ratios = [[kind, *(cost[OURS][kind] / cost[other][kind] for other in subjects[1:])] for kind in KINDS]
     parts.append(report.table([f"CPU of {OURS} ÷", *subjects[1:]], ratios))
+    apart = [[subject, cost[subject]["mix"] / _sum_of_parts(cost[subject])] for subject in subjects]
+    parts.append("\n" + report.table(["mix ÷ the weighted sum of its kinds", ""], apart))
     for kind in KINDS:
         rows = [[subject, *_medians(figures, subject, kind)] for subject in subjects]
         parts.append(f"\n**{kind}**\n\n{report.table(HEAD, rows)}")
@@ -118,7 +120,16 @@ def _text(figures: list[Figure], options: argparse.Namespace) -> str:
 
 
 def _costs(figures: list[Figure]) -> dict[str, dict[str, float]]:
-    return {subject: {kind: _medians(figures, subject, kind)[0] for kind in KINDS} for subject in [*COMMANDS, LIMIT]}
+    return {subject: {kind: _medians(figures, subject, kind)[0] for kind in KINDS} for subject in _subjects(figures)}
+
+
+def _subjects(figures: list[Figure]) -> list[str]:
+    return list(dict.fromkeys(each.subject for each in figures))
+
+
+def _sum_of_parts(cost: dict[str, float]) -> float:
+    """What a mixed request would cost if its kinds did not disturb each other."""
+    return sum(cost[kind] * share for kind, share in MIX.items()) / sum(MIX.values())
 
 
 def _medians(figures: list[Figure], subject: str, kind: str) -> list[float]:

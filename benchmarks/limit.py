@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import psycopg
 
-from benchmarks.load import Result
+from benchmarks.load import MIX, Result
 from todo_adapters.postgres.rows import LOGGED_ROW, READ
 
 _COLUMNS = ", ".join(READ)
@@ -83,12 +83,15 @@ def fill(url: str, users: int, tasks: int) -> None:
 async def drive(url: str, kind: str, *, users: int, tasks: int, connections: int, seconds: float) -> Result:
     """Send statements of that kind for so long; a toggle is two."""
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "script.sql"
-        script.write_text(_PICK.format(users=users, tasks=tasks) + _STATEMENTS[kind])
+        scripts = []
+        for each, weight in MIX.items() if kind == "mix" else [(kind, 1)]:
+            script = Path(folder) / f"{each}.sql"
+            script.write_text(_PICK.format(users=users, tasks=tasks) + _STATEMENTS[each])
+            scripts += ["-f", f"{script}@{weight}"]
         arguments, environment = _connection(url)
         process = await asyncio.create_subprocess_exec(
             _pgbench(), "-n", "-M", "prepared", "-j", "1", "-c", str(connections), "-T", str(max(1, round(seconds))),
-            "-f", str(script), *arguments, env=os.environ | environment,
+            *scripts, *arguments, env=os.environ | environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, complaints = await process.communicate()

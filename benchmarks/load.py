@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import uvloop
 
 PATIENCE = 60.0  # seconds beyond its time after which the load generator is given up
+MIX = {"list": 40, "get": 30, "create": 15, "toggle": 15}
+"""Of a hundred requests of the kind `mix`: about as a front end asks."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BODY = b'{"title":"Buy oat milk and bread on the way home","description":"from the corner shop"}'
 
@@ -150,11 +152,11 @@ def drive(job: Job) -> Result:
 
 def _requests(job: Job, end: float) -> Iterator[bytes]:
     chance, host, sent = random.Random(job.seed), urlsplit(job.url).netloc, 0  # noqa: S311
-    kinds = ["get", "get", "list", "create", "toggle", "toggle"] if job.kind == "mix" else [job.kind]
+    kinds, weights = (list(MIX), list(MIX.values())) if job.kind == "mix" else ([job.kind], [1])
     while perf_counter() < end and (job.most is None or sent < job.most):
         sent += 1
         user = chance.choice(job.users)
-        yield request(host, user, chance.choice(kinds), chance.choice(user.tasks))
+        yield request(host, user, chance.choices(kinds, weights)[0], chance.choice(user.tasks))
 
 
 async def run_apart(job: Job) -> Result:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,13 +67,37 @@ class Server:
     users: list[User] = field(default_factory=list)
 
 
+FASTIFY = "Fastify + SQL"
 COMMANDS = {
     "todo-api": [TODO, "serve", "--host", "127.0.0.1", "--port", "{port}", "--workers", "{workers}"],
     "FastAPI + SQLModel": [
         sys.executable, "-m", "uvicorn", "benchmarks.peer:app", "--host", "127.0.0.1", "--port", "{port}",
         "--no-access-log", "--log-level", "warning",
     ],
+    FASTIFY: ["node", "--no-deprecation", "server.mjs"],
 }  # fmt: skip
+
+
+def comparable() -> list[str]:
+    """What can be measured here: Fastify needs node and npm."""
+    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
+    if missing:
+        print(f"{FASTIFY} is left out: {' and '.join(missing)} not found")
+    return [name for name in COMMANDS if name != FASTIFY or not missing]
+
+
+@contextmanager
+def _folder(name: str) -> Iterator[Path | None]:
+    """Where the server's program is, with its packages; None where it is installed with this one."""
+    if name != FASTIFY:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="todo-bench-") as folder:
+        for file in (Path(__file__).parent / "fastify").iterdir():
+            shutil.copy(file, folder)
+        npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--silent"]
+        subprocess.run(npm, cwd=folder, check=True)
+        yield Path(folder)
 
 
 @contextmanager
@@ -81,13 +106,16 @@ def serving(
 ) -> Iterator[Server]:
     """That server on that database, from when it answers until the end of the block."""
     port = free_port()
-    usual = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT}
+    usual = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT, "PORT": str(port)}
     variables = {**usual, **settings}
     command = [part.format(port=port, workers=workers) for part in COMMANDS[name]]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("TODO_", "BETTER_AUTH_"))}
     with (
+        _folder(name) as folder,
         tempfile.NamedTemporaryFile(prefix="todo-bench-") as log,
-        subprocess.Popen(command, env=environment | variables, stdout=log, start_new_session=True) as process,
+        subprocess.Popen(
+            command, cwd=folder, env=environment | variables, stdout=log, start_new_session=True
+        ) as process,
     ):
         try:
             _wait_for(port, process)
