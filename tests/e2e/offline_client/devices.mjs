@@ -53,7 +53,7 @@ class Device {
   start() {
     this.stop = new AbortController();
     this.drawn = 0;
-    this.replica = openReplica(this.home, async () => token, () => { this.drawn += 1; });
+    this.replica = openReplica(this.home, async () => token, () => { this.drawn += 1; this.whenDrawn?.(); });
     this.running = this.replica.run(this.stop.signal, (error) => this.errors.push(error));
   }
 
@@ -223,6 +223,31 @@ async function underway(first, second) {
   assert.equal(second.shown(tea).title, "Hot tea");
   assert.deepEqual(first.state.refused.map(({ write, problem }) => [write.members.title, problem.code]), [
     ["Tea with ice", "merge_conflict"],
+  ]);
+
+  // The newest copy has come, the answered write is still in the queue: what the user sees is that write, not the copy.
+  first.network.loseAnswers(1);
+  await first.write("edit", "task", { title: "Milk tea" }, tea);
+  await eventually(() => first.network.lost === 4, "an answer is lost");
+  first.network.down();
+  await eventually(() => second.shown(tea).title === "Milk tea", "the other device sees it");
+  await second.write("edit", "task", { title: "Chai" }, tea);
+  await inStep(second);
+  const { version } = second.shown(tea);
+  const seen = new Promise((resolve) => {
+    first.whenDrawn = () => {
+      if (first.state.things[tea].version !== version || first.state.queue.length !== 1) return;
+      first.whenDrawn = undefined;
+      resolve(first.shown(tea).title);
+      void first.write("edit", "task", { title: "Lemon tea" }, tea);
+    };
+  });
+  first.up();
+  assert.equal(await seen, "Milk tea");
+  await inStep(first, second);
+  assert.equal(second.shown(tea).title, "Chai");
+  assert.deepEqual(first.state.refused.slice(1).map(({ write, problem }) => [write.members.title, problem.code]), [
+    ["Lemon tea", "merge_conflict"],
   ]);
 }
 
