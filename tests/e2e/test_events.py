@@ -2,16 +2,20 @@
 
 import json
 import signal
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving import Serve, Server
+from serving import Serve, Server, eventually
 
+from benchmarks import usage
 from todo_adapters.jwt_identity import issue_token
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
@@ -118,3 +122,60 @@ def test_a_stop_ends_streams_within_a_second_and_without_an_error(
     ended = [(each["user"], each["status"], each["reason"]) for each in lines if each.get("route") == ROUTE]
     assert sorted(ended) == [("ann", 200, "the server stops"), ("bob", 200, "the server stops")]
     assert server.said() == ""
+
+
+KEPT_MAX = 64 * 1024  # bytes of a stream that nobody reads, beside the page that is being sent
+PAGES = 12
+OWNERS = ("ann", "bob")
+
+
+def write_pages(server: Server, owners: tuple[str, ...]) -> int:
+    """As much as a stream can have on a page, again and again; the bytes of one."""
+    operations = [{"op": "create", "task": {"title": "x", "description": "x" * 1000}}] * 50
+    for owner in owners:
+        with server.client(token(owner)) as client:
+            for _ in range(PAGES):
+                assert client.post(f"/api/{owner}/batch", json={"operations": operations}).status_code == 200
+            page = len(client.get(f"/api/{owner}/changes?limit=50").content)
+    return page
+
+
+def unread(server: Server, owner: str) -> socket.socket:
+    """A stream that its client never reads, with as little room at the client's end as there can be."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", server.port))
+    client.sendall(
+        f"GET /api/{owner}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(owner)}\r\n\r\n".encode()
+    )
+    assert client.recv(12) == b"HTTP/1.1 200"
+    return client
+
+
+def unsent(server: Server) -> list[int]:
+    """The bytes that the system holds for each connection of the server's."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(line[4].partition(":")[0], 16) for line in lines if line[1].endswith(f":{server.port:04X}")]
+
+
+def counted(server: Server, name: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics", timeout=20).text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory and sockets")
+def test_streams_that_nobody_reads_hold_little_and_are_dropped(serve: Serve, database_url: str) -> None:
+    server = serve(DATABASE_URL=database_url, **VARIABLES).started()
+    [worker] = server.workers()
+    write_pages(server, ("dan", "eve"))  # what the first writes need stays
+    clients = [unread(server, owner) for owner in OWNERS for _ in range(10)]
+    before = usage.memory_mib(worker)
+    page = write_pages(server, OWNERS)
+    grown = (usage.memory_mib(worker) - before) * 2**20 / len(clients)
+    # The page is there as things, as JSON, as an event, and in pieces on their way: about five times.
+    assert grown < KEPT_MAX + 6 * page < PAGES * page
+    assert max(unsent(server)) < KEPT_MAX + 4096
+    eventually(lambda: counted(server, "todo_event_streams_dropped_total") == len(clients), 60)
+    assert counted(server, "todo_event_streams") == 0
+    for client in clients:
+        client.close()
