@@ -1,22 +1,25 @@
-"""Whoever follows the pages of a sync has what is stored, on every storage; what would break that is found."""
+"""Whoever follows an owner's changes has what is stored, on every storage; what would break that is found."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from uuid import UUID
 
 import pytest
 from effort import examples
+from hypothesis.errors import Flaky
 from sqlalchemy import text
 from sqlite_store import SqliteTaskStore
 
+from todo_adapters import memory
 from todo_adapters.memory import MemoryOwnedTasks, MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, create_engine
-from todo_core import Entry, OwnerId, SyncPage, SyncQuery, SyncToken, Thing
+from todo_core import Committed, OwnerId, Plan, SyncPage, SyncQuery, SyncToken
 from todo_core.sync import LogState, Stage
-from todo_core.testing import assert_clients_converge
+from todo_core.testing import assert_clients_converge, convergence
 
 
 class ForgetfulStore(MemoryTaskStore):
@@ -28,35 +31,37 @@ class ForgetfulStore(MemoryTaskStore):
 def test_on_memory() -> None:
     with asyncio.Runner() as runner:
         store = ForgetfulStore()
-        assert_clients_converge(store, run=runner.run, forget=store.forget, examples=examples(400))
+        assert_clients_converge(store, store, run=runner.run, forget=store.forget, examples=examples(400))
 
 
-def test_on_postgres(shared_database_url: str) -> None:
+def test_on_postgres_with_two_processes(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
-        engine = create_engine(shared_database_url)
-        store = PostgresTaskStore(engine)
+        engines = [create_engine(shared_database_url) for _ in range(2)]
+        stores = [PostgresTaskStore(engine) for engine in engines]
 
         async def forget(owner: OwnerId, before: datetime) -> None:
             forgotten = text("delete from changes where user_id = :owner and at < :before")
-            async with engine.begin() as connection:
+            async with engines[0].begin() as connection:
                 await connection.execute(forgotten, {"owner": owner, "before": before})
 
-        assert_clients_converge(store, run=runner.run, forget=forget, examples=examples(100))
-        runner.run(store.aclose())
-        runner.run(engine.dispose())
+        assert_clients_converge(*stores, run=runner.run, forget=forget, examples=examples(100))
+        for store, engine in zip(stores, engines, strict=True):
+            runner.run(store.aclose())
+            runner.run(engine.dispose())
 
 
-def test_on_sqlite(tmp_path: Path) -> None:
+def test_on_sqlite_with_two_connections(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
-        store = SqliteTaskStore(tmp_path / "tasks.db")
+        stores = [SqliteTaskStore(tmp_path / "tasks.db") for _ in range(2)]
 
         async def forget(owner: OwnerId, before: datetime) -> None:
             forgotten = "delete from log where owner = ? and at < ?"
             moment = before.isoformat(timespec="microseconds")
-            await store.transact(lambda connection: connection.execute(forgotten, [owner, moment]))
+            await stores[0].transact(lambda connection: connection.execute(forgotten, [owner, moment]))
 
-        assert_clients_converge(store, run=runner.run, forget=forget, examples=examples(100))
-        runner.run(store.aclose())
+        assert_clients_converge(*stores, run=runner.run, forget=forget, examples=examples(100))
+        for store in stores:
+            runner.run(store.aclose())
 
 
 Fault = Callable[[SyncQuery, LogState, SyncPage], SyncPage]
@@ -99,20 +104,23 @@ FAULTS: dict[Fault, str] = {
 class CountingStore(ForgetfulStore):
     """Memory that counts whose tasks it was asked for: each history has an owner of its own."""
 
+    kept: type[MemoryOwnedTasks] = MemoryOwnedTasks
+
     def __init__(self) -> None:
         super().__init__()
         self.histories: set[OwnerId] = set()
 
     def tasks_of(self, owner: OwnerId) -> MemoryOwnedTasks:
         self.histories.add(owner)
-        return super().tasks_of(owner)
+        return self.kept(self._owners, self._lock, owner, self._max_tasks)
 
 
-def found() -> int:
+def found(store: CountingStore | None = None) -> int:
     """In which history the proof fails; it must."""
-    store = CountingStore()
-    with asyncio.Runner() as runner, pytest.raises(AssertionError):
-        assert_clients_converge(store, run=runner.run, forget=store.forget, examples=5000)
+    store = store or CountingStore()
+    # Flaky: it fails again, but with another message, as what happens at the same time may.
+    with asyncio.Runner() as runner, pytest.raises((AssertionError, Flaky)):
+        assert_clients_converge(store, store, run=runner.run, forget=store.forget, examples=5000)
     return len(store.histories)
 
 
@@ -132,13 +140,67 @@ def test_changes_that_were_forgotten_without_a_word_are_found(monkeypatch: pytes
     found()
 
 
+class NumbersBeforeTheLock(MemoryOwnedTasks):
+    """Takes a change's number, and then waits for its turn to store it."""
+
+    random = Random(1)
+
+    async def commit(self, plan: Plan) -> Committed:
+        mine = self._owners.setdefault(self._owner, type(self._mine)())
+        mine.number = taken = mine.number + 1
+        for _ in range(self.random.randrange(4)):
+            await asyncio.sleep(0)
+        newest, mine.number = mine.number, taken - 1
+        try:
+            return await super().commit(plan)
+        finally:
+            unused = mine.number < taken == newest
+            mine.number = taken - 1 if unused else newest
+
+
 @pytest.mark.ci
-def test_numbers_that_come_up_behind_a_token_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they would where numbers were taken before the lock: the change before the last is stored after it."""
-    right = SyncQuery.page_of
+def test_numbers_taken_before_the_lock_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountingStore, "kept", NumbersBeforeTheLock)
+    found()
 
-    def late(query: SyncQuery, things: Iterable[Thing], log: Iterable[Entry], number: int) -> SyncPage:
-        return right(query, things, [entry for entry in log if entry.number != number - 1], number)
 
-    monkeypatch.setattr(SyncQuery, "page_of", late)
+class TellsOnce(CountingStore):
+    """Reports each change once, to whichever stream asks first."""
+
+    async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
+        told = self.__dict__.setdefault("told", {})
+        new = {owner: each for owner, each in (await super().changed(seen)).items() if told.get(owner) != each}
+        told.update(new)
+        return new
+
+
+@pytest.mark.ci
+def test_a_lost_wake_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convergence, "_HEARD_WITHIN", 0.1)
+    found(TellsOnce())
+
+
+@pytest.mark.ci
+def test_a_write_that_happens_with_each_request_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_replayed", lambda *_: None)
+    found()
+
+
+class LosesAnEdit(MemoryOwnedTasks):
+    """Decides on what it saw a moment ago: the later of two edits takes the earlier one back."""
+
+    random = Random(1)
+
+    async def commit(self, plan: Plan) -> Committed:
+        before = dict(self._mine.tasks)
+        for _ in range(self.random.randrange(4)):
+            await asyncio.sleep(0)
+        mine, task_ids = self._mine, plan.sees.tasks
+        mine.tasks.update({each: before[each] for each in task_ids if each in mine.tasks and each in before})
+        return await super().commit(plan)
+
+
+@pytest.mark.ci
+def test_an_edit_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountingStore, "kept", LosesAnEdit)
     found()

@@ -16,11 +16,12 @@ long as nobody uses it at the same time: every test makes owners of its own.
 import pytest
 
 # Before they are imported: so that a failing assertion shows its values.
-_CHAPTERS = "agreement belongings editing families isolation keeping listing log once placing sync undoing"
+_CHAPTERS = "agreement belongings convergence editing families isolation keeping listing log once placing sync undoing"
 for _module in _CHAPTERS.split():
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from todo_core.testing.agreement import assert_stores_agree  # noqa: E402
+from todo_core.testing.convergence import assert_clients_converge  # noqa: E402
 from todo_core.testing.editing import EditingContract  # noqa: E402
 from todo_core.testing.families import assert_families_hold  # noqa: E402
 from todo_core.testing.isolation import IsolationContract  # noqa: E402
@@ -29,7 +30,7 @@ from todo_core.testing.listing import ListingContract  # noqa: E402
 from todo_core.testing.log import LogContract  # noqa: E402
 from todo_core.testing.once import OnceContract  # noqa: E402
 from todo_core.testing.placing import PlacingContract  # noqa: E402
-from todo_core.testing.sync import SyncContract, assert_clients_converge  # noqa: E402
+from todo_core.testing.sync import SyncContract  # noqa: E402
 from todo_core.testing.undoing import UndoingContract  # noqa: E402
 
 __all__ = ["TaskStoreContract", "assert_clients_converge", "assert_families_hold", "assert_stores_agree"]

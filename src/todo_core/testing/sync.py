@@ -2,87 +2,31 @@
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
-from uuid import UUID, uuid4
+from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from todo_core.changes import Kind, kind_of
-from todo_core.errors import InvalidInput, ResyncRequired, TodoError
+from todo_core.changes import kind_of
+from todo_core.errors import InvalidInput, ResyncRequired
 from todo_core.lists import TaskList, Thing
 from todo_core.places import deleted
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
-from todo_core.queries import Sort, TaskQuery
 from todo_core.sync import Mark, SyncItem, SyncPage, SyncQuery, SyncToken
-from todo_core.task import ListId, OwnerId, Task, TaskId
-from todo_core.testing.examples import LATER, NOON, make_fresh, make_id, make_owner, make_task
+from todo_core.task import ListId
+from todo_core.testing.examples import LATER, NOON, make_id, make_owner, make_task
 from todo_core.testing.log import whole_log
-from todo_core.testing.writing import (
-    add,
-    changing,
-    creating,
-    creating_list,
-    deleting,
-    edit,
-    erasing,
-    remove,
-    restoring,
-    undoing,
-)
-from todo_core.use_cases import TaskService
-from todo_core.use_cases.changes import SYNC_MARGIN
-
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
-Forget: TypeAlias = Callable[[OwnerId, datetime], Coroutine[Any, Any, None]]
-"""Forgets an owner's changes that were made before that moment."""
-
-Key: TypeAlias = tuple[Kind, UUID]
+from todo_core.testing.writing import add, creating, creating_list, edit, erasing, remove
 
 _AGES_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
-_CLIENTS: Final = 3
-_IDS: Final = st.sampled_from([make_id(number) for number in range(5)])
 _MANY_PAGES: Final = 200
 
 
 def asked(since: SyncToken | None = None, limit: int = 50, kept_since: datetime = _AGES_AGO) -> SyncQuery:
     """A query of somebody who has come so far."""
     return SyncQuery(now=datetime.now(UTC), kept_since=kept_since, since=since, limit=limit)
-
-
-@dataclass
-class Replica:
-    """A client's copy: all that a client needs to do."""
-
-    things: dict[Key, Thing] = field(default_factory=dict)
-    token: str | None = None
-    named: set[Key] | None = None
-    """What a first sync has named, while one is under way."""
-
-    def take(self, page: SyncPage, owner: OwnerId) -> None:
-        """Become what the page says."""
-        if page.full:
-            self.named = (self.named or set()) | {(item.kind, item.id) for item in page.items}
-        elif self.named is not None:
-            self.things = {key: thing for key, thing in self.things.items() if key in self.named}
-            self.named = None
-        for item in page.items:
-            if item.value is None:
-                self.things.pop((item.kind, item.id), None)
-            else:
-                self.things[item.kind, item.id] = item.value
-        self.token = page.next.encode(owner)
-
-    def begin_anew(self) -> None:
-        """Ask for everything the next time; what is there already stays until a first sync is over."""
-        self.token = self.named = None
 
 
 async def _caught_up(tasks: OwnedTasks, since: SyncToken | None = None, limit: int = 50) -> list[SyncPage]:
@@ -253,166 +197,3 @@ class SyncContract:
         assert await store.changed({ann: 1, bob: 2}) == {bob: 3}
         assert await store.changed({bob: 4}) == {bob: 3}  # a backup was restored
         assert await store.changed({}) == {}
-
-
-class _Clock:
-    """A clock that may stand still, so that what was made before some moment is too old to be kept."""
-
-    kept_since: datetime | None = None
-    history: Final = timedelta(days=30)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) if self.kept_since is None else self.kept_since + self.history - SYNC_MARGIN
-
-
-class _Ids:
-    def new(self, _: datetime) -> TaskId:
-        return TaskId(UUID(hex=make_fresh()))
-
-
-def assert_clients_converge(
-    store: TaskStore, *, run: Run, forget: Forget | None = None, examples: int = 100, steps: int = 40
-) -> None:
-    """Fail with a history after which a client that has caught up has something else than what is stored.
-
-    Several clients follow one owner's changes, in pages of any size; answers are lost, or come twice; where `forget` is
-    given, the store forgets changes. `run` runs a coroutine to its end, always on one event loop.
-    """
-
-    class Histories(_Clients):
-        def __init__(self) -> None:
-            super().__init__(store, run, forget)
-
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        phases=[Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
-    run_state_machine_as_test(Histories, settings=chosen)
-
-
-@st.composite
-def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
-    task_id, text = draw(_IDS), draw(st.sampled_from(["Milk", "Bread", "Tea"]))
-    task = Task(id=task_id, owner=owner, title=text, created_at=NOON, updated_at=NOON)
-    change = changing(task_id, lambda task: task.edited(title=text, at=LATER))
-    toggle = changing(task_id, lambda task: task.toggled(at=LATER))
-    return draw(st.sampled_from([creating(task), creating(task), change, toggle, deleting(task_id)]))
-
-
-class _Clients(RuleBasedStateMachine):
-    def __init__(self, store: TaskStore, run: Run, forget: Forget | None) -> None:
-        super().__init__()
-        self.store, self.run, self.forget = store, run, forget
-        self.owner = OwnerId(uuid4().hex)
-        self.tasks = store.tasks_of(self.owner)
-        self.clock = _Clock()
-        self.service = TaskService(store, self.clock, _Ids(), self.clock.history)
-        self.clients = [Replica() for _ in range(_CLIENTS)]
-
-    def commit(self, plan: Plan) -> None:
-        with suppress(TodoError):  # refused: it has changed nothing
-            self.run(self.tasks.commit(plan))
-
-    @rule(data=st.data())
-    def write(self, data: st.DataObject) -> None:
-        self.commit(data.draw(_plans(self.owner)))
-
-    @rule(data=st.data())
-    def write_several(self, data: st.DataObject) -> None:
-        self.commit(composed(data.draw(st.lists(_plans(self.owner), min_size=2, max_size=4))))
-
-    @rule(task_id=_IDS, times=st.integers(3, 8), gone=_IDS)
-    def write_often(self, task_id: TaskId, times: int, gone: TaskId) -> None:
-        """So that listing everything is less than saying what changed."""
-        for _ in range(times):
-            self.commit(changing(task_id, lambda task: task.toggled(at=LATER)))
-        self.commit(deleting(gone))
-
-    def attempt(self, call: Coroutine[Any, Any, Any]) -> None:
-        with suppress(TodoError):
-            self.run(call)
-
-    def lists(self) -> list[TaskList]:
-        return list(self.run(self.tasks.lists()))
-
-    @rule()
-    def add_list(self) -> None:
-        self.attempt(self.service.create_list(self.owner, name="Shelf"))
-
-    @rule(data=st.data(), task_id=_IDS, below=st.booleans())
-    def add_into(self, data: st.DataObject, task_id: TaskId, below: bool) -> None:
-        """Into a list, or below another task."""
-        if below:
-            self.attempt(self.service.create(self.owner, title="Tea", parent_id=task_id))
-        elif lists := self.lists():
-            self.attempt(self.service.create(self.owner, title="Tea", list_id=data.draw(st.sampled_from(lists)).id))
-
-    @rule(data=st.data(), task_id=_IDS, delete=st.booleans())
-    def move_or_delete_a_list(self, data: st.DataObject, task_id: TaskId, delete: bool) -> None:
-        if lists := self.lists():
-            chosen = data.draw(st.sampled_from(lists)).id
-            call = self.service.delete_list(self.owner, chosen) if delete else None
-            self.attempt(call or self.service.move(self.owner, task_id, list_id=chosen))
-
-    @rule(number=st.integers(1, 20))
-    def undo(self, number: int) -> None:
-        self.commit(undoing(number, LATER))
-
-    @rule(task_id=_IDS, erase=st.booleans())
-    def empty(self, task_id: TaskId, erase: bool) -> None:
-        self.commit(erasing(task_id) if erase else restoring(task_id, LATER))
-
-    @rule(client=st.integers(0, _CLIENTS - 1), limit=st.integers(1, 4), twice=st.booleans(), lost=st.booleans())
-    def ask(self, client: int, limit: int, twice: bool, lost: bool) -> None:
-        page = self.page(self.clients[client], limit)
-        if page is not None and not lost:
-            for _ in range(1 + twice):
-                self.clients[client].take(page, self.owner)
-
-    @rule(client=st.integers(0, _CLIENTS - 1), limit=st.integers(1, 4))
-    def catch_up(self, client: int, limit: int) -> None:
-        self.check(self.clients[client], limit)
-
-    @rule(client=st.integers(0, _CLIENTS - 1))
-    def begin_anew(self, client: int) -> None:
-        self.clients[client].begin_anew()
-
-    @rule(share=st.floats(0, 1))
-    def forget_what_is_old(self, share: float) -> None:
-        log = self.run(whole_log(self.tasks))
-        if self.forget is None or not log:
-            return
-        before = [entry.at for entry in log][round(share * (len(log) - 1))]
-        before += timedelta(microseconds=1) if share == 1 else timedelta()
-        self.clock.kept_since = max(before, self.clock.kept_since or before)
-        self.run(self.forget(self.owner, self.clock.kept_since))
-
-    def page(self, client: Replica, limit: int) -> SyncPage | None:
-        since = None if client.token is None else SyncToken.decode(client.token, self.owner)
-        try:
-            page: SyncPage = self.run(self.service.sync(self.owner, since, limit=limit))
-        except ResyncRequired:
-            assert since is not None
-            client.begin_anew()
-            return None
-        assert len({(item.kind, item.id) for item in page.items}) == len(page.items) <= limit
-        return page
-
-    def check(self, client: Replica, limit: int) -> None:
-        """The client, caught up, has exactly what is stored."""
-        more, pages = True, 0
-        while more:
-            pages += 1
-            assert pages < _MANY_PAGES, "the pages have no end"
-            if (page := self.page(client, limit)) is not None:
-                client.take(page, self.owner)
-                more = page.more
-        tasks = self.run(self.tasks.page(TaskQuery(sort=Sort.CREATED_AT, limit=200))).items
-        assert client.things == {(kind_of(thing), thing.id): thing for thing in [*tasks, *self.lists()]}
-
-    def teardown(self) -> None:
-        for limit, client in enumerate(self.clients, 1):
-            self.check(client, limit)
