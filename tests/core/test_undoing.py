@@ -1,6 +1,9 @@
 """Taking back: undo by number, the trash, and what stands in the way."""
 
+from datetime import timedelta
+
 import pytest
+from clocks import FrozenClock
 from factories import ANN, BOB, LATER, make_list, make_task
 
 from todo_adapters.memory import MemoryTaskStore
@@ -54,6 +57,22 @@ async def test_an_edit_of_other_members_is_not_in_the_way(service: TaskService) 
     with pytest.raises(UndoConflict) as conflict:
         await service.undo(ANN, 1)
     assert [problem.field for problem in conflict.value.problems] == ["priority"]
+
+
+async def test_what_a_store_may_be_forgetting_is_neither_undone_nor_restored() -> None:
+    clock = FrozenClock()
+    service = TaskService(MemoryTaskStore(), clock, SystemIds(), timedelta(days=30))
+    made = await service.create(ANN, title="Milk")
+    deleted = await service.delete(ANN, made.task.id)
+    assert deleted.change is not None
+    [entry] = (await service.trash(ANN, ChangeQuery())).items
+    clock.time = entry.at + timedelta(days=30, microseconds=1)
+    with pytest.raises(NotInTrash):
+        await service.restore(ANN, made.task.id)
+    with pytest.raises(ChangeNotFound):
+        await service.undo(ANN, deleted.change)
+    clock.time = entry.at + timedelta(days=30)
+    assert (await service.restore(ANN, made.task.id)).task.title == "Milk"
 
 
 async def test_a_change_of_nobody_or_of_another_is_unknown(service: TaskService) -> None:

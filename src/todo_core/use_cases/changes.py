@@ -1,11 +1,13 @@
 """What happened to an owner's things, and taking it back."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, ChangePage, ChangeQuery
+from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, ChangePage, ChangeQuery, Entry
+from todo_core.errors import ChangeNotFound, NotInTrash
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
 from todo_core.sync import SyncPage, SyncQuery, SyncToken
@@ -27,9 +29,7 @@ class ChangeUseCases(UseCases):
         tasks = self.store.tasks_of(owner)
         page = await tasks.changes(query)
         if not page.items and query.of is not None:
-            await tasks.get(
-                TaskId(query.of)
-            )  # without a history, but there: from before the log, or unchanged for long
+            await tasks.get(TaskId(query.of))  # there, without a history: from before the log, or unchanged for long
         return page
 
     async def sync(self, owner: OwnerId, since: SyncToken | None = None, *, limit: int = LIMIT_DEFAULT) -> SyncPage:
@@ -55,9 +55,15 @@ class ChangeUseCases(UseCases):
         fresh = self._fresh(now)
 
         def decide(seen: Seen) -> Decision:
+            if self._are_forgotten(seen.change(number), now):
+                raise ChangeNotFound
             return undone(seen, number, at=now, fresh=fresh, may_delete=may_delete)
 
         return await self._commit(owner, Sees(entries=frozenset({number})), decide, options)
+
+    def _are_forgotten(self, entries: Iterable[Entry], now: datetime) -> bool:
+        """Whether a store may have forgotten a part of that change, for it forgets by pieces: a part is not restored."""
+        return any(entry.at < now - self.history_kept for entry in entries)
 
     async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
         """One page of the owner's deletions that nothing has taken back."""
@@ -74,6 +80,8 @@ class ChangeUseCases(UseCases):
         fresh = self._fresh(now)
 
         def decide(seen: Seen) -> Decision:
+            if self._are_forgotten(filter(None, seen.last_of([thing_id])), now):
+                raise NotInTrash
             decision = restored(seen, thing_id, at=now, fresh=fresh)
             if answers_whole:
                 return decision
@@ -88,9 +96,9 @@ class ChangeUseCases(UseCases):
         )
 
     async def empty_trash(self, owner: OwnerId, options: WriteOptions = DEFAULTS) -> Committed:
-        """Erase everything that is in the trash now, some hundred deletions at a time; of what is deleted meanwhile
+        """Erase everything that is in the trash now, some hundred deletions at a time, and nothing that comes later.
 
-        nothing. Under a key that was used nothing is erased.
+        Under a key that was used nothing is erased.
         """
         newest = await self.trash(owner, ChangeQuery(newest_first=True, limit=1))
         until = max((entry.number for entry in newest.items), default=0)
