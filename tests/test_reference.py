@@ -4,9 +4,11 @@ import dataclasses
 import enum
 import importlib.util
 import inspect
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -79,6 +81,27 @@ def test_what_every_operation_may_answer_is_told_once() -> None:
         assert "not_authenticated" not in own
         assert f"· scope `{each.scope}`" in section
         assert {kind.code for kind in each.refusals} == {*own} | common(text)
+
+
+def test_every_member_parameter_and_header_has_a_line_that_says_what_it_is() -> None:
+    text = (MAKER.parent / "http.md").read_text()
+    document = json.loads((ROOT / "docs/openapi.json").read_text())
+    schemas = text.partition("\n## Schemas\n")[2].split("\n### ")[1:]
+    rows = {part.partition("\n")[0]: re.findall(r"^\| `(\w+)` \| [^|]*\| \S", part, re.MULTILINE) for part in schemas}
+    assert rows == {name: [*each.get("properties", {})] for name, each in document["components"]["schemas"].items()}
+    lines = re.findall(r"^\| `([\w-]+)` \| (?:path|query|header) \| (.*?) \|", text, re.MULTILINE)
+    parameters = [one["name"] for one in parameters_of(document)]
+    assert {name for name, _ in lines} == {*parameters}
+    assert not [name for name, meaning in lines if not meaning.strip()]
+
+
+def parameters_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those of every operation."""
+    known = document["components"].get("parameters", {})
+    for item in document["paths"].values():
+        for method, operation in item.items():
+            for one in operation if method == "parameters" else operation.get("parameters", []):
+                yield known[one["$ref"].rpartition("/")[2]] if "$ref" in one else one
 
 
 def common(text: str) -> set[str]:

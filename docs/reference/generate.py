@@ -56,7 +56,7 @@ def http() -> Iterator[str]:
     yield "\n## Schemas"
     for name, schema in DOCUMENT["components"]["schemas"].items():
         yield f"\n### {name}\n\n{schema.get('description', '')}"
-        yield from table("member", "type", "rules", "", rows=members(schema))
+        yield from table("member", "type", "meaning", "rules", "", rows=members(schema))
 
 
 def everywhere() -> Iterator[str]:
@@ -140,7 +140,29 @@ def answers(responses: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def members(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, member in schema.get("properties", {}).items():
         needed = "always there" if name in schema.get("required", []) else "may be absent"
-        yield f"`{name}`", kind_of(member), rules(member), needed
+        yield f"`{name}`", kind_of(member), meaning(member) or PLAIN[name], rules(member), needed
+
+
+PLAIN = {
+    "action": "What happened.",
+    "by_tag": "How many open tasks have each tag.",
+    "completed": "Whether it is done; in a summary, how many are.",
+    "deleted": "Whether it has been deleted.",
+    "detail": "What is wrong, for people.",
+    "id": "Its id.",
+    "items": "What there is, in order; of a page, its part.",
+    "kind": "Whether it is a task or a list.",
+    "op": "Which operation it is.",
+    "open": "How many are not done.",
+    "operations": "What to do, in order.",
+}
+"""The meaning of members that the OpenAPI document leaves to their names."""
+
+
+def meaning(schema: dict[str, Any]) -> str:
+    """What a member is for: as it says itself, or else what it may be."""
+    inner = [meaning(one) for one in schema.get("anyOf", [])]
+    return str(found(schema).get("description", "")) or " ".join(filter(None, inner))
 
 
 def kind_of(schema: dict[str, Any]) -> str:
