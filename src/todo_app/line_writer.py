@@ -96,7 +96,7 @@ class LineWriter:
         if self._failure is None:
             say(
                 f"todo: the log cannot be written to standard output: {reason}; "
-                "what finds no room meanwhile is counted in todo_log_lines_dropped_total"
+                "dropped lines are counted in todo_log_lines_dropped_total"
             )
         with self._changed:
             self._failure = reason

@@ -36,7 +36,9 @@ class StreamMetrics:
             registry=registry,
         )
         self._dropped = Counter(
-            "todo_event_streams_dropped", "Streams that were ended because nobody read them.", registry=registry
+            "todo_event_streams_dropped",
+            "Streams that were ended because their client did not read.",
+            registry=registry,
         )
 
     def opened(self) -> None:

@@ -98,7 +98,7 @@ class ResyncRequired(TodoError):
     code = "resync_required"
 
     def __init__(self) -> None:
-        super().__init__("What has changed since this token is not known any more: fetch everything anew, without it.")
+        super().__init__("This token is no longer valid: fetch everything again, without a token.")
 
 
 class NotInTrash(TodoError):
@@ -119,7 +119,7 @@ class UndoConflict(TodoError):
         found = list(problems)
         self.ids = tuple(thing for thing, _ in found)
         self.problems = tuple(problem for _, problem in found)
-        super().__init__("Later changes are in the way: undo those first, or edit the task.")
+        super().__init__("Later changes conflict with this one: undo those first, or edit the task.")
 
 
 class MergeConflict(TodoError):
@@ -129,7 +129,7 @@ class MergeConflict(TodoError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("Others have changed the same since: fetch it again, and let the user choose.")
+        super().__init__("The same members have changed since that version: fetch it again, and let the user choose.")
 
 
 class TooMany(TodoError):
@@ -150,7 +150,7 @@ class VersionConflict(TodoError):
 
     def __init__(self, current: int) -> None:
         self.current = current
-        super().__init__(f"It is at version {current} by now: fetch it again and repeat your change.")
+        super().__init__(f"The current version is {current}: fetch it again and repeat your change.")
 
 
 class InsufficientScope(TodoError):

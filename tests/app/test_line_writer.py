@@ -98,7 +98,7 @@ def test_a_failed_write_is_reported_once_and_repeated_until_it_succeeds(
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert capfd.readouterr().err == (
         f"todo: the log cannot be written to standard output: {os.strerror(error)}; "
-        "what finds no room meanwhile is counted in todo_log_lines_dropped_total\n"
+        "dropped lines are counted in todo_log_lines_dropped_total\n"
     )
 
 

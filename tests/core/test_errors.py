@@ -47,6 +47,6 @@ def test_messages_tell_what_to_do() -> None:
     assert "already have a task" in str(TaskExists())
     assert "a fresh key for each request" in str(KeyReused())
     assert "10 tasks" in str(TooMany("tasks", 10))
-    assert "at version 3" in str(VersionConflict(3))
+    assert "current version is 3" in str(VersionConflict(3))
     assert "try again shortly" in str(StoreUnavailable())
     assert str(NotAuthenticated("the token has expired")) == "the token has expired"

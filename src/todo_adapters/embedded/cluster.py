@@ -75,7 +75,7 @@ class Cluster:
         """Where the running server listens."""
         server = Postmaster.read(self._data)
         if server is None:
-            raise EmbeddedDatabaseError(f"The embedded database went away while it was started: see {self._log}.")
+            raise EmbeddedDatabaseError(f"The embedded database stopped while it was starting: see {self._log}.")
         return server.socket_folder
 
     def start_or_join(self, deadline: float) -> None:

@@ -79,7 +79,7 @@ GivenTags: TypeAlias = Annotated[
 Date: TypeAlias = Annotated[
     str,
     Meta(
-        description="A whole day, or the time on a clock: in `time_zone`, or wherever its user is.",
+        description="A whole day or a local time: in `time_zone`, or wherever the user is.",
         extra_json_schema={"pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"},
         examples=["2026-12-01"],
     ),
@@ -89,7 +89,7 @@ GivenDate: TypeAlias = Annotated[
     Meta(
         description=_said(
             DATE_RULE,
-            "Seconds may be left out. A time with an offset or `Z` becomes the time on a clock in `time_zone`, or "
+            "Seconds may be left out. A time with an offset or `Z` becomes a local time in `time_zone`, or "
             "without one in `UTC`. `start_date` and `due_date` are of the same form, and in order.",
         ),
         examples=["2026-12-01"],
@@ -115,7 +115,7 @@ Rule: TypeAlias = Annotated[
     Meta(
         description="How it recurs, as RFC 5545 §3.3.10 writes it: `FREQ` DAILY, WEEKLY, MONTHLY or YEARLY, with "
         "`INTERVAL`, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `WKST`, and `COUNT` or `UNTIL`. It needs a "
-        "`due_date`. What is given is stored in one form: capitals, a fixed order, nothing that is said anyway.",
+        "`due_date`. What is given is stored in one form: capitals, a fixed order, nothing redundant.",
         extra_json_schema={"maxLength": RULE_LENGTH},
         examples=["FREQ=WEEKLY;BYDAY=MO"],
     ),
@@ -126,15 +126,15 @@ From: TypeAlias = Annotated[
 _THING: Final = "019a540b-b400-7cc3-98c4-dc0c0c07398e"
 ListId: TypeAlias = Annotated[UUID, Meta(description=_said(LIST_RULE), examples=[_THING])]
 ParentId: TypeAlias = Annotated[
-    UUID, Meta(description=_said(PARENT_RULE, "A subtask is in the list in which its parent is."), examples=[_THING])
+    UUID, Meta(description=_said(PARENT_RULE, "A subtask is in the list of its parent."), examples=[_THING])
 ]
 Neighbour: TypeAlias = Annotated[
-    UUID, Meta(description="The id of the one that it shall stand next to; among its siblings, too.", examples=[_THING])
+    UUID, Meta(description="The id of the task or list to place it next to, among its siblings.", examples=[_THING])
 ]
 Position: TypeAlias = Annotated[
     str,
     Meta(
-        description="Where it stands in its order, compared by code point. Moves set it.",
+        description="Its place in the order, compared by code point. Moves set it.",
         extra_json_schema={"minLength": 1, "maxLength": POSITION_LENGTH, "pattern": "^[0-9a-z]+$"},
     ),
 ]
@@ -151,13 +151,13 @@ Color: TypeAlias = Annotated[
 ]
 VersionNumber: TypeAlias = Annotated[
     int,
-    Meta(description="1 at first, one more with every change; the entity tag.", extra_json_schema={"minimum": 1}),
+    Meta(description="Starts at 1, and grows by 1 with each change; the entity tag.", extra_json_schema={"minimum": 1}),
 ]
 Id: TypeAlias = Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
 OwnId: TypeAlias = Annotated[
     UUID,
     Meta(
-        description=_said(ID_RULE, "Yours, if you make what is new before you send it; it is made once."),
+        description=_said(ID_RULE, "Set it to choose the id yourself; creating the same again makes nothing twice."),
         examples=["019a540b-b400-7cc3-98c4-dc0c0c07398f"],
     ),
 ]
@@ -185,7 +185,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     list_id: ListId | None
     parent_id: ParentId | None
     position: Position
-    due_at: Annotated[Moment | None, Meta(description="The moment at which a `due_date` with a time and a zone is.")]
+    due_at: Annotated[Moment | None, Meta(description="`due_date` as a point in time, where it has a time and a zone.")]
     completed_at: Moment | None
     version: VersionNumber
     created_at: Moment
@@ -482,7 +482,7 @@ class ChangedThings(msgspec.Struct, frozen=True, gc=False):
         bool,
         Meta(
             description="Whether the page is of a first sync. At the first page that is not, forget what is of before "
-            "and was on none of its pages: it is gone."
+            "and was on none of its pages: it has been deleted."
         ),
     ]
 

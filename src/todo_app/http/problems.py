@@ -50,7 +50,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     title: Annotated[str, Meta(description="The same for all problems of this code.")]
     status: Annotated[int, Meta(description="The status of the answer.", extra_json_schema=STATUS_RULES)]
     detail: Annotated[str, Meta(description="What to do, for people to read.")]
-    code: Annotated[str, Meta(description="Stable: what to tell problems apart by.", extra_json_schema=_CODE)]
+    code: Annotated[str, Meta(description="Stable: identifies the kind of problem.", extra_json_schema=_CODE)]
     request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
     errors: Annotated[
         list[ProblemItem],
