@@ -62,7 +62,7 @@ class ChangeUseCases(UseCases):
         return await self._commit(owner, Sees(entries=frozenset({number})), decide, options)
 
     def _are_forgotten(self, entries: Iterable[Entry], now: datetime) -> bool:
-        """Whether a store may have forgotten a part of that change, for it forgets by pieces: a part is not restored."""
+        """Whether a store may have forgotten a part of that change: it forgets by pieces, and no part is restored."""
         return any(entry.at < now - self.history_kept for entry in entries)
 
     async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
