@@ -92,6 +92,7 @@ def test_a_session_runs_its_own_tests_unless_others_are_named(monkeypatch: pytes
         taken = [*(arguments or ["-q"]), *expected]
         assert session.command[-len(taken) :] == taken
         assert session.command.count(own) == len(expected)
+        assert not (arguments and "not ci" in session.command), "what is named runs, whatever its mark"
 
 
 def test_what_is_named_is_run_though_it_has_a_session_of_its_own(tmp_path: Path) -> None:
@@ -109,7 +110,8 @@ def test_ci_runs_every_test_and_measures_coverage(
     noxfile = load(monkeypatch, **variables)
     body(noxfile, "tests")(session := Session())
     assert ("--cov" in session.command) == measured
-    assert ("not ci" in session.command) == (not measured)
+    body(noxfile, "browser")(pages := Session())
+    assert ["not ci" in each.command for each in (session, pages)] == [not measured] * 2
     paths = {path for name in noxfile.PARTS for path in noxfile.tests_of(name)}
     assert paths
     assert paths & {*session.command} == (set() if measured else paths)  # none is named: all are run
