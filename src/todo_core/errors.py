@@ -33,13 +33,13 @@ class InvalidInput(TodoError):
 
 
 class NotAuthenticated(TodoError):
-    """The credentials prove nobody. The message is for logs; a caller gets no reason."""
+    """The credentials are not valid. The message is for the log; the caller gets no reason."""
 
     code = "not_authenticated"
 
 
 class IdentityUnavailable(TodoError):
-    """Nobody can say now whether the credentials prove somebody; the same call may succeed later."""
+    """The credentials cannot be verified at present; the same call may succeed later."""
 
     code = "identity_unavailable"
 
@@ -84,7 +84,7 @@ class KeyReused(TodoError):
 
 
 class ChangeNotFound(TodoError):
-    """This owner has no change with that number, or it has been forgotten."""
+    """This owner has no change with that number, or it has been pruned."""
 
     code = "change_not_found"
 
@@ -93,7 +93,7 @@ class ChangeNotFound(TodoError):
 
 
 class ResyncRequired(TodoError):
-    """What happened since that sync token is not known any more: it is too old, or of another database."""
+    """The changes since that sync token are no longer known: it is too old, or of another database."""
 
     code = "resync_required"
 
