@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import pytest
+from browser.todo_page import sign_in
 from databases import ScratchCluster
 from e2e.npm import NODE, installed
 from serving import Server
@@ -107,3 +109,53 @@ def owner() -> str:
 @pytest.fixture
 def token(owner: str) -> str:
     return issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
+
+
+@pytest.fixture
+def client(api: Server, owner: str, token: str) -> Iterator[httpx.Client]:
+    """Somebody who does things with the same tasks meanwhile."""
+    url = f"{api.url}/api/{owner.replace('/', '%2F')}"
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def enter(page: "Page", origin: str, api: Server, token: str) -> "Callable[[], Page]":
+    """Signs in, and shows what there is."""
+
+    def entered() -> "Page":
+        sign_in(page, origin, api, token)
+        return page
+
+    return entered
+
+
+@pytest.fixture
+def signed_in(enter: "Callable[[], Page]") -> "Page":
+    return enter()
+
+
+@pytest.fixture
+def other(browser: "Browser", origin: str, api: Server, token: str) -> "Iterator[Page]":
+    """The same user's window on another device, signed in."""
+    with browser.new_context() as context:
+        context.set_default_timeout(30_000)
+        sign_in(page := context.new_page(), origin, api, token)
+        yield page
+
+
+@pytest.fixture
+def complaints(page: "Page") -> list[str]:
+    """What the browser's console says is wrong."""
+    found: list[str] = []
+    page.on("console", lambda message: message.type == "log" or found.append(message.text))
+    page.on("pageerror", lambda error: found.append(f"{error}"))
+    return found
+
+
+@pytest.fixture
+def asked(page: "Page") -> list[str]:
+    """The URLs of all requests."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url))
+    return found
