@@ -7,6 +7,7 @@ from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry
 from todo_core.errors import MergeConflict, Problem
 from todo_core.lists import Thing
 from todo_core.seen import Seen
+from todo_core.task import Task
 from todo_core.versioned import Version
 
 SINCE_RULE: Final = "has been changed since"
@@ -37,7 +38,7 @@ def _conflicts(
         version = _version_before(entry, version)
     if version > base or base > thing.version:
         return [Problem(name, UNKNOWN_RULE) for name in asked]
-    return [Problem(name, SINCE_RULE) for name in asked if _stored(name) in changed]
+    return [Problem(name, SINCE_RULE) for name in asked if not changed.isdisjoint(_stored(name, thing))]
 
 
 def _changed(entry: Entry) -> set[str]:
@@ -53,5 +54,9 @@ def _version_before(entry: Entry, version: int) -> int:
     return found if isinstance(found, int) else version
 
 
-def _stored(name: str) -> str:
-    return "completed_at" if name == "completed" else name
+def _stored(name: str, thing: Thing) -> set[str]:
+    """The stored members that a write of that one sets: of a task that recurs, completing moves the due date."""
+    if name != "completed":
+        return {name}
+    recurs = isinstance(thing, Task) and thing.recurrence is not None
+    return {"completed_at", "due_date"} if recurs else {"completed_at"}

@@ -239,6 +239,20 @@ async def test_completing_and_renaming_at_once_are_merged(service: Service) -> N
     assert [error["pointer"] for error in told["errors"]] == ["/completed"]
 
 
+async def test_two_clients_that_complete_the_same_occurrence_with_a_base_complete_one(service: Service) -> None:
+    task = await made(service, due_date="2097-01-31", recurrence="FREQ=MONTHLY")
+    url, base = f"{TASKS}/{task['id']}", {"Merge-Base": '"1"'}
+    first = await service.ask("PATCH", url, json_={"completed": True}, headers=base)
+    assert (first.status_code, first.json()["due_date"]) == (200, "2097-02-28")
+    for method, also in (("PATCH", {}), ("PUT", {"title": "Oat milk"})):
+        told = (await service.ask(method, url, json_={"completed": True, **also}, headers=base)).json()
+        assert (told["code"], [error["pointer"] for error in told["errors"]]) == ("merge_conflict", ["/completed"])
+    now = {"Merge-Base": '"2"'}
+    await service.ask("PATCH", url, json_={"title": "Bread"})
+    second = await service.ask("PATCH", url, json_={"completed": True}, headers=now)
+    assert (second.status_code, second.json()["due_date"]) == (200, "2097-03-31")
+
+
 async def test_lists_are_merged_too(service: Service) -> None:
     url = (await service.ask("POST", f"{HOME}/lists", json_={"name": "a"})).headers["location"]
     await service.ask("PATCH", url, json_={"name": "b"})
