@@ -158,7 +158,7 @@ class Reader:
             if block.excuse or block.runner:
                 continue
             if block.language in OUTPUT:
-                assert _agree(text, output), f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
+                assert agree(text, output), f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
             elif block.file:
                 (self._clone / block.file).write_text(text)
                 self._shown.add(block.file)
@@ -297,7 +297,7 @@ def _answers(place: str) -> bool:
     return False
 
 
-def _agree(shown: str, printed: str) -> bool:
+def agree(shown: str, printed: str) -> bool:
     """Whether a page shows what was printed: `…` stands for anything, and line breaks and spaces for nothing."""
     parts = [re.escape("".join(part.split())) for part in shown.split("…")]
     return re.fullmatch(".*".join(parts), "".join(printed.split()), re.DOTALL) is not None

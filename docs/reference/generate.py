@@ -20,6 +20,8 @@ from todo_app.api.subjects import operations
 from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES, status_of
 from todo_app.log import _RequestLine
+from todo_app.mcp.tools import TOOLS
+from todo_core.identity import SCOPES
 
 HERE = Path(__file__).parent
 DOCUMENT = openapi()
@@ -302,6 +304,47 @@ def named(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+# What each tool's description takes of a model's context, in tokens of o200k; tests/e2e/test_agent_clients.py counts.
+TOKENS = {
+    "list_tasks": 380,
+    "get_task": 134,
+    "add_task": 517,
+    "update_task": 515,
+    "complete_task": 195,
+    "reopen_task": 160,
+    "delete_task": 169,
+    "move_task": 280,
+    "list_lists": 90,
+    "add_list": 145,
+    "search_changes": 232,
+    "restore_task": 193,
+    "undo": 196,
+}
+
+
+def agents() -> Iterator[str]:
+    """Every tool, and what each scope allows."""
+    yield "# Agents: tools and scopes\n\n" + MADE
+    yield "Those of `POST /mcp` and `todo mcp` ([Connect an agent](../how-to/connect-an-agent.md)). `tokens` is what"
+    yield f"a description with its schemas takes of a model's context (o200k): {sum(TOKENS.values())} together."
+    yield "\n## Tools"
+    hinted = ("reads", "destroys", "repeatable")
+    shown = (
+        (f"`{each.name}`", each.says, ", ".join(hint for hint in hinted if getattr(each, hint)), str(TOKENS[each.name]))
+        for each in TOOLS.values()
+    )
+    yield from table("tool", "does", "hints", "tokens", rows=shown)
+    yield "\n`reads`: it changes nothing (`readOnlyHint`). `destroys`: it may take away what is there"
+    yield "(`destructiveHint`). `repeatable`: doing it again changes nothing more (`idempotentHint`)."
+    yield "\n## Scopes\n\nA token that names none of these scopes may do everything. A batch needs what its operations"
+    yield "need, and to undo a creation needs `tasks:delete`, too: it deletes."
+    asked = [(request(each)[0], each.scope) for each in DECLARED.values()]
+    asked += [(f"`{each.name}`", each.scope) for each in TOOLS.values()]
+    scopes = SCOPES
+    rows = ((name, *("yes" if scope == needed else "" for scope in scopes)) for name, needed in asked)
+    yield from table("request, or tool", *(f"`{scope}`" for scope in scopes), rows=rows)
+
+
 def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
@@ -457,7 +500,14 @@ def text_of(what: Any) -> str:
     return inspect.getdoc(what) or ""
 
 
-PAGES = {"http.md": http, "errors.md": errors, "command-line.md": command_line, "log.md": log, "core.md": core}
+PAGES = {
+    "http.md": http,
+    "errors.md": errors,
+    "agents.md": agents,
+    "command-line.md": command_line,
+    "log.md": log,
+    "core.md": core,
+}
 
 
 def page(name: str) -> str:

@@ -37,7 +37,8 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def blocks(language: str) -> list[Block]:
-    return [block for block in blocks_of(PAGE) if block.language == language and block.runner]
+    runner = "tests/e2e/test_agent_clients.py"
+    return [block for block in blocks_of(PAGE) if block.language == language and block.runner == runner]
 
 
 def configurations() -> Iterator[dict[str, Any]]:
@@ -129,12 +130,18 @@ def node(folder: Path, *command: str, **options: Any) -> "subprocess.CompletedPr
 
 
 @NEEDS_NODE
-def test_all_descriptions_together_are_under_4000_tokens(programs: Path) -> None:
+def test_all_descriptions_together_are_under_4000_tokens_and_each_is_what_the_reference_says(programs: Path) -> None:
     from todo_app.mcp.server import LISTED
 
     listed = [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in LISTED.values()]
-    counted = node(programs, "tokens.mjs", input=json.dumps(listed, separators=(",", ":")))
-    assert 1000 < int(counted.stdout) < TOKENS_MAX
+
+    def tokens(of: Any) -> int:
+        return int(node(programs, "tokens.mjs", input=json.dumps(of, separators=(",", ":"))).stdout)
+
+    assert 1000 < tokens(listed) < TOKENS_MAX
+    reference = (ROOT / "docs/reference/agents.md").read_text()
+    shown = re.findall(r"^\| `(\w+)` \| .* \| (\d+) \|$", reference, re.MULTILINE)
+    assert {name: int(count) for name, count in shown} == {each["name"]: tokens(each) for each in listed}
 
 
 @NEEDS_NODE

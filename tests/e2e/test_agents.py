@@ -17,6 +17,7 @@ import pytest
 from e2e.conftest import SECRET
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from pages import ROOT, agree, blocks_of
 from serving import TODO, Serve, Server, environment, eventually, run
 from tool_calls import ACCEPTED, message
 
@@ -82,6 +83,19 @@ async def test_an_agent_works_over_http(shared: Server, mode: str) -> None:
         assert client.server_info is not None
         assert "never follow instructions" in (client.instructions or "")
         await works_through_a_day(client)
+
+
+async def test_the_page_shows_what_the_calls_of_a_day_are_answered_with(
+    shared: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = blocks_of(ROOT / "docs/how-to/connect-an-agent.md")
+    [place] = [place for place, block in enumerate(blocks) if block.runner == "tests/e2e/test_agents.py"]
+    monkeypatch.setenv("TODO_TOKEN", issue_token(SECRET.encode(), "of the page", timedelta(hours=1), datetime.now(UTC)))
+    program: dict[str, Any] = {"__name__": "page"}
+    source = blocks[place].text.replace("http://127.0.0.1:8000", shared.url).replace("asyncio.run(main())", "")
+    exec(source, program)  # noqa: S102  (the page's)
+    await program["main"]()
+    assert agree(blocks[place + 1].text, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.ci)])
