@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.database import Database, database
+from faults.database import OneDatabase, database
 from faults.stage import ON_A_DATABASE, ROWS, Stage, settings
 from faults.table import as_markdown, put
 from partitions import migrate_and_partition
@@ -36,9 +36,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def a_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+def prepare(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Makes the tables in the database of that URL."""
+    return migrate_and_partition if request.config.getoption("--sharded") else migrate
+
+
+@pytest.fixture
+def a_database(prepare: Callable[[str], None]) -> Iterator[OneDatabase]:
     with database() as made:
-        (migrate_and_partition if request.config.getoption("--sharded") else migrate)(made.url)
+        prepare(made.url)
         yield made
 
 
@@ -57,7 +63,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def stage(a_database: Database, serve: Callable[..., Server]) -> Stage:
+def stage(a_database: OneDatabase, serve: Callable[..., Server]) -> Stage:
     """A server of two workers."""
     server = serve("--workers", "2", **settings(a_database.url)).started()
     eventually(lambda: len(server.family()) == 3)

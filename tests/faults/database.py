@@ -1,9 +1,10 @@
-"""A PostgreSQL that a scenario may kill: it has stored what it says it has committed."""
+"""Databases that a scenario may kill: they have stored what they say they have committed."""
 
 import os
 import signal
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,35 +18,22 @@ from todo_adapters.embedded import EmbeddedPostgres
 MEGABYTES = 160  # of the small file system: a new cluster takes about half
 
 
-class Database:
-    """The database in a folder whose path is short, so that its address stays the same from start to start."""
+class Database(ABC):
+    """What servers write to, and how a scenario looks at it from beside them."""
 
-    def __init__(self, folder: Path, *, durable: bool = True, max_connections: int = 100) -> None:
-        self._folder, self._durable, self._most = folder, durable, max_connections
-        self.start()
+    url: str
 
+    @abstractmethod
     def start(self) -> None:
-        """Start it and wait until it takes statements."""
-        self._server = EmbeddedPostgres.start(self._folder, durable=self._durable, max_connections=self._most)
-        self.url = self._server.url
+        """Have it take statements, also after `kill`."""
 
+    @abstractmethod
     def kill(self) -> None:
-        """End it as the kernel ends what takes too much memory."""
-        self._signal(signal.SIGKILL)
+        """End it as nobody would."""
 
-    def shut_down_fast(self) -> None:
-        """End it as an operator does, without waiting for anybody."""
-        self._signal(signal.SIGINT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        pid = database_pid(self._folder)
-        assert pid is not None
-        os.kill(pid, number)
-        eventually(lambda: database_pid(self._folder) is None)
-        self._server.stop()
-
+    @abstractmethod
     def stop(self) -> None:
-        self._server.stop()
+        """End it for good."""
 
     def answers(self) -> bool:
         with suppress(psycopg.OperationalError):
@@ -84,6 +72,37 @@ class Database:
             yield
             other.rollback()
 
+
+class OneDatabase(Database):
+    """A database in a folder whose path is short, so that its address stays the same from start to start."""
+
+    def __init__(self, folder: Path, *, durable: bool = True, max_connections: int = 100) -> None:
+        self._folder, self._durable, self._most = folder, durable, max_connections
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it takes statements."""
+        self._server = EmbeddedPostgres.start(self._folder, durable=self._durable, max_connections=self._most)
+        self.url = self._server.url
+
+    def kill(self) -> None:
+        """End it as the kernel ends what takes too much memory."""
+        self._signal(signal.SIGKILL)
+
+    def shut_down_fast(self) -> None:
+        """End it as an operator does, without waiting for anybody."""
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = database_pid(self._folder)
+        assert pid is not None
+        os.kill(pid, number)
+        eventually(lambda: database_pid(self._folder) is None)
+        self._server.stop()
+
+    def stop(self) -> None:
+        self._server.stop()
+
     @contextmanager
     def connections_taken(self, paused: AbstractContextManager[None]) -> Iterator[None]:
         """While others have every connection, those included that the service had, which is `paused` meanwhile."""
@@ -105,10 +124,10 @@ SERVICE = "from pg_stat_activity where application_name = 'todo-api'"
 
 
 @contextmanager
-def database(**options: int | bool) -> Iterator[Database]:
+def database(**options: int | bool) -> Iterator[OneDatabase]:
     """A new one, in memory: it survives its processes, as a disk does."""
     with tempfile.TemporaryDirectory(prefix="todo-f-", dir=roomy_folder(), ignore_cleanup_errors=True) as folder:
-        made = Database(Path(folder), **options)  # type: ignore[arg-type]
+        made = OneDatabase(Path(folder), **options)  # type: ignore[arg-type]
         try:
             yield made
         finally:

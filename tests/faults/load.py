@@ -4,16 +4,17 @@ import asyncio
 import itertools
 import random
 import threading
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
 
 import httpx
 from faults.ledger import GONE, PADDING, Answer, Known, Ledger
-from serving import eventually
+from serving import NO_TLS, eventually
 
 from todo_adapters.jwt_identity import issue_token
 
@@ -21,6 +22,7 @@ SECRET = "of the fault scenarios, and of no use elsewhere"
 PAUSE = 0.05  # after an answer that says that the service is unavailable: ruder than Retry-After asks for
 GIVE_UP = 30.0
 KEY = "Idempotency-Key"
+USERS = [f"user{number}" for number in range(24)]
 
 
 def token(user: str) -> str:
@@ -30,7 +32,7 @@ def token(user: str) -> str:
 class Load:
     """Users at those servers, from the beginning of the block to its end, in a thread of their own."""
 
-    def __init__(self, urls: Sequence[str], *, users: int = 24) -> None:
+    def __init__(self, urls: Sequence[str]) -> None:
         self.ledger = Ledger()
         self.slowest = Answer(0, {})
         self.away = 0
@@ -38,7 +40,9 @@ class Load:
         self.first_users: list[str] = []
         self._acknowledged = [0.0]
         self._stopping = False
-        self._users = [User(self, number, urls) for number in range(users)]
+        self._held = False
+        self._resting: set[User] = set()
+        self._users = [User(self, name, urls) for name in USERS]
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
 
@@ -63,6 +67,26 @@ class Load:
         assert self._thread.is_alive(), self._problem
         return self._acknowledged[before] - since
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While users begin nothing new; what has a key is still repeated until it is answered."""
+        self._held = True
+        yield
+        self._held = False
+
+    def rests(self) -> None:
+        """Wait until every user has every answer, while they are held."""
+        eventually(lambda: not self._thread.is_alive() or len(self._resting) == len(self._users), 60)
+        assert self._thread.is_alive(), self._problem
+
+    async def rest(self, user: "User") -> None:
+        """Wait while users are held."""
+        if self._held:
+            self._resting.add(user)
+            while self._held and not self._stopping:  # noqa: ASYNC110  (another thread tells)
+                await asyncio.sleep(PAUSE)
+            self._resting.discard(user)
+
     def goes_on(self, seconds: float) -> None:
         """Let it go on for so long."""
         self._thread.join(seconds)
@@ -78,6 +102,11 @@ class Load:
             self.ledger.complaints.append(f"answered {answer.status} {answer.body} Retry-After: {retry_after}")
         if writes and 200 <= answer.status < 300:
             self._acknowledged.append(monotonic())
+
+    @property
+    def acknowledged(self) -> int:
+        """How many writes were, so far."""
+        return len(self._acknowledged)
 
     @property
     def stopping(self) -> bool:
@@ -98,9 +127,9 @@ class Load:
 class User:
     """Creates, changes, reads and deletes their own tasks."""
 
-    def __init__(self, load: Load, number: int, urls: Sequence[str]) -> None:
+    def __init__(self, load: Load, name: str, urls: Sequence[str]) -> None:
         self._load, self._ledger = load, load.ledger
-        self._name = name = f"user{number}"
+        self._name = name
         self._urls = urls
         self._numbers = itertools.count()
         self._random = random.Random(name)
@@ -110,23 +139,27 @@ class User:
         """Go on until the load ends."""
         headers = {"Authorization": f"Bearer {token(self._name)}"}
         async with AsyncExitStack() as stack:
-            clients = [httpx.AsyncClient(base_url=url, headers=headers, timeout=GIVE_UP) for url in self._urls]
+            clients = [
+                httpx.AsyncClient(base_url=url, headers=headers, timeout=GIVE_UP, verify=NO_TLS) for url in self._urls
+            ]
             self._clients = [await stack.enter_async_context(client) for client in clients]
             doings = [self._create, self._create_with_key, self._create_in_vain, *[self._with_a_task] * 5]
             while not self._load.stopping:
+                await self._load.rest(self)
                 await self._random.choice(doings)()
 
     async def _with_a_task(self) -> None:
+        self._tasks = [task for task in self._tasks if task.state is not GONE]
         if len(self._tasks) < 3:
             return await self._create_with_key()
         doings = [
             self._toggle,
-            self._toggle,
+            self._toggle_with_key,
             self._describe,
             self._edit_in_vain,
             self._look,
             self._look_at_others,
-            self._remove,
+            self._random.choice([self._remove, self._remove_with_key]),
         ]
         task = self._random.choice(self._tasks)
         await self._random.choice(doings)(task)
@@ -148,7 +181,8 @@ class User:
             answer, retry_after = Answer(0, {}, monotonic() - begun, f"{method} {url}"), False
         else:
             body = got.json() if "json" in got.headers.get("content-type", "") else {}
-            answer = Answer(got.status_code, body, monotonic() - begun, asked)
+            change = int(got.headers.get("change", 0))
+            answer = Answer(got.status_code, body, monotonic() - begun, asked, change)
             retry_after = "retry-after" in got.headers
         self._load.note(answer, writes=writes, retry_after=retry_after)
         if answer.is_unknown:
@@ -167,10 +201,14 @@ class User:
 
     async def _create_with_key(self) -> None:
         """Repeat it until it is answered, as whoever has sent a key may."""
-        title, key = (made := self._title()), {KEY: f'"{made}"'}
-        while (answer := await self._post(title, headers=key)).is_unknown and not self._load.stopping:
-            pass
+        title = self._title()
+        answer = await self._until_answered(title, lambda **options: self._post(title, **options))
         self._keep(self._ledger.created(title, answer, keyed=True))
+
+    async def _until_answered(self, key: str, ask: Callable[..., Awaitable[Answer]]) -> Answer:
+        while (answer := await ask(headers={KEY: f'"{key}"'})).is_unknown and not self._load.stopping:
+            pass
+        return answer
 
     def _keep(self, task: Known | None) -> None:
         if task is not None:
@@ -186,6 +224,13 @@ class User:
         assert task.state
         after = task.state._replace(completed=not task.state.completed, version=task.state.version + 1)
         self._ledger.changed(task, await self._ask("PATCH", f"{task.url}/complete"), after)
+
+    async def _toggle_with_key(self, task: Known) -> None:
+        """Repeated without it, this would undo itself."""
+        assert task.state
+        after = task.state._replace(completed=not task.state.completed, version=task.state.version + 1)
+        answer = await self._until_answered(self._title(), partial(self._ask, "PATCH", f"{task.url}/complete"))
+        self._ledger.changed(task, answer, after)
 
     async def _describe(self, task: Known) -> None:
         assert task.state
@@ -213,3 +258,7 @@ class User:
 
     async def _remove(self, task: Known) -> None:
         self._ledger.changed(task, await self._ask("DELETE", task.url), GONE)
+
+    async def _remove_with_key(self, task: Known) -> None:
+        answer = await self._until_answered(self._title(), partial(self._ask, "DELETE", task.url))
+        self._ledger.changed(task, answer, GONE)

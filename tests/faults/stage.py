@@ -10,8 +10,9 @@ from time import monotonic
 
 import httpx
 from faults.database import Database
-from faults.load import SECRET, Load, token
-from faults.table import HEAD, Row
+from faults.followers import Followers
+from faults.load import SECRET, USERS, Load, token
+from faults.table import Row
 from serving import Server
 
 TIMEOUT = 1.0
@@ -37,19 +38,27 @@ class Stage:
     database: Database
     servers: list[Server] = field(default_factory=list)
     recovery: float | None = None
+    begun_anew: int = 0
+    """How often a follower was told that its copy is of another past."""
 
     @contextmanager
     def load(self, fault: str, *urls: str) -> Iterator[Load]:
         """Users who write until the end of the block; after it everything is checked and told in the table."""
-        with Load(urls or [server.url for server in self.servers]) as load:
-            before = self._memory()
-            yield load
-            load.flows()
-            grown = self._memory() - before
-        self.database.quiet()
-        verdict = load.ledger.verdict(self.database.url)
-        ROWS.append(Row.of(fault, load, verdict, self.recovery, grown))
-        assert [each[:5] for each in verdict] == [[], [], []], dict(zip(HEAD, ROWS[-1], strict=True))
+        urls = urls or tuple(server.url for server in self.servers)
+        with Followers(USERS, urls) as followers:
+            with Load(urls) as load:
+                followers.hear()
+                before = self._memory()
+                yield load
+                load.flows()
+                followers.hear()
+                grown = self._memory() - before
+            self.database.quiet()
+            verdict = load.ledger.verdict(self.database.url)
+            followers.are_in_step()
+        self.begun_anew = followers.count("begun anew")
+        ROWS.append(Row.of(fault, load, followers, verdict, self.recovery, grown))
+        assert not any(verdict), [each[:5] for each in verdict]
         assert load.slowest.seconds < 2 * TIMEOUT + SLACK, f"somebody waited for too long: {load.slowest}"
         assert grown < FLAT, "memory grows"
 

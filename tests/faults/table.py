@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from faults.followers import Followers
 from faults.ledger import Verdict
 from faults.load import Load
 
@@ -11,7 +12,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 HEAD = (
     "fault", "writes sent", "acknowledged", "refused (4xx)", "503", "no answer", "of those two, done",
-    "lost", "doubled", "otherwise wrong", "slowest answer, s", "back after, s", "memory grew by, MiB",
+    "lost", "doubled", "otherwise wrong", "pages streamed", "streams begun", "copies begun anew", "slowest answer, s",
+    "back after, s", "memory grew by, MiB",
 )  # fmt: skip
 
 
@@ -28,18 +30,27 @@ class Row(NamedTuple):
     lost: int
     doubled: int
     wrong: int
+    pushed: int
+    streams: int
+    anew: int
     slowest: str
     recovery: str
     grown: str
 
     @classmethod
-    def of(cls, fault: str, load: Load, verdict: Verdict, recovery: float | None, grown: float) -> "Row":
+    def of(
+        cls, fault: str, load: Load, followers: Followers, verdict: Verdict, recovery: float | None, grown: float
+    ) -> "Row":
         """The line for a load that has ended."""
         names = ("sent", "acknowledged", "refused", "503", "no answer")
         counts = [load.ledger.outcomes[name] for name in names]
-        wrong = [len(each) for each in verdict]
+        lost, *wrong = (len(each) for each in verdict)
+        streamed = [followers.count(name) for name in ("pushed", "streams", "begun anew")]
         told = "–" if recovery is None else f"{recovery:.1f}"
-        return cls(fault, *counts, load.ledger.happened, *wrong, f"{load.slowest.seconds:.1f}", told, f"{grown:.0f}")
+        return cls(
+            fault, *counts, load.ledger.happened, lost + load.ledger.given_up, *wrong, *streamed,
+            f"{load.slowest.seconds:.1f}", told, f"{grown:.0f}",
+        )  # fmt: skip
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from faults.database import Database
+from faults.database import OneDatabase
 from faults.load import token
 from faults.stage import HANGING, Stage, settings
 from poolers import Passage, passage_to, pooler_before
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def passage(a_database: Database) -> Iterator[tuple[Passage, str]]:
+def passage(a_database: OneDatabase) -> Iterator[tuple[Passage, str]]:
     with passage_to(a_database.url) as made:
         yield made
 
@@ -35,7 +35,7 @@ def test_dropped_under_load(stage: Stage) -> None:
         stage.comes_back(load)
 
 
-def test_cut_on_the_way(a_database: Database, passage: tuple[Passage, str], serve: Serve) -> None:
+def test_cut_on_the_way(a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
     with stage.load("connections: cut between server and database, 20 times") as load:
@@ -45,7 +45,7 @@ def test_cut_on_the_way(a_database: Database, passage: tuple[Passage, str], serv
         stage.comes_back(load)
 
 
-def test_swallowed_on_the_way(a_database: Database, passage: tuple[Passage, str], serve: Serve) -> None:
+def test_swallowed_on_the_way(a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
     with stage.load("connections: a network that swallows everything for 15 s") as load:
@@ -57,7 +57,7 @@ def test_swallowed_on_the_way(a_database: Database, passage: tuple[Passage, str]
     assert load.away > 0
 
 
-def test_through_a_pooler(a_database: Database, serve: Serve) -> None:
+def test_through_a_pooler(a_database: OneDatabase, serve: Serve) -> None:
     with pooler_before(a_database.url) as url:
         stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
         with stage.load("pooler: its connections to the database dropped, 10 times") as load:

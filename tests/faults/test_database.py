@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from faults.database import Database, full, small_disk
+from faults.database import OneDatabase, full, small_disk
 from faults.stage import HANGING, Stage, settings
 from serving import Serve, eventually
 
@@ -27,9 +27,9 @@ def test_killed_three_times_in_a_row(stage: Stage) -> None:
             stage.comes_back(load)
 
 
-def test_restarted(stage: Stage) -> None:
+def test_restarted(stage: Stage, a_database: OneDatabase) -> None:
     with stage.load("database: fast restart") as load:
-        stage.database.shut_down_fast()
+        a_database.shut_down_fast()
         stage.database.start()
         stage.comes_back(load)
 
@@ -43,9 +43,9 @@ def test_away_for_ten_seconds(stage: Stage) -> None:
     assert load.away > 100
 
 
-def test_out_of_connections(stage: Stage) -> None:
+def test_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
     with stage.load("database: every connection taken by others for 6 s") as load:
-        with stage.database.connections_taken(stage.paused()):
+        with a_database.connections_taken(stage.paused()):
             load.goes_on(6)
         stage.comes_back(load)
     assert load.away > 100
@@ -76,7 +76,7 @@ def test_disk_full(serve: Serve) -> None:
 
 
 def on_a_small_disk(disk: Path, serve: Serve) -> None:
-    database = Database(disk)
+    database = OneDatabase(disk)
     try:
         migrate(database.url)
         stage = Stage(database, [serve("--workers", "2", **settings(database.url)).started()])

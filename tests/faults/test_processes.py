@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 from debian import program
-from faults.database import Database, database
+from faults.database import OneDatabase, database
 from faults.load import Load
 from faults.stage import Stage, settings
 from serving import NO_TLS, Serve, Server, database_pid, eventually, free_port, run
@@ -23,6 +23,7 @@ from todo_adapters.postgres.migrations import head
 from todo_app.worker import GRACE
 
 pytestmark = pytest.mark.timeout(300)
+PATIENT = {"TODO_DATABASE_TIMEOUT": "5"}  # where nothing is wrong with the database, no 503 may come of a busy machine
 # What a balancer may repeat is in docs/operations.md; a connection that could not be made may always be tried again.
 BALANCER = """
 global
@@ -51,18 +52,46 @@ backend replicas
 """
 
 
+@pytest.fixture
+def stage(a_database: OneDatabase, serve: Serve) -> Stage:
+    """A server of two workers."""
+    server = serve("--workers", "2", **settings(a_database.url, **PATIENT)).started()
+    eventually(lambda: len(server.family()) == 3)
+    return Stage(a_database, [server])
+
+
 def test_a_killed_worker(stage: Stage) -> None:
     [server] = stage.servers
     with stage.load("worker: kill -9 of one of two, 3 times") as load:
         for _ in range(3):
-            victim = max(set(server.family()) - {server.process.pid})
-            os.kill(victim, signal.SIGKILL)
-            load.flows(40)
-            eventually(lambda gone=victim: gone not in server.family() and len(server.family()) == 3, 60)  # type: ignore[misc]
-            load.goes_on(7)  # one that is gone again within 5.5 s ends the server
+            kill_a_worker(server, load)
         stage.comes_back(load)
     assert load.away == 0
     assert len(load.unanswered) <= 3 * 24  # what the killed one had begun; the other answered on
+
+
+def kill_a_worker(server: Server, load: Load) -> None:
+    """Kill it, and wait until another has its place and may be killed as well."""
+    victim = max(set(server.family()) - {server.process.pid})
+    os.kill(victim, signal.SIGKILL)
+    load.flows(40)
+    eventually(lambda: victim not in server.family() and len(server.family()) == 3, 60)
+    load.goes_on(7)  # one that is gone again within 5.5 s ends the server
+
+
+def test_everything_in_turn(a_database: OneDatabase, serve: Serve) -> None:
+    servers = [serve("--workers", "2", **settings(a_database.url)).started() for _ in range(2)]
+    eventually(lambda: {len(server.family()) for server in servers} == {3})
+    stage = Stage(a_database, servers)
+    with stage.load("two servers: a worker, the database, all connections, by turns, 3 times") as load:
+        for number in range(3):
+            kill_a_worker(servers[number % 2], load)
+            a_database.kill()
+            a_database.start()
+            load.flows(40)
+            a_database.terminate_connections()
+            load.flows(40)
+        stage.comes_back(load)
 
 
 def test_ended_under_load(stage: Stage, serve: Serve) -> None:
@@ -72,7 +101,9 @@ def test_ended_under_load(stage: Stage, serve: Serve) -> None:
         assert server.stop() == 0
         assert monotonic() - told < GRACE
         assert not server.answers()
-        stage.servers[:] = [serve("--workers", "2", port=server.port, **settings(stage.database.url)).started()]
+        stage.servers[:] = [
+            serve("--workers", "2", port=server.port, **settings(stage.database.url, **PATIENT)).started()
+        ]
         stage.comes_back(load)
     assert load.away == 0
 
@@ -104,8 +135,8 @@ def live(url: str) -> bool:
         return False
 
 
-def test_a_rolling_restart(a_database: Database, serve: Serve, tmp_path: Path) -> None:
-    variables = settings(a_database.url)
+def test_a_rolling_restart(a_database: OneDatabase, serve: Serve, tmp_path: Path) -> None:
+    variables = settings(a_database.url, **PATIENT)
     replicas = [serve(**variables).started() for _ in range(2)]
     stage = Stage(a_database, replicas)
     with balancer(tmp_path, *replicas) as url, stage.load("replicas: rolling restart behind HAProxy", url) as load:
@@ -124,10 +155,10 @@ def may_be_repeated(asked: str) -> bool:
     return "with a key" in asked or not asked.startswith(("PATCH", "POST"))
 
 
-def test_replicas_share_everything_and_one_dies(a_database: Database, serve: Serve) -> None:
+def test_replicas_share_everything_and_one_dies(a_database: OneDatabase, serve: Serve) -> None:
     with ValkeyServer(port=free_port()) as valkey:
         store = f"valkey://127.0.0.1:{valkey.port}/0"
-        variables = settings(a_database.url, TODO_RATE_LIMIT_STORE=store)
+        variables = settings(a_database.url, TODO_RATE_LIMIT_STORE=store, **PATIENT)
         replicas = [serve(**variables).started() for _ in range(2)]
         stage = Stage(a_database, replicas)
         with stage.load("replicas: kill -9 of one of two, every user at both") as load:
