@@ -112,6 +112,8 @@ def test_ci_runs_every_test_and_measures_coverage(
     assert ("--cov" in session.command) == measured
     body(noxfile, "browser")(pages := Session())
     assert ["not ci" in each.command for each in (session, pages)] == [not measured] * 2
+    body(noxfile, "schemathesis")(fuzzing := Session())
+    assert ("--phases" in fuzzing.command) == (not measured)
     paths = {path for name in noxfile.PARTS for path in noxfile.tests_of(name)}
     assert paths
     assert paths & {*session.command} == (set() if measured else paths)  # none is named: all are run

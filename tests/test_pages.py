@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from e2e.npm import NODE
 from pages import ROOT, Block, Reader, blocks_of, pages
 from serving import database_pid
 
@@ -30,6 +31,9 @@ KEPT = {  # what a page is there to make
     "docs/embedded-database.md": {"tasks.dump"},
     "docs/operations.md": {"tasks.dump"},
 }
+# Followed to the end, with a real issuer, by the tests of issuers, which need node.
+FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"} if NODE else set()
+PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED)) for page in pages()]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     assert database_pid(tmp_path / "data") is None
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", PAGES)
 def test_a_reader_can_do_what_the_page_says(page: str, reader: Reader) -> None:
     reader.read(blocks_of(ROOT / page))
     assert reader.left_behind() == KEPT.get(page, set())
