@@ -16,7 +16,7 @@ class _Window:
 
 
 class MemoryRateLimiter:
-    """Counts in this process alone: each worker process lets the whole limit pass.
+    """Counts in this process alone: every worker process allows the full limit.
 
     `limits` has a memory storage too. It looks through all of its keys at every hit (5.8), which a limit per user
     cannot afford, so the counting is ours and the notation is that library's.
