@@ -120,7 +120,8 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
     back = {None, *(thing.id for thing in things)}
     for top in [task for task in family.values() if (task.parent_id or task.list_id) not in back]:
         list_id, parent_id = _home(seen, top, family.values())
-        family |= {each.id: replace(each, list_id=list_id) for each in _below(top, family.values())}
+        below = [each for level in _generations(top, family.values()) for each in level]
+        family |= {each.id: replace(each, list_id=list_id) for each in below}
         family[top.id] = replace(top, list_id=list_id, parent_id=parent_id)
     placed = [family.get(TaskId(each.id), each) for each in things]
     pairs = [Pair(None, each, "restored", entry.root) for each, entry in zip(placed, entries, strict=True)]
@@ -128,30 +129,25 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
     return Decision(tuple(pairs), tuple(pair.thing for pair in pairs if pair.before is None))
 
 
-def _below(top: Task, family: Collection[Task]) -> list[Task]:
-    level, found = {top.id}, list[Task]()
-    for _ in range(1, LEVELS_MAX):
-        children = [each for each in family if each.parent_id in level]
-        level = {each.id for each in children}
-        found += children
-    return found
+def _generations(top: Task, family: Collection[Task]) -> Iterator[list[Task]]:
+    """What is below that task in the family, level by level."""
+    above = {top.id}
+    for _ in range(LEVELS_MAX):
+        below = [each for each in family if each.parent_id in above]
+        if not below:
+            return
+        yield below
+        above = {each.id for each in below}
 
 
 def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | None, TaskId | None]:
     """The list and the parent of a task that comes back with that family."""
     if root.parent_id is not None and (parent := seen.find(root.parent_id)) is not None:
-        fits = len(ancestors(seen, parent)) + 1 + _levels(root, family) <= LEVELS_MAX
+        levels = 1 + len(list(_generations(root, family)))
+        fits = len(ancestors(seen, parent)) + 1 + levels <= LEVELS_MAX
         return parent.list_id, parent.id if fits else None
     there = root.list_id is not None and root.list_id in seen.all_lists()
     return root.list_id if there else None, None
-
-
-def _levels(root: Task, family: Collection[Task]) -> int:
-    """How many levels that family has."""
-    level, levels = {root.id}, 0
-    while level and levels <= LEVELS_MAX:
-        level, levels = {each.id for each in family if each.parent_id in level}, levels + 1
-    return levels
 
 
 def erased(seen: Seen, thing_id: UUID) -> Decision:

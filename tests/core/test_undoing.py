@@ -1,6 +1,7 @@
 """Taking back: undo by number, the trash, and what stands in the way."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from clocks import FrozenClock
@@ -96,6 +97,17 @@ async def test_a_deleted_task_is_in_the_trash_until_it_is_restored_or_erased(ser
         with pytest.raises(NotInTrash):
             await service.erase(BOB, gone.id)
     assert [task.id for task in (await service.page(ANN, TaskQuery())).items] == [one.id]
+
+
+async def test_what_a_batch_edits_and_then_deletes_comes_back_as_it_was_before_the_batch(service: TaskService) -> None:
+    for brings_back in ("restore", "undo"):
+        milk = (await service.create(ANN, title="Milk")).task
+        edit = partial(TaskService.edit, owner=ANN, task_id=milk.id, title="Bread")
+        delete = partial(TaskService.delete, owner=ANN, task_id=milk.id)
+        change = (await service.batch(ANN, [edit, delete], WriteOptions())).change
+        assert change is not None
+        back = service.restore(ANN, milk.id) if brings_back == "restore" else service.undo(ANN, change)
+        assert (await back).task.title == "Milk"
 
 
 async def test_emptying_the_trash_erases_all_of_it(service: TaskService) -> None:
