@@ -34,7 +34,7 @@ from todo_core import OwnerId
 from todo_core.sync import Mark, SyncToken
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import APIResponse, Page, Route
 
 OFFLINE = "There is no network."
 pytestmark = pytest.mark.timeout(300)
@@ -218,6 +218,23 @@ def test_what_is_edited_while_an_edit_is_under_way_follows_it(signed_in: "Page",
     becomes(signed_in, lambda: titles(client, q="sliced"), ["Rye bread"])
     assert task_of(client, "Rye bread")["version"] == 3  # those that waited became one
     assert signed_in.get_by_role("alert").inner_text() == ""
+
+
+def test_what_the_stream_brings_before_its_answer_is_there_once(signed_in: "Page", client: httpx.Client) -> None:
+    answers: list[tuple[Route, APIResponse]] = []
+    signed_in.route("**/tasks", lambda route: answers.append((route, route.fetch())))
+    add(signed_in, MILK)
+    becomes(signed_in, lambda: len(answers), 1)
+    make(client, BREAD)
+    becomes(signed_in, lambda: shown(signed_in), [MILK, BREAD])
+    client.patch(f"/tasks/{task_of(client, MILK)['id']}", json={"title": "Soy milk"}).raise_for_status()
+    becomes(signed_in, lambda: shown(signed_in), ["Soy milk", BREAD])
+    ((route, answer),) = answers
+    route.fulfill(response=answer)  # older than what has come meanwhile
+    signed_in.unroute("**/tasks")
+    add(signed_in, "Eggs")
+    becomes(signed_in, lambda: shown(signed_in), ["Soy milk", BREAD, "Eggs"])
+    becomes(signed_in, lambda: titles(client), ["Soy milk", BREAD, "Eggs"])
 
 
 def test_moves_that_make_a_circle_together_leave_both_windows_alike(
