@@ -115,6 +115,6 @@ def test_a_file_that_a_page_shows_is_used_on_it() -> None:
     for page in pages():
         blocks = blocks_of(ROOT / page)
         for number, block in enumerate(blocks):
-            if block.file:
+            if block.file and not block.runner:  # that test uses it
                 name = block.file.partition(".")[0]
                 assert any(name in later.text for later in blocks[number + 1 :]), f"{page}: {block.file}"
