@@ -229,6 +229,29 @@ def test_the_days_are_those_that_a_walk_from_day_to_day_finds(
     assert rest == expected[len(expected) // 2 :]
 
 
+@pytest.mark.parametrize("frequency", FREQUENCIES)
+@settings(max_examples=examples(100))
+@given(data=st.data(), anchor=days, span=st.integers(400, 2000))
+def test_the_days_are_those_that_dateutil_names_for_the_whole_rule(
+    frequency: Frequency, data: st.DataObject, anchor: date, span: int
+) -> None:
+    rule = replace(data.draw(recurrences([frequency])), count=None, until=None)
+    if frequency in ("MONTHLY", "YEARLY") and not rule.names_days:
+        anchor = anchor.replace(day=min(anchor.day, 28))  # behind it dateutil leaves shorter months out, we do not
+    if any(day.ordinal for day in rule.weekdays):  # dateutil joins days with and without numbers by "and"
+        rule = replace(rule, weekdays=tuple(day for day in rule.weekdays if day.ordinal))
+    begin = datetime.combine(anchor, MIDNIGHT)
+    end = min(begin + timedelta(days=span), datetime(2999, 12, 31))
+    found = list(takewhile(lambda each: each <= end, CALENDAR.after(rule, begin, begin - timedelta(seconds=1))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datetime.MAXYEAR", end.year + 1)  # otherwise it goes on to the year 9999 where it finds no day
+        named = rrule.rrulestr(str(rule), dtstart=begin).between(begin, end, inc=True)
+    if frequency == "WEEKLY" and rule.positions:  # dateutil counts the days of the first week from its anchor only
+        week = begin + timedelta(days=7 - (anchor.weekday() - rule.week_start) % 7)
+        found, named = ([each for each in moments if each >= week] for moments in (found, named))
+    assert found == named
+
+
 @pytest.mark.parametrize("week_start", range(7))
 def test_a_week_that_reaches_over_the_end_of_a_year_is_one_period(week_start: int) -> None:
     every = tuple(Weekday(0, day) for day in range(7))
