@@ -31,21 +31,20 @@ async def opened(server: Server, user: User) -> asyncio.StreamReader:
     return reader
 
 
-async def idle(server: Server, users: list[User], database_pid: int) -> str:
-    """CPU share and memory of as many streams on which nothing happens."""
+async def idle(server: Server, users: list[User], database_pid: int, seconds: float) -> tuple[float, float, float]:
+    """Of as many streams on which nothing happens: shares of a core, the database's too, in percent; and MiB."""
     [worker] = usage.workers(server.pid)
     before = usage.memory_mib(worker)
     streams = [await opened(server, user) for user in users]
     await asyncio.sleep(5)
     grown = usage.memory_mib(worker) - before
     cpu, database_cpu = usage.cpu_seconds(worker), usage.cpu_seconds(database_pid)
-    await asyncio.sleep(SECONDS)
-    share = (usage.cpu_seconds(worker) - cpu) / SECONDS * 100
-    database_share = (usage.cpu_seconds(database_pid) - database_cpu) / SECONDS * 100
-    return (
-        f"{len(streams)} idle streams of as many users: {share:.2f} % of a core, PostgreSQL {database_share:.2f} %, "
-        f"{grown:.1f} MiB"
-    )
+    await asyncio.sleep(seconds)
+    share = (usage.cpu_seconds(worker) - cpu) / seconds * 100
+    database_share = (usage.cpu_seconds(database_pid) - database_cpu) / seconds * 100
+    for stream in streams:
+        stream.writer.close()  # type: ignore[attr-defined]
+    return share, database_share, grown
 
 
 async def pushed(writing: Server, reading: Server, user: User) -> str:
@@ -91,7 +90,8 @@ async def measure(one: Server, other: Server, database_pid: int, users: list[Use
     print("one replica:", await pushed(one, one, users[0]))
     print("two replicas:", await pushed(one, other, users[1]))
     print(await busy(one, other, users[:BUSY]))
-    print(await idle(one, users, database_pid), flush=True)
+    share, database_share, grown = await idle(one, users, database_pid, SECONDS)
+    print(f"{len(users)} idle streams: {share:.2f} % of a core, PostgreSQL {database_share:.2f} %, {grown:.1f} MiB")
 
 
 def _main() -> None:

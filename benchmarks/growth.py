@@ -17,17 +17,23 @@ from urllib.parse import urlsplit
 import psycopg
 
 from benchmarks import latency, plans, profile, report, usage
+from benchmarks.events import idle
 from benchmarks.limit import NEW, fill
 from benchmarks.load import Job, Result, User, request, run_apart, send
 from benchmarks.subjects import Database, Server, database, seed, serving
 from todo_adapters.postgres.migrations import migrate
+from todo_core import OwnerId, SyncToken
+from todo_core.sync import Mark
 
 OURS = "todo-api"
 CONNECTIONS = (1, 8, 32, 128, 512)
 TABLE_ROWS = (100, 10_000, 1_000_000)
 USERS_ROWS = (10, 1_000, 100_000)
 KINDS = ("get", "list", "create", "toggle")
+LOG_ROWS = (1_000, 10_000, 100_000)
+STREAMS = (100, 300, 1000)
 PAGE, PAGES = 10, 100
+SYNCED = 100
 _FILL = f"""
     insert into tasks {NEW} select 'other-' || n / 1000, uuidv7(), 'Task number ' || n, 'of somebody else', 1,
         now(), now(), 'task number ' || n from generate_series(1, {{rows}}) n
@@ -47,6 +53,11 @@ _FILL_LOG = (
 _FILL_USER = f"""
     insert into tasks {NEW} select %s, uuidv7(), 'Task number ' || n, 'of one user', 1, now(), now(),
         'task number ' || n || ' of one user' from generate_series(1, %s) n
+"""
+_FILL_USERS_LOG = """
+    insert into changes (user_id, number, id, at, action, before, after)
+        select %(user)s, 1 + n, ids.list[1 + n %% 100], clock_timestamp(), 'edited', '{"title": "a"}', '{"title": "b"}'
+        from generate_series(1, %(count)s) n, (select array_agg(id) as list from tasks where user_id = %(user)s) as ids
 """
 
 
@@ -155,6 +166,47 @@ def _alone(server: Server, base: Database, asked: bytes, seconds: float) -> tupl
     return cpu / len(took) * 1e6, sorted(took)[len(took) // 2] * 1e3
 
 
+def sync(base: Database, options: argparse.Namespace) -> str:
+    """One table: a page of changes, of one user's longer and longer log, beside that of others."""
+    url, rows = _new_database(base, "sync"), []
+    _execute(url, _FILL.format(rows=options.rows), *(each.replace("{rows}", f"{options.rows}") for each in _FILL_LOG))
+    with serving(OURS, url) as server:
+        for count in (min(count, options.rows) for count in LOG_ROWS):
+            [user] = seed(server.url, 1, 1, prefix=f"log-{count}-")
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(_FILL_USER, [user.name, SYNCED - 1])
+                connection.execute(_FILL_USERS_LOG, {"user": user.name, "count": count})
+                connection.execute("update owners set number = 1 + %s where user_id = %s", [count, user.name])
+                connection.execute("vacuum analyze")
+            host = urlsplit(server.url).netloc
+            figures = [_alone(server, base, request(host, user, "changes", query=f"?limit={SYNCED}"), options.seconds)]
+            for behind in (SYNCED, 0):
+                query = f"?limit={SYNCED}&since={_token(url, user, behind)}"
+                figures.append(_alone(server, base, request(host, user, "changes", query=query), options.seconds))
+            rows.append([f"{count:,}", *(value for figure in figures for value in figure)])
+    asked = (f"first page of {SYNCED} things", f"{SYNCED} changes behind", "nothing new")
+    columns = [f"{name}, {what}" for name in asked for what in ("CPU µs", "p50 ms")]
+    return report.table([f"log of the user, beside {options.rows:,} rows of others", *columns], rows)
+
+
+def _token(url: str, user: User, behind: int) -> str:
+    """The token of a client that has come so close to the end of the log."""
+    near = "select number, id, at from changes where user_id = %s order by number desc, id desc limit 1 offset %s"
+    with psycopg.connect(url) as connection:
+        [(number, thing, at)] = connection.execute(near, [user.name, behind]).fetchall()
+    return SyncToken(Mark(number, thing, at)).encode(OwnerId(user.name))
+
+
+def streams(base: Database, options: argparse.Namespace) -> str:
+    """One table: what more and more streams cost on which nothing happens."""
+    rows = []
+    for count in (min(count, options.rows) for count in STREAMS):
+        with serving(OURS, _new_database(base, f"streams{count}")) as server:
+            users = seed(server.url, count, 1)
+            rows.append([f"{count:,}", *asyncio.run(idle(server, users, base.pid, options.seconds))])
+    return report.table(["idle streams, each of a user", "server, % of a core", "PostgreSQL, %", "memory, MiB"], rows)
+
+
 def workers(base: Database, options: argparse.Namespace) -> str:
     """One table: one worker process and two."""
     rows = []
@@ -212,6 +264,8 @@ PARTS: dict[str, Callable[[Database, argparse.Namespace], str]] = {
     "connections": connections,
     "table": table_rows,
     "user": users_rows,
+    "sync": sync,
+    "streams": streams,
     "workers": workers,
     "memory": memory,
 }

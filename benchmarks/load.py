@@ -59,8 +59,8 @@ class Result:
 
 
 def request(host: str, user: User, kind: str, task: str = "", query: str = "") -> bytes:
-    """One request: get, list (of 20, however many have been created meanwhile), create, toggle, or delete."""
-    path = f"/api/{user.name}/tasks"
+    """One request: get, list (of 20, however many have been created meanwhile), create, toggle, delete, or changes."""
+    path = f"/api/{user.name}/{'changes' if kind == 'changes' else 'tasks'}"
     method = {"create": "POST", "toggle": "PATCH", "delete": "DELETE"}.get(kind, "GET")
     if kind in {"get", "toggle", "delete"}:
         path += f"/{task}"
