@@ -89,13 +89,13 @@ async def test_the_page_shows_what_the_calls_of_a_day_are_answered_with(
     shared: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = blocks_of(ROOT / "docs/how-to/connect-an-agent.md")
-    [place] = [place for place, block in enumerate(blocks) if block.runner == "tests/e2e/test_agents.py"]
+    source, shown = [block.text for block in blocks if block.runner == "tests/e2e/test_agents.py"]
     monkeypatch.setenv("TODO_TOKEN", issue_token(SECRET.encode(), "of the page", timedelta(hours=1), datetime.now(UTC)))
     program: dict[str, Any] = {"__name__": "page"}
-    source = blocks[place].text.replace("http://127.0.0.1:8000", shared.url).replace("asyncio.run(main())", "")
+    source = source.replace("http://127.0.0.1:8000", shared.url).replace("asyncio.run(main())", "")
     exec(source, program)  # noqa: S102  (the page's)
     await program["main"]()
-    assert agree(blocks[place + 1].text, capsys.readouterr().out)
+    assert agree(shown, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.ci)])
