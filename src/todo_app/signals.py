@@ -1,5 +1,6 @@
 """The signals that end a server, whatever it is doing: none may be missed, and no database left behind."""
 
+import asyncio
 import signal
 import sys
 import threading
@@ -27,8 +28,21 @@ class Signals:
         if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
             self._ending.add(HANGUP)
         sys.unraisablehook = _unraisable
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """From now on, raise `KeyboardInterrupt` at each."""
         for number in self._ending:
             signal.signal(number, self._interrupt)
+
+    def cancel(self, task: "asyncio.Task[object]") -> None:
+        """From now on, until its event loop is closed, cancel that task at each.
+
+        Raised anywhere, an exception may come out of a library's task as another one.
+        """
+        if sys.platform != "win32":
+            for number in self._ending:
+                task.get_loop().add_signal_handler(number, task.cancel)
 
     def _interrupt(self, *_: object) -> None:
         self._stopping = True

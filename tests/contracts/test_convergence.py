@@ -125,6 +125,7 @@ def found(store: CountingStore | None = None) -> int:
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_of_the_pages_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     right = getattr(SyncQuery, FAULTS[fault])
@@ -135,6 +136,7 @@ def test_a_fault_of_the_pages_is_found(fault: Fault, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 def test_changes_that_were_forgotten_without_a_word_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SyncQuery, "_check", lambda *_: None)
     found()
@@ -159,6 +161,7 @@ class NumbersBeforeTheLock(MemoryOwnedTasks):
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 def test_numbers_taken_before_the_lock_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CountingStore, "kept", NumbersBeforeTheLock)
     found()
@@ -175,12 +178,14 @@ class TellsOnce(CountingStore):
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 def test_a_lost_wake_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "_HEARD_WITHIN", 0.1)
     found(TellsOnce())
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 def test_a_write_that_happens_with_each_request_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_replayed", lambda *_: None)
     found()
@@ -201,6 +206,7 @@ class LosesAnEdit(MemoryOwnedTasks):
 
 
 @pytest.mark.ci
+@pytest.mark.timeout(400)
 def test_an_edit_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CountingStore, "kept", LosesAnEdit)
     found()

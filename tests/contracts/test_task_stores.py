@@ -57,8 +57,8 @@ def test_families_hold_in_memory() -> None:
 
 def test_families_hold_in_postgres(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
-        engine = create_engine(shared_database_url)
-        store = PostgresTaskStore(engine)
+        engine = create_engine(shared_database_url, pool_timeout=30)
+        store = PostgresTaskStore(engine, deadline=30)  # a busy machine takes its time
         assert_families_hold(store, run=runner.run, examples=examples(25))
         runner.run(store.aclose())
         runner.run(engine.dispose())

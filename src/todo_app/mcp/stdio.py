@@ -30,19 +30,24 @@ _CHUNK: Final = 64 * 1024
 def serve(settings: Settings, user: str, *, scopes: Collection[Scope] | None, zone: str | None) -> None:
     """Serve that user's tools until standard input ends, or a signal ends the process. Raises as `todo serve` does."""
     identity = Identity(owner_id(user), CLIENT, None if scopes is None else frozenset(scopes))
-    Signals()
+    signals = Signals()
     log = Log(settings.log_level, _STDERR)  # standard output belongs to the protocol
     with LocalDatabase(settings, log) as database_url:
         bring_up_to_date(settings, database_url)
         container = Container(settings=replace(settings, database_url=database_url))
         container.log.override(Object(log))
         try:
-            asyncio.run(_serve(container, identity, zone))
+            asyncio.run(_serve(container, identity, zone, signals))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
         finally:
+            signals.interrupt()
             log.flush()
 
 
-async def _serve(container: Container, identity: Identity, zone: str | None) -> None:
+async def _serve(container: Container, identity: Identity, zone: str | None, signals: Signals) -> None:
+    if (task := asyncio.current_task()) is not None:
+        signals.cancel(task)
     log = container.log()
     log.adopt()
     caller = Caller(container.tasks(), identity, zone)
