@@ -32,6 +32,13 @@ def cluster() -> Iterator[ScratchCluster]:
         yield cluster
 
 
+def made(cluster: ScratchCluster, template: str | None = None) -> Iterator[str]:
+    """A database, an empty one or a copy, until it is not needed any more."""
+    url = cluster.create_database(template)
+    yield url
+    cluster.drop(url)
+
+
 @pytest.fixture(scope="session")
 def migrated(cluster: ScratchCluster) -> str:
     """The name of a migrated database to copy."""
@@ -43,17 +50,13 @@ def migrated(cluster: ScratchCluster) -> str:
 @pytest.fixture
 def database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    url = cluster.create_database(migrated)
-    yield url
-    cluster.drop(url)
+    yield from made(cluster, migrated)
 
 
 @pytest.fixture(scope="session")
 def shared_database_url(cluster: ScratchCluster, migrated: str) -> Iterator[str]:
     """A migrated database for all tests of this worker that use owners of their own, and so need no empty one."""
-    url = cluster.create_database(migrated)
-    yield url
-    cluster.drop(url)
+    yield from made(cluster, migrated)
 
 
 @pytest.fixture(scope="session")
@@ -67,25 +70,19 @@ def partitioned(cluster: ScratchCluster) -> str:
 @pytest.fixture
 def partitioned_database_url(cluster: ScratchCluster, partitioned: str) -> Iterator[str]:
     """As `database_url`, its tables in partitions by owner."""
-    url = cluster.create_database(partitioned)
-    yield url
-    cluster.drop(url)
+    yield from made(cluster, partitioned)
 
 
 @pytest.fixture(scope="session")
 def shared_partitioned_database_url(cluster: ScratchCluster, partitioned: str) -> Iterator[str]:
     """As `shared_database_url`, its tables in partitions by owner."""
-    url = cluster.create_database(partitioned)
-    yield url
-    cluster.drop(url)
+    yield from made(cluster, partitioned)
 
 
 @pytest.fixture
 def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
     """A database with nothing in it."""
-    url = cluster.create_database()
-    yield url
-    cluster.drop(url)
+    yield from made(cluster)
 
 
 @pytest.fixture
