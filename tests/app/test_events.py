@@ -12,6 +12,7 @@ import pytest
 from asking import Service, _scope, discard, make_service, token
 from factories import ANN, BOB
 from refusals import problem
+from slow_store import SlowStore
 
 from todo_adapters.memory import MemoryOwnedTasks, MemoryTaskStore
 from todo_app.http import event_stream, live
@@ -147,25 +148,6 @@ async def test_what_another_process_stores_is_found_by_a_look() -> None:
                 assert await stream.titles(1) == [f"{number}"]
     discard(service)
     discard(other)
-
-
-class SlowTasks(MemoryOwnedTasks):
-    """Each page takes a few turns of the loop to arrive: others commit meanwhile."""
-
-    random = Random(1)
-
-    async def sync(self, query: SyncQuery) -> SyncPage:
-        for _ in range(self.random.randrange(4)):
-            await asyncio.sleep(0)
-        page = await super().sync(query)
-        for _ in range(self.random.randrange(4)):
-            await asyncio.sleep(0)
-        return page
-
-
-class SlowStore(MemoryTaskStore):
-    def tasks_of(self, owner: OwnerId) -> SlowTasks:
-        return SlowTasks(self._owners, self._lock, owner, self._max_tasks)
 
 
 async def every_change_arrives(seed: int) -> None:

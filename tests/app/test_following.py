@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from random import Random
 from typing import Any
 
 import pytest
 from effort import examples
 from hypothesis.errors import Flaky
+from slow_store import SlowStore
 
-from todo_adapters.memory import MemoryOwnedTasks, MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_app.http import event_stream, live
 from todo_app.http.event_stream import EventStream
 from todo_app.http.exchange import Exchange
-from todo_core import OwnerId, ResyncRequired, SyncPage, SyncQuery, SyncToken, TaskService, TaskStore
+from todo_core import OwnerId, ResyncRequired, SyncPage, SyncToken, TaskService, TaskStore
 from todo_core.testing import assert_clients_converge, convergence
 
 NEVER = 1000.0
@@ -98,23 +97,6 @@ class LiveStreams(live.Live):
     async def open(self, service: TaskService, owner: OwnerId, token: SyncToken, limit: int) -> Followed:
         """As `Streams.open`."""
         return Followed(self, service, owner, token, limit)
-
-
-class SlowTasks(MemoryOwnedTasks):
-    """Each page takes a few turns of the loop to arrive: others commit meanwhile."""
-
-    random = Random(1)
-
-    async def sync(self, query: SyncQuery) -> SyncPage:
-        page = await super().sync(query)
-        for _ in range(self.random.randrange(4)):
-            await asyncio.sleep(0)
-        return page
-
-
-class SlowStore(MemoryTaskStore):
-    def tasks_of(self, owner: OwnerId) -> SlowTasks:
-        return SlowTasks(self._owners, self._lock, owner, self._max_tasks)
 
 
 def on_memory(processes: int, count: int) -> None:
