@@ -7,7 +7,7 @@ from uuid import RFC_4122, UUID
 from todo_core.changes import LOGGED, ChangeQuery, Entry, kind_of
 from todo_core.errors import InvalidInput, Problem, TaskExists
 from todo_core.lists import ListSettable, Thing
-from todo_core.seen import Seen
+from todo_core.seen import Seen, Sees
 from todo_core.task import Settable, Task
 
 AHEAD_MAX: Final = timedelta(minutes=10)
@@ -25,14 +25,21 @@ def require_own_id(value: UUID, now: datetime) -> None:
         raise InvalidInput([Problem("id", ID_RULE)])
 
 
+def sees_own_id(thing: Thing) -> Sees:
+    """What `made_before` looks at, but for what only a thing that was made before has."""
+    tasks = frozenset({thing.id} if isinstance(thing, Task) else ())
+    return Sees(tasks, history=frozenset({thing.id}), lists=not tasks)
+
+
 def made_before(seen: Seen, wanted: Thing) -> Thing | None:
     """The thing with the id of the one that is wanted, if it was made as that is now; None where the id is free.
 
     Raises `TaskExists` where another thing has the id, or had it: an id is not used again.
     """
-    first, now = seen.logged(ChangeQuery(of=wanted.id, limit=1)), seen.thing(wanted)
-    if not first and now is None:
+    [last], now = seen.last_of([wanted.id]), seen.thing(wanted)
+    if last is None and now is None:
         return None
+    first = seen.logged(ChangeQuery(of=wanted.id, limit=1))
     if now is None or not (first and _made_alike(wanted, first[0])):
         raise TaskExists
     return now

@@ -14,7 +14,7 @@ from todo_core.idempotency import Once
 from todo_core.identity import is_client
 from todo_core.lists import TaskList, Thing
 from todo_core.places import misplaced
-from todo_core.seen import Seen, Sees
+from todo_core.seen import NotSeen, Seen, Sees
 from todo_core.task import Task
 from todo_core.versioned import Version
 
@@ -121,6 +121,9 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
                 decision = decided(plan, seen.with_changed(merged.after))
                 for pair in decision.pairs:
                     merged.add(pair)
+            except NotSeen as more:
+                later = _wanted(plans[part + 1 :], seen.with_changed(merged.after))
+                raise NotSeen(reduce(or_, later, more.wanted)) from None
             except TodoError as error:
                 error.part = part
                 raise
@@ -131,6 +134,20 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
     return Plan(decide=decide, sees=sees, once=once, client=client)
+
+
+def _wanted(plans: Sequence[Plan], seen: Seen) -> Iterator[Sees]:
+    """What each of these would ask for next, as far as that can be told before those ahead of it are decided.
+
+    Without it a storage would be asked once for each plan, and all that came before it decided each time.
+    """
+    for plan in plans:
+        try:
+            decided(plan, seen)
+        except NotSeen as more:
+            yield more.wanted
+        except TodoError:
+            pass  # it may be none after those ahead of it; otherwise it is raised then
 
 
 class _Merged:

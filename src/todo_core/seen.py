@@ -72,7 +72,7 @@ class Seen:
     def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
         """Those of these things that have been looked at, as they are now; None stands for one that is not there."""
         found: dict[UUID, Thing | None] = {}
-        for part in (self.lists or {}, self.tasks, self.changed):
+        for part in (self.tasks, self.lists or {}, self.changed):  # what is no task may be a list
             there: Mapping[Any, Thing | None] = part
             found |= {each: there[each] for each in ids if each in there}
         if rest := set(ids) - found.keys():

@@ -1,17 +1,22 @@
 """What an owner can do, on the memory store with a clock that the test moves."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from factories import ANN, BOB, NOON, make_id
 
 from todo_adapters.memory import MemoryTaskStore
+from todo_adapters.system import SystemIds
 from todo_core import (
     ChangeQuery,
     Committed,
     InvalidInput,
     Once,
+    Seen,
     Task,
     TaskExists,
     TaskId,
@@ -185,3 +190,41 @@ async def test_a_summary_counts_what_is_open_by_tag_and_priority(service: TaskSe
     assert (summary.open, summary.completed) == (3, 1)
     assert summary.by_tag == {"Home": 2, "x": 1}
     assert summary.by_priority == {"high": 1, "medium": 0, "low": 0, "none": 2}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda tasks, task, own_id: tasks.create(ANN, title="below", parent_id=task.id),
+        lambda tasks, task, own_id: tasks.create(ANN, title="below", parent_id=task.id, own_id=own_id),
+        lambda tasks, task, own_id: tasks.create_list(ANN, name="List", own_id=own_id),
+        lambda tasks, task, own_id: tasks.edit(ANN, task.id, title="other"),
+        lambda tasks, task, own_id: tasks.move(ANN, task.id),
+        lambda tasks, task, own_id: tasks.delete(ANN, task.id),
+    ],
+    ids=["create", "create-own", "create-list", "edit", "move", "delete"],
+)
+async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch, operation: Callable[..., Awaitable[Committed]]
+) -> None:
+    tasks = [(await service.create(ANN, title=f"{number}")).task for number in range(100)]
+    for task in tasks:
+        await service.create(ANN, title="below", parent_id=task.id)
+    looks, look, new = 0, Seen.and_, SystemIds().new
+
+    def counted(seen: Seen, **found: Any) -> Seen:
+        nonlocal looks
+        looks += 1
+        return look(seen, **found)
+
+    monkeypatch.setattr(Seen, "and_", counted)
+    await service.batch(ANN, [partial(operation, task=task, own_id=new(NOON)) for task in tasks], WriteOptions())
+    assert looks <= 8
+
+
+async def test_a_list_that_a_batch_takes_for_a_task_is_no_task(service: TaskService) -> None:
+    list_id = (await service.create_list(ANN, name="List")).task_list.id
+    operations = [lambda tasks: tasks.delete_list(ANN, list_id), lambda tasks: tasks.delete(ANN, list_id)]
+    with pytest.raises(TaskNotFound) as refusal:
+        await service.batch(ANN, operations, WriteOptions())
+    assert refusal.value.part == 1

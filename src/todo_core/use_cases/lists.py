@@ -9,7 +9,7 @@ from todo_core.changes import Pair, changed
 from todo_core.errors import ListNotFound
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
-from todo_core.own_ids import made_before, require_own_id
+from todo_core.own_ids import made_before, require_own_id, sees_own_id
 from todo_core.places import deleted, moved_list
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
@@ -54,7 +54,8 @@ class ListUseCases(UseCases):
                 return Decision((), (there,))
             return Decision((Pair(None, task_list),), (task_list,))
 
-        return await self._commit(owner, Sees(lists=True), decide, options)
+        sees = Sees(lists=True) if own_id is None else sees_own_id(task_list)
+        return await self._commit(owner, sees, decide, options)
 
     async def edit_list(
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **members: Unpack[ListSettable]

@@ -7,7 +7,7 @@ from typing import Final, Unpack
 
 from todo_core.changes import Pair, together
 from todo_core.merging import require_mergeable
-from todo_core.own_ids import made_before, require_own_id
+from todo_core.own_ids import made_before, require_own_id, sees_own_id
 from todo_core.places import Where, deleted, is_there, moved, placed
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
@@ -51,7 +51,8 @@ class TaskUseCases(UseCases):
             pairs = placed(seen, task)
             return Decision(tuple(pairs), (pairs[-1].thing,))
 
-        return await self._commit(owner, Sees(), decide, options)
+        sees = Sees() if own_id is None else sees_own_id(task)
+        return await self._commit(owner, sees, decide, options)
 
     async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
         """The task as it is now."""
