@@ -28,6 +28,7 @@ from itertools import cycle
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+import httpx
 import uvloop
 
 from benchmarks import report, usage
@@ -37,9 +38,11 @@ from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import migrate
 from todo_app.http.preconditions import TAGS_MOST
 from todo_core.queries import folded
+from todo_core.use_cases.batch import BATCH_MAX
 
 ALLOWED = 10  # times the quiet 99th percentile
 PAUSE = 0.005  # seconds between two requests of the victim
+HOARD = 10_000  # tasks, as many as a user may have
 SETTLE = 1.0  # seconds after an attack
 _GIVES_WAY = 19
 SAMPLES = 100  # requests of the victim beside each attack, at least
@@ -87,11 +90,15 @@ class Stage:
     server: Server
     user: User
     searchers: list[User]
+    hoarder: User
+    """Has one list, which stands first among the tasks."""
+    changes: int = 0
+    """The number of the hoarder's last change."""
     statuses: Counter[int] = field(default_factory=Counter)
 
-    def head(self, user: User, method: str, below: str, *fields: str) -> bytes:
-        """The head of a request to that user's tasks."""
-        lines = [f"{method} /api/{user.name}/tasks{below} HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
+    def head(self, user: User, method: str, path: str, *fields: str) -> bytes:
+        """The head of a request to what that user has."""
+        lines = [f"{method} /api/{user.name}/{path} HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
         return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
 
     async def ask(self, request: bytes, *, reads: bool = True) -> asyncio.StreamWriter:
@@ -111,13 +118,13 @@ class Stage:
 
 async def toggles(stage: Stage) -> None:
     """900 simultaneous toggles of one task"""
-    request = stage.head(stage.user, "PATCH", f"/{stage.user.tasks[0]}/complete")
+    request = stage.head(stage.user, "PATCH", f"tasks/{stage.user.tasks[0]}/complete")
     await asyncio.gather(*(stage.ask(request) for _ in range(900)))
 
 
 async def pages(stage: Stage) -> None:
     """900 full pages"""
-    request = stage.head(stage.user, "GET", "?limit=200")
+    request = stage.head(stage.user, "GET", "tasks?limit=200")
     await asyncio.gather(*(stage.ask(request) for _ in range(900)))
 
 
@@ -133,7 +140,7 @@ async def allowed_tags(stage: Stage) -> None:
 
 async def _delete(stage: Stage, versions: list[int]) -> None:
     listed = ",".join(f'"{version}"' for version in versions)
-    request = stage.head(stage.user, "DELETE", f"/{stage.user.tasks[1]}", f"If-Match: {listed}")
+    request = stage.head(stage.user, "DELETE", f"tasks/{stage.user.tasks[1]}", f"If-Match: {listed}")
     await asyncio.gather(*(stage.ask(request) for _ in range(320)))
 
 
@@ -143,7 +150,7 @@ async def searches(stage: Stage) -> None:
 
     async def search(user: User, needle: str) -> None:
         while time.monotonic() < end:
-            await stage.ask(stage.head(user, "GET", f"?q={quote(needle)}"))
+            await stage.ask(stage.head(user, "GET", f"tasks?q={quote(needle)}"))
 
     pairs = zip(stage.searchers, SEARCHES.values(), strict=True)
     await asyncio.gather(*(search(user, kind.needle) for user, kind in pairs for _ in range(3)))
@@ -151,7 +158,7 @@ async def searches(stage: Stage) -> None:
 
 async def unread(stage: Stage) -> None:
     """500 full pages that nobody reads"""
-    request = stage.head(stage.user, "GET", "?limit=200")
+    request = stage.head(stage.user, "GET", "tasks?limit=200")
     held = await asyncio.gather(*(stage.ask(request, reads=False) for _ in range(500)))
     await asyncio.sleep(4)
     for writer in held:
@@ -178,7 +185,7 @@ async def long_headers(stage: Stage) -> None:
         for value in each:
             fields = [f"{name}: {value}", f"Content-Length: {len(body)}"]
             fields += [] if name == "Content-Type" else ["Content-Type: application/json"]
-            for method, below in (("POST", ""), ("GET", f"/{stage.user.tasks[2]}")):
+            for method, below in (("POST", "tasks"), ("GET", f"tasks/{stage.user.tasks[2]}")):
                 await asyncio.gather(
                     *(stage.ask(stage.head(stage.user, method, below, *fields) + body) for _ in "1234")
                 )
@@ -186,7 +193,7 @@ async def long_headers(stage: Stage) -> None:
 
 async def slow_bodies(stage: Stage) -> None:
     """300 bodies that arrive byte by byte"""
-    request = stage.head(stage.user, "POST", "", "Content-Type: application/json", "Content-Length: 60000")
+    request = stage.head(stage.user, "POST", "tasks", "Content-Type: application/json", "Content-Length: 60000")
     held = await asyncio.gather(*(stage.ask(request, reads=False) for _ in range(300)))
     for _ in range(40):
         for writer in held:
@@ -205,6 +212,13 @@ async def idle(stage: Stage) -> None:
         writer.transport.abort()
 
 
+async def large(stage: Stage) -> None:
+    """a list of 10 000 tasks is deleted, and that is undone"""
+    await stage.ask(stage.head(stage.hoarder, "DELETE", f"lists/{stage.hoarder.tasks[0]}"))
+    stage.changes += 2
+    await stage.ask(stage.head(stage.hoarder, "POST", f"changes/{stage.changes - 1}/undo", "Content-Length: 0"))
+
+
 async def quiet(_: Stage) -> None:
     """nothing"""
     await asyncio.sleep(6)
@@ -212,7 +226,7 @@ async def quiet(_: Stage) -> None:
 
 ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "toggles": toggles, "pages": pages, "tags": tags, "allowed-tags": allowed_tags, "searches": searches,
-    "unread": unread, "headers": long_headers, "bodies": slow_bodies, "idle": idle,
+    "unread": unread, "large": large, "headers": long_headers, "bodies": slow_bodies, "idle": idle,
 }  # fmt: skip
 
 
@@ -233,12 +247,26 @@ def _fill(server: Server, user: User, tasks: int, description: str) -> None:
     asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), tell, 16))
 
 
+def _hoard(server: Server, user: User) -> int:
+    """Give that user a list of 10 000 tasks; the number of changes that it took."""
+    url = f"{server.url}/api/{user.name}"
+    with httpx.Client(headers={"Authorization": f"Bearer {user.token}"}, timeout=30) as client:
+        user.tasks.append(client.post(f"{url}/lists", json={"name": "Everything"}).json()["id"])
+        task = {"title": "Buy oat milk", "description": "from the corner shop", "list_id": user.tasks[0]}
+        batch = {"operations": [{"op": "create", "task": task}] * BATCH_MAX}
+        for _ in range(batches := HOARD // BATCH_MAX):
+            client.post(f"{url}/batch", json=batch).raise_for_status()
+    return 1 + batches
+
+
 @contextmanager
 def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
     with database() as base:
         migrate(url := base.make("neighbour"))
         with serving("todo-api", url) as server:
-            stage = Stage(server, _user("attacker"), [_user(f"searcher-{number}") for number in range(len(SEARCHES))])
+            searchers = [_user(f"searcher-{number}") for number in range(len(SEARCHES))]
+            stage = Stage(server, _user("attacker"), searchers, _user("hoarder"))
+            stage.changes = _hoard(server, stage.hoarder)
             _fill(server, victim := _user("victim"), 20, "from the corner shop")
             _fill(server, stage.user, 200, FULL)
             for searcher, kind in zip(stage.searchers, SEARCHES.values(), strict=True):

@@ -1,9 +1,10 @@
 """Many calls in one statement: each gets its own answer, and the database finds its rows by their keys."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import pytest
 from adapters.statements import (
@@ -19,6 +20,7 @@ from adapters.statements import (
     swap,
 )
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
+from psycopg import AsyncRawCursor
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -437,3 +439,22 @@ async def test_a_page_continues_at_its_place(connection: AsyncConnection) -> Non
     found = await plans(connection, lambda connection: pages_many(Shape.of(query))(connection, [(ANN, query)]))
     for plan in found:
         assert "id < call.after_id" in plan.partition("Index Cond:")[2].partition("\n")[0], plan
+
+
+async def test_many_rows_are_made_a_part_at_a_time_and_others_come_in_between(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    fetchmany = AsyncRawCursor.fetchmany
+
+    async def watched(cursor: AsyncRawCursor[Any], size: int = 0) -> list[Any]:
+        rows = await fetchmany(cursor, size)
+        seen.append(len(rows))
+        asyncio.get_running_loop().call_soon(seen.append, "another")
+        return rows
+
+    monkeypatch.setattr(AsyncRawCursor, "fetchmany", watched)
+    async with engine.connect() as connection:
+        rows = await execute(connection, "select generate_series(1, %(last)s::int)", {"last": 1234})
+        assert rows == [(number,) for number in range(1, 1235)]
+    assert seen[:5] == [500, "another", 500, "another", 234]

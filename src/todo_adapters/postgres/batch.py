@@ -1,10 +1,11 @@
 """How many calls travel in one statement: as arrays, one a column, which `unnest(…)` makes rows again."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -17,6 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
 A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+_MANY: Final = 500  # rows, or things: what is made of fewer takes some milliseconds
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`: their answers, of type `A`, in the same order."""
 
@@ -74,7 +78,18 @@ async def execute(
             raise  # the whole transaction is repeated; with its end the driver forgets what it prepared
         await driver.execute("deallocate all")  # which the driver notices
         await cursor.execute(text, values, binary=True)
-    return await cursor.fetchall()
+    rows = await cursor.fetchmany(_MANY)
+    while len(rows) < cursor.rowcount:
+        await asyncio.sleep(0)
+        rows += await cursor.fetchmany(_MANY)
+    return rows
+
+
+async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What `work` returns: on so many things as to hold up this process's other calls, in a thread beside them."""
+    if size < _MANY:
+        return work(*arguments, **named)
+    return await asyncio.to_thread(work, *arguments, **named)
 
 
 _NAMED: Final = re.compile(r"%\((\w+)\)s")

@@ -1,12 +1,12 @@
 """The statements behind a listing: one per shape of query, made when it is first asked for and kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.batch import Batch, Columns, array_literal, beside, execute
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
@@ -134,12 +134,19 @@ def pages_many(shape: Shape) -> Batch[Listing, Page]:
 
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         columns = _columns(shape, listings)
-        found: list[list[Task]] = [[] for _ in listings]
-        for place, *row in await execute(connection, *for_calls(connection, statement, columns)):
-            found[place - 1].append(task_of(listings[place - 1][0], row))
-        return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
+        rows = await execute(connection, *for_calls(connection, statement, columns))
+        alone = len(listings) == 1  # only such a one may have no limit
+        return await beside(len(rows) if alone else 0, _pages, listings, rows)
 
     return pages
+
+
+def _pages(listings: Sequence[Listing], rows: Iterable[Sequence[Any]]) -> list[Page]:
+    """The page of each listing, whose place each row begins with."""
+    found: list[list[Task]] = [[] for _ in listings]
+    for place, *row in rows:
+        found[place - 1].append(task_of(listings[place - 1][0], row))
+    return [query.page(ordered) for (_, query), ordered in zip(listings, found, strict=True)]
 
 
 def _kinds(shape: Shape) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """A plan behind its owner's row: what it sees, what it decides and what is stored of it, in one transaction."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import array_literal, execute
+from todo_adapters.postgres.batch import array_literal, beside, execute
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (
@@ -55,10 +54,6 @@ from todo_core import (
 )
 from todo_core.changes import difference, growth_of, kind_of
 
-P = ParamSpec("P")
-A = TypeVar("A")
-_MANY: Final = 500  # things: what is made of fewer takes some milliseconds
-
 
 class Refused(Exception):
     """A refusal of the plan's own, on its way past what judges the database's failures."""
@@ -87,7 +82,7 @@ async def commit_behind_the_lock(
         return outcome
     decision = await _decided(connection, owner, plan, sees)
     pairs = decision.pairs
-    await _require_free(connection, owner, [pair.thing.id for pair in pairs if pair.before is None])
+    await _require_free(connection, owner, pairs)
     after = _raised(row, pairs, most)
     if pairs:
         await _store(connection, owner, plan.client, pairs, after)
@@ -143,18 +138,11 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
     while True:
         seen = await _look(connection, seen, seen.missing(wanted))
         try:
-            return await _beside(seen.size, decided, plan, seen)
+            return await beside(seen.size, decided, plan, seen)
         except NotSeen as more:
             wanted = more.wanted
         except Exception as refusal:
             raise Refused(refusal) from refusal
-
-
-async def _beside(size: int, work: Callable[P, A], *arguments: P.args, **named: P.kwargs) -> A:
-    """What `work` returns: on so many things as to hold up this process's other calls, in a thread beside them."""
-    if size < _MANY:
-        return work(*arguments, **named)
-    return await asyncio.to_thread(work, *arguments, **named)
 
 
 async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
@@ -174,13 +162,16 @@ async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
     )
 
 
-async def _read(connection: AsyncConnection, owner: OwnerId, ids: Iterable[TaskId]) -> dict[TaskId, Task | None]:
-    found: dict[TaskId, Task | None] = dict.fromkeys(ids)
-    if found:
-        for row in await execute(connection, _READ, {"user_id": owner, "ids": array_literal(list(found))}):
-            task = task_of(owner, row)
-            found[task.id] = task
-    return found
+async def _read(connection: AsyncConnection, owner: OwnerId, ids: Collection[TaskId]) -> dict[TaskId, Task | None]:
+    if not ids:
+        return {}
+    rows = await execute(connection, _READ, {"user_id": owner, "ids": await _array(ids)})
+    found = await beside(len(rows), lambda: [task_of(owner, row) for row in rows])
+    return dict.fromkeys(ids) | {task.id: task for task in found}
+
+
+async def _array(ids: Collection[UUID]) -> str:
+    return await beside(len(ids), lambda: array_literal(list(ids)))
 
 
 async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
@@ -193,24 +184,29 @@ async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQ
 
 
 async def _entries(rows: Sequence[Any]) -> tuple[Entry, ...]:
-    return await _beside(len(rows), lambda: tuple(map(entry_of, rows)))
+    return await beside(len(rows), lambda: tuple(map(entry_of, rows)))
 
 
-async def _read_last(connection: AsyncConnection, seen: Seen, ids: Iterable[UUID]) -> dict[UUID, Entry | None]:
-    last: dict[UUID, Entry | None] = dict.fromkeys(ids)
-    if last:
-        asked = {"user_id": seen.owner, "ids": array_literal(list(last))}
-        seen_already = {(each.id, each.number): each for entries in seen.entries.values() for each in entries}
-        for thing_id, number in await execute(connection, _READ_LAST_NUMBERS, asked):
-            last[thing_id] = seen_already.get((thing_id, number))
-        others = [thing_id for thing_id, entry in last.items() if entry is None]
-        rows = await execute(connection, _READ_LAST, asked | {"ids": array_literal(others)}) if others else []
-        last |= {entry.id: entry for entry in await _entries(rows)}
-    return last
+async def _read_last(connection: AsyncConnection, seen: Seen, ids: Collection[UUID]) -> dict[UUID, Entry | None]:
+    if not ids:
+        return {}
+    numbers = await execute(connection, _READ_LAST_NUMBERS, {"user_id": seen.owner, "ids": await _array(ids)})
+    last = await beside(len(ids), _seen_already, seen, ids, numbers)
+    others = [thing_id for thing_id, entry in last.items() if entry is None]
+    asked = {"user_id": seen.owner, "ids": await _array(others)}
+    entries = await _entries(await execute(connection, _READ_LAST, asked)) if others else ()
+    return last | {entry.id: entry for entry in entries}
 
 
-async def _require_free(connection: AsyncConnection, owner: OwnerId, ids: Sequence[UUID]) -> None:
-    if ids and await execute(connection, _READ_TAKEN, {"user_id": owner, "ids": array_literal(ids)}):
+def _seen_already(seen: Seen, ids: Iterable[UUID], numbers: Iterable[Any]) -> dict[UUID, Entry | None]:
+    """Of each of these things the entry with its number, if it was seen with its change."""
+    entries = {(each.id, each.number): each for several in seen.entries.values() for each in several}
+    return dict.fromkeys(ids) | {thing_id: entries.get((thing_id, number)) for thing_id, number in numbers}
+
+
+async def _require_free(connection: AsyncConnection, owner: OwnerId, pairs: Sequence[Pair]) -> None:
+    ids = [pair.thing.id for pair in pairs if pair.before is None]
+    if ids and await execute(connection, _READ_TAKEN, {"user_id": owner, "ids": await _array(ids)}):
         raise TaskExists
 
 
@@ -218,7 +214,7 @@ async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
     """Store the pairs, their entries and the owner's row: no two pairs are of one thing."""
-    values = await _beside(len(pairs), _values, pairs)
+    values = await beside(len(pairs), _values, pairs)
     counts = {"number": row.number, "live": row.live, "lists": row.lists}
     await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
     lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
