@@ -17,7 +17,7 @@ from todo_app.settings import Settings
 from todo_app.spared import spared
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
-with spared("pydantic", "starlette"):  # which are there for `mcp`
+with spared("pydantic", "starlette", "fastapi", "werkzeug"):  # it looks for all frameworks that are there
     from dependency_injector.containers import DeclarativeContainer
     from dependency_injector.providers import Dependency, Provider, Singleton
 

@@ -1,5 +1,6 @@
 """Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
 
+import gc
 import http.client
 import multiprocessing
 import os
@@ -114,9 +115,11 @@ def _prepare_workers() -> None:
     elif sys.platform != "win32":
         # Up to Python 3.13 its start unblocks the signals that `Signals.end` blocks: it must have been started before.
         resource_tracker.ensure_running()
+    gc.disable()  # it would look time and again at what is there to stay: a sixth of what loading costs
     import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
 
     exclude_from_collection()
+    gc.enable()
 
 
 def _wait_until_answered(listener: Listener) -> None:
