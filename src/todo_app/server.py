@@ -1,5 +1,6 @@
 """Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
 
+import ctypes
 import gc
 import http.client
 import multiprocessing
@@ -26,7 +27,7 @@ from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
 from todo_app.streams import say
-from todo_app.worker import GRACE, exclude_from_collection
+from todo_app.worker import GRACE, exclude_from_collection, prepared
 
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
@@ -116,10 +117,12 @@ def _prepare_workers() -> None:
         # Up to Python 3.13 its start unblocks the signals that `Signals.end` blocks: it must have been started before.
         resource_tracker.ensure_running()
     gc.disable()  # it would look time and again at what is there to stay: a sixth of what loading costs
-    import todo_app.main  # noqa: F401  (once for all workers, which then share the memory and start in no time)
-
+    prepared()
     exclude_from_collection()
     gc.enable()
+    # What is free in the heap would be copied for each worker that uses it. Only glibc gives it back.
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _wait_until_answered(listener: Listener) -> None:

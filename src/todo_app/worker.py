@@ -9,11 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from todo_app.http.exchange import App
 from todo_app.settings import METRICS_FOLDER
+
+if TYPE_CHECKING:
+    from todo_app.container import Container
 
 GRACE: Final = 30  # seconds that requests under way have when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
@@ -31,14 +35,23 @@ def create_worker() -> App:
         threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
         Path(folder).mkdir(exist_ok=True)  # a worker that finds it swept away must not die of that
+    app, container = prepared()
+    before_the_end.append(container.live().end)  # the server waits for every answer that is under way
+    exclude_from_collection()
+    return app
+
+
+@cache
+def prepared() -> "tuple[App, Container]":
+    """The application, made once: workers that are forked from the process that has made it share its memory.
+
+    It has no connection, thread or file of its own before it is served.
+    """
     # Not before the environment says what is to be served: what is imported here looks at it.
     from todo_app.main import create_app, create_container
 
     container = create_container()
-    app = create_app(container)
-    before_the_end.append(container.live().end)  # the server waits for every answer that is under way
-    exclude_from_collection()
-    return app
+    return create_app(container), container
 
 
 def exclude_from_collection() -> None:
