@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres.known import Known
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
@@ -66,10 +67,11 @@ class PostgresTaskStore:
         self._sender = Sender(engine, deadline)
         self._pruning = Pruning(self._sender, history)
         self._max_tasks = max_tasks
+        self._known = Known()
 
     def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner), self._max_tasks)
+        return PostgresOwnedTasks(self._sender, self._pruning, self._known, owner_id(owner), self._max_tasks)
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
         """As `TaskStore.changed`."""
@@ -96,9 +98,10 @@ class PostgresTaskStore:
 class PostgresOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, sender: Sender, pruning: Pruning, owner: OwnerId, max_tasks: int) -> None:
+    def __init__(self, sender: Sender, pruning: Pruning, known: Known, owner: OwnerId, max_tasks: int) -> None:
         self._sender = sender
         self._pruning = pruning
+        self._known = known
         self._owner = owner
         self._max_tasks = max_tasks
 
@@ -145,8 +148,8 @@ class PostgresOwnedTasks:
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`: one task's pair in a statement that it shares with others', all else behind a lock.
 
-        A creation sees nothing. What changes one task is decided on the task as it is read, and stored if it is still
-        so; where somebody else came first, that too goes behind the lock.
+        A creation sees nothing. What changes one task is decided on the task as it was last known, or else as it is
+        read, and stored if it is still so; where somebody else came first, that too goes behind the lock.
         """
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
@@ -161,6 +164,9 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
+        if (decision := self._decided_on_known(plan)) is not None:
+            committed = await self._commit_alone(plan, decision, sees)
+            return committed or await self._commit_behind_the_lock(plan, sees)
         while _is_of_one_task(sees) and not (sees.tasks and plan.once):
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
             try:
@@ -177,8 +183,22 @@ class PostgresOwnedTasks:
             break
         return await self._commit_behind_the_lock(plan, sees)
 
+    def _decided_on_known(self, plan: Plan) -> Decision | None:
+        """What the plan changes of its one task as that was last known; None where that cannot be told unread."""
+        known = {task_id: task for task_id in plan.sees.tasks if (task := self._known.get(self._owner, task_id))}
+        if not known or not _is_of_one_task(plan.sees) or plan.once is not None:
+            return None
+        try:
+            decision = decided(plan, Seen(self._owner, known))
+        except (NotSeen, TodoError):
+            return None
+        compared = any(pair.before and pair.after for pair in decision.pairs)  # by the statement that writes
+        return decision if compared else None
+
     async def _find(self, task_id: TaskId) -> Task | None:
-        return await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
+        task = await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
+        self._known.saw(self._owner, task_id, task)
+        return task
 
     async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """What came of a decision with one pair or none; None where it lost a race, or has more."""
@@ -195,6 +215,7 @@ class PostgresOwnedTasks:
             return None
         writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
+        self._known.saw(self._owner, pair.after.id, pair.after if outcome.result is Result.DONE else None)
         match outcome.result:
             case Result.DONE:
                 return Committed(decision.answer, outcome.number)
