@@ -4,6 +4,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -26,10 +27,14 @@ class LineWriter:
         self._descriptor = descriptor
         self._on_drop = on_drop
         self._max_bytes = max_bytes
+        self._begin()
+        _WRITERS.add(self)
+
+    def _begin(self) -> None:
+        """Begin anew: a fork has neither the thread nor, for certain, a free lock; what waits is its parent's."""
         self._lines: list[bytes] = []
         self._size = 0  # of what waits and what is being written
         self._writes = False
-        self._process = os.getpid()
         self._failure: str | None = None
         self._changed = threading.Condition()
         self._hurry = threading.Event()
@@ -50,8 +55,6 @@ class LineWriter:
 
     def flush(self) -> None:
         """Wait, not for long, until all has been written. What could not be is reported on standard error."""
-        if os.getpid() != self._process:  # a fork, which has neither the thread nor, for certain, a free lock
-            return
         self._hurry.set()
         with self._changed:
             self._changed.wait_for(lambda: self._size == 0 or self._failure is not None, FLUSH_TIMEOUT)
@@ -101,6 +104,17 @@ class LineWriter:
         with self._changed:
             self._failure = reason
             self._changed.notify_all()
+
+
+_WRITERS: Final = weakref.WeakSet[LineWriter]()
+
+
+def _begin_anew() -> None:
+    for writer in _WRITERS:
+        writer._begin()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:

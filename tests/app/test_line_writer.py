@@ -30,8 +30,6 @@ def pipe() -> Iterator[tuple[int, int]]:
 class Wrong:
     """Stands for `os`: its writes fail with these errors, one after the other, and then succeed; they are counted."""
 
-    getpid = staticmethod(os.getpid)
-
     def __init__(self, *errors: int) -> None:
         self._errors = list(errors)
         self.writes = 0
@@ -145,19 +143,18 @@ def test_what_nobody_reads_is_reported_when_the_server_ends(
     read_all(pipe[0], 1000 * len(LINE))
 
 
-def test_a_forked_process_does_not_wait_for_its_parents_lines(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_forked_process_writes_its_own_lines_and_none_of_its_parents(pipe: tuple[int, int]) -> None:
     writer = LineWriter(pipe[1])
-    writer.write(1000 * LINE)
-    writer._changed.acquire()  # as somebody may have held it when the process was forked
-    monkeypatch.setattr(module.os, "getpid", lambda: 4711)
-    other = threading.Thread(target=writer.flush)
-    other.start()
-    other.join()
-    writer._changed.release()
-    assert capfd.readouterr().err == ""
-    read_all(pipe[0], 1000 * len(LINE))
+    writer.write(1000 * LINE)  # more than the pipe takes: the thread is in the middle of it
+    with writer._changed:  # as somebody may hold it when the process is forked
+        child = os.fork()
+    if child == 0:
+        writer.write(b"from the fork\n")
+        writer.flush()
+        os._exit(writer._size)
+    written = read_all(pipe[0], 1000 * len(LINE) + len(b"from the fork\n"))
+    assert os.waitpid(child, 0)[1] == 0
+    assert written.count(b"from the fork\n") == 1
 
 
 def test_a_writer_without_work_keeps_no_thread(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
