@@ -8,9 +8,10 @@ from litestar.handlers import HTTPRouteHandler
 
 from todo_app.api.replies import FRESH
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
-from todo_app.http.reading import JSON, read_bytes, require_shallow, require_type
+from todo_app.http.reading import JSON, read_bytes, require_type
 from todo_app.http.resource import MCP
 from todo_app.http.time_zone import read_time_zone
+from todo_app.mcp.message import read_message
 from todo_app.mcp.tool import Caller
 from todo_core import TaskService
 
@@ -41,7 +42,7 @@ class McpEndpoint:
         require_type(exchange, (JSON,))
         request[_CALLER] = Caller(self._tasks, request["user"], read_time_zone(exchange))
         body = await read_bytes(exchange, receive)
-        require_shallow(body)
+        read_message(body)
         answer = _Answer()
         sdk = await self._sdk()
         await sdk(request, _replayed(body, receive), answer.send)
