@@ -231,6 +231,15 @@ async def test_arguments_of_any_kind_get_a_refusal_that_names_them(service: Serv
     assert [line for line in service.log() if line["event"] != "request"] == []
 
 
+@BOTH
+@pytest.mark.parametrize("type_", ["APPLICATION/JSON", 'Application/Json; charset="UTF-8"'])
+async def test_a_media_type_may_be_in_any_letters(service: Service, type_: str, revision: str) -> None:
+    body = message("tools/list", revision=revision)
+    answer = await service.ask("POST", "/mcp", json_=body, type_=type_, headers=fields(body, revision))
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["result"]["tools"]) == len(TOOLS)
+
+
 async def test_a_surrogate_alone_is_refused(service: Service) -> None:
     for revision in REVISIONS:
         body = message("tools/call", {"name": "add_task", "arguments": {"title": "\ud800"}}, revision=revision)
