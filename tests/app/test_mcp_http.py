@@ -16,7 +16,7 @@ from tool_calls import ACCEPTED, CURRENT, LAST_OF_2025, REVISIONS, ask, call, fi
 
 from todo_app.http.reading import BODY_MOST
 from todo_app.mcp.message import NO_MESSAGE
-from todo_app.mcp.tools import TOOLS
+from todo_app.mcp.tools import ONE_PAGE, TOOLS
 
 METADATA = "/.well-known/oauth-protected-resource/mcp"
 BOTH = pytest.mark.parametrize("revision", [LAST_OF_2025, CURRENT])
@@ -252,6 +252,13 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(service: Service) -> 
     for revision in REVISIONS:
         answer = await ask(service, "tools/call", {"name": "rm_rf", "arguments": {}}, revision=revision)
         assert answer.json()["error"] == {"code": -32602, "message": "Unknown tool: rm_rf"}
+
+
+async def test_a_cursor_of_the_list_of_tools_is_refused_for_it_has_one_page(service: Service) -> None:
+    for revision in REVISIONS:
+        answer = await ask(service, "tools/list", {"cursor": "abc"}, revision=revision)
+        assert answer.json()["error"] == {"code": -32602, "message": ONE_PAGE}
+        assert "result" in (await ask(service, "tools/list", {"cursor": ""}, revision=revision)).json()
 
 
 async def test_a_hundred_calls_at_once_are_answered_each(service: Service) -> None:
