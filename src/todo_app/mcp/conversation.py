@@ -10,7 +10,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import INVALID_REQUEST, ErrorData, JSONRPCError
 
 from todo_app.http.errors import MalformedRequest
-from todo_app.mcp.message import id_of, read_message
+from todo_app.mcp.message import Message, id_of, read_message
 
 LINE_MOST: Final = 1024 * 1024  # bytes of one message
 TOO_LONG: Final = f"A message may have at most {LINE_MOST} bytes."
@@ -39,16 +39,20 @@ class Conversation:
             if not line.strip():
                 continue
             try:
-                asked = _read(line)
+                self._note(_read(line))
             except MalformedRequest as error:
                 await self._refuse(line, str(error))
                 continue
-            if asked is not None:
-                self._asked.add(asked)
             yield line.decode()
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._finish()
+
+    def _note(self, message: Message) -> None:
+        if message.asked is not None:
+            self._asked.add(message.asked)
+        elif message.cancelled is not None:
+            self._asked.discard(message.cancelled)  # the SDK does not answer it
 
     async def _refuse(self, line: bytes, says: str) -> None:
         refusal = JSONRPCError(
@@ -84,8 +88,8 @@ class Conversation:
         return closed
 
 
-def _read(line: bytes) -> int | str | None:
-    """The id of the request that the line is, if it is one. Raises `MalformedRequest` if it is no message."""
+def _read(line: bytes) -> Message:
+    """The message. Raises `MalformedRequest` where there is none, or one that is too long."""
     if len(line) > LINE_MOST:
         raise MalformedRequest(TOO_LONG)
-    return read_message(line).asked
+    return read_message(line)

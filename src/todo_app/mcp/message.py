@@ -30,6 +30,14 @@ class Message(msgspec.Struct, frozen=True):
         """The id that the answer to a request will name; None where there is no request."""
         return None if self.method is UNSET or self.id is UNSET else self.id
 
+    @property
+    def cancelled(self) -> int | str | None:
+        """The id of the request that its sender wants no answer to any more."""
+        if self.method != "notifications/cancelled" or not isinstance(self.params, dict):
+            return None
+        given = self.params.get("requestId")
+        return given if isinstance(given, int | str) else None
+
 
 _MESSAGE: Final = msgspec.json.Decoder(Message)
 
