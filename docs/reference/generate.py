@@ -306,17 +306,17 @@ def named(names: Iterable[str]) -> str:
 
 # What each tool's description takes of a model's context, in tokens of o200k; tests/e2e/test_agent_clients.py counts.
 TOKENS = {
-    "list_tasks": 380,
-    "get_task": 134,
+    "list_tasks": 388,
+    "get_task": 142,
     "add_task": 517,
     "update_task": 515,
     "complete_task": 195,
     "reopen_task": 160,
     "delete_task": 169,
     "move_task": 280,
-    "list_lists": 90,
+    "list_lists": 97,
     "add_list": 145,
-    "search_changes": 232,
+    "search_changes": 240,
     "restore_task": 193,
     "undo": 196,
 }

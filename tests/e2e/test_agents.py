@@ -22,6 +22,8 @@ from serving import TODO, Serve, Server, environment, eventually, run
 from tool_calls import ACCEPTED, message
 
 from todo_adapters.jwt_identity import issue_token
+from todo_app.mcp.conversation import LINE_MOST, TOO_LONG
+from todo_app.mcp.message import NO_MESSAGE
 from todo_app.mcp.tools import TOOLS
 
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -155,11 +157,9 @@ def test_it_ends_with_its_client_and_speaks_nothing_but_the_protocol(database_ur
     assert mcp.stdout is not None
     mcp.stdin.write("no JSON\n" + spoken(message("tools/list")))
     mcp.stdin.flush()
-    lines = [json.loads(mcp.stdout.readline())]
-    if "error" in lines[0]:  # what is no JSON may be answered, too
-        lines.append(json.loads(mcp.stdout.readline()))
-    assert "result" in lines[-1], lines
-    assert len(lines[-1]["result"]["tools"]) == len(TOOLS)
+    refused, listed = json.loads(mcp.stdout.readline()), json.loads(mcp.stdout.readline())
+    assert "error" in refused
+    assert len(listed["result"]["tools"]) == len(TOOLS)
     out, err = mcp.communicate(timeout=60)
     assert mcp.returncode == 0
     assert out == ""
@@ -185,16 +185,45 @@ def test_a_signal_ends_it_while_the_client_says_nothing(tmp_path: Path, data_dir
     assert not (data_dir / "postgres/cluster/data/postmaster.pid").exists()
 
 
-def test_a_line_without_end_ends_it(database_url: str) -> None:
-    done = subprocess.run(
-        [TODO, "mcp", "ann"],
-        input=b'{"' + b"x" * 3 * 1024 * 1024,
-        env=environment(DATABASE_URL=database_url),
-        capture_output=True,
-        timeout=90,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, b"")
+def heard(sent: bytes, database_url: str) -> list[Any]:
+    """What `todo mcp` answers to these bytes and their end."""
+    command, variables = [TODO, "mcp", "ann"], environment(DATABASE_URL=database_url)
+    done = subprocess.run(command, input=sent, env=variables, capture_output=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_is_no_message_is_refused_and_the_next_is_answered(database_url: str) -> None:
+    add = message("tools/call", {"name": "add_task", "arguments": {"title": "\ud800"}})
+    sent = [
+        b"no JSON",
+        b"\xff",
+        b"",
+        b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
+        b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
+        json.dumps(add | {"id": "of a surrogate"}).encode(),
+        b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":' + b"[" * 200 + b"]" * 200 + b"}}",
+        b'{"jsonrpc":"2.0","id":8,"method":"' + b"x" * LINE_MOST + b'"}',
+        spoken(message("tools/list")).encode(),
+    ]
+    *refused, last = heard(b"\n".join(sent), database_url)
+    assert [each["id"] for each in refused] == [None, None, None, None, "of a surrogate", 7, None]
+    assert {each["error"]["code"] for each in refused} == {-32600}
+    assert [each["error"]["message"] for each in (refused[0], refused[-1])] == [NO_MESSAGE, TOO_LONG]
+    assert len(last["result"]["tools"]) == len(TOOLS)
+
+
+def test_what_was_asked_is_done_and_answered_before_it_ends(database_url: str) -> None:
+    tasks = [{"title": f"{n}"} for n in range(50)]
+    sent = spoken(*(message("tools/call", {"name": "add_task", "arguments": {"tasks": tasks}}) for _ in range(3)))
+    answers = heard(sent.removesuffix("\n").encode(), database_url)
+    changes = [each["change"] for answer in answers for each in answer["result"]["structuredContent"]["results"]]
+    assert sorted(changes) == list(range(1, 151))
+
+
+def test_a_line_without_end_is_refused(database_url: str) -> None:
+    [refused] = heard(b'{"' + b"x" * 3 * LINE_MOST, database_url)
+    assert refused["error"] == {"code": -32600, "message": TOO_LONG}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from msgspec.inspect import ListType, Metadata, StructType, Type, UnionType, type_info
+from msgspec import UnsetType
+from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 from msgspec.structs import FieldInfo, fields
 
-from todo_app.api.wire import READ_ONLY
+from todo_app.api.wire import READ_ONLY, Ignored
 from todo_app.http.names import unknown
 from todo_core import Problem
 from todo_core.lists import RULES as LIST_RULES
@@ -40,7 +41,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
 
 
 def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Iterator[Problem]:
-    writable = [name for name in known if name not in READ_ONLY]
+    writable = [name for name, field in known.items() if field.type != Ignored | UnsetType]
     for name, raw in members.items():
         if name in known:
             yield from _faults_of_value(name, raw, known[name])
@@ -63,11 +64,23 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[
     try:
         value = msgspec.json.decode(raw, type=field.type)
     except msgspec.ValidationError as error:
-        wrong, _, place = str(error).partition(" - at `$")
-        yield Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
+        yield _misfit(name, type_info(field.type), str(error))
         return
     if name in RULES and not RULES[name].accepts(value):
         yield Problem(name, RULES[name].sentence)
+
+
+def _misfit(name: str, kind: Type, said: str) -> Problem:
+    """What the decoder said of that member, or which values there are where they can be counted."""
+    wrong, _, place = said.partition(" - at `$")
+    if choices := _choices(kind):
+        return Problem(name, RULES[name].sentence if name in RULES else f"must be one of {', '.join(choices)}")
+    return Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
+
+
+def _choices(kind: Type) -> list[str]:
+    kinds = kind.types if isinstance(kind, UnionType) else (kind,)
+    return [str(value) for each in map(_plain, kinds) if isinstance(each, LiteralType) for value in each.values]
 
 
 def _struct_of(kind: Any) -> type[msgspec.Struct] | None:

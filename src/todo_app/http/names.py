@@ -9,6 +9,8 @@ from todo_core import Problem
 _NAME_LENGTH: Final = 100  # of what a caller sent, as much is repeated
 _APART: Final = re.compile("[^a-z0-9]")
 _ALIASES: Final = {
+    "id": "taskid",
+    "ids": "taskids",
     "title": "name text label subject",
     "name": "title text label",
     "color": "colour",
@@ -27,7 +29,8 @@ def unknown(name: str, known: Collection[str]) -> Problem:
     """What to say of that name where only others are known."""
     plain = _plain(name[:_NAME_LENGTH])
     found = {_plain(each): each for each in known}.get(plain) or _meant(plain, known)
-    advice = f"did you mean {found}?" if found else f"there is {', '.join(known)}"
+    there = f"there is {', '.join(known)}" if known else "nothing is taken, leave it out"
+    advice = f"did you mean {found}?" if found else there
     return Problem(escaped(name), f"is unknown here: {advice}")
 
 

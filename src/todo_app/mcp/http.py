@@ -1,6 +1,7 @@
 """`POST /mcp`: the tools over Streamable HTTP, each request by itself, answered in JSON."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 from litestar import Request
@@ -8,12 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from todo_app.api.replies import FRESH
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
-from todo_app.http.reading import JSON, read_bytes, require_shallow, require_type
+from todo_app.http.reading import JSON, read_bytes, require_type
 from todo_app.http.resource import MCP
 from todo_app.http.time_zone import read_time_zone
+from todo_app.mcp.message import read_message
 from todo_app.mcp.tool import Caller
 from todo_core import TaskService
 
+_TYPE: Final = b"content-type"
 _CALLER: Final = "todo.mcp.caller"
 _FAILURE: Final = "todo.mcp.failure"
 # What is listed depends on the token's scopes.
@@ -39,13 +42,13 @@ class McpEndpoint:
         """The SDK's answer. Raises a `TodoError` for what cannot be read, and for a tool that the scopes forbid."""
         exchange = Exchange.of(request)
         require_type(exchange, (JSON,))
-        request[_CALLER] = Caller(self._tasks, request["user"], read_time_zone(exchange))
+        caller = Caller(self._tasks, request["user"], read_time_zone(exchange))
         body = await read_bytes(exchange, receive)
-        require_shallow(body)
-        answer = _Answer()
+        read_message(body)
+        answer, asked = _Answer(), {**request, "headers": _plain(request["headers"]), _CALLER: caller}
         sdk = await self._sdk()
-        await sdk(request, _replayed(body, receive), answer.send)
-        if (failure := request.get(_FAILURE)) is not None:
+        await sdk(asked, _replayed(body, receive), answer.send)
+        if (failure := asked.get(_FAILURE)) is not None:
             raise failure
         return answer.reply()
 
@@ -71,6 +74,11 @@ def _load() -> App:
         lambda request: scope_of(request)[_CALLER],
         lambda request, error: scope_of(request).update({_FAILURE: error}),
     )
+
+
+def _plain(headers: Iterable[Header]) -> list[Header]:
+    """Those headers with the media type as the SDK knows it: in small letters and without parameters."""
+    return [*(header for header in headers if header[0] != _TYPE), (_TYPE, JSON.encode())]
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -25,7 +25,7 @@ from todo_app.http.exchange import App, Receive, Scope, Send
 from todo_app.mcp import answers
 from todo_app.mcp.schema import Json
 from todo_app.mcp.tool import Caller, Tool
-from todo_app.mcp.tools import INSTRUCTIONS, TOOLS
+from todo_app.mcp.tools import INSTRUCTIONS, ONE_PAGE, TOOLS
 from todo_core import InsufficientScope, TodoError
 
 LISTED_FOR: Final = 300_000  # milliseconds for which a client may keep the list
@@ -54,7 +54,9 @@ def http_server(who: WhoAsks, report: Report) -> App:
 def server_for(who: WhoAsks, report: Report) -> "Server[Any]":
     """A server of the tools that whoever asks may use."""
 
-    async def list_tools(request: Request, _: PaginatedRequestParams | None) -> ListToolsResult:
+    async def list_tools(request: Request, params: PaginatedRequestParams | None) -> ListToolsResult:
+        if params is not None and params.cursor:
+            raise MCPError(INVALID_PARAMS, ONE_PAGE)
         may = who(request).identity.may
         listed = [LISTED[tool.name] for tool in TOOLS.values() if may(tool.scope)]
         # "private": it differs from token to token.

@@ -13,6 +13,7 @@ from mcp.server.stdio import stdio_server
 from todo_app.container import Container
 from todo_app.local import LocalDatabase, bring_up_to_date
 from todo_app.log import Log
+from todo_app.mcp.conversation import LINE_MOST, Conversation
 from todo_app.mcp.server import server_for
 from todo_app.mcp.tool import Caller
 from todo_app.settings import Settings
@@ -22,7 +23,6 @@ from todo_core import Identity, Scope, owner_id
 CLIENT: Final = "todo mcp"
 """How the log of changes names whoever came this way."""
 
-LINE_MOST: Final = 1024 * 1024  # bytes of one message
 _STDERR: Final = 2
 _CHUNK: Final = 64 * 1024
 
@@ -52,17 +52,18 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
     log.adopt()
     caller = Caller(container.tasks(), identity, zone)
     server = server_for(lambda _: caller, lambda request, error: log.tool_bug(request.method, error))
-    lines: Any = _lines()  # all that the SDK asks of its file
+    client = Conversation()
+    messages: Any = client.messages(_lines())  # all that the SDK asks of its file
     try:
-        async with stdio_server(stdin=lines) as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+        async with stdio_server(stdin=messages) as (incoming, outgoing):
+            await server.run(incoming, client.answer_to(outgoing), server.create_initialization_options())
     finally:
         await container.store().aclose()
         await container.engine().dispose()
 
 
-async def _lines() -> AsyncIterator[str]:
-    """The lines of standard input; one that is too long ends it.
+async def _lines() -> AsyncIterator[bytes]:
+    """The lines of standard input; of one that is too long no more than shows it, so that memory is bounded.
 
     Read in a thread that nobody waits for: a signal ends the process also while the client says nothing.
     """
@@ -75,7 +76,9 @@ async def _lines() -> AsyncIterator[str]:
 
     threading.Thread(target=read, daemon=True).start()
     rest = b""
-    while (chunk := await queue.get()) and len(rest) <= LINE_MOST:
+    while chunk := await queue.get():
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
-            yield line.decode("utf-8", "replace")
+            yield line
+        rest = rest[: LINE_MOST + 1]
+    yield rest
