@@ -160,21 +160,21 @@ _WEEKDAY = re.compile(rf"([+-]?\d{{1,2}})?({'|'.join(WEEKDAYS)})", re.ASCII)
 _UNTIL = re.compile(r"\d{8}(?:T\d{6}Z?)?", re.ASCII)
 
 
-def _numbers(least: int, most: int) -> Callable[[str], tuple[int, ...]]:
-    """A parser of a list of numbers from `least` to `most`, without 0."""
+def _numbers(minimum: int, maximum: int) -> Callable[[str], tuple[int, ...]]:
+    """A parser of a list of numbers from `minimum` to `maximum`, without 0."""
 
     def read(text: str) -> tuple[int, ...]:
         numbers = sorted({int(_required(_NUMBER, each)[0]) for each in text.split(",")})
-        if not all(least <= number <= most and number != 0 for number in numbers):
+        if not all(minimum <= number <= maximum and number != 0 for number in numbers):
             raise ValueError(text)
         return tuple(numbers)
 
     return read
 
 
-def _number(most: int) -> Callable[[str], int]:
+def _number(maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= maximum):
             raise ValueError(text)
         return int(text)
 

@@ -54,7 +54,7 @@ PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 TITLE_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
 OWNER_LENGTH: Final = 255
-VERSION_MOST: Final = 2**63 - 1
+VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
 POSITION_LENGTH: Final = 32
@@ -128,7 +128,7 @@ def is_id(value: object) -> bool:
 
 def is_version(value: object) -> bool:
     """Whether `value` can be a task's version."""
-    return isinstance(value, int) and 1 <= value <= VERSION_MOST
+    return isinstance(value, int) and 1 <= value <= VERSION_MAX
 
 
 def is_position(value: object) -> bool:
@@ -262,7 +262,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "owner": Rule(is_owner, OWNER_RULE),
     "completed_at": _OPTIONAL_MOMENT,
     "id": Rule(is_id, "must be a UUID"),
-    "version": Rule(is_version, f"must be a whole number from 1 to {VERSION_MOST}"),
+    "version": Rule(is_version, f"must be a whole number from 1 to {VERSION_MAX}"),
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
 }
