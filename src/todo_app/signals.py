@@ -1,4 +1,4 @@
-"""The signals that end a server, whatever it is doing: none may be missed, and no database left behind."""
+"""The signals that end a server: none may be missed, and the database must not be left running."""
 
 import asyncio
 import signal
@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Final, Protocol
 
-# A terminal that is closed sends SIGHUP to whatever was started in it. Windows has none.
+# A terminal that is closed sends SIGHUP to its processes. Windows does not have it.
 HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
 
 
@@ -14,7 +14,7 @@ class Ending(Protocol):
     """A server that can be stopped."""
 
     def end(self) -> None:
-        """End, soon."""
+        """Start to shut down."""
         ...
 
 
@@ -22,7 +22,7 @@ class Signals:
     """SIGINT, SIGTERM and SIGHUP end the server; SIGHUP not if it was ignored at the start, as `nohup` does."""
 
     def __init__(self) -> None:
-        """Raise `KeyboardInterrupt` at each, until `end` takes over."""
+        """Raise `KeyboardInterrupt` for each signal, until `end` is called."""
         self._stopping = False
         self._ending = {signal.SIGINT, signal.SIGTERM}
         if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
@@ -31,14 +31,14 @@ class Signals:
         self.interrupt()
 
     def interrupt(self) -> None:
-        """From now on, raise `KeyboardInterrupt` at each."""
+        """From now on, raise `KeyboardInterrupt` for each signal."""
         for number in self._ending:
             signal.signal(number, self._interrupt)
 
     def cancel(self, task: "asyncio.Task[object]") -> None:
-        """From now on, until its event loop is closed, cancel that task at each.
+        """From now on, until its event loop is closed, cancel that task for each signal.
 
-        Raised anywhere, an exception may come out of a library's task as another one.
+        An exception raised at an arbitrary place could be converted to another one by a library.
         """
         if sys.platform != "win32":
             for number in self._ending:
@@ -49,16 +49,16 @@ class Signals:
         raise KeyboardInterrupt
 
     def end(self, server: Ending) -> None:
-        """From now on, end that server at each, and let none reach the workers before they heed it.
+        """From now on, end that server for each signal. Workers inherit the blocked signals until they handle them.
 
-        Granian's own handlers (2.8) take a lock which the thread that they interrupt may be holding, and its own for
-        SIGHUP replaces the workers: blocked and waited for by nobody, an ignored SIGHUP stays ignored.
+        Granian's handlers (2.8) take a lock that the interrupted thread may hold, and its handler of SIGHUP replaces
+        the workers. An ignored SIGHUP stays ignored: it is blocked, and nothing waits for it.
         """
         if sys.platform == "win32":
             return
-        # Threads and processes that are started later inherit it.
+        # Inherited by threads and processes that are started later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
-        if self._stopping:  # and the exception was lost, which may happen in a finalizer
+        if self._stopping:  # the exception was lost, for example in a finalizer
             raise KeyboardInterrupt
 
         def wait() -> None:
@@ -70,6 +70,6 @@ class Signals:
 
 
 def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    """Say nothing of an interrupt that a finalizer lost: `Signals` has not lost it, and somebody pressed Ctrl-C."""
+    """Do not report a `KeyboardInterrupt` that a finalizer lost: `Signals` has noted it."""
     if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)

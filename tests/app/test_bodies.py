@@ -249,7 +249,7 @@ async def test_an_unknown_member_is_told_which_one_may_be_meant(
     advice = (
         f"did you mean {meant}?"
         if meant
-        else "there is title, description, completed, priority, tags, start_date, due_date, time_zone, "
+        else "known are title, description, completed, priority, tags, start_date, due_date, time_zone, "
         "recurrence, recurrence_from, list_id, parent_id"
     )
     for method, below in WRITES[:3]:

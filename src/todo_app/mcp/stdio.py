@@ -20,9 +20,9 @@ from todo_app.signals import Signals
 from todo_core import Identity, Scope, owner_id
 
 CLIENT: Final = "todo mcp"
-"""How the log of changes names whoever came this way."""
+"""The client in the log of changes."""
 
-LINE_MOST: Final = 1024 * 1024  # bytes of one message
+LINE_MAX: Final = 1024 * 1024  # bytes of one message
 _STDERR: Final = 2
 _CHUNK: Final = 64 * 1024
 
@@ -52,7 +52,7 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
     log.adopt()
     caller = Caller(container.tasks(), identity, zone)
     server = server_for(lambda _: caller, lambda request, error: log.tool_bug(request.method, error))
-    lines: Any = _lines()  # all that the SDK asks of its file
+    lines: Any = _lines()  # the SDK only iterates over its file
     try:
         async with stdio_server(stdin=lines) as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
@@ -62,9 +62,9 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
 
 
 async def _lines() -> AsyncIterator[str]:
-    """The lines of standard input; one that is too long ends it.
+    """The lines of standard input. A line that is too long ends it.
 
-    Read in a thread that nobody waits for: a signal ends the process also while the client says nothing.
+    Read in a daemon thread, so that a signal ends the process while it waits for input.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
 
@@ -75,7 +75,7 @@ async def _lines() -> AsyncIterator[str]:
 
     threading.Thread(target=read, daemon=True).start()
     rest = b""
-    while (chunk := await queue.get()) and len(rest) <= LINE_MOST:
+    while (chunk := await queue.get()) and len(rest) <= LINE_MAX:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line.decode("utf-8", "replace")

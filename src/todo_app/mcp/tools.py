@@ -28,4 +28,4 @@ TOOLS: Final[dict[str, Tool]] = {
         changes.undo,
     )
 }
-"""By name."""
+"""All tools, by name."""
