@@ -2,7 +2,7 @@
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -10,9 +10,8 @@ from unicodedata import normalize
 from unittest.mock import ANY
 from uuid import uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Place
 from todo_core.errors import TodoError
@@ -36,6 +35,7 @@ from todo_core.testing.examples import (
     tasks_of,
 )
 from todo_core.testing.log import replayed, whole_log
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import (
     add,
     add_once,
@@ -56,7 +56,6 @@ from todo_core.testing.writing import (
 )
 from todo_core.versioned import Version
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]
 Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
 
@@ -74,9 +73,9 @@ _EXPECTED: Final = st.none() | _VERSIONS | st.frozensets(_VERSIONS)
 def assert_stores_agree(left: TaskStore, right: TaskStore, *, run: Run, examples: int = 100, steps: int = 30) -> None:
     """Fail with a history on which the two stores differ.
 
-    Tries `examples` histories with a few steps, and then as many with up to `steps`. A failing history is not shrunk,
-    which would take minutes with a real storage. `run` runs a coroutine to its end, always on the same event loop, such
-    as `asyncio.Runner().run`. Errors of the core are compared by code and problems, a `ValueError` by its type only.
+    Tries `examples` histories with a few steps, and then as many with up to `steps`. `run` runs a coroutine to its end,
+    always on the same event loop, such as `asyncio.Runner().run`. Errors of the core are compared by code and problems,
+    a `ValueError` by its type only.
     """
 
     class Histories(_Histories):
@@ -84,14 +83,7 @@ def assert_stores_agree(left: TaskStore, right: TaskStore, *, run: Run, examples
             super().__init__((left, right), run)
 
     for step_count in (min(_FEW_STEPS, steps), steps):
-        chosen = settings(
-            max_examples=examples,
-            stateful_step_count=step_count,
-            deadline=None,
-            phases=[Phase.reuse, Phase.generate],
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        )
-        run_state_machine_as_test(Histories, settings=chosen)
+        run_histories(Histories, examples=examples, steps=step_count)
 
 
 class _Histories(RuleBasedStateMachine):

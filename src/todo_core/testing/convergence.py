@@ -13,9 +13,8 @@ from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from todo_core.changes import ChangeQuery, Entry, Kind, kind_of, place_of
 from todo_core.errors import ResyncRequired, TodoError
@@ -28,13 +27,13 @@ from todo_core.sync import SyncPage, SyncToken
 from todo_core.task import OwnerId, Task, TaskId
 from todo_core.testing.examples import LATER, NOON, make_fresh, make_id
 from todo_core.testing.log import replayed, whole_log
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import changing, creating, deleting, erasing, restoring, undoing
 from todo_core.use_cases import TaskService
 from todo_core.use_cases.base import DEFAULTS, WriteOptions
 from todo_core.use_cases.changes import SYNC_MARGIN
 from todo_core.versioned import Version
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Forget: TypeAlias = Callable[[OwnerId, datetime], Coroutine[Any, Any, None]]
 """Prunes an owner's changes that were made before that moment."""
 
@@ -97,17 +96,7 @@ def assert_clients_converge(
         def __init__(self) -> None:
             super().__init__([store, *others], run, forget, streams or AskingStreams)
 
-    run_state_machine_as_test(Histories, settings=_settings(examples, steps))
-
-
-def _settings(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        phases=[Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
+    run_histories(Histories, examples=examples, steps=steps)
 
 
 class AskingStreams:

@@ -2,17 +2,16 @@
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from todo_core.errors import (
     ChangeNotFound,
@@ -31,10 +30,10 @@ from todo_core.recurrence import Recurrence
 from todo_core.task import ListId, OwnerId, Task, TaskId
 from todo_core.testing.belongings import LISTS, Belongings, Content, among, assert_in_place, assert_log
 from todo_core.testing.examples import NOON, make_fresh, make_id
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import creating_list, deleting, deleting_list, moving, placing
 from todo_core.use_cases import TaskService
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 _WHO: Final = st.sampled_from(["ann", "ann", "bob"])
 _FAMILIES: Final = st.lists(st.integers(0, 4), max_size=8)
 
@@ -53,14 +52,7 @@ def assert_families_hold(store: TaskStore, *, run: Run, examples: int = 100, ste
         def __init__(self) -> None:
             super().__init__(store, run)
 
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        phases=[Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
-    run_state_machine_as_test(Families, settings=chosen)
+    run_histories(Families, examples=examples, steps=steps)
 
 
 @dataclass
