@@ -12,6 +12,9 @@ zoneinfo.reset_tzpath(to=())
 
 def main() -> int:
     """Run the command line, and return the exit code."""
+    if sys.platform == "win32":
+        print("todo: it runs on Linux and macOS only", file=sys.stderr)  # noqa: T201
+        return 2
     open_missing()  # before anything else is opened
     try:
         from todo_app.cli import main as command

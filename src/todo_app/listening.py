@@ -3,7 +3,6 @@
 import errno
 import shlex
 import socket
-import sys
 from typing import Final
 
 from todo_app.settings import SettingsError
@@ -64,8 +63,7 @@ class Listener:
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform != "win32":
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections linger
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections linger
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` includes IPv4
         _bound_unread_answers(made)

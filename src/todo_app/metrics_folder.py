@@ -1,5 +1,6 @@
 """The folder in which several workers share their metrics."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -50,8 +51,6 @@ def _remove_if_unused(folder: Path) -> None:
 
 def _lock(folder: Path) -> int | None:
     """The descriptor that holds the folder's lock; None if it is taken, or the folder was just removed."""
-    import fcntl  # there is none on Windows, where there is only one worker
-
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

@@ -5,6 +5,7 @@ import gc
 import http.client
 import multiprocessing
 import os
+import resource
 import sys
 import threading
 import time
@@ -34,9 +35,8 @@ DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
 _OWN_FILES: Final = 256  # of a worker itself, mostly database connections
-_CONNECTIONS_ON_WINDOWS: Final = 1024
 _ANSWER_RETRY: Final = 0.05  # seconds
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (Windows connects to no unspecified address)
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared only)
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -83,7 +83,7 @@ def _run(signals: Signals, listener: Listener, workers: int, settings: Settings,
         factory=True,
         interface=Interfaces.ASGI,
         workers=workers,
-        loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
+        loop=Loops.uvloop,
         # HTTP/2 is left to the proxy: browsers need TLS for it, and its floods need defences of their own.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive * 1000, max_buffer_size=HEAD_BYTES),
@@ -113,7 +113,7 @@ def _prepare_workers() -> None:
     if sys.platform == "linux":
         # Python 3.14 has another default, with which each worker would load everything again.
         multiprocessing.set_start_method("fork", force=True)
-    elif sys.platform != "win32":
+    else:
         # Up to Python 3.13, starting it unblocks the signals that `Signals.end` blocks, so start it before.
         resource_tracker.ensure_running()
     gc.disable()  # collections while loading free nothing, and take a sixth of the time
@@ -145,10 +145,6 @@ def _connections() -> int:
 
     Raises the limit on open files, which the workers inherit, as far as allowed.
     """
-    if sys.platform == "win32":
-        return _CONNECTIONS_ON_WINDOWS
-    import resource  # there is none on Windows
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)

@@ -4,10 +4,7 @@ import asyncio
 import signal
 import sys
 import threading
-from typing import Final, Protocol
-
-# A terminal that is closed sends SIGHUP to its processes. Windows does not have it.
-HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
+from typing import Protocol
 
 
 class Ending(Protocol):
@@ -19,14 +16,17 @@ class Ending(Protocol):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP end the server; SIGHUP not if it was ignored at the start, as `nohup` does."""
+    """SIGINT, SIGTERM and SIGHUP end the server, the last unless it was ignored at the start, as by `nohup`.
+
+    A terminal that is closed sends SIGHUP to its processes.
+    """
 
     def __init__(self) -> None:
         """Raise `KeyboardInterrupt` for each signal, until `end` is called."""
         self._stopping = False
         self._ending = {signal.SIGINT, signal.SIGTERM}
-        if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
-            self._ending.add(HANGUP)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self._ending.add(signal.SIGHUP)
         sys.unraisablehook = _unraisable
         self.interrupt()
 
@@ -40,9 +40,8 @@ class Signals:
 
         An exception raised at an arbitrary place could be converted to another one by a library.
         """
-        if sys.platform != "win32":
-            for number in self._ending:
-                task.get_loop().add_signal_handler(number, task.cancel)
+        for number in self._ending:
+            task.get_loop().add_signal_handler(number, task.cancel)
 
     def _interrupt(self, *_: object) -> None:
         self._stopping = True
@@ -54,8 +53,6 @@ class Signals:
         Granian's handlers (2.8) take a lock that the interrupted thread may hold, and its handler of SIGHUP replaces
         the workers. An ignored SIGHUP stays ignored: it is blocked, and nothing waits for it.
         """
-        if sys.platform == "win32":
-            return
         # Inherited by threads and processes that are started later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
         if self._stopping:  # the exception was lost, for example in a finalizer

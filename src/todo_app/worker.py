@@ -5,7 +5,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -30,9 +29,8 @@ def create_worker() -> App:
     The process must be started with SIGINT and SIGTERM blocked.
     """
     before_the_end: list[Callable[[], None]] = []
-    if sys.platform != "win32":
-        threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
-        threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
+    threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
         Path(folder).mkdir(exist_ok=True)  # it may have been cleaned away
     app, container = prepared()

@@ -1,18 +1,15 @@
 """The operating-system account that PostgreSQL runs under: ours, or an unprivileged one if we are root."""
 
 import os
+import pwd
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
-
-if sys.platform != "win32":
-    import pwd
 
 _LESSER_ACCOUNTS = ("postgres", "nobody")
 

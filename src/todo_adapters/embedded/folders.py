@@ -1,15 +1,12 @@
 """Private folders and files: created for this user only, checked before they are trusted, and synced to disk."""
 
 import os
+import pwd
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
-
-if sys.platform != "win32":
-    import pwd
 
 
 def make_private(folder: Path) -> None:
@@ -32,8 +29,6 @@ def read_private(path: Path) -> str:
 
 def require_ours(path: Path, found: os.stat_result, forbidden: int, way_out: str) -> None:
     """Refuse a path that belongs to another user than us or root, or has one of these bits in its mode."""
-    if sys.platform == "win32":
-        return
     if found.st_uid not in (us := os.geteuid(), 0):
         raise EmbeddedDatabaseError(
             f"TODO_DATA_DIR: {path} belongs to {_name(found.st_uid)}, who could replace what is in it, and this "
@@ -49,8 +44,6 @@ def require_ours(path: Path, found: os.stat_result, forbidden: int, way_out: str
 
 def sync(path: Path) -> None:
     """Write a file's content, or a folder's names, to disk, so that they survive a power cut."""
-    if sys.platform == "win32":  # where no folder can be opened
-        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,10 @@
 """File locks, which the kernel frees when the last process that holds them has ended, even if it was killed."""
 
+import fcntl
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-if sys.platform != "win32":
-    import fcntl
 
 _POLL_SECONDS = 0.005
 

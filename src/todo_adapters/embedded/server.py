@@ -1,7 +1,6 @@
 """The embedded PostgreSQL's interface: start or join it, take its URL, stop it."""
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,8 +42,6 @@ class EmbeddedPostgres:
         The data are in `data_dir/postgres`, which is made if needed. `durable=False` is faster and may lose data in a
         power cut. Raises `EmbeddedDatabaseError`, after at most about `start_timeout` seconds.
         """
-        if sys.platform == "win32":
-            raise EmbeddedDatabaseError("The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.")
         home = Path(data_dir).absolute() / "postgres"
         if "\n" in str(home):
             raise EmbeddedDatabaseError(

@@ -3,7 +3,6 @@
 import logging
 import os
 import select
-import sys
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -130,8 +129,6 @@ def has_unread_data(connection: Any) -> bool:
     connection would fail, and nobody could tell whether it was carried out.
     """
     descriptor = connection.pgconn.socket
-    if sys.platform == "win32":
-        return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
