@@ -148,8 +148,8 @@ class PostgresOwnedTasks:
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`. A plan for one task goes into a shared statement, any other behind the owner's lock.
 
-        A change of one task is decided on the task as it was last known, or else as it is read, and stored if it has not
-        changed since; otherwise it is decided again behind the lock.
+        A change of one task is decided on the task as it was last known, or else as it is read, and stored if it has
+        not changed since; otherwise it is decided again behind the lock.
         """
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
