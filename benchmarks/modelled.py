@@ -45,8 +45,8 @@ from todo_core import (
 )
 
 STATUSES = {TaskNotFound: 404, VersionConflict: 412, InvalidInput: 422, KeyReused: 422}
-TASKS_MOST = 60  # of one user: beyond it, more is deleted than created
-KEYS_MOST = 50  # of one user: older ones are not tried again
+TASKS_MAX = 60  # of one user: beyond it, more is deleted than created
+KEYS_MAX = 50  # of one user: older ones are not tried again
 READ_ONLY = ("id", "user_id", "position", "due_at", "completed_at", "version", "created_at", "updated_at")
 CLOCKS_DIFFER = timedelta(seconds=1)
 Result = TypeVar("Result")
@@ -151,7 +151,7 @@ class ModelledUser:
         acts, weights = zip(*self._acts(), strict=True)
         while self.asked < requests and monotonic() < end:
             act = self._chance.choices(acts, weights)[0]
-            if len(self.tasks) > TASKS_MOST and act == self._create:
+            if len(self.tasks) > TASKS_MAX and act == self._create:
                 act = self._delete
             try:
                 async with turns:
@@ -243,7 +243,7 @@ class ModelledUser:
         """Send it, sometimes under a fresh key, or under one that is used: the model says what must come of it."""
         dice = self._chance.random()
         if not key and dice < 0.3:
-            used = list(self._keyed)[-KEYS_MOST:]
+            used = list(self._keyed)[-KEYS_MAX:]
             key = self._chance.choice(used) if used and dice < 0.05 else f"{self.name} {self.asked}"
         field, expected = self._wishes.expecting(self._version(write.task)) if write.task else ("", None)
         once = write.once(key) if key else None
@@ -300,7 +300,7 @@ class ModelledUser:
 
     async def _again(self) -> None:
         """What was asked before, under its key."""
-        if used := list(self._keyed)[-KEYS_MOST:]:
+        if used := list(self._keyed)[-KEYS_MAX:]:
             key = self._chance.choice(used)
             await self._write(self._keyed[key], key=key)
 

@@ -36,7 +36,7 @@ from benchmarks.load import User, send
 from benchmarks.subjects import SECRET, Server, database, serving
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import migrate
-from todo_app.http.preconditions import TAGS_MOST
+from todo_app.http.preconditions import TAGS_MAX
 from todo_core.queries import folded
 from todo_core.use_cases.batch import BATCH_MAX
 
@@ -135,7 +135,7 @@ async def tags(stage: Stage) -> None:
 
 async def allowed_tags(stage: Stage) -> None:
     """320 DELETEs with as many entity tags as are allowed, none of them the task's"""
-    await _delete(stage, list(range(999_999_999, 999_999_999 - TAGS_MOST, -1)))
+    await _delete(stage, list(range(999_999_999, 999_999_999 - TAGS_MAX, -1)))
 
 
 async def _delete(stage: Stage, versions: list[int]) -> None:

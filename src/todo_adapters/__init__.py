@@ -1,1 +1,1 @@
-"""How the core touches the world: one module or folder a technology."""
+"""The adapters that fill the core's ports: one module or folder per technology."""

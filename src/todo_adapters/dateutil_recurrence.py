@@ -1,9 +1,9 @@
-"""Which days a rule of recurrence names, by python-dateutil, at a cost that does not grow with distance.
+"""Occurrences of recurrence rules, at a cost that does not grow with distance in time (docs/adr/0009).
 
-Which days of a year a rule names depends on nothing but whether it is a leap year and on which day of the week it
-begins: there are 14 kinds of years. The days of one are a number with a bit for each, and so are the periods that an
-interval leaves: of each further year nothing else is looked at. dateutil is asked about days of months, of two years at
-most, a leap year and another: it takes up to a millisecond for each, too long to ask it for the weekdays of 14.
+Which days of a year a rule names, its interval aside, depends only on whether it is a leap year and on which weekday it
+begins: there are 14 kinds of years. The days of a kind are computed once, as an integer with one bit per day; the
+periods that the interval selects in a year are another such integer. dateutil computes BYMONTHDAY only, for one leap
+year and one other: at up to a millisecond per year it is too slow for the weekdays of all 14 kinds.
 """
 
 from calendar import isleap, monthrange
@@ -21,7 +21,7 @@ from todo_core.recurrence import Frequency, Recurrence, Weekday
 _YEAR: Final = (1 << 366) - 1
 _WEEK: Final = (1 << 7) - 1
 _KINDS: Final = {(isleap(year), date(year, 1, 1).weekday()): year for year in range(2000, 2028)}
-"""A year of each kind: whether it is a leap year, and on which day of the week it begins."""
+"""An example year of each kind: whether it is a leap year, and on which weekday it begins."""
 _KIND_OF: Final = {year: _KINDS[isleap(year), date(year, 1, 1).weekday()] for year in range(YEARS[0], YEARS[1] + 1)}
 _LENGTHS: Final = {
     leap: [monthrange(2000 if leap else 2001, month)[1] for month in range(1, 13)] for leap in (False, True)
@@ -30,7 +30,7 @@ _MONTHS: Final = {
     leap: [range(end - length, end) for length, end in zip(lengths, accumulate(lengths), strict=True)]
     for leap, lengths in _LENGTHS.items()
 }
-"""The days of each month, by their places in a year that is a leap year or none."""
+"""The days of each month as indexes in the year, for leap years and others."""
 _YEARS: Final = {leap: [range(365 + leap)] for leap in (False, True)}
 
 
@@ -44,7 +44,7 @@ class DateutilRecurrenceCalendar:
         if rule.positions and not named.positions:
             return
         first = max(day, moment.date() + timedelta(days=int(clock <= moment.time())))
-        kinds: dict[int, int] = {}  # a look at the cache would read all of the rule, in each year
+        kinds: dict[int, int] = {}  # cheaper than `lru_cache`, which hashes the rule for each year
         for year in _years(rule, day, first.year):
             if (days := phase(rule, day, year)) == 0:
                 continue
@@ -64,7 +64,7 @@ class DateutilRecurrenceCalendar:
 
 
 class _Named(NamedTuple):
-    """What a rule says of the days in each of its periods, its anchor's day included where that counts."""
+    """What a rule says about the days in each period, completed from its anchor where it names none."""
 
     unit: Frequency
     months: tuple[int, ...]
@@ -76,25 +76,25 @@ class _Named(NamedTuple):
 
     @classmethod
     def by(cls, rule: Recurrence, anchor: date) -> Self:
-        """What `rule` says where `anchor` is its first day."""
+        """What `rule` says if it is counted from `anchor`."""
         months, month_days, weekdays, last_of_month = rule.months, rule.month_days, rule.weekdays, False
         match rule.frequency:
             case "WEEKLY" if not weekdays:
                 weekdays = (Weekday(0, anchor.weekday()),)
             case "MONTHLY" | "YEARLY" if not rule.names_days:
-                # The anchor's day, or the last of a shorter month.
+                # The anchor's day, or the last day of a shorter month.
                 month_days, last_of_month = tuple(range(min(anchor.day, 28), anchor.day + 1)), True
                 if rule.frequency == "YEARLY":
                     months = months or (anchor.month,)
         if rule.frequency == "MONTHLY":
-            months = months or tuple(range(1, 13))  # numbers of weekdays then count in the month
-        most = {"DAILY": 1, "WEEKLY": len(weekdays), "MONTHLY": 31, "YEARLY": 366}[rule.frequency]
-        positions = tuple(position for position in rule.positions if abs(position) <= most)
+            months = months or tuple(range(1, 13))  # so that numbered weekdays count within the month
+        days_max = {"DAILY": 1, "WEEKLY": len(weekdays), "MONTHLY": 31, "YEARLY": 366}[rule.frequency]
+        positions = tuple(position for position in rule.positions if abs(position) <= days_max)
         return cls(rule.frequency, months, month_days, weekdays, positions, rule.week_start, last_of_month)
 
 
 def _years(rule: Recurrence, anchor: date, first: int) -> range:
-    """The years from `first` on that may have days of the rule."""
+    """The years from `first` on that may have occurrences."""
     if rule.frequency != "YEARLY":
         return range(first, YEARS[1] + 1)
     return range(first + (anchor.year - first) % rule.interval, YEARS[1] + 1, rule.interval)
@@ -102,7 +102,7 @@ def _years(rule: Recurrence, anchor: date, first: int) -> range:
 
 @lru_cache(maxsize=4096)
 def _days_of(named: _Named, year: int) -> int:
-    """The days of that year, as bits: the lowest is its first."""
+    """The days of that year as bits, the lowest bit being 1 January."""
     days, leap = _parts_of(named, year), isleap(year)
     if named.last_of_month:
         days = _chosen(days, _MONTHS[leap], (-1,))
@@ -111,7 +111,7 @@ def _days_of(named: _Named, year: int) -> int:
     match named.unit:
         case "DAILY":
             return days
-        case "WEEKLY":  # weeks reach over the year's ends: a week more on both sides
+        case "WEEKLY":  # weeks cross the year's ends: add a week on both sides
             length = 365 + leap
             before = _parts_of(named, year - 1) >> 358 + isleap(year - 1)
             days = before | days << 7 | (_parts_of(named, year + 1) & _WEEK) << 7 + length
@@ -125,7 +125,7 @@ def _days_of(named: _Named, year: int) -> int:
 
 
 def _parts_of(named: _Named, year: int) -> int:
-    """The days of that year that are of the months, the days of months and the weekdays named."""
+    """The days of that year that match the named months, days of months and weekdays."""
     leap = isleap(year)
     days = (1 << 365 + leap) - 1
     if named.months:
@@ -145,13 +145,13 @@ def _in_months(months: tuple[int, ...], leap: bool) -> int:
 @lru_cache(maxsize=4096)
 def _on_month_days(month_days: tuple[int, ...], leap: bool) -> int:
     year = _KINDS[leap, 0]
-    # They name days in every year: otherwise dateutil looks for one behind `until`, in 8000 years.
+    # Every year has such days; otherwise dateutil would search 8000 years after `until`.
     rule = rrule(YEARLY, datetime(year, 1, 1), until=datetime(year, 12, 31), bymonthday=month_days)
     return _bits(_place(moment) for moment in rule)
 
 
 def _on_weekdays(weekdays: tuple[Weekday, ...], in_months: bool, year: int) -> int:
-    """The days of that year which these are, their numbers counted in each month or in the year."""
+    """The days of that year that are these weekdays, with ordinals counted within each month or within the year."""
     new_year, found = date(year, 1, 1).weekday(), 0
     for ordinal, weekday in weekdays:
         days = _comb(7) << (weekday - new_year) % 7
@@ -161,7 +161,7 @@ def _on_weekdays(weekdays: tuple[Weekday, ...], in_months: bool, year: int) -> i
 
 @lru_cache(maxsize=4096)
 def _sevenths(ordinal: int, in_months: bool, leap: bool) -> int:
-    """The seven days of each month, or of the year, among which a weekday comes for that time, from the end if < 0."""
+    """The seven days of each month, or of the year, that contain a weekday's nth occurrence, from the end if < 0."""
     found = 0
     for period in (_MONTHS if in_months else _YEARS)[leap]:
         first = period.start + 7 * (ordinal - 1) if ordinal > 0 else period.stop + 7 * ordinal
@@ -170,7 +170,7 @@ def _sevenths(ordinal: int, in_months: bool, leap: bool) -> int:
 
 
 def _chosen(days: int, periods: Sequence[range], positions: tuple[int, ...]) -> int:
-    """Those of the days that have one of these positions, from 1 on or from -1 back, among those of their period."""
+    """The days at one of these positions among the days of their period: from 1 on, or from -1 backwards."""
     indexes = [position - 1 if position > 0 else position for position in positions]
     chosen, known = 0, {0: 0}
     for period in periods:
@@ -183,7 +183,7 @@ def _chosen(days: int, periods: Sequence[range], positions: tuple[int, ...]) -> 
 
 
 def phase(rule: Recurrence, anchor: date, year: int) -> int:
-    """The days of that year that are in periods which the interval, counted from the anchor's, does not leave out."""
+    """The days of that year in periods that the interval, counted from the anchor's period, selects."""
     if rule.interval == 1:
         return _YEAR
     match rule.frequency:
@@ -201,13 +201,13 @@ def phase(rule: Recurrence, anchor: date, year: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _comb(distance: int) -> int:
-    """A bit, and one at each further distance, for a year and as much as it may be shifted down."""
+    """One bit every `distance` days, for a year and the distance that it may be shifted down."""
     return _bits(range(0, 366 + distance + 7, distance))
 
 
 @lru_cache(maxsize=4096)
 def _weeks(interval: int) -> int:
-    """The days of a week, and of each further one that an interval leaves, as long as `_comb`."""
+    """The days of one week in every `interval` weeks, over the same length as `_comb`."""
     return _comb(7 * interval) * _WEEK
 
 
@@ -216,7 +216,7 @@ def _day(year: int, place: int) -> date:
 
 
 def _place(day: date) -> int:
-    """Which day of its year it is, from 0 on."""
+    """The day's index in its year, from 0."""
     return day.toordinal() - date(day.year, 1, 1).toordinal()
 
 

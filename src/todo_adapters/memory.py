@@ -1,4 +1,4 @@
-"""Tasks kept in this process's memory: for tests, demonstrations, and programs that need them only while they run."""
+"""Tasks in this process's memory: for tests, demonstrations, and programs that need them only while they run."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ _TASKS_MAX: Final = 10_000
 
 @dataclass(slots=True)
 class _Kept:
-    """What was done under a key."""
+    """The outcome of the write under a key."""
 
     used_at: float
     fingerprint: str
@@ -61,16 +61,16 @@ class _Owner:
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     lists: dict[UUID, TaskList] = field(default_factory=dict)
     log: list[Entry] = field(default_factory=list)
-    keys: OrderedDict[IdempotencyKey, _Kept] = field(default_factory=OrderedDict)  # the oldest first
+    keys: OrderedDict[IdempotencyKey, _Kept] = field(default_factory=OrderedDict)  # oldest first
     number: int = 0
 
     def kept_with(self, thing: Thing) -> dict[Any, Any]:
-        """Where things of its kind are kept."""
+        """The mapping for things of its kind."""
         return self.tasks if isinstance(thing, Task) else self.lists
 
 
 class MemoryTaskStore:
-    """A `TaskStore` that forgets everything with its process, and nothing before. Safe to use from several threads."""
+    """A `TaskStore` in memory, which keeps everything until its process ends. Thread-safe."""
 
     def __init__(self, *, max_tasks: int = _TASKS_MAX) -> None:
         """`max_tasks`: how many tasks an owner may have."""
@@ -89,10 +89,10 @@ class MemoryTaskStore:
         return {owner: number for owner, number in numbers.items() if number != seen[owner]}
 
     async def ready(self) -> None:
-        """Memory always is."""
+        """As `TaskStore.ready`: memory always is."""
 
     async def aclose(self) -> None:
-        """As `TaskStore.aclose`: every call has its answer at once."""
+        """As `TaskStore.aclose`: there is nothing to wait for."""
 
 
 class MemoryOwnedTasks:
@@ -147,7 +147,7 @@ class MemoryOwnedTasks:
             committed = Committed(decision.answer, self._store(mine, decision, plan.client))
             if plan.once is not None:
                 mine.keys[plan.once.key] = _Kept(monotonic(), plan.once.fingerprint, committed)
-            if mine.number or mine.keys:  # owners come and go: those of whom nothing is known must not pile up
+            if mine.number or mine.keys:  # owners without any data must not accumulate
                 self._owners[self._owner] = mine
             return committed
 
@@ -185,9 +185,9 @@ class MemoryOwnedTasks:
             "list": (len(mine.lists), LISTS_MAX),
         }
         for kind, growth in growth_of(decision.pairs).items():
-            live, most = limits[kind]
-            if growth > 0 and live + growth > most:
-                raise TooMany(f"{kind}s", most)
+            live, limit = limits[kind]
+            if growth > 0 and live + growth > limit:
+                raise TooMany(f"{kind}s", limit)
         if decision.erased:
             _erase(mine, decision.erased)
         if not decision.pairs:
@@ -205,7 +205,7 @@ class MemoryOwnedTasks:
 
 
 def _erase(mine: _Owner, erased: frozenset[UUID]) -> None:
-    """Forget what these tasks held: of each the last entry stays, without its members."""
+    """Erase these things from the log and the keys. The last entry of each stays, without its members."""
     last = {entry.id: entry for entry in mine.log if entry.id in erased}
     log = [entry for entry in mine.log if entry.id not in erased or entry is last[entry.id]]
     mine.log = [replace(entry, before={}) if entry.id in erased else entry for entry in log]
@@ -215,7 +215,7 @@ def _erase(mine: _Owner, erased: frozenset[UUID]) -> None:
 
 
 def _replayed(mine: _Owner, once: Once) -> Committed | None:
-    """What was done under that key. Raises `KeyReused` where it was something else."""
+    """The outcome of the write under that key, if there was one. Raises `KeyReused` if it was another request."""
     expired = monotonic() - KEY_LIFE.total_seconds()
     while mine.keys and next(iter(mine.keys.values())).used_at < expired:
         mine.keys.popitem(last=False)

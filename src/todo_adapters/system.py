@@ -1,4 +1,4 @@
-"""The time and the identities that the machine itself can give."""
+"""The system's clock, and ids made from the system's randomness."""
 
 import os
 from datetime import UTC, datetime
@@ -18,15 +18,15 @@ class SystemClock:
     """The operating system's clock."""
 
     def now(self) -> datetime:
-        """The present moment, in UTC, to the microsecond."""
+        """The present moment in UTC, to the microsecond."""
         return datetime.now(UTC)
 
 
 class SystemIds:
-    """UUIDv7 as RFC 9562 §5.7 lays them out, with the microseconds in `rand_a` (§6.2, method 3).
+    """UUIDv7 (RFC 9562 §5.7), with the microseconds in `rand_a` (§6.2, method 3).
 
-    The standard library has them from 3.14 only, and takes no moment. Ids sort as their moments do; those of one
-    moment, asked for in a row, in the order of asking. Not for secrets: who knows one can guess its neighbours.
+    The standard library has them from 3.14 only, and without a given moment. Ids sort by moment; consecutive ids of the
+    same moment in the order of the calls. Not for secrets: from one id, its neighbours can be guessed.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class SystemIds:
     def _start(self) -> None:
         self._process = os.getpid()
         self._lock = Lock()
-        self._random = Random()  # noqa: S311  (an identity, no secret; seeded by the operating system)
+        self._random = Random()  # noqa: S311  (not a secret; seeded by the operating system)
         self._last_moment = -1
         self._last = 0
 
     def new(self, at: datetime) -> TaskId:
-        """A fresh id for `at`. Raises `ValueError` for a moment before 1970, which the format cannot hold."""
-        if self._process != os.getpid():  # forked: parent and child must not go on alike, nor share a held lock
+        """A new id for `at`. Raises `ValueError` for a moment before 1970, which the format cannot hold."""
+        if self._process != os.getpid():  # forked: parent and child must not make the same ids, nor share a lock
             self._start()
         since = at - _EPOCH
         moment = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
@@ -51,13 +51,13 @@ class SystemIds:
             return TaskId(_uuid7(self._number(moment)))
 
     def _number(self, moment: int) -> int:
-        """48 bits of milliseconds, 12 of the microseconds within, 62 random: greater than the last of that moment."""
+        """48 bits of milliseconds, 12 of microseconds, 62 random; greater than the previous one of that moment."""
         if moment == self._last_moment:
             self._last += 1 + self._random.getrandbits(32)
         else:
             milliseconds, microseconds = divmod(moment, 1000)
             fraction = milliseconds << 12 | microseconds * 4096 // 1000
-            # One bit less than there is: the room that increments grow into.
+            # One random bit less, to leave room for increments.
             self._last = fraction << _TAIL_BITS | self._random.getrandbits(_TAIL_BITS - 1)
             self._last_moment = moment
         return self._last

@@ -1,17 +1,20 @@
-"""The command `todo`: says what to install where it came without the packages that it needs."""
+"""The entry point of the command `todo`. Reports which extra to install if a package is missing."""
 
 import sys
 import zoneinfo
 
 from todo_app.streams import forget_unwritten, open_missing
 
-# Names and rules of time zones are those of the package tzdata: the same on every machine and in every image. Here, so
-# that worker processes that are not forked have it too: they import this module first.
+# Use the time zones of the package tzdata, so that all machines and images have the same. Set here because worker
+# processes that are not forked import this module first.
 zoneinfo.reset_tzpath(to=())
 
 
 def main() -> int:
-    """Hand over to the command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
+    if sys.platform == "win32":
+        print("todo: it runs on Linux and macOS only", file=sys.stderr)  # noqa: T201
+        return 2
     open_missing()  # before anything else is opened
     try:
         from todo_app.cli import main as command

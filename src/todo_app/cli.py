@@ -20,17 +20,17 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class CommandError(Exception):
-    """A command cannot be carried out; one line says why and what to do."""
+    """A command cannot be carried out. The message is one line: why, and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns the exit code. Whatever stops it is reported in one line on standard error."""
+    """Carry out one command, and return the exit code. Errors are reported in one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.read(os.environ)
         for name in settings.trimmed:
-            say(f"todo: {name} ends with a line end, which is left out")
-            os.environ[name] = trimmed(name, os.environ[name])  # what workers read
+            say(f"todo: {name} ends with a newline, which is ignored")
+            os.environ[name] = trimmed(name, os.environ[name])  # for the workers
         return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, EmbeddedDatabaseError, InvalidInput) as error:
         say(f"todo: {error}")
@@ -47,22 +47,24 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address or name to listen at; :: is every address",
+        help="the address or name to listen on; :: is every address",
     )
-    serve.add_argument("--port", type=_port, default=8000, help="the TCP port to listen at")
-    serve.add_argument("--workers", type=_workers, default=1, help="how many processes share the port")
+    serve.add_argument("--port", type=_port, default=8000, help="the TCP port to listen on")
+    serve.add_argument("--workers", type=_workers, default=1, help="the number of worker processes")
     serve.set_defaults(run=_serve)
     migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
     migrate.set_defaults(run=_migrate)
     token = commands.add_parser("token", help="print a bearer token for a user, signed with BETTER_AUTH_SECRET")
-    token.add_argument("user", help="whose token: the `sub`, and the `user_id` of the paths")
+    token.add_argument("user", help="the user's id: the `sub`, and the `user_id` in paths")
     token.add_argument("--expires", type=_duration, default=timedelta(hours=1), metavar="1h", help="90s, 15m, 1h, 30d")
     _add_scope(token, "what the token allows")
     token.set_defaults(run=_token)
     mcp = commands.add_parser("mcp", help="give an agent a user's tasks, over standard input and output (MCP)")
-    mcp.add_argument("user", help="whose tasks")
+    mcp.add_argument("user", help="the user's id")
     _add_scope(mcp, "what the agent may do")
-    mcp.add_argument("--time-zone", type=_zone, default="UTC", help="the user's: says which day is today")
+    mcp.add_argument(
+        "--time-zone", type=_zone, default="UTC", help="the user's time zone, which decides which day is today"
+    )
     mcp.set_defaults(run=_mcp)
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
     openapi.set_defaults(run=_openapi)
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_scope(command: argparse.ArgumentParser, says: str) -> None:
-    text = f"{says}, once for each; without any, everything"
+    text = f"{says}; repeat it for several; default: everything"
     command.add_argument("--scope", action="append", choices=SCOPES, help=text)
 
 

@@ -1,4 +1,4 @@
-"""The wiring: one annotated line a port. The annotation makes the type checker prove that the adapter fits."""
+"""The wiring: one annotated line per port. With the annotation the type checker proves that the adapter fits."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,13 +17,13 @@ from todo_app.settings import Settings
 from todo_app.spared import spared
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
-with spared("pydantic", "starlette", "fastapi", "werkzeug"):  # it looks for all frameworks that are there
+with spared("pydantic", "starlette", "fastapi", "werkzeug"):  # it imports every framework that is installed
     from dependency_injector.containers import DeclarativeContainer
     from dependency_injector.providers import Dependency, Provider, Singleton
 
 
 def jwt_policy(settings: Settings) -> JwtPolicy:
-    """Whom the settings trust to say who calls."""
+    """Which tokens are accepted, from the settings."""
     return JwtPolicy(
         secret=settings.secret.encode() if settings.secret else None,
         jwks_url=settings.jwks_url,
@@ -38,7 +38,7 @@ def jwt_policy(settings: Settings) -> JwtPolicy:
 
 
 def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
-    """Where the requests of each user are counted."""
+    """The limiter of each user's requests, from the settings."""
     if settings.rate_limit_store == "memory://":
         return MemoryRateLimiter(settings.rate_limit)
     from todo_adapters.rate_limit.shared import SharedRateLimiter  # its client takes long to load
@@ -53,9 +53,9 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
 
 
 def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics, bad_tokens: MemoryRateLimiter) -> JwtAuthenticator:
-    """Who believes tokens, and counts it when the issuer's keys cannot be fetched.
+    """The authenticator, which counts failed fetches of the issuer's keys.
 
-    When the issuer has other keys, tokens that were refused before may have been good: no address stays shut out.
+    When the keys change, tokens that were refused before may be valid, so all counts of bad tokens are reset.
     """
     return JwtAuthenticator(
         policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc, on_new_keys=bad_tokens.forget
@@ -63,7 +63,7 @@ def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics, bad_tokens:
 
 
 class Container(DeclarativeContainer):
-    """Every part of the running service; a test overrides what it wants to replace."""
+    """Every part of the running service. Tests override providers."""
 
     settings: Provider[Settings] = Dependency(instance_of=Settings)
 

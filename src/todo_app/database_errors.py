@@ -1,4 +1,4 @@
-"""Says in one line why the configured database cannot be used, instead of in a traceback."""
+"""Reports why the configured database cannot be used in one line, instead of a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from todo_core import StoreUnavailable
 
 @contextmanager
 def database_errors_named(setting: str = "DATABASE_URL") -> Iterator[None]:
-    """Raise what is wrong with that setting's database as a `SettingsError`. It quotes no URL, and so no password."""
+    """Raise errors of that setting's database as `SettingsError`, without the URL, which contains the password."""
     try:
         yield
     except (ValueError, UnfitDatabase) as error:
@@ -20,7 +20,7 @@ def database_errors_named(setting: str = "DATABASE_URL") -> Iterator[None]:
     except StoreUnavailable as error:
         raise SettingsError(f"{setting}: the database cannot be reached: {_first_line(error.__cause__)}") from error
     except DBAPIError as error:
-        raise SettingsError(f"{setting}: the database refuses: {_first_line(error.orig)}") from error
+        raise SettingsError(f"{setting}: the database reports: {_first_line(error.orig)}") from error
 
 
 def _first_line(error: BaseException | None) -> str:

@@ -1,4 +1,4 @@
-"""Writes the log's lines from a thread of its own: whoever logs never waits, whatever becomes of the descriptor."""
+"""Writes the log's lines in a thread of its own: logging never blocks, whatever happens to the descriptor."""
 
 import os
 import select
@@ -10,16 +10,16 @@ from typing import Final
 
 from todo_app.streams import say
 
-MAX_BYTES: Final = 1024 * 1024  # of lines that wait to be written; further ones are dropped, and counted
-GATHER: Final = 0.05  # seconds that a line waits for others: a write per line costs more than the line
+MAX_BYTES: Final = 1024 * 1024  # of waiting lines; further ones are dropped, and counted
+GATHER: Final = 0.05  # seconds that a line waits for others: a write per line costs more than making the line
 FLUSH_TIMEOUT: Final = 2.0  # seconds
-_IDLE: Final = 1.0  # seconds without a line, after which the thread ends; the next line starts another
-_PIPE_BUF: Final = 4096  # bytes that a pipe takes in one piece, so that workers do not write into each other's lines
-_RETRY: Final = (1.0, 60.0)  # seconds after the first write that failed, and the maximum
+_IDLE: Final = 1.0  # seconds without a line, after which the thread ends; the next line starts another one
+_PIPE_BUF: Final = 4096  # bytes that a pipe writes atomically, so that workers do not mix their lines
+_RETRY: Final = (1.0, 60.0)  # seconds after the first failed write, and the maximum
 
 
 class LineWriter:
-    """Takes lines without waiting and writes them in order; a failed write is repeated, at growing intervals."""
+    """Accepts lines without blocking and writes them in order; a failed write is repeated, at growing intervals."""
 
     def __init__(
         self, descriptor: int, on_drop: Callable[[], object] = lambda: None, *, max_bytes: int = MAX_BYTES
@@ -33,14 +33,14 @@ class LineWriter:
     def _begin(self) -> None:
         """Begin anew: a fork has neither the thread nor, for certain, a free lock; what waits is its parent's."""
         self._lines: list[bytes] = []
-        self._size = 0  # of what waits and what is being written
+        self._size = 0  # of the lines that wait or are being written
         self._writes = False
         self._failure: str | None = None
         self._changed = threading.Condition()
         self._hurry = threading.Event()
 
     def write(self, line: bytes) -> None:
-        """Take a line, newline included."""
+        """Accept a line, newline included."""
         with self._changed:
             if self._size + len(line) > self._max_bytes:
                 self._on_drop()
@@ -54,7 +54,7 @@ class LineWriter:
                 self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait, not for long, until all has been written. What could not be is reported on standard error."""
+        """Wait up to `FLUSH_TIMEOUT` until all lines are written. Report on standard error if some are not."""
         self._hurry.set()
         with self._changed:
             self._changed.wait_for(lambda: self._size == 0 or self._failure is not None, FLUSH_TIMEOUT)
@@ -72,7 +72,7 @@ class LineWriter:
                     self._changed.notify_all()
 
     def _gathered(self) -> list[bytes]:
-        """The lines to write next; none ends the thread."""
+        """The lines to write next; empty if the thread is to end."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._lines, _IDLE):
                 self._writes = False
@@ -88,7 +88,7 @@ class LineWriter:
             try:
                 data = data[os.write(self._descriptor, data) :]
                 self._failure = None
-            except BlockingIOError:  # somebody else made it non-blocking
+            except BlockingIOError:  # another process made it non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self._failed(error.strerror or type(error).__name__)
@@ -118,7 +118,7 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:
-    """The lines in pieces of at most `_PIPE_BUF` bytes; a line that is longer is a piece of its own."""
+    """The lines joined to pieces of at most `_PIPE_BUF` bytes; a longer line is a piece of its own."""
     start = size = 0
     for place, line in enumerate(lines):
         if size and size + len(line) > _PIPE_BUF:

@@ -1,41 +1,40 @@
-"""The one socket that a server listens on: bound once, shared by its workers and with nobody else."""
+"""The server's listening socket: bound once, and shared by its workers only."""
 
 import errno
 import shlex
 import socket
-import sys
 from typing import Final
 
 from todo_app.settings import SettingsError
 
 BACKLOG: Final = 1024  # connections that wait to be accepted
-UNSENT_BYTES: Final = 64 * 1024  # of an answer that the system takes and cannot send yet
-UNREAD_SECONDS: Final = 60  # for which what was sent may stay unread
-# Another address of the same name may do where this machine does not have this one.
+UNSENT_BYTES: Final = 64 * 1024  # of an answer that the system buffers
+UNREAD_SECONDS: Final = 60  # until a connection ends on which the client reads nothing
+# This machine does not have the address: try another one of the same name.
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Listener:
-    """A TCP socket at the address that Python resolves `host` to; of several, the first IPv4 one that is here.
+    """A TCP socket bound to an address of `host`: the first that this machine has, IPv4 before IPv6.
 
-    Granian would bind the address itself, with SO_REUSEPORT: two servers of one user could then share a port.
+    Granian would bind with SO_REUSEPORT, so that two servers of one user could share a port by mistake.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        """Take the address. Raises `SettingsError` if it cannot be had, which `listen` may too."""
+        """Bind the address. Raises `SettingsError` if it is not available; so may `listen`."""
         self.host, self.port = host, port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.socket = self._bound()
 
     def listen(self) -> None:
-        """Take connections from now on. Of two servers that bound the address at the same moment, one can."""
+        """Accept connections. If two servers bound the address at the same moment, only one can listen."""
         try:
             self.socket.listen(BACKLOG)
         except OSError as error:
             raise self._refused(error) from error
 
     def close(self) -> None:
-        """Give the address back."""
+        """Release the address."""
         self.socket.close()
 
     def _bound(self) -> socket.socket:
@@ -64,10 +63,9 @@ class Listener:
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform != "win32":
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger do not keep it
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections linger
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` is every address, IPv4 ones too
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` includes IPv4
         _bound_unread_answers(made)
         made.bind(address)
     except BaseException:
@@ -77,10 +75,10 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def _bound_unread_answers(made: socket.socket) -> None:
-    """What a client does not read is to stay with us, where it counts; every connection inherits this.
+    """Limit what the system buffers for clients that do not read. Every connection inherits it.
 
-    Otherwise the system keeps up to 4 MiB for each, and for as long as the client likes. Where it cannot be set, the
-    proxy must bound it.
+    Otherwise the system buffers up to 4 MiB per connection, for as long as the client likes. Where this cannot be set,
+    the proxy must limit it.
     """
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)

@@ -1,4 +1,4 @@
-"""What the server makes for itself where nothing is configured: a database, a secret, and tokens to try it with."""
+"""What the server makes itself if nothing is configured: a database, a secret, and tokens to try it with."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ from todo_core import Scope
 
 
 class LocalDatabase:
-    """The database to use: the configured one, or an embedded one that lives as long as this context."""
+    """A context with the URL of the database: the configured one, or an embedded one that runs during the context."""
 
     def __init__(self, settings: Settings, log: Log | None = None) -> None:
         self._settings = settings
@@ -39,8 +39,8 @@ class LocalDatabase:
 
 
 def _readable(url: str, log: Callable[[], Log]) -> str:
-    """The configured URL without parameters for other clients. The log says once which these were."""
-    from todo_adapters.postgres.url import without_foreign_parameters  # a token needs no driver
+    """The configured URL without parameters for other clients, which are logged."""
+    from todo_adapters.postgres.url import without_foreign_parameters  # `todo token` needs no driver
 
     try:
         readable, dropped = without_foreign_parameters(url)
@@ -52,9 +52,9 @@ def _readable(url: str, log: Callable[[], Log]) -> str:
 
 
 def _forget_other_databases() -> None:
-    """Take libpq's variables out of this process's environment, and so its workers': they are about another database.
+    """Remove libpq's variables from the environment of this process and its workers: they are for another database.
 
-    A URL cannot overrule them all: a `PGSERVICE` that is not found, or a `PGTZ` that is none, ends every connection.
+    A URL does not override all of them: an unknown `PGSERVICE`, or an invalid `PGTZ`, fails every connection.
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
@@ -62,7 +62,7 @@ def _forget_other_databases() -> None:
 
 def bring_up_to_date(settings: Settings, database_url: str) -> None:
     """Migrate the embedded database; raise `SettingsError` for a configured one whose schema is not up to date."""
-    from todo_adapters.postgres.migrations import is_current, migrate  # a token needs no driver
+    from todo_adapters.postgres.migrations import is_current, migrate  # `todo token` needs no driver
     from todo_app.database_errors import database_errors_named
 
     with database_errors_named():
@@ -75,7 +75,7 @@ def bring_up_to_date(settings: Settings, database_url: str) -> None:
 def local_secret(data_dir: Path) -> str:
     """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read.
 
-    Raises `SettingsError`, and `EmbeddedDatabaseError` where somebody else could have read or written it.
+    Raises `SettingsError`, and `EmbeddedDatabaseError` if another user could have read or written it.
     """
     path = data_dir / "secret"
     try:
@@ -94,7 +94,7 @@ def local_secret(data_dir: Path) -> str:
 def token_for(
     user: str, life: timedelta, secret: str, settings: Settings, scopes: Collection[Scope] | None = None
 ) -> str:
-    """A token that a server with these settings and this secret believes. Raises `InvalidInput` as `owner_id` does."""
+    """A token that a server with these settings and this secret accepts. Raises `InvalidInput` as `owner_id` does."""
     return issue_token(
         secret.encode(),
         user,
@@ -107,7 +107,7 @@ def token_for(
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file that is there whole and for good, or not at all; of two who write at once, one wins."""
+    """Write a file atomically and durably, unless it exists."""
     with tempfile.NamedTemporaryFile("w", prefix=f"{path.name}.", dir=path.parent, encoding="ascii") as own:
         own.write(text)
         own.flush()

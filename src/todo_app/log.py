@@ -1,4 +1,4 @@
-"""What operators see: the log, one JSON line an event on standard output."""
+"""The log: one JSON line per event on standard output."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from todo_app.http.exchange import Exchange
 from todo_app.line_writer import LineWriter
 from todo_app.spared import spared
 
-with spared("rich"):  # for colours in a terminal: a third of what the command line would load
+with spared("rich"):  # colors for a terminal, which would be a third of the command line's loading time
     import structlog
 
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
@@ -22,7 +22,7 @@ _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": loggi
 
 
 class _Lines(structlog.BytesLogger):
-    """structlog's end: takes a rendered event."""
+    """structlog's output: receives a rendered event."""
 
     def __init__(self, lines: LineWriter) -> None:
         self._lines = lines
@@ -49,7 +49,7 @@ def _printable(value: Any) -> Any:
 
 
 class _RequestLine(msgspec.Struct, frozen=True, gc=False):
-    """The access log's line, in the same form as structlog's events at a fifth of their price (docs/performance.md)."""
+    """A line of the access log, in the form of structlog's events at a fifth of their cost (docs/performance.md)."""
 
     time: datetime
     method: str
@@ -67,7 +67,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Log:
-    """The service's log. Never a token, a header, a body, a query or a raw path; of a token at most `alg` or `kid`."""
+    """The service's log. Never contains a token, header, body, query or raw path; of a token at most `alg` or `kid`."""
 
     def __init__(
         self, level: str = "info", descriptor: int | None = None, on_drop: Callable[[], object] = lambda: None
@@ -83,13 +83,13 @@ class Log:
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
             cache_logger_on_first_use=True,
         ).bind()
-        self._tells_requests = _LEVELS[level] <= logging.INFO
+        self._logs_requests = _LEVELS[level] <= logging.INFO
         self._quiet_until = 0.0
         self.flush: Callable[[], None] = self._lines.flush
 
     def request(self, exchange: Exchange, seconds: float) -> None:
-        """One line for a request that has been answered."""
-        if self._tells_requests:
+        """Log a request that has been answered."""
+        if self._logs_requests:
             line = _RequestLine(
                 datetime.now(UTC),
                 exchange.method if exchange.method.isascii() else _printable(exchange.method),
@@ -103,11 +103,11 @@ class Log:
             self._lines.write(_encode(line) + b"\n")
 
     def bug(self, exchange: Exchange, error: Exception) -> None:
-        """Where an unforeseen exception came from. Its message is left out: it may quote what a user sent."""
+        """Log where an unforeseen exception was raised, without its message, which may quote a user's data."""
         self._bug(error, method=exchange.method, route=exchange.route, request_id=exchange.request_id)
 
     def tool_bug(self, method: str, error: Exception) -> None:
-        """The same of a request of the Model Context Protocol that came over standard input."""
+        """As `bug`, for a request of the Model Context Protocol over standard input."""
         self._bug(error, method=method)
 
     def _bug(self, error: Exception, **where: str | None) -> None:
@@ -116,23 +116,23 @@ class Log:
         self.events.error("bug", exception=type(error).__name__, at=at, **where)
 
     def rate_limit_store_unavailable(self) -> None:
-        """Requests pass uncounted at the moment. Logged once a minute, however many they are."""
+        """Log, at most once a minute, that requests are not limited at the moment."""
         if monotonic() >= self._quiet_until:
             self._quiet_until = monotonic() + QUIET_FOR
-            self.events.warning("rate_limit_store_unavailable", consequence="requests pass uncounted")
+            self.events.warning("rate_limit_store_unavailable", consequence="requests are not limited")
 
     def adopt(self) -> None:
-        """Take over what libraries log through `logging`, from warnings on."""
+        """Log what libraries log through `logging`, warnings and above."""
         logging.basicConfig(handlers=[_Adopting(self)], level=logging.WARNING, force=True)
 
 
 def own_handler() -> logging.Handler:
-    """Takes records into a log of its own: for who has none yet, in whatever process that is."""
+    """A handler with a log of its own, for processes without a `Log`."""
     return _Adopting(Log())
 
 
 class _Adopting(logging.Handler):
-    """Makes a library's log record an event of ours: its text only, never a traceback, which quotes values."""
+    """Logs a library's record as an event: its text only, without the traceback, which quotes values."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Makes the ASGI application: the layers around Litestar, from the outside in, and what opens and closes with it."""
+"""Makes the ASGI application: Litestar with the layers around it, and its start and shutdown."""
 
 import os
 from collections.abc import AsyncIterator
@@ -21,11 +21,11 @@ from todo_app.spared import spared
 
 
 def create_app(container: Container | None = None) -> App:
-    """The service, ready to be served. Without a container it is wired from the environment's settings."""
+    """The ASGI application. Without a container it is wired from the environment's settings."""
     container = container or create_container()
     log, metrics = container.log(), container.metrics()
     for name in container.settings().trimmed:
-        log.events.warning("setting_trimmed", setting=name, consequence="the line end at its end is left out")
+        log.events.warning("setting_trimmed", setting=name, consequence="the newline at its end is ignored")
     router = _router(container)
     gate = Gate(
         router,
@@ -50,7 +50,7 @@ def create_app(container: Container | None = None) -> App:
 
 
 def create_container() -> Container:
-    """Every part of the service, wired from the environment's settings."""
+    """The container, wired from the environment's settings."""
     return Container(settings=Settings.read(os.environ))
 
 
@@ -71,7 +71,7 @@ def _router(container: Container) -> Litestar:
 
     document = document_asset(openapi(settings.root_path))
     service = Service(container.store(), container.metrics(), document, settings.public_url, settings.issuer)
-    with spared("pydantic", "opentelemetry", "starlette"):  # which are there for `mcp`
+    with spared("pydantic", "opentelemetry", "starlette"):  # installed for `mcp`, not needed here
         return Litestar(
             route_handlers=[
                 *routes(container.tasks(), container.live(), service),
@@ -86,5 +86,5 @@ def _router(container: Container) -> Litestar:
 
 
 def _pass_on(_: object, error: Exception) -> Response[None]:
-    """Every exception becomes an answer in one place, the edge."""
+    """Leave every exception to the edge, which answers it."""
     raise error

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: counts and durations by route template, never anything of a user's."""
+"""The metrics for Prometheus, by route template. They contain no user's data."""
 
 import os
 from contextlib import suppress
@@ -23,15 +23,13 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class StreamMetrics:
-    """The numbers of event streams."""
+    """The metrics of event streams."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._open = Gauge(
-            "todo_event_streams", "Event streams that are open.", multiprocess_mode="livesum", registry=registry
-        )
+        self._open = Gauge("todo_event_streams", "Open event streams.", multiprocess_mode="livesum", registry=registry)
         self._lag = Histogram(
             "todo_event_lag_seconds",
-            "From a change, by the database's clock, until a waiting stream has it, by this machine's.",
+            "Time from a change (database's clock) until it is sent to a waiting stream (this machine's clock).",
             buckets=_BUCKETS,
             registry=registry,
         )
@@ -42,45 +40,45 @@ class StreamMetrics:
         )
 
     def opened(self) -> None:
-        """Count a stream that is open."""
+        """A stream was opened."""
         self._open.inc()
 
     def closed(self) -> None:
-        """Count it no more."""
+        """A stream was closed."""
         self._open.dec()
 
     def pushed(self, page: SyncPage) -> None:
-        """Note how long after its last change a page was pushed."""
+        """Observe how long after its last change a page was sent."""
         self._lag.observe(max(0.0, (datetime.now(UTC) - page.next.mark.at).total_seconds()))
 
     def dropped(self) -> None:
-        """Count a stream whose client did not read."""
+        """A stream was ended because its client does not read."""
         self._dropped.inc()
 
 
 class Metrics:
-    """One process's numbers; `exposition` adds those of its sister processes."""
+    """One process's metrics; `exposition` includes those of the other workers."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "todo_http_request_duration_seconds",
-            "From the request's headers to the answer's last byte; its `_count` counts the requests.",
+            "Time from the request's headers to the answer's last byte; `_count` is the number of requests.",
             ("route", "method", "status"),
             buckets=_BUCKETS,
             registry=self._registry,
         )
         self._pool = Gauge(
             "todo_database_connections",
-            "Connections that are open, and of those the ones in use.",
+            "Database connections: open ones, and those of them that are in use.",
             ("state",),
             multiprocess_mode="livesum",
             registry=self._registry,
         )
         self.streams = StreamMetrics(self._registry)
-        self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests let through uncounted.")
+        self.limiter_failures = self._counter("todo_rate_limit_store_failures", "Requests that were not limited.")
         self.key_fetch_failures = self._counter("todo_key_fetch_failures", "Failed fetches of the issuer's keys.")
-        self.dropped_lines = self._counter("todo_log_lines_dropped", "Lines of the log that found no room.")
+        self.dropped_lines = self._counter("todo_log_lines_dropped", "Log lines dropped because of a full buffer.")
         self._known: dict[tuple[str, str, int], Histogram] = {}
         if METRICS_FOLDER not in os.environ:
             ProcessCollector(registry=self._registry)
@@ -100,7 +98,7 @@ class Metrics:
         histogram.observe(seconds)
 
     def watch(self, engine: AsyncEngine) -> None:
-        """Follow what the pool's connections do."""
+        """Observe the pool's connections."""
         in_use, open_ = self._pool.labels("in_use"), self._pool.labels("open")
         pool = engine.sync_engine
 
@@ -121,7 +119,7 @@ class Metrics:
             open_.dec()
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus's text format; this process's only where somebody has removed the shared folder."""
+        """All metrics in Prometheus's text format; only this process's if the shared folder has been removed."""
         folder = os.environ.get(METRICS_FOLDER)
         if folder is None or not Path(folder).is_dir():
             return generate_latest(self._registry)
@@ -132,17 +130,17 @@ class Metrics:
 
 
 def _forget_the_dead() -> None:
-    """Leave out the connections of workers that have ended; what they counted stays."""
+    """Remove the gauges of workers that have ended; their counters stay."""
     for file in Path(os.environ[METRICS_FOLDER]).glob("gauge_live*_*.db"):
         pid = int(file.stem.rsplit("_", 1)[1])
         if not _lives(pid):
-            with suppress(FileNotFoundError):  # a sister process is at it as well
+            with suppress(FileNotFoundError):  # another worker removed it first
                 mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):  # gone, or its number has come to a stranger
+    except (ProcessLookupError, PermissionError):  # gone, or the pid belongs to another user's process now
         return False
     return True

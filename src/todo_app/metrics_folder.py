@@ -1,5 +1,6 @@
-"""The folder through which several workers add their numbers up."""
+"""The folder in which several workers share their metrics."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -13,10 +14,10 @@ PREFIX: Final = "todo-metrics-"
 
 @contextmanager
 def metrics_folder(data_dir: Path) -> Iterator[Path]:
-    """A folder that lasts as long as the context; those that killed servers left behind are removed.
+    """A folder that exists during the context. Folders that killed servers left behind are removed.
 
-    It is in the data folder: cleaners sweep the temporary one. That is used only where the other cannot be written, as
-    in a container, and cleaners that respect locks (systemd-tmpfiles) leave it alone.
+    It is in the data folder, because temporary folders are cleaned. If that is not writable, as in a container, it is
+    in the temporary folder; cleaners that respect locks (systemd-tmpfiles) do not touch it.
     """
     try:
         folder, lock = _locked_folder(data_dir)
@@ -30,7 +31,7 @@ def metrics_folder(data_dir: Path) -> Iterator[Path]:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder and the descriptor that locks it, which workers inherit: it is free when all of them have ended."""
+    """A new folder and the descriptor of its lock, which workers inherit: the lock is free when all have ended."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in parent.glob(f"{PREFIX}*"):
         _remove_if_unused(left)
@@ -42,16 +43,14 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 
 
 def _remove_if_unused(folder: Path) -> None:
-    with suppress(OSError):  # somebody else's, or being removed by somebody else: it can stay
+    with suppress(OSError):  # another user's, or being removed by another process
         if folder.lstat().st_uid == os.geteuid() and (lock := _lock(folder)) is not None:
             shutil.rmtree(folder)
             os.close(lock)
 
 
 def _lock(folder: Path) -> int | None:
-    """The descriptor that holds the lock of that folder, or None if it is taken, or the folder was just removed."""
-    import fcntl  # there is none on Windows, where there is only one worker
-
+    """The descriptor that holds the folder's lock; None if it is taken, or the folder was just removed."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

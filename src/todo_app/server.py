@@ -1,10 +1,11 @@
-"""Serves the application: checks that it can, starts the embedded database and Granian, and ends them in that order."""
+"""Serves the application: checks the settings, starts the embedded database and Granian, and stops both."""
 
 import ctypes
 import gc
 import http.client
 import multiprocessing
 import os
+import resource
 import sys
 import threading
 import time
@@ -32,11 +33,10 @@ from todo_app.worker import GRACE, exclude_from_collection, prepared
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 HEAD_BYTES = 64 * 1024
-OPEN_FILES: Final = 10_000  # of one process; macOS allows no more than 10 240
-_OWN_FILES: Final = 256  # what a worker opens itself: its database connections above all
-_CONNECTIONS_ON_WINDOWS: Final = 1024
+OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
+_OWN_FILES: Final = 256  # of a worker itself, mostly database connections
 _ANSWER_RETRY: Final = 0.05  # seconds
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (Windows connects to no unspecified address)
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared only)
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -51,7 +51,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             if settings.database_url is None:
                 settings = _with_local_secret(settings)
                 greeting = _greeting(settings, listener.url)
-            # The workers read their settings from the environment, which only this user can see.
+            # The workers read their settings from the environment, which only this user can read.
             os.environ["DATABASE_URL"] = database_url
             if settings.secret is not None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
@@ -61,14 +61,14 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
 
 
 class _Server(MPServer):
-    """Granian on a socket that is there already, which its workers share."""
+    """Granian on an existing socket, which its workers share."""
 
     def __init__(self, listener: Listener, **options: Any) -> None:
         super().__init__("todo_app.worker:create_worker", **options)
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        # Private, as it has no other way (2.8); its stub has the arguments of an older one.
+        # Private: Granian (2.8) has no public way. The stub of `SocketHolder` is outdated.
         holder: Any = SocketHolder
         self._ssp, self._sso = None, self._listener.socket
         self._shd = holder(self._sso.fileno(), False, BACKLOG)
@@ -83,13 +83,13 @@ def _run(signals: Signals, listener: Listener, workers: int, settings: Settings,
         factory=True,
         interface=Interfaces.ASGI,
         workers=workers,
-        loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
-        # HTTP/2 ends at the proxy: without TLS no browser speaks it, and its own floods need its own defences.
+        loop=Loops.uvloop,
+        # HTTP/2 is left to the proxy: browsers need TLS for it, and its floods need defences of their own.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
-        # Granian's own would wait for whoever reads standard output, and meanwhile replace no worker.
+        # Granian's own handlers block if nobody reads standard output, and then no worker is replaced.
         log_dictconfig={"handlers": {name: {"()": own_handler} for name in ("console", "access")}},
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
@@ -111,16 +111,16 @@ def _run(signals: Signals, listener: Listener, workers: int, settings: Settings,
 
 def _prepare_workers() -> None:
     if sys.platform == "linux":
-        # Python 3.14 has another default, with which Granian starts each worker from nothing.
+        # Python 3.14 has another default, with which each worker would load everything again.
         multiprocessing.set_start_method("fork", force=True)
-    elif sys.platform != "win32":
-        # Up to Python 3.13 its start unblocks the signals that `Signals.end` blocks: it must have been started before.
+    else:
+        # Up to Python 3.13, starting it unblocks the signals that `Signals.end` blocks, so start it before.
         resource_tracker.ensure_running()
-    gc.disable()  # it would look time and again at what is there to stay: a sixth of what loading costs
+    gc.disable()  # collections while loading free nothing, and take a sixth of the time
     prepared()
     exclude_from_collection()
     gc.enable()
-    # What is free in the heap would be copied for each worker that uses it. Only glibc gives it back.
+    # Return free memory to the system, or each worker would copy it when it uses it. Only glibc can.
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
@@ -134,21 +134,17 @@ def _wait_until_answered(listener: Listener) -> None:
             try:
                 connection.request("GET", "/health/live")
                 connection.getresponse()
-            except (OSError, http.client.HTTPException):  # the worker that took the connection has died
+            except (OSError, http.client.HTTPException):  # the worker that accepted the connection has ended
                 time.sleep(_ANSWER_RETRY)
             else:
                 return
 
 
 def _connections() -> int:
-    """How many clients a worker may hold at once. Granian's own 1024 for all workers are soon held by idle ones.
+    """The maximum number of connections of a worker. Granian's default, 1024 for all workers, is too low for idle ones.
 
-    Raises the limit on open files, which the workers inherit, as far as it may.
+    Raises the limit on open files, which the workers inherit, as far as allowed.
     """
-    if sys.platform == "win32":
-        return _CONNECTIONS_ON_WINDOWS
-    import resource  # there is none on Windows
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
@@ -162,8 +158,8 @@ def _with_local_secret(settings: Settings) -> Settings:
 
 
 def _greeting(settings: Settings, address: str) -> str:
-    """Where a newcomer finds things, with a first request that works."""
-    assert settings.secret is not None  # noqa: S101  (settled by _with_local_secret)
+    """Where things are, with a first request that works."""
+    assert settings.secret is not None  # noqa: S101  (set by _with_local_secret)
     token = token_for(DEVELOPMENT_USER, DEVELOPMENT_TOKEN_LIFE, settings.secret, settings)
     lines = [
         f"Serving {address} (documentation at {address}/docs)",

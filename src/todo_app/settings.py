@@ -1,4 +1,4 @@
-"""The settings, read once from the environment. A value that makes no sense stops the start."""
+"""The settings, read once from the environment. An invalid value prevents the start."""
 
 import re
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from platformdirs import user_data_path
 from todo_adapters.jwt_identity.policy import InsecureUrl, check_secret, check_url
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder through which several worker processes add their metrics up (prometheus_client's own variable)."""
+"""prometheus_client's variable for the folder in which several workers share their metrics."""
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-# A request must be answered before a server that is stopped gives up on it (GRACE in worker.py); it may take twice
-# the timeout, once for its turn and once for its statement.
+# A request may take twice the timeout, once for its turn and once for its statement, and must be answered before a
+# server that is stopped gives up on it (GRACE in worker.py).
 _DATABASE_TIMEOUTS: Final = (0.1, 14.0)
 _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _TASKS_MAX: Final = 1_000_000
@@ -28,9 +28,9 @@ _HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
 _OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
 _LINE_END: Final = re.compile(r"(\r\n|\n|\r)\Z")
-_BASE_PATH: Final = "/api/auth"  # Better Auth's, where its URL has no path
+_BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
-# As apps have it that are made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
+# Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
 _APP_ORIGIN = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]{0,60}://[\w.-]{1,255}", re.ASCII)
 _PUBLIC_URL = re.compile(rf"{_ORIGIN.pattern}((?:/(?!\.\.?(?:/|$))[\w.~-]{{1,60}}){{0,10}})/?", re.ASCII)
 
@@ -38,12 +38,12 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class SettingsError(Exception):
-    """A setting makes no sense. One line that names it and says what it must be; never its value if that is secret."""
+    """A setting is invalid. The message is one line: its name and what it must be, without secret values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator can choose; docs/settings.md describes each. Secrets are kept out of `repr`."""
+    """The operator's settings; docs/settings.md describes each. Secrets are not in `repr`."""
 
     database_url: str | None = field(default=None, repr=False)
     migrations_database_url: str | None = field(default=None, repr=False)
@@ -72,11 +72,11 @@ class Settings:
     log_level: str = "info"
     data_dir: Path = Path()
     trimmed: tuple[str, ...] = ()
-    """The variables that ended with a line end, as files do; it is no part of the value."""
+    """The variables whose values ended with a newline, which was removed."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
-        """The settings that these variables make; an empty one counts as not set. Raises `SettingsError`."""
+        """The settings from these variables. An empty variable counts as not set. Raises `SettingsError`."""
         given = {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
         auth_url, origin = _auth_url_and_origin(given)
         return cls(
@@ -108,19 +108,23 @@ class Settings:
 
     @property
     def history(self) -> timedelta:
-        """For how long changes are kept."""
+        """How long changes are kept."""
         return timedelta(days=self.history_days)
 
     @property
     def root_path(self) -> str:
-        """What comes before every path where the service is reached from outside, such as `/todo`; mostly nothing."""
+        """The prefix of every path as clients see it, such as `/todo`; usually empty."""
         return urlsplit(self.public_url).path.rstrip("/") if self.public_url else ""
 
     def _consistent(self) -> Self:
         if self.migrations_database_url and not self.database_url:
-            raise SettingsError("TODO_MIGRATIONS_DATABASE_URL needs DATABASE_URL: it is another way to that database")
+            raise SettingsError(
+                "TODO_MIGRATIONS_DATABASE_URL requires DATABASE_URL: it is another URL of that database"
+            )
         if self.database_sharded and not self.database_url:
-            raise SettingsError("TODO_DATABASE_SHARDED needs DATABASE_URL: the embedded PostgreSQL is on one machine")
+            raise SettingsError(
+                "TODO_DATABASE_SHARDED requires DATABASE_URL: the embedded PostgreSQL is on one machine"
+            )
         if self.jwks_url and not (self.issuer and self.audience):
             raise SettingsError(
                 "TODO_JWT_ISSUER and TODO_JWT_AUDIENCE must be set with TODO_JWKS_URL, unless BETTER_AUTH_URL is"
@@ -171,12 +175,12 @@ def _secret(given: Mapping[str, str]) -> str | None:
 
 
 def trimmed(name: str, value: str) -> str:
-    """What a variable means: a setting of ours without the line end that a file or a `$(…)` leaves at its end."""
+    """A variable's value; for our settings without the newline that a file leaves at the end."""
     return _LINE_END.sub("", value) if _OURS.fullmatch(name) else value
 
 
 def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Better Auth's URL and its origin. One that keys are not fetched from may be http."""
+    """Better Auth's URL and its origin. It may be http if keys are fetched from elsewhere."""
     url = given.get("BETTER_AUTH_URL")
     if url is not None:
         _check_url(given, "BETTER_AUTH_URL", url, insecure="TODO_JWKS_URL" in given)
@@ -186,7 +190,7 @@ def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | No
 
 
 def _jwks_url(given: Mapping[str, str], auth_url: str | None) -> str | None:
-    """Where the keys are: below Better Auth's base path, which is its URL's path if that has one, as it reads it."""
+    """The URL of the keys: below Better Auth's base path, which is the path of its URL if that has one."""
     if (url := given.get("TODO_JWKS_URL")) is not None:
         _check_url(given, "TODO_JWKS_URL", url)
         return url
@@ -226,7 +230,7 @@ def _is_text(value: str) -> bool:
 
 
 def _origin_of(url: str) -> str:
-    """The origin as browsers and Better Auth write it: in small letters, without the scheme's own port."""
+    """The origin as browsers and Better Auth write it: lowercase, without the scheme's default port."""
     parts = urlsplit(url.lower())
     return f"{parts.scheme}://{parts.netloc.removesuffix(f':{_PORTS[parts.scheme]}')}"
 

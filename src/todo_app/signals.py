@@ -1,64 +1,61 @@
-"""The signals that end a server, whatever it is doing: none may be missed, and no database left behind."""
+"""The signals that end a server: none may be missed, and the database must not be left running."""
 
 import asyncio
 import signal
 import sys
 import threading
-from typing import Final, Protocol
-
-# A terminal that is closed sends SIGHUP to whatever was started in it. Windows has none.
-HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
+from typing import Protocol
 
 
 class Ending(Protocol):
     """A server that can be stopped."""
 
     def end(self) -> None:
-        """End, soon."""
+        """Start to shut down."""
         ...
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP end the server; SIGHUP not if it was ignored at the start, as `nohup` does."""
+    """SIGINT, SIGTERM and SIGHUP end the server, the last unless it was ignored at the start, as by `nohup`.
+
+    A terminal that is closed sends SIGHUP to its processes.
+    """
 
     def __init__(self) -> None:
-        """Raise `KeyboardInterrupt` at each, until `end` takes over."""
+        """Raise `KeyboardInterrupt` for each signal, until `end` is called."""
         self._stopping = False
         self._ending = {signal.SIGINT, signal.SIGTERM}
-        if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
-            self._ending.add(HANGUP)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self._ending.add(signal.SIGHUP)
         sys.unraisablehook = _unraisable
         self.interrupt()
 
     def interrupt(self) -> None:
-        """From now on, raise `KeyboardInterrupt` at each."""
+        """From now on, raise `KeyboardInterrupt` for each signal."""
         for number in self._ending:
             signal.signal(number, self._interrupt)
 
     def cancel(self, task: "asyncio.Task[object]") -> None:
-        """From now on, until its event loop is closed, cancel that task at each.
+        """From now on, until its event loop is closed, cancel that task for each signal.
 
-        Raised anywhere, an exception may come out of a library's task as another one.
+        An exception raised at an arbitrary place could be converted to another one by a library.
         """
-        if sys.platform != "win32":
-            for number in self._ending:
-                task.get_loop().add_signal_handler(number, task.cancel)
+        for number in self._ending:
+            task.get_loop().add_signal_handler(number, task.cancel)
 
     def _interrupt(self, *_: object) -> None:
         self._stopping = True
         raise KeyboardInterrupt
 
     def end(self, server: Ending) -> None:
-        """From now on, end that server at each, and let none reach the workers before they heed it.
+        """From now on, end that server for each signal. Workers inherit the blocked signals until they handle them.
 
-        Granian's own handlers (2.8) take a lock which the thread that they interrupt may be holding, and its own for
-        SIGHUP replaces the workers: blocked and waited for by nobody, an ignored SIGHUP stays ignored.
+        Granian's handlers (2.8) take a lock that the interrupted thread may hold, and its handler of SIGHUP replaces
+        the workers. An ignored SIGHUP stays ignored: it is blocked, and nothing waits for it.
         """
-        if sys.platform == "win32":
-            return
-        # Threads and processes that are started later inherit it.
+        # Inherited by threads and processes that are started later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
-        if self._stopping:  # and the exception was lost, which may happen in a finalizer
+        if self._stopping:  # the exception was lost, for example in a finalizer
             raise KeyboardInterrupt
 
         def wait() -> None:
@@ -70,6 +67,6 @@ class Signals:
 
 
 def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    """Say nothing of an interrupt that a finalizer lost: `Signals` has not lost it, and somebody pressed Ctrl-C."""
+    """Do not report a `KeyboardInterrupt` that a finalizer lost: `Signals` has noted it."""
     if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)

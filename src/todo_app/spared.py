@@ -1,4 +1,4 @@
-"""Keeps libraries from loading what they merely get along with, and nobody here uses: memory and time at each start."""
+"""Keeps libraries from importing optional packages that are not used here, which saves memory and time."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from types import ModuleType
 
 @contextmanager
 def spared(*packages: str) -> Iterator[None]:
-    """Meanwhile these packages are not to be found, unless they have been loaded before."""
+    """A context in which these packages cannot be imported, unless they were before."""
     finder = _Spared([name for name in packages if name not in sys.modules])
     sys.meta_path.insert(0, finder)
     try:

@@ -1,4 +1,4 @@
-"""Standard input, output and error as they may be found: missing, full, or read by nobody."""
+"""Standard input, output and error, which may be closed, full, or not read."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from contextlib import suppress
 
 
 def open_missing() -> None:
-    """Fill descriptors 0 to 2 where they are closed: the next file would get the number, and with it the log's lines.
+    """Open /dev/null for each of the descriptors 0 to 2 that is closed: another file would get the number, and the log.
 
-    A missing standard output takes nothing, so that whoever writes there learns of it.
+    Standard output is opened for reading only, so that writing to it fails.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -21,22 +21,22 @@ def open_missing() -> None:
 
 
 def show(text: str) -> None:
-    """Write lines to standard output. Raises `OSError` if that takes nothing."""
+    """Write lines to standard output. Raises `OSError` if that fails."""
     try:
         print(text, flush=True)  # noqa: T201
     except OSError:
-        _to_nowhere(1)  # or the interpreter tries it again as it ends, and complains
+        _to_nowhere(1)  # otherwise the interpreter tries again at its exit, and reports an error
         raise
 
 
 def say(text: str) -> None:
     """Write lines to standard error, in one piece."""
-    with suppress(OSError):  # nobody is left to report it to
+    with suppress(OSError):  # there is no other place to report it
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def forget_unwritten() -> None:
-    """Drop what standard error has not taken: the interpreter would try it again as it ends, and exit with 120."""
+    """Drop what could not be written to standard error: the interpreter would try again, and exit with 120."""
     try:
         sys.stderr.flush()
     except OSError:

@@ -1,11 +1,10 @@
-"""Worker processes end when they should: when the server is stopped, and when it has been killed."""
+"""Worker processes: they end when the server is stopped, and when it has been killed."""
 
 import asyncio
 import gc
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,35 +18,34 @@ from todo_app.settings import METRICS_FOLDER
 if TYPE_CHECKING:
     from todo_app.container import Container
 
-GRACE: Final = 30  # seconds that requests under way have when the server is stopped
-LOOK_EVERY: Final = 0.5  # seconds between two looks at whether the parent lives
-_YOUNG_COLLECTIONS: Final = 1000  # between two looks at everything
+GRACE: Final = 30  # seconds for requests under way when the server is stopped
+LOOK_EVERY: Final = 0.5  # seconds between two checks that the parent is alive
+_YOUNG_COLLECTIONS: Final = 1000  # between two full collections
 
 
 def create_worker() -> App:
-    """The application, in a worker process that ends with its parent, at most `GRACE` later.
+    """The application, in a worker process that ends at most `GRACE` seconds after its parent.
 
-    The process is to be born with SIGINT and SIGTERM blocked.
+    The process must be started with SIGINT and SIGTERM blocked.
     """
     before_the_end: list[Callable[[], None]] = []
-    if sys.platform != "win32":
-        threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
-        threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
+    threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
-        Path(folder).mkdir(exist_ok=True)  # a worker that finds it swept away must not die of that
+        Path(folder).mkdir(exist_ok=True)  # it may have been cleaned away
     app, container = prepared()
-    before_the_end.append(container.live().end)  # the server waits for every answer that is under way
+    before_the_end.append(container.live().end)  # the server waits for every open stream
     exclude_from_collection()
     return app
 
 
 @cache
 def prepared() -> "tuple[App, Container]":
-    """The application, made once: workers that are forked from the process that has made it share its memory.
+    """The application, made once per process: forked workers share its memory.
 
-    It has no connection, thread or file of its own before it is served.
+    It opens no connection, thread or file before it is served.
     """
-    # Not before the environment says what is to be served: what is imported here looks at it.
+    # Imported here, because prometheus_client and the settings read the environment.
     from todo_app.main import create_app, create_container
 
     container = create_container()
@@ -55,9 +53,9 @@ def prepared() -> "tuple[App, Container]":
 
 
 def exclude_from_collection() -> None:
-    """Spare the garbage collector what will never be garbage: every look at it costs all requests some 100 ms.
+    """Exclude loaded modules from garbage collection, which would pause all requests for some 100 ms each time.
 
-    So does a look at all that one large request holds: what has survived two collections is looked at ever so seldom.
+    Full collections are made rare as well, because they also pause while a large request holds many objects.
     """
     gc.collect()
     gc.freeze()
@@ -65,10 +63,10 @@ def exclude_from_collection() -> None:
 
 
 def _end_once(loop: asyncio.AbstractEventLoop, before_the_end: Iterable[Callable[[], None]]) -> None:
-    """Let the first SIGTERM through, once, while the event loop runs.
+    """Deliver the first SIGTERM once, while the event loop runs.
 
-    Granian (2.8) misses a signal that comes while its loop does not run, and a second one blocks it for good, and
-    with it the requests under way. SIGINT is not let through at all: Ctrl-C reaches the parent too, which signals us.
+    Granian (2.8) misses a signal that arrives while its loop does not run, and a second one blocks it forever, with the
+    requests under way. SIGINT is never delivered: Ctrl-C reaches the parent too, which sends SIGTERM.
     """
     signal.sigwait([signal.SIGTERM])
     loop.call_soon_threadsafe(_pass_on, before_the_end)
@@ -85,7 +83,7 @@ def _pass_on(before_the_end: Iterable[Callable[[], None]]) -> None:
 
 
 def _follow_parent() -> None:
-    """End this process when the one that started it was killed: it must not go on serving, holding the port."""
+    """End this process when its parent was killed: otherwise it would go on serving, and hold the port."""
     parent = multiprocessing.parent_process()
     while parent is not None and os.getppid() == parent.pid:
         time.sleep(LOOK_EVERY)

@@ -1,4 +1,4 @@
-"""What happened to an owner's things: pairs of before and after, and the log that keeps them."""
+"""The log of an owner's changes: pairs of before and after, and the entries that are kept of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ LIMIT_DEFAULT: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What happens to one thing: `before` is None for a creation, `after` for a deletion.
+    """One write to one thing: `before` is None for a creation, `after` for a deletion.
 
-    `named` is what was done to it, where that is more than the two tell. Of a deletion, `root` is the thing together
-    with which it is deleted, and brought back, and `took` how many things were deleted with it, itself included; of
-    what is brought back, `root` is the thing with which it was deleted. Raises `ValueError` where the two are not one
-    thing, or where `after` is not one version further.
+    `named` is the action, where it cannot be derived from the two states. For a deletion, `root` is the thing whose
+    deletion took this one along (None for that thing itself), and `took` is how many things were deleted, itself
+    included. For a restored thing, `root` is the thing that it was deleted with. Raises `ValueError` if the two are not
+    the same thing, or if `after` is not exactly one version later.
     """
 
     before: Thing | None
@@ -56,12 +56,12 @@ class Pair:
 
     @property
     def thing(self) -> Thing:
-        """The thing as it is after, or as it was before its deletion."""
+        """The thing after the change, or before its deletion."""
         return self.after or self.before  # type: ignore[return-value]  # one of them is there
 
     @property
     def action(self) -> Action:
-        """What is done to it."""
+        """The action, as the log names it."""
         if self.named is not None:
             return self.named
         if self.before is None:
@@ -75,7 +75,7 @@ class Pair:
 
 
 def changed(things: Iterable[tuple[Thing, Thing]]) -> list[Pair]:
-    """The pairs of those things, as they were and as they are, that are not the very same."""
+    """The pairs of those (before, after) whose two states are different objects."""
     return [Pair(before, after) for before, after in things if after is not before]
 
 
@@ -84,23 +84,22 @@ def _is_completed(thing: Thing) -> bool:
 
 
 def kind_of(thing: Thing) -> Kind:
-    """What that thing is."""
+    """The kind of a thing."""
     return "task" if isinstance(thing, Task) else "list"
 
 
 def where_is(thing: Thing) -> tuple[object, ...]:
-    """Where that thing stands: its list, its parent and its position."""
+    """The list, parent and position of a task; the position of a list."""
     where = (thing.list_id, thing.parent_id) if isinstance(thing, Task) else ()
     return (*where, thing.position)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the log: what one change did to one thing. `before` and `after` hold the members that differ.
+    """One entry of the log: what one change did to one thing. `before` and `after` hold only the members that differ.
 
-    Several entries share the `number` of their change. `before` is None for a creation, `after` for a deletion: of that
-    `root` is the thing together with which it was deleted, None where that is itself, and `took` how many things were
-    deleted with it, itself included; `root` of what was brought back is the same.
+    Entries of one change share its `number`. `before` is None for a creation, `after` for a deletion. `root` and `took`
+    are those of `Pair`.
     """
 
     number: int
@@ -116,17 +115,17 @@ class Entry:
 
     @property
     def is_in_trash(self) -> bool:
-        """Whether it is a deletion that can be taken back, if it is the last entry about its thing."""
+        """Whether this is a deletion that can be restored, provided it is the last entry about its thing."""
         return self.after is None and bool(self.before)
 
     @property
     def heads_trash(self) -> bool:
-        """Whether it is such a deletion, and of what was asked for, not of what went with it."""
+        """Whether this is a deletion that was asked for, not one of a thing that was deleted along with another."""
         return self.is_in_trash and self.root is None
 
 
 def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] | None]:
-    """The members that differ, as they were before and as they are after."""
+    """The members that differ, with their values before and their values after."""
     before, after = pair.before, pair.after
     if before is None or after is None:
         return _all(before), _all(after)
@@ -139,7 +138,7 @@ def _all(thing: Thing | None) -> dict[str, object] | None:
 
 
 def growth_of(pairs: Iterable[Pair]) -> dict[Kind, int]:
-    """How many more things of each kind there are after these pairs."""
+    """How many things of each kind these pairs create, less those that they delete."""
     growth: dict[Kind, int] = {"task": 0, "list": 0}
     for pair in pairs:
         growth[kind_of(pair.thing)] += (pair.before is None) - (pair.after is None)
@@ -147,7 +146,7 @@ def growth_of(pairs: Iterable[Pair]) -> dict[Kind, int]:
 
 
 def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> Entry:
-    """The line that the log keeps of a pair of that change."""
+    """The log entry for one pair of the change `number`."""
     before, after = difference(pair)
     return Entry(
         number=number,
@@ -164,7 +163,7 @@ def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> En
 
 
 def rooted(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs, of which each that deletes says together with what: the topmost of them that it was in or below."""
+    """The pairs, with `root` and `took` set on each deletion: its root is the topmost deleted thing above it."""
     gone: dict[UUID, Thing] = {pair.thing.id: pair.thing for pair in pairs if pair.after is None}
     roots = {thing_id: _root(thing, gone) for thing_id, thing in gone.items()}
     took = Counter(roots.values())
@@ -184,7 +183,7 @@ def _root(thing: Thing, gone: Mapping[UUID, Thing]) -> UUID:
 
 
 def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
-    """Pairs that were decided on one state, as one pair of each thing: with what differs in either."""
+    """Two lists of pairs decided on the same state, merged: one pair per thing, with the members that either sets."""
     merged = {pair.thing.id: pair for pair in first}
     for pair in second:
         other = merged.get(pair.thing.id)
@@ -198,25 +197,25 @@ def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
 
 
 def encoded(members: Members | None) -> dict[str, Any] | None:
-    """Members as JSON holds them."""
+    """Members as JSON values."""
     return None if members is None else {name: _json(value) for name, value in members.items()}
 
 
 def packed(thing: Thing) -> dict[str, Any]:
-    """A thing as JSON holds it, without whose it is."""
+    """A thing as JSON values, without its owner."""
     kind = kind_of(thing)
     return {"kind": kind, "id": str(thing.id)} | {name: _json(getattr(thing, name)) for name in LOGGED[kind]}
 
 
 def unpacked(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
-    """That owner's thing, from what `packed` made of it."""
+    """That owner's thing, from what `packed` returned."""
     of: Any = Task if kept["kind"] == "task" else TaskList
     members = {name: _READERS[name](kept[name]) for name in LOGGED[kept["kind"]]}
     return of(id=UUID(kept["id"]), owner=owner, **members)  # type: ignore[no-any-return]
 
 
 def decoded(members: Mapping[str, Any] | None) -> dict[str, object] | None:
-    """Members from what `encoded` made of them."""
+    """Members from what `encoded` returned."""
     return None if members is None else {name: _READERS[name](value) for name, value in members.items()}
 
 
@@ -253,15 +252,15 @@ def _logged(kind: type[Thing]) -> tuple[str, ...]:
 
 
 LOGGED: Final[Mapping[Kind, tuple[str, ...]]] = {"task": _logged(Task), "list": _logged(TaskList)}
-"""The members that the log keeps; whose a thing is, and which, stands beside them."""
-# What both kinds have is of one type in both.
+"""The members that the log keeps; a thing's owner and id are stored beside them."""
+# A member that both kinds have is of the same type in both.
 _HINTS: Final = get_type_hints(TaskList) | get_type_hints(Task)
 _READERS: Final = {name: _reader(_HINTS[name]) for names in LOGGED.values() for name in names}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A place in an owner's log, right behind one entry: a change's number, and a thing that it touched."""
+    """A place in an owner's log, just after one entry: the number of a change, and the id of a thing that it wrote."""
 
     number: int
     id: UUID
@@ -269,11 +268,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeQuery:
-    """A page of one owner's log: of one thing or of all, from the beginning or the newest first, behind which place.
+    """One page of an owner's log: of one thing (`of`) or of all, oldest or newest first, starting after a place.
 
-    Entries come by number, and those of one number by id. `trash`: only deletions that nothing has taken back, and of
-    which something is left to restore; of those deleted together the one that was asked for. Raises `InvalidInput` for
-    a limit that is not 1 to 200.
+    Entries are ordered by number, then by id. `trash`: only deletions that have not been undone or restored, and that
+    have not been erased; of things deleted together, only the one that was asked for. Raises `InvalidInput` for a
+    limit outside 1 to 200.
     """
 
     of: UUID | None = None
@@ -287,7 +286,7 @@ class ChangeQuery:
             raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {LIMIT_MAX}")])
 
     def page_of(self, log: list[Entry]) -> "ChangePage":
-        """The page, from an owner's whole log: what every storage must give, in plain Python."""
+        """The page, computed from an owner's whole log: the reference for every storage."""
         ordered = sorted(log, key=place_of)
         last = {entry.id: entry for entry in ordered}
         found = [
@@ -300,19 +299,19 @@ class ChangeQuery:
         return self.page(found[: self.limit + 1])
 
     def page(self, entries: list[Entry]) -> "ChangePage":
-        """The page, from the first entries in order: give one more than `limit`, where there is one."""
+        """The page, from the first entries in order: pass one more than `limit`, if there is one."""
         items = tuple(entries[: self.limit])
         return ChangePage(items, place_of(items[-1]) if len(entries) > self.limit else None)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """Some entries of an owner's log in order, and the place behind them if there are more."""
+    """Entries of an owner's log in order, and the place after which the next page starts, if there is one."""
 
     items: tuple[Entry, ...]
     next: Place | None
 
 
 def place_of(entry: Entry) -> Place:
-    """Where that entry stands."""
+    """The entry's place in the log."""
     return Place(entry.number, entry.id)

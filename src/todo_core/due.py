@@ -1,7 +1,7 @@
-"""Dates as their user wrote them: a whole day, or a wall-clock time, with the zone that it is meant in.
+"""Dates as users write them: a whole day, or a wall-clock time in a time zone.
 
-A date is text in one of two forms, `2026-10-01` and `2026-10-01T17:00:00`, so that it sorts as it is written: a whole
-day comes before its hours. A stored date is never converted; `instant` computes the moment that a wall clock shows.
+A date is text in one of two forms, `2026-10-01` and `2026-10-01T17:00:00`, and is sorted as text: a whole day comes
+before its hours. A stored date is never converted; `instant` computes the moment in UTC.
 """
 
 import re
@@ -28,7 +28,7 @@ _GIVEN = re.compile(
 
 
 def is_date(value: object) -> bool:
-    """Whether `value` is a date as it is stored: a day that exists, or a second of it."""
+    """Whether `value` is a stored date: an existing day, with or without a time."""
     return isinstance(value, str) and _WRITTEN.fullmatch(value) is not None and _exists(value)
 
 
@@ -45,25 +45,25 @@ def has_time(written: str) -> bool:
 def instant(written: str | None, zone: str | None) -> datetime | None:
     """The moment (UTC) at which a clock in `zone` shows that time; None for a whole day, or without a known zone.
 
-    RFC 5545 §3.3.5: where the clock skips that time it moves on by what is skipped; where it comes twice the first
-    counts (PEP 495, `fold=0`).
+    RFC 5545 §3.3.5: a time that daylight saving skips is moved forward by the gap; of a time that occurs twice, the
+    first is meant (PEP 495, `fold=0`).
     """
     if written is None or zone is None or not has_time(written):
         return None
     try:
         return datetime.fromisoformat(written).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    except ZoneInfoNotFoundError:  # a newer edition of the database had it when the task was written
+    except ZoneInfoNotFoundError:  # the task was written with a newer time zone database
         return None
 
 
 class Given(NamedTuple):
-    """A date as somebody gave it: an instant in UTC, or what is stored."""
+    """A date as a caller gave it: an instant in UTC, or text that can be stored as it is."""
 
     written: str
     is_instant: bool
 
     def in_zone(self, zone: str) -> str:
-        """As it is stored, in a task of that zone. Raises `ValueError` where an instant is outside of the years."""
+        """As it is stored, in a task of that zone. Raises `ValueError` for an instant outside `YEARS`."""
         if not self.is_instant:
             return self.written
         local = datetime.fromisoformat(self.written).replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
@@ -71,9 +71,9 @@ class Given(NamedTuple):
 
 
 def read_date(text: str) -> Given:
-    """The date that `text` gives: seconds may be left out, fractions are dropped, and an instant is one with an offset.
+    """The date in `text`. Seconds are optional, fractions are dropped; with an offset it is an instant (RFC 3339).
 
-    Raises `ValueError` for everything else, a day that does not exist among it.
+    Raises `ValueError` for anything else, including a day that does not exist.
     """
     if (found := _GIVEN.fullmatch(text)) is None:
         raise ValueError(text)
@@ -88,17 +88,17 @@ def read_date(text: str) -> Given:
 
 
 def on_clock(moment: datetime, zone: str) -> datetime:
-    """What a clock in that zone shows at that moment: naive."""
+    """What a clock in that zone shows at that moment, as a naive datetime."""
     return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
 def written(clock: datetime, like: str) -> str:
-    """What a clock shows as it is stored, a whole day if `like` is one."""
+    """A clock's time as it is stored: a whole day if `like` is one."""
     return clock.isoformat(timespec="seconds") if has_time(like) else clock.date().isoformat()
 
 
 def is_readable(value: object) -> bool:
-    """Whether `read_date` reads it."""
+    """Whether `read_date` accepts `value`."""
     try:
         return isinstance(value, str) and len(value) <= _GIVEN_LENGTH and bool(read_date(value))
     except ValueError:
@@ -107,7 +107,7 @@ def is_readable(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """When a task starts, when it is due, and in which zone that is meant."""
+    """When a task starts, when it is due, and in which time zone."""
 
     start_date: str | None
     due_date: str | None
@@ -115,11 +115,10 @@ class Dates:
 
 
 def settled(start: str | None, due: str | None, zone: str | None, *, keeps_zone: bool = False) -> Dates:
-    """What is stored of dates that are readable, in a zone that exists or none.
+    """Given dates as they are stored. They must be readable, and `zone` valid or None.
 
-    An instant becomes the time that a clock in `zone` shows, or without one a time in UTC, which then is the zone.
-    Whole days, and no dates, have no zone, unless `keeps_zone`. Raises `ValueError` where an instant is outside of the
-    years.
+    An instant becomes the time that a clock in `zone` shows; without a zone, a time in UTC with the zone `UTC`. Without
+    a time of day the zone is dropped, unless `keeps_zone`. Raises `ValueError` for an instant outside `YEARS`.
     """
     given = [None if text is None else read_date(text) for text in (start, due)]
     if zone is None and any(one is not None and one.is_instant for one in given):
@@ -131,7 +130,7 @@ def settled(start: str | None, due: str | None, zone: str | None, *, keeps_zone:
 
 
 def discord(start: str | None, due: str | None) -> Mapping[str, str]:
-    """What is wrong with two stored dates beside each other: the member at fault, and what it must be."""
+    """How two stored dates contradict each other: the member at fault, and what it must be."""
     if start is None or due is None:
         return {}
     if has_time(start) != has_time(due):

@@ -1,4 +1,4 @@
-"""Everything that the core, or an adapter behind its ports, refuses: one class and one stable code each."""
+"""The errors that the core and the adapters raise for a caller: one class and one stable code each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from uuid import UUID
 
 
 class TodoError(Exception):
-    """A refusal that a caller can act on. `code` is stable; the message says what to do and holds no secret."""
+    """An error that a caller can act on. `code` is stable; the message says what to do and contains no secret."""
 
     code: ClassVar[str] = "todo_error"
     part: int | None = None
-    """Of several plans as one (`plans.composed`): which of them is at fault, from 0."""
+    """In a batch (`plans.composed`): the index of the operation at fault, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with what a caller sent: the field's name and what it must be."""
+    """One fault in what a caller sent: the field's name and what it must be."""
 
     field: str
     detail: str
@@ -33,7 +33,7 @@ class InvalidInput(TodoError):
 
 
 class NotAuthenticated(TodoError):
-    """The credentials are not valid. The message is for the log; the caller gets no reason."""
+    """The credentials are not valid. The message is for the log; callers must not see it."""
 
     code = "not_authenticated"
 
@@ -48,7 +48,7 @@ class IdentityUnavailable(TodoError):
 
 
 class TaskNotFound(TodoError):
-    """This owner has no task with that id: unknown and another owner's are indistinguishable."""
+    """This owner has no task with that id. An unknown id and another owner's look the same."""
 
     code = "task_not_found"
 
@@ -57,7 +57,7 @@ class TaskNotFound(TodoError):
 
 
 class ListNotFound(TodoError):
-    """This owner has no list with that id: unknown and another owner's are indistinguishable."""
+    """This owner has no list with that id. An unknown id and another owner's look the same."""
 
     code = "list_not_found"
 
@@ -66,12 +66,12 @@ class ListNotFound(TodoError):
 
 
 class TaskExists(TodoError):
-    """The owner already has a task with the id of the one being added."""
+    """The owner has, or had, a task or list with the id of the one being created."""
 
     code = "task_exists"
 
     def __init__(self) -> None:
-        super().__init__("You already have a task or list with this id, or had one: take a fresh id.")
+        super().__init__("You already have a task or list with this id, or had one: use a new id.")
 
 
 class KeyReused(TodoError):
@@ -80,7 +80,7 @@ class KeyReused(TodoError):
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("You have used this idempotency key for another request: take a fresh key for each request.")
+        super().__init__("You have used this idempotency key for another request: use a new key for each request.")
 
 
 class ChangeNotFound(TodoError):
@@ -89,11 +89,11 @@ class ChangeNotFound(TodoError):
     code = "change_not_found"
 
     def __init__(self) -> None:
-        super().__init__("You have no change with this number, or it is too old to be known.")
+        super().__init__("You have no change with this number, or it is older than the history that is kept.")
 
 
 class ResyncRequired(TodoError):
-    """The changes since that sync token are no longer known: it is too old, or of another database."""
+    """The log no longer holds all changes since that sync token: it is too old, or from another database."""
 
     code = "resync_required"
 
@@ -102,7 +102,7 @@ class ResyncRequired(TodoError):
 
 
 class NotInTrash(TodoError):
-    """Nothing of this owner's with that id is in the trash: unknown and another owner's are indistinguishable."""
+    """This owner's trash holds nothing with that id. An unknown id and another owner's look the same."""
 
     code = "not_in_trash"
 
@@ -111,7 +111,7 @@ class NotInTrash(TodoError):
 
 
 class UndoConflict(TodoError):
-    """Something has changed since the change that is to be undone. `problems` names what, `ids` of which things."""
+    """Later changes conflict with the undo. `problems` names the members; `ids`, in parallel, the things."""
 
     code = "undo_conflict"
 
@@ -123,7 +123,7 @@ class UndoConflict(TodoError):
 
 
 class MergeConflict(TodoError):
-    """Members that are to be set have changed since the version that the change is based on. `problems` names them."""
+    """Members of the edit have changed since the version that it is based on. `problems` names them."""
 
     code = "merge_conflict"
 
@@ -133,7 +133,7 @@ class MergeConflict(TodoError):
 
 
 class TooMany(TodoError):
-    """The owner has as many things of that kind as the service allows."""
+    """The owner has as many tasks, or lists, as the service allows."""
 
     code = "too_many"
 
@@ -154,7 +154,7 @@ class VersionConflict(TodoError):
 
 
 class InsufficientScope(TodoError):
-    """The token names scopes, and not the one that this needs."""
+    """The token is limited to scopes that do not include the required one."""
 
     code = "insufficient_scope"
 
@@ -166,7 +166,7 @@ class InsufficientScope(TodoError):
 class StoreUnavailable(TodoError):
     """The storage cannot answer now; the same call may succeed later.
 
-    A write that raised this may or may not have been stored, wholly, never in part.
+    A write that raised this was stored completely or not at all.
     """
 
     code = "store_unavailable"

@@ -1,4 +1,4 @@
-"""The key under which a caller may ask for one write any number of times, and have it happen once."""
+"""Idempotency keys: a write that is repeated under the same key happens once."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final, NewType
 from todo_core.errors import InvalidInput, Problem
 
 IdempotencyKey = NewType("IdempotencyKey", str)
-"""What a caller names one write by, unique among that owner's; compared exactly. Make one with `idempotency_key`."""
+"""A caller's name for one write, unique per owner and compared exactly. Make one with `idempotency_key`."""
 
 KEY_LIFE: Final = timedelta(hours=24)
-"""For how long at least a key is remembered."""
+"""How long a key is kept, at least."""
 
 KEY_LENGTH: Final = 255
 KEY_RULE: Final = f"must be 1 to {KEY_LENGTH} printable ASCII characters"
@@ -21,7 +21,7 @@ _FINGERPRINT = re.compile(rf"[\x20-\x7e]{{0,{FINGERPRINT_LENGTH}}}")
 
 
 def idempotency_key(text: str) -> IdempotencyKey:
-    """The key that `text` is. Raises `InvalidInput` unless it is 1 to 255 printable ASCII characters."""
+    """`text` as a key. Raises `InvalidInput` unless it is 1 to 255 printable ASCII characters."""
     if _KEY.fullmatch(text) is None:
         raise InvalidInput([Problem("idempotency_key", KEY_RULE)])
     return IdempotencyKey(text)
@@ -29,10 +29,10 @@ def idempotency_key(text: str) -> IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Do it once under this key, as long as the request is the same.
+    """Makes a write happen once under `key`.
 
-    `fingerprint` stands for the request: two requests that differ have different ones (a digest, at most 64 printable
-    ASCII characters; else `ValueError`).
+    `fingerprint` identifies the request, so that another request under the same key is refused: a digest of at most 64
+    printable ASCII characters. Raises `ValueError` for anything else.
     """
 
     key: IdempotencyKey

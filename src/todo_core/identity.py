@@ -1,4 +1,4 @@
-"""Who calls: an owner, the program that asks for them, and what the two may do."""
+"""The caller's identity: the owner, the client program, and the scopes."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -7,10 +7,10 @@ from typing import Final, Literal, TypeAlias, TypeGuard, get_args
 from todo_core.task import OwnerId
 
 Scope: TypeAlias = Literal["tasks:read", "tasks:write", "tasks:delete"]
-"""What a token may be good for (RFC 6749 §3.3)."""
+"""What a token may allow (RFC 6749 §3.3)."""
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""All of them."""
+"""All scopes."""
 
 CLIENT_LENGTH: Final = 255
 
@@ -22,10 +22,10 @@ def is_client(value: object) -> TypeGuard[str]:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls. `client`: the program, where the credentials name one. `scopes`: all that it may do; None: anything.
+    """The caller. `client`: the program, if the credentials name one. `scopes`: what it may do; None allows everything.
 
-    `until`: when the credentials cease to be good, in seconds of the Unix epoch; it is no part of who that is. Raises
-    `ValueError` for a client that the log cannot name.
+    `until`: when the credentials expire, in seconds of the Unix epoch; not compared. Raises `ValueError` for a client
+    that is not 1 to 255 printable characters.
     """
 
     owner: OwnerId
@@ -38,5 +38,5 @@ class Identity:
             raise ValueError(f"a client is named by 1 to {CLIENT_LENGTH} printable characters")
 
     def may(self, scope: Scope) -> bool:
-        """Whether the scopes allow that."""
+        """Whether this scope is granted."""
         return self.scopes is None or scope in self.scopes

@@ -1,4 +1,4 @@
-"""What a list is: a name under which tasks are kept together, in an order of its own."""
+"""The list entity and its rules."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def is_name(value: object) -> bool:
 
 
 def is_color(value: object) -> bool:
-    """Whether `value` can be a list's color; None is one."""
+    """Whether `value` can be a list's color, or None."""
     return value is None or (isinstance(value, str) and _COLOR.fullmatch(value) is not None)
 
 
@@ -51,7 +51,7 @@ class ListSettable(TypedDict, total=False):
 
 
 class NewList(ListSettable, total=False):
-    """What a user may say of a new list."""
+    """What a user may set of a new list."""
 
     name: Required[str]  # type: ignore[misc]  # nobody deletes from one of these
 
@@ -60,16 +60,16 @@ class NewList(ListSettable, total=False):
 class TaskList(Versioned):
     """A list of tasks of one owner. Always valid, never changed in place.
 
-    Every constructor and every change raises `InvalidInput`, naming each member at fault.
+    Every constructor and every change raises `InvalidInput`, naming each member at fault. Times are UTC.
     """
 
     id: ListId
     owner: OwnerId
     name: str
     color: str | None = None
-    """As `#rrggbb` in small letters."""
+    """`#rrggbb`, in lowercase."""
     position: str = ""
-    """Where it stands among the owner's lists, as `Task.position`."""
+    """Its place among the owner's lists, compared by code point. The default "" becomes the digits of its id."""
     version: Version = Version(1)
     created_at: datetime
     updated_at: datetime
@@ -95,23 +95,23 @@ class TaskList(Versioned):
         at: datetime,
         **members: Unpack[NewList],
     ) -> Self:
-        """A list that comes into being `at` that moment, at version 1."""
+        """A list created `at` that moment (UTC), at version 1."""
         values: Any = _taken(members)
         return cls(id=id, owner=owner, created_at=at, updated_at=at, **values)
 
     def edited(self, *, at: datetime, **members: Unpack[ListSettable]) -> Self:
-        """With these members; the others stay. Values that it has already change nothing, not even the version."""
+        """A copy with these members set. Where no value differs, the list itself, at the same version."""
         return self.with_stored(at, _taken(members))
 
 
 TaskList.MEMBERS = tuple(field.name for field in fields(TaskList))
 
 Thing: TypeAlias = Task | TaskList
-"""What an owner has."""
+"""What an owner has: a task or a list."""
 
 
 def _taken(given: Mapping[str, object]) -> dict[str, object]:
-    """What is stored of the given members. Raises `InvalidInput`, naming all at fault."""
+    """The given members as they are stored. Raises `InvalidInput`, naming all at fault."""
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     if problems := [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]:
         raise InvalidInput(problems)

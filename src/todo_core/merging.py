@@ -1,4 +1,4 @@
-"""Merging a change with what has happened since the version that it is based on."""
+"""Three-way merging: whether an edit based on an older version conflicts with later changes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,13 +11,13 @@ from todo_core.task import Task
 from todo_core.versioned import Version
 
 SINCE_RULE: Final = "has been changed since"
-UNKNOWN_RULE: Final = "may have been changed since: what happened then is not known any more"
+UNKNOWN_RULE: Final = "may have been changed since: the history no longer reaches back to that version"
 
 
 def require_mergeable(seen: Seen, thing: Thing, members: Mapping[str, object], base: Version) -> None:
-    """Raise `MergeConflict` unless these members can be set on a thing that was last seen at version `base`.
+    """Raise `MergeConflict` if one of these members has changed since version `base`.
 
-    A member conflicts where it has changed since, unless it has the value already that it is to be set to.
+    A member that already has the wanted value does not conflict.
     """
     if base != thing.version:
         log = seen.logged(ChangeQuery(of=thing.id, newest_first=True, limit=LIMIT_MAX))
@@ -42,12 +42,12 @@ def _conflicts(
 
 
 def _changed(entry: Entry) -> set[str]:
-    """The members that differ; of what was deleted and brought back all are as they were."""
+    """The members that the entry changed. A deletion and its restoration change none."""
     return set() if entry.before is None or entry.after is None else {*entry.before, *entry.after}
 
 
 def _version_before(entry: Entry, version: int) -> int:
-    """At which version the thing was before that entry; a deletion leaves it as it was."""
+    """The thing's version before that entry; a deletion does not raise it."""
     if entry.before is None:
         return version - 1
     found = entry.before.get("version", version)
@@ -55,7 +55,7 @@ def _version_before(entry: Entry, version: int) -> int:
 
 
 def _stored(name: str, thing: Thing) -> set[str]:
-    """The stored members that a write of that one sets: of a task that recurs, completing moves the due date."""
+    """The stored members that setting `name` changes. Completing a task that recurs also moves its due date."""
     if name != "completed":
         return {name}
     recurs = isinstance(thing, Task) and thing.recurrence is not None

@@ -1,4 +1,4 @@
-"""Ids that clients bring, so that they can work on what they have made before they have sent it."""
+"""Ids chosen by clients, so that they can refer to what they created offline."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,7 +11,7 @@ from todo_core.seen import Seen, Sees
 from todo_core.task import Settable, Task
 
 AHEAD_MAX: Final = timedelta(minutes=10)
-ID_RULE: Final = "must be a UUIDv7 (RFC 9562 §5.7) whose moment is at most ten minutes ahead"
+ID_RULE: Final = "must be a UUIDv7 (RFC 9562 §5.7) whose timestamp is at most ten minutes in the future"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TIME_SHIFT: Final = 80  # bits behind the milliseconds
@@ -19,22 +19,22 @@ _VERSION: Final = 7
 
 
 def require_own_id(value: UUID, now: datetime) -> None:
-    """Raise `InvalidInput` unless a client may bring that id."""
+    """Raise `InvalidInput` unless a client may choose that id."""
     is_seventh = value.version == _VERSION and value.variant == RFC_4122
     if not (is_seventh and (value.int >> _TIME_SHIFT) * _MILLISECOND <= now - _EPOCH + AHEAD_MAX):
         raise InvalidInput([Problem("id", ID_RULE)])
 
 
 def sees_own_id(thing: Thing) -> Sees:
-    """What `made_before` looks at, but for what only a thing that was made before has."""
+    """What `made_before` must see, except the history of a thing that exists already."""
     tasks = frozenset({thing.id} if isinstance(thing, Task) else ())
     return Sees(tasks, history=frozenset({thing.id}), lists=not tasks)
 
 
 def made_before(seen: Seen, wanted: Thing) -> Thing | None:
-    """The thing with the id of the one that is wanted, if it was made as that is now; None where the id is free.
+    """The thing that has the wanted id, if it was created with the same members; None if the id is free.
 
-    Raises `TaskExists` where another thing has the id, or had it: an id is not used again.
+    Raises `TaskExists` if another thing has or had the id: ids are not reused.
     """
     [last], now = seen.last_of([wanted.id]), seen.thing(wanted)
     if last is None and now is None:
@@ -46,7 +46,7 @@ def made_before(seen: Seen, wanted: Thing) -> Thing | None:
 
 
 def _made_alike(wanted: Thing, first: Entry) -> bool:
-    """Whether an entry made a thing as it is wanted; a subtask is where its parent is, if nothing is said of a list."""
+    """Whether the entry `first` created a thing with the wanted members. A subtask's list may be left out."""
     if first.before is not None or first.after is None or first.kind != kind_of(wanted):
         return False
     made: dict[str, Any] = dict(first.after)

@@ -1,4 +1,4 @@
-"""Where things stand: lists, families of tasks, and the order among siblings. What a move makes of them."""
+"""Where things are: lists, subtasks, and the order among siblings; and what a move changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,20 +15,20 @@ from todo_core.seen import Seen
 from todo_core.task import LIST_RULE, PARENT_RULE, ListId, Task, TaskId
 
 LEVELS_MAX: Final = 5
-LEVELS_RULE: Final = f"would put a task below level {LEVELS_MAX}, which is the last"
-CYCLE_RULE: Final = "must not be the task itself, nor one below it"
-APART_RULE: Final = "contradicts {}, which is somewhere else"
+LEVELS_RULE: Final = f"would nest tasks more than {LEVELS_MAX} levels deep"
+CYCLE_RULE: Final = "must not be the task itself or one of its subtasks"
+APART_RULE: Final = "contradicts {}, which is in another place"
 NEIGHBOUR_RULE: Final = "must be the id of another of your {}"
-ONE_RULE: Final = "must not stand beside before"
+ONE_RULE: Final = "must not be given together with before"
 LEFT_RULE: Final = "has tasks that would be left behind"
 Member: TypeAlias = Literal["list_id", "parent_id", "before", "after"]
 V = TypeVar("V", bound=Thing)
 
 
 class Where(TypedDict, total=False):
-    """Where a task shall be: what is absent is said by the rest, or is as it is.
+    """Where a task is to be moved. What is absent follows from the other members, or stays as it is.
 
-    `before` and `after` name a sibling; without them it is the last there.
+    `before` and `after` name a sibling, and only one may be given; without either the task becomes the last.
     """
 
     list_id: ListId | None
@@ -46,11 +46,11 @@ class Siblings:
 
     @classmethod
     def of(cls, task: Task) -> "Siblings":
-        """Those among whom that task is."""
+        """The siblings of that task, itself included."""
         return cls(task.list_id, task.parent_id)
 
     def query(self, *, last_first: bool = False, behind: Cursor | None = None, limit: int | None = None) -> TaskQuery:
-        """The listing of them."""
+        """The query that lists them."""
         sort = Sort.POSITION_DESCENDING if last_first else Sort.POSITION
         if self.parent_id is not None:
             return TaskQuery(parents=frozenset({self.parent_id}), sort=sort, after=behind, limit=limit)
@@ -58,9 +58,9 @@ class Siblings:
 
 
 def placed(seen: Seen, task: Task) -> list[Pair]:
-    """The pairs that create that task, the last among its siblings; it is where its parent is. Raises `InvalidInput`.
+    """The pairs that create that task as the last of its siblings, in its parent's list. Raises `InvalidInput`.
 
-    Its position is one behind all that were made before.
+    The task's position must sort after all earlier ones.
     """
     where: Where = {} if task.parent_id is None else {"parent_id": task.parent_id}
     if task.list_id is not None:
@@ -73,9 +73,9 @@ def placed(seen: Seen, task: Task) -> list[Pair]:
 
 
 def moved(seen: Seen, task: Task, where: Where, *, at: datetime, fresh: str) -> list[Pair]:
-    """The pairs that put that task, as it is now, there, with all that is below it; none where it is there already.
+    """The pairs that move that task, with its subtasks; none if it is there already.
 
-    Raises `InvalidInput`, naming the member at fault.
+    `fresh` is a position that sorts after all earlier ones. Raises `InvalidInput`, naming the member at fault.
     """
     siblings = _siblings(seen, task, where)
     others: list[Pair] = []
@@ -93,7 +93,7 @@ def moved(seen: Seen, task: Task, where: Where, *, at: datetime, fresh: str) -> 
 
 
 def is_there(task: Task, where: Where) -> bool:
-    """Whether the task is in that list and below that parent, as far as they are named."""
+    """Whether the task is in the list and below the parent that `where` names."""
     return not _apart(where, Siblings.of(task))
 
 
@@ -110,7 +110,7 @@ def _asked(where: Where) -> Member:
 
 
 def _siblings(seen: Seen, task: Task, where: Where) -> Siblings:
-    """Among whom the task shall be. Raises `InvalidInput` for what is not there, or contradicts the rest."""
+    """The siblings that the task moves to. Raises `InvalidInput` for an unknown id or a contradiction."""
     if (name := _neighbour(where)) is not None:
         beside = seen.find(where[name])
         if beside is None or beside.id == task.id:
@@ -134,14 +134,14 @@ def _agreeing(where: Where, siblings: Siblings, said_by: Member) -> Siblings:
 
 
 def _apart(where: Where, siblings: Siblings) -> list[Member]:
-    """What is named of the list and the parent, and is not that of these siblings."""
+    """Which of `list_id` and `parent_id` in `where` differ from those of these siblings."""
     there: Where = {"list_id": siblings.list_id, "parent_id": siblings.parent_id}
     names: tuple[Literal["list_id", "parent_id"], ...] = ("list_id", "parent_id")
     return [name for name in names if name in where and where[name] != there[name]]
 
 
 def _taken_along(seen: Seen, task: Task, to: Mapping[str, object], at: datetime) -> list[Pair]:
-    """The pairs of a task that goes there, and of what is below it where it goes to another list."""
+    """The pairs of a task that moves `to` there, and of its subtasks if the list changes."""
     inside = {"list_id": to["list_id"]}
     below = seen.below([task.id]) if to["list_id"] != task.list_id else []
     return changed([(task, task.with_stored(at, to)), *((each, each.with_stored(at, inside)) for each in below)])
@@ -152,7 +152,7 @@ def _is_last(seen: Seen, siblings: Siblings, task: Task) -> bool:
 
 
 def _last(seen: Seen, siblings: Siblings, task: Task, fresh: str, at: datetime) -> tuple[str, list[Pair]]:
-    """The position behind all siblings, and the pairs that make room for it."""
+    """The position after all siblings, and the pairs that make room for it."""
     last = next((each for each in seen.page(siblings.query(last_first=True, limit=2)) if each.id != task.id), None)
     return _between(seen, siblings, task, (last, None), fresh, at)
 
@@ -170,7 +170,7 @@ def _beside(
     behind = Cursor.behind(here, Sort.POSITION_DESCENDING if backwards else Sort.POSITION)
     found = seen.page(siblings.query(last_first=backwards, behind=behind, limit=2))
     if found and found[0].id == task.id:
-        return task.position, []  # it stands there
+        return task.position, []  # it is there already
     there = next((each for each in found if each.id != task.id), None)
     return _between(seen, siblings, task, (there, here) if backwards else (here, there), fresh, at)
 
@@ -192,14 +192,14 @@ def _between(
 
 
 def _room(low: str | None, high: str | None, fresh: str) -> str | None:
-    """A position between those two; at the end it is the fresh one, behind which all that are made later come."""
+    """A position between the two, None if there is none; at the end `fresh`, so that later creations come after it."""
     if high is not None:
         return between(low or "", high)
     return fresh if low is None or low < fresh else None
 
 
 def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[str, list[Pair]]:
-    """The position at that place among the others, which all get new ones."""
+    """The position at index `place` among the others, and the pairs that give all of those new positions."""
     positions = [*spread(len(others)), fresh] if place == len(others) else spread(len(others) + 1)
     mine = positions.pop(place)
     spread_out = zip(others, positions, strict=True)
@@ -207,10 +207,10 @@ def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[
 
 
 def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
-    """The pairs, where a position that another thing has is one right behind it; `fresh` is behind all.
+    """The pairs, with no position that a sibling already has: a duplicate is moved just after that sibling.
 
-    Where there is no room, the siblings get new positions too. Of what stands in something that comes into being with
-    it, or does not move, nothing else can be there.
+    `fresh` sorts after all positions. Where there is no room, the siblings get new positions too. A thing that does not
+    move, or whose list or parent is created by the same pairs, cannot collide.
     """
     after = seen.with_changed({pair.thing.id: pair.after for pair in pairs})
     new = {pair.thing.id for pair in pairs if pair.before is None}
@@ -237,7 +237,7 @@ def unshared(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
 
 
 def _spread_among(others: Sequence[Thing], things: Sequence[Thing]) -> dict[UUID, str]:
-    """New positions for all of these, each thing right behind the other whose position it has."""
+    """New positions for all of these, each of `things` just after the other that has the same position."""
     ids = {thing.id for thing in things}
     ordered = sorted([*others, *things], key=lambda each: (each.position, each.id in ids))
     return {each.id: position for each, position in zip(ordered, spread(len(ordered)), strict=True)}
@@ -248,7 +248,7 @@ def _inside_of(thing: Thing) -> set[UUID | None]:
 
 
 def _comes(pair: Pair) -> bool:
-    """Whether its thing was not there before."""
+    """Whether it creates its thing, or moves it."""
     return pair.before is None or where_is(pair.before) != where_is(pair.after)  # type: ignore[arg-type]  # there is one
 
 
@@ -261,19 +261,19 @@ def _at(pair: Pair, position: str | None) -> Pair:
 def _others(
     after: Seen, siblings: Siblings | None, things: Sequence[Thing], *, all_of_them: bool = False
 ) -> list[Thing]:
-    """Those that stand there besides, as far as they matter for the positions of these things."""
+    """The other siblings, limited to those that matter for the positions of these things."""
     ids = {thing.id for thing in things}
     if siblings is None:
         return [each for each in after.all_lists().values() if each.id not in ids]
     query = siblings.query()
-    if len(things) == 1 and not all_of_them:  # those from its position on do: two, and perhaps itself
+    if len(things) == 1 and not all_of_them:  # two from its position on suffice, and perhaps itself
         behind = Cursor(Sort.POSITION, TaskId(UUID(int=0)), things[0].position)
         query = siblings.query(behind=behind, limit=3)
     return [each for each in after.page(query) if each.id not in ids]
 
 
 def _free_positions(others: set[str], things: Sequence[Thing], fresh: str) -> dict[UUID, str] | None:
-    """A position for each that nothing else has; None where there is no room."""
+    """A position for each thing that no other has; None if there is no room."""
     taken, free = set(others), dict[UUID, str]()
     for thing in sorted(things, key=lambda each: each.position):
         position: str | None = thing.position
@@ -288,14 +288,14 @@ def _free_positions(others: set[str], things: Sequence[Thing], fresh: str) -> di
 
 
 def moved_list(seen: Seen, task_list: TaskList, where: Mapping[str, ListId], *, at: datetime, fresh: str) -> list[Pair]:
-    """The pairs that put that list before or after another one, or last; none where it is there already.
+    """The pairs that move that list before or after another one, or to the end; none if it is there already.
 
     Raises `InvalidInput`, naming the member at fault.
     """
     lists = sorted(seen.all_lists().values(), key=lambda each: each.position)
     others = [each for each in lists if each.id != task_list.id]
     place = len(others)
-    if (name := _neighbour(where)) is not None:  # type: ignore[arg-type]  # as far as it looks
+    if (name := _neighbour(where)) is not None:  # type: ignore[arg-type]  # reads only these two keys
         ids = [each.id for each in others]
         if where[name] not in ids:
             raise InvalidInput([Problem(name, NEIGHBOUR_RULE.format("lists"))])
@@ -310,10 +310,10 @@ def moved_list(seen: Seen, task_list: TaskList, where: Mapping[str, ListId], *, 
 
 
 def misplaced(seen: Seen, pairs: Sequence[Pair]) -> list[tuple[UUID, Problem]]:
-    """What would not be in its place after these pairs, by its id.
+    """The things that these pairs would leave in an invalid place, by id, with the problem of each.
 
-    Each list and parent must be there, families must be trees of at most five levels, each in one list, and nothing may
-    be left behind by what is deleted.
+    Each list and parent must exist, subtasks must form trees of at most five levels, each within one list, and a
+    deletion must include everything in or below the thing.
     """
     gone = [pair.thing for pair in pairs if pair.after is None]
     put = [pair for pair in pairs if _is_put(pair)]
@@ -321,11 +321,11 @@ def misplaced(seen: Seen, pairs: Sequence[Pair]) -> list[tuple[UUID, Problem]]:
         return []
     after = seen.with_changed({pair.thing.id: pair.after for pair in pairs})
     wrong = [*_left_behind(after, gone), *_put_wrong(after, put)]
-    return wrong or list(_families(after, put))  # of those who are where they may be
+    return wrong or list(_families(after, put))  # levels are counted only where lists and parents are right
 
 
 def _is_put(pair: Pair) -> bool:
-    """Whether it puts a task into a list, below another, or out of it."""
+    """Whether it changes a task's list or parent, or creates it with one."""
     if not isinstance(pair.after, Task):
         return False
     was = Siblings(None, None) if pair.before is None else Siblings.of(pair.before)  # type: ignore[arg-type]  # of one kind
@@ -350,12 +350,12 @@ def _children(parents: frozenset[TaskId]) -> TaskQuery:
 
 
 def in_list(list_id: ListId) -> TaskQuery:
-    """The listing of all that is in a list, on every level."""
+    """The query for all tasks in a list, on every level."""
     return TaskQuery(list_id=list_id, sort=Sort.CREATED_AT, limit=None)
 
 
 def _put_wrong(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem]]:
-    """Those whose list or parent is not there, that are elsewhere than their parent, too deep, or below themselves."""
+    """Tasks with an unknown list or parent, in another list than their parent, too deep, or below themselves."""
     tasks = [pair.after for pair in put if isinstance(pair.after, Task)]
     lists = after.all_lists() if any(task.list_id is not None for task in tasks) else {}
     _see_ancestors(after, tasks)
@@ -367,7 +367,7 @@ def _put_wrong(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem
 
 
 def _see_ancestors(after: Seen, tasks: Sequence[Task]) -> None:
-    """Ask for all parents of one level at once."""
+    """Ask for all parents of a level together: a `NotSeen` for each level, not for each task."""
     level = list(tasks)
     for _ in range(LEVELS_MAX):
         wanted = dict.fromkeys(task.parent_id for task in level if task.parent_id is not None)
@@ -387,7 +387,7 @@ def _of_ancestors(after: Seen, task: Task) -> Iterator[tuple[UUID, Problem]]:
 
 
 def ancestors(seen: Seen, task: Task) -> list[Task | None]:
-    """Those above it, the nearest first, up to one more than there may be; None is one that is not there."""
+    """The tasks above it, nearest first, at most `LEVELS_MAX`; None stands for one that does not exist."""
     found: list[Task | None] = []
     above: Task | None = task
     while above is not None and above.parent_id is not None and len(found) < LEVELS_MAX:
@@ -397,7 +397,7 @@ def ancestors(seen: Seen, task: Task) -> list[Task | None]:
 
 
 def _families(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem]]:
-    """Those that leave subtasks in another list, or push them too deep."""
+    """Tasks whose move leaves subtasks in another list, or pushes them too deep."""
     now: dict[UUID | None, Task] = {
         pair.after.id: pair.after for pair in put if isinstance(pair.after, Task) and pair.before is not None
     }
@@ -416,7 +416,7 @@ def _families(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem]
 
 
 def deleted(seen: Seen, thing: Thing) -> list[Pair]:
-    """The pairs that delete a thing with all that is in or below it."""
+    """The pairs that delete a thing with everything in or below it."""
     inside = seen.page(in_list(thing.id)) if isinstance(thing, TaskList) else seen.below([thing.id])
     along = [Pair(each, None, root=thing.id) for each in inside]
     return [Pair(thing, None, took=1 + len(along)), *along]

@@ -1,4 +1,4 @@
-"""How something is written: a plan says what it must see and decides on it; a storage carries it out as one step."""
+"""Writes: a plan names what it must see and decides on it; a storage carries it out atomically."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +21,9 @@ from todo_core.versioned import Version
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be stored, as one change, and the things that the answer is about. Without pairs there is no change.
+    """What to store as one change, and the things to return to the caller. Without pairs there is no change.
 
-    Of things that are `erased` the log forgets all that they held; that is no change, and cannot be undone.
+    The log drops the content of things in `erased`; that is not a change and cannot be undone.
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -33,11 +33,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a caller wants done.
+    """A write that a caller asks for.
 
-    `decide` is pure, and may be called several times: the last call counts. It may raise any `TodoError`. A thing that
-    it creates need not have been seen; what it changes or deletes must have been. Raises `ValueError` for a client that
-    the log cannot name: see `Identity`.
+    `decide` is pure and may be called several times; the last call counts. It may raise any `TodoError`. It must have
+    seen what it changes or deletes, not what it creates. Raises `ValueError` for a client that `Identity` refuses.
     """
 
     decide: Callable[[Seen], Decision]
@@ -47,14 +46,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not (self.client is None or is_client(self.client)):
-            raise ValueError("the log cannot name such a client: 1 to 255 printable characters")
+            raise ValueError("a client is named by 1 to 255 printable characters")
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What came of a plan: the things that its decision answered with, and the number of the change, if there was one.
+    """The outcome of a plan: the things that its decision answers with, and the number of the change, if there was one.
 
-    `replayed`: an earlier plan under the same key did it, and this is what came of that one.
+    `replayed`: the key was used before, and this is the outcome of that earlier plan.
     """
 
     things: tuple[Thing, ...]
@@ -63,7 +62,7 @@ class Committed:
 
     @property
     def task(self) -> Task:
-        """The one task that it is about. Raises `TaskNotFound` where there is none: it was deleted, or erased since."""
+        """The one task of the answer. Raises `TaskNotFound` if it has been deleted, or erased since."""
         if not self.things:
             raise TaskNotFound
         [task] = self.things
@@ -71,7 +70,7 @@ class Committed:
 
     @property
     def task_list(self) -> TaskList:
-        """As `task`, of a list. Raises `ListNotFound`."""
+        """The one list of the answer. Raises `ListNotFound` if it has been deleted, or erased since."""
         if not self.things:
             raise ListNotFound
         [task_list] = self.things
@@ -79,11 +78,11 @@ class Committed:
 
 
 def decided(plan: Plan, seen: Seen) -> Decision:
-    """What the plan decides on `seen`, as a storage may write it.
+    """The plan's decision on `seen`, checked: a storage may write it.
 
-    Raises what `decide` raises; `TaskExists` where it creates what was seen; `InvalidInput` where a thing would not be
-    in its place (`places.misplaced`); and `ValueError` where it writes another owner's thing, one twice, or one
-    otherwise than it was seen.
+    Raises what `decide` raises; `TaskExists` if it creates a thing that exists; `InvalidInput` if a thing would be in
+    an invalid place (`places.misplaced`); `ValueError` if it writes another owner's thing, one thing twice, or a thing
+    that it has not seen in its present state.
     """
     decision = plan.decide(seen)
     written: set[UUID] = set()
@@ -106,10 +105,10 @@ def decided(plan: Plan, seen: Seen) -> Decision:
 
 
 def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | None = None) -> Plan:
-    """All of these plans as one, each deciding on what those before it left: one change, or none.
+    """All of these plans as one plan, each deciding on the result of those before it: one change, or none.
 
-    A thing that several of them write is one version further in the end, as after any other change; every answer has it
-    as it is then. A refusal says in `part` whose it is.
+    A thing that several of them write rises by one version, and every answer has its final state. A `TodoError` has the
+    index of the plan that raised it in `part`.
     """
 
     def decide(seen: Seen) -> Decision:
@@ -137,9 +136,9 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
 
 
 def _wanted(plans: Sequence[Plan], seen: Seen) -> Iterator[Sees]:
-    """What each of these would ask for next, as far as that can be told before those ahead of it are decided.
+    """What each of these plans asks for next, as far as it is known before the plans ahead of it are decided.
 
-    Without it a storage would be asked once for each plan, and all that came before it decided each time.
+    Without this the storage would be asked once per plan, and all earlier plans decided again each time.
     """
     for plan in plans:
         try:
@@ -147,11 +146,11 @@ def _wanted(plans: Sequence[Plan], seen: Seen) -> Iterator[Sees]:
         except NotSeen as more:
             yield more.wanted
         except TodoError:
-            pass  # it may be none after those ahead of it; otherwise it is raised then
+            pass  # an earlier plan may prevent it; if not, it is raised when this plan is decided
 
 
 class _Merged:
-    """What several plans together make of each thing: one pair, or none."""
+    """The combined effect of several plans on each thing: one pair, or none."""
 
     def __init__(self) -> None:
         self.before: dict[UUID, Thing | None] = {}
@@ -161,7 +160,7 @@ class _Merged:
         self._versions: dict[UUID, Version] = {}
 
     def add(self, pair: Pair) -> None:
-        """What the next plan makes of a thing. Raises `TaskExists` for an id that is used again."""
+        """Add the next plan's pair. Raises `TaskExists` for an id that is used again."""
         thing_id = pair.thing.id
         if pair.before is None and self.before.get(thing_id) is not None:
             raise TaskExists
@@ -173,7 +172,7 @@ class _Merged:
         self._last[thing_id] = replace(pair, named=named)
 
     def pairs(self) -> Iterator[Pair]:
-        """The pairs. What came and went has none."""
+        """The pairs. A thing that was created and then deleted has none."""
         for thing_id, last in self._last.items():
             before, after = self.before[thing_id], self.after[thing_id]
             if after is None and before is not None:
@@ -184,7 +183,7 @@ class _Merged:
 
 
 def _counted(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs, where what is deleted together with something that was there in between only has a root that was."""
+    """The pairs, with a new root for deletions whose root was created by the same change, and so is not in the log."""
     deleting = [pair for pair in pairs if pair.after is None]
     gone = {pair.thing.id for pair in deleting}
     lost = {pair.thing.id: pair for pair in rooted([pair for pair in deleting if pair.root not in {None, *gone}])}

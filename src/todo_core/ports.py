@@ -1,4 +1,4 @@
-"""What the core needs from the world. The docstrings are the contract; `todo_core.testing` proves a storage."""
+"""The ports: what the core needs from the outside. The docstrings are the contract that `todo_core.testing` tests."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -15,10 +15,11 @@ from todo_core.task import OwnerId, Task, TaskId
 
 
 class OwnedTasks(Protocol):
-    """One owner's tasks and their log. There is no way to reach another owner's from here.
+    """One owner's tasks, lists and log. Another owner's cannot be reached from here.
 
-    Every method may raise `StoreUnavailable`. What a method has returned from is durable, and every later call, from
-    any process, sees it (linearizability, Herlihy & Wing 1990). A cancelled commit is stored wholly or not at all.
+    Every method may raise `StoreUnavailable`. When a method has returned, its effect is durable and visible to every
+    later call from any process (linearizability, Herlihy & Wing 1990). A cancelled commit is stored completely or not
+    at all.
     """
 
     async def get(self, task_id: TaskId) -> Task:
@@ -38,18 +39,17 @@ class OwnedTasks(Protocol):
         ...
 
     async def commit(self, plan: Plan) -> Committed:
-        """Carry out `plan` atomically: what it saw is still so when its pairs and their change are stored, or none is.
+        """Carry out `plan` atomically: its pairs and their change are stored while what it saw still holds, or nothing.
 
-        What `plans.decided` returns is stored, and the pairs are kept as one change in the log. Changes of one owner
-        are numbered from 1 in the order in which they are stored, without gaps; a decision without pairs takes no
-        number. Where `plan.once` is given and its key was used, nothing is decided, and the outcome of the plan that
-        used it first is returned, as it was then, whatever has become of its tasks since. A key is kept together with
-        what was done under it, for `KEY_LIFE` at least, also where that was nothing; a refused plan leaves its key
-        unused.
+        Stores what `plans.decided` returns, and logs the pairs as one change. An owner's changes are numbered from 1 in
+        the order in which they are stored, without gaps; a decision without pairs takes no number. If the key of
+        `plan.once` was used before, nothing is decided: the outcome of the first plan under that key is returned, as it
+        was then. A key is stored atomically with its write, also if that changed nothing, and kept for at least
+        `KEY_LIFE`; a refused plan does not use its key.
 
-        Raises what `decided` raises; `TaskExists` for a creation with an id that the owner has; `KeyReused` where the
-        key was used with another fingerprint; `TooMany` where more tasks, or lists, would be left than the storage
-        allows an owner, and than there were. In each case all stays as it was.
+        Raises what `decided` raises; `TaskExists` for a creation with an id that the owner has; `KeyReused` if the key
+        was used with another fingerprint; `TooMany` if the plan adds tasks, or lists, beyond the storage's limit for
+        one owner. When it raises, nothing is stored.
         """
         ...
 
@@ -66,30 +66,30 @@ class OwnedTasks(Protocol):
 
 
 class TaskStore(Protocol):
-    """Where tasks are kept, reachable only owner by owner."""
+    """The storage of all owners' tasks, accessible one owner at a time."""
 
     def tasks_of(self, owner: OwnerId) -> OwnedTasks:
-        """That owner's tasks and nothing else; touches no storage yet. Raises `InvalidInput` as `owner_id` does."""
+        """That owner's tasks and nothing else; does no I/O. Raises `InvalidInput` as `owner_id` does."""
         ...
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
-        """The number of the last change of each of these owners, but of those for whom it is the one given.
+        """The number of each owner's last change, for those of these owners whose number differs from the one given.
 
-        Owners who never changed anything are left out. Costs one look-up an owner: it is asked several times a second.
+        Owners without changes are left out. It is called several times a second, so it must cost one look-up per owner.
         """
         ...
 
     async def ready(self) -> None:
-        """Return if the storage can answer now; raise `StoreUnavailable` within a few seconds if not."""
+        """Return if the storage can answer now; otherwise raise `StoreUnavailable` within a few seconds."""
         ...
 
     async def aclose(self) -> None:
-        """Return when every call so far has its answer; none may follow."""
+        """Close the storage after all calls under way have been answered. No call may follow."""
         ...
 
 
 class Clock(Protocol):
-    """What time it is."""
+    """The current time."""
 
     def now(self) -> datetime:
         """The present moment, in UTC."""
@@ -97,31 +97,31 @@ class Clock(Protocol):
 
 
 class IdGenerator(Protocol):
-    """Where identities come from."""
+    """Makes ids."""
 
     def new(self, at: datetime) -> TaskId:
-        """A fresh UUIDv7 for a task created `at` that moment: ids sort as the moments do, to the microsecond."""
+        """A new UUIDv7 for a task created `at` that moment. Ids sort by that moment, to the microsecond."""
         ...
 
 
 class RecurrenceCalendar(Protocol):
-    """Which days a rule of recurrence names: arithmetic with what clocks show, in no zone."""
+    """Computes the occurrences of a recurrence rule, in wall-clock time without a time zone."""
 
     def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
-        """When a task recurs by `rule`, from `anchor` on and after `moment`, in order, but for the first `skip`.
+        """The occurrences of `rule` counted from `anchor` that come after `moment`, in order, without the first `skip`.
 
-        As RFC 5545 §3.3.10 says, with two exceptions. The anchor is among them only where the rule names it. A monthly
-        or yearly rule without BYDAY and BYMONTHDAY means the anchor's day, or the last of a shorter month. Each is at
-        the anchor's time of day; COUNT and UNTIL are left aside. It ends with the year 2999. What it costs grows
-        neither with the distance between `anchor` and `moment` nor with `skip`, and to find that there is none takes a
-        few milliseconds at most.
+        Follows RFC 5545 §3.3.10 with two exceptions: the anchor is an occurrence only if the rule names its day, and a
+        monthly or yearly rule without BYDAY and BYMONTHDAY means the anchor's day, or the last day of a shorter month.
+        Each occurrence has the anchor's time of day. COUNT and UNTIL are ignored; the year 2999 is the last. The cost
+        depends neither on the distance between `anchor` and `moment` nor on `skip`; to find that there is no occurrence
+        takes a few milliseconds at most.
         """
         ...
 
 
 class Authenticator(Protocol):
-    """Who is calling."""
+    """Verifies credentials."""
 
     async def authenticate(self, token: str) -> Identity:
-        """Whom a bearer token proves, and what it allows. Raises `NotAuthenticated`, or `IdentityUnavailable`."""
+        """The identity that a bearer token proves. Raises `NotAuthenticated` or `IdentityUnavailable`."""
         ...

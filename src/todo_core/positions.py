@@ -1,8 +1,8 @@
-"""Positions: texts that sort by code point, so that there is room between any two (a fractional index).
+"""Positions: texts that sort by code point, with room between any two (a fractional index).
 
-A new thing's position is the digits of its id, which is greater than all earlier ones: it comes last without a look at
-its siblings. A move takes the shortest text between its neighbours. Where that would be longer than 32 characters, the
-siblings are spread anew, in front of all ids.
+A new thing's position is the digits of its id. Ids grow with time, so it sorts last without reading its siblings. A
+move takes the shortest text between the two neighbours. If that would exceed 32 characters, all siblings get new
+positions, which sort before all ids.
 """
 
 from typing import Final
@@ -16,9 +16,9 @@ _SPREAD: Final = 4  # digits, for 1.6 million siblings
 
 
 def between(low: str, high: str | None) -> str | None:
-    """The shortest position behind `low` ("" is the beginning) and in front of `high` (None is the end).
+    """The shortest position after `low` ("" for the beginning) and before `high` (None for the end).
 
-    None where there is none of at most 32 characters.
+    None if it would be longer than 32 characters.
     """
     made, is_low, is_high = "", True, high is not None
     for place in range(POSITION_LENGTH):
@@ -29,7 +29,7 @@ def between(low: str, high: str | None) -> str | None:
                 return None
             end = _DIGITS.index((high or "")[place])
         digit = max(first, 0) if end - first < 2 else (first + end) // 2
-        if first < digit < end and digit > 0:  # one that ends with 0 would leave no room in front of it
+        if first < digit < end and digit > 0:  # nothing sorts between "a" and "a0": a final 0 leaves no room before it
             return made + _DIGITS[digit]
         made += _DIGITS[digit]
         is_low = is_low and digit == max(first, 0)
@@ -38,7 +38,7 @@ def between(low: str, high: str | None) -> str | None:
 
 
 def spread(count: int) -> list[str]:
-    """So many positions in order, with much room between any two, and smaller than those of new things."""
+    """That many positions in order, evenly spaced, all sorting before those of new things."""
     step = _BASE**_SPREAD // (count + 1)
     return [_FRONT + _numeral(step * place) for place in range(1, count + 1)]
 

@@ -1,4 +1,4 @@
-"""Which of an owner's tasks a listing shows, in which order, and where its next page begins."""
+"""Listings of an owner's tasks: filters, order, pages and cursors; and the summary."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -34,20 +34,19 @@ PAGE_MAX: Final = 200
 SEARCH_LENGTH: Final = 100
 LIMIT_RULE: Final = f"must be a whole number from 1 to {PAGE_MAX}"
 SEARCH_RULE: Final = (
-    f"must be at most {SEARCH_LENGTH} characters, as it is compared too (ß counts as ss),"
+    f"must be at most {SEARCH_LENGTH} characters, also after case folding (ß counts as ss),"
     " without control characters other than newline and tab"
 )
 
 SortValue: TypeAlias = str | int | datetime
-"""What a task is ordered by, before its id: compared as Python compares it, text therefore by code point."""
+"""A sort key, compared as Python does: text by code point. Ties are broken by the task's id."""
 
 
 class Sort(StrEnum):
     """The order of a listing; `-` means descending. Ties are broken by id, in the same direction.
 
-    `created_at` is the order of the ids: they are time-ordered, and so two tasks of one microsecond have a fixed order.
-    It never changes. The others do: a task whose sorted value is changed between two pages moves, and may be on both of
-    them or on neither. Tasks without the value come last in both directions.
+    `created_at` sorts by id: ids are time-ordered, and never change. In the other orders, a task whose sort value
+    changes between two pages may be on both of them or on neither. Tasks without a value come last in both directions.
     """
 
     CREATED_AT = "created_at"
@@ -65,17 +64,17 @@ class Sort(StrEnum):
 
     @property
     def descending(self) -> bool:
-        """Whether the greatest comes first."""
+        """Whether the greatest value comes first."""
         return self.value.startswith("-")
 
     @property
     def field(self) -> str:
-        """The task's attribute that is compared."""
+        """The task's attribute that is sorted by."""
         return self.value.removeprefix("-")
 
 
 class _Order(NamedTuple):
-    """What tasks are compared by, and which values that can be."""
+    """A task's sort value, and a check for values that a cursor may hold."""
 
     value_of: Callable[[Task], SortValue | None]
     is_value: Callable[[object], bool]
@@ -96,16 +95,16 @@ ORDERS: Final[Mapping[str, _Order]] = {
     ),
     "position": _Order(lambda task: task.position, is_position),
 }
-"""By the field of a `Sort`: a line each."""
+"""The sort orders, by `Sort.field`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last task of a page, as far as its order goes: the next page begins right behind it.
+    """The sort value and id of a page's last task: the next page starts after them.
 
-    It names a place, not a task, so it stays good when that task is changed or deleted. A task that is created or
-    deleted between two pages neither repeats nor hides another; of one that is changed, see `Sort`. `value` is what the
-    task is ordered by before its id; None where that is nothing.
+    It stays valid when that task is changed or deleted. Tasks created or deleted between two pages neither repeat nor
+    hide others; for tasks that are changed see `Sort`. `value` is None if the task has no sort value, or the order is
+    that of the ids.
     """
 
     sort: Sort
@@ -118,34 +117,34 @@ class Cursor:
 
     @classmethod
     def behind(cls, task: Task, sort: Sort) -> Self:
-        """The place right behind `task` in that order."""
+        """The cursor just after `task` in that order."""
         return cls(sort, task.id, ORDERS[sort.field].value_of(task))
 
     def precedes(self, task: Task) -> bool:
-        """Whether `task` comes behind this place."""
+        """Whether `task` comes after this cursor."""
         value = ORDERS[self.sort.field].value_of(task)
         if value is None or self.value is None:
             if (value is None) is not (self.value is None):
-                return value is None  # those without the value come last
+                return value is None  # tasks without a value come last
             return task.id < self.id if self.sort.descending else task.id > self.id
         here, there = (self.value, self.id), (value, task.id)
         return there < here if self.sort.descending else there > here
 
     def encode(self) -> str:
-        """This place as opaque text that is safe in a URL."""
+        """The cursor as opaque text that is safe in a URL."""
         value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
         text = json.dumps([self.sort.value, self.id.hex, value], ensure_ascii=False, separators=(",", ":"))
         return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """The place that `encode` wrote down. Raises `InvalidInput` for anything else."""
+        """The cursor from what `encode` returned. Raises `InvalidInput` for anything else."""
         try:
             sort, hex_id, value = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             cursor = cls(Sort(sort), TaskId(UUID(hex=hex_id)), _value(Sort(sort), value))
         except (ValueError, TypeError, AttributeError, RecursionError) as problem:
             raise _bad_cursor() from problem
-        if cursor.encode() != text:  # one spelling only: base64 and JSON would each forgive a few
+        if cursor.encode() != text:  # base64 and JSON accept several spellings of one value; only one is valid
             raise _bad_cursor()
         return cursor
 
@@ -155,7 +154,7 @@ def _value(sort: Sort, value: Any) -> SortValue | None:
         value = datetime.fromisoformat(value)
     if not ORDERS[sort.field].is_value(value):
         raise ValueError(value)
-    return value  # type: ignore[no-any-return]  # as it has been judged
+    return value  # type: ignore[no-any-return]  # checked above
 
 
 def _bad_cursor() -> InvalidInput:
@@ -164,13 +163,13 @@ def _bad_cursor() -> InvalidInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskQuery:
-    """One page of one owner's tasks: the filters, which must all hold, the order, how many, and behind which place.
+    """One page of one owner's tasks: filters, which must all match, the order, the page size and the cursor.
 
-    `priorities` lets any of these through, None being a task without one; `tags` all of these, whatever their case;
-    `due_from` and `due_before` are compared with what is written in `due_date`, the first inclusive; `list_id` lets
-    through what is in that list, `parents` what is directly below any of these, and `NONE` what is in or below none.
-    A `limit` of None stands for all there are. Raises `InvalidInput`, naming each parameter at fault as the HTTP API
-    spells it.
+    `priorities` matches tasks with any of these, None a task without one; `tags` matches tasks with all of these,
+    ignoring case; `due_from` (inclusive) and `due_before` (exclusive) are compared with the text of `due_date`;
+    `list_id` matches tasks in that list, `parents` direct subtasks of any of these, and `NONE` tasks in no list, or
+    below no task. A `limit` of None means no limit. Raises `InvalidInput`, naming each parameter at fault as the HTTP
+    API spells it.
     """
 
     completed: bool | None = None
@@ -186,7 +185,7 @@ class TaskQuery:
     after: Cursor | None = None
 
     def __post_init__(self) -> None:
-        # What is stored has LF only; a search that came with CR LF must find it.
+        # Stored text has LF only; a search with CR LF must find it.
         object.__setattr__(self, "search", with_line_feeds(self.search))
         wrong = {
             "limit": LIMIT_RULE if not (self.limit is None or 1 <= self.limit <= PAGE_MAX) else None,
@@ -203,18 +202,18 @@ class TaskQuery:
 
     @property
     def filters(self) -> dict[str, Any]:
-        """The filters that this query has, by their names in `FILTERS`, each with what it wants."""
+        """The filters that this query sets, by name in `FILTERS`, with the wanted value of each."""
         wanted = {name: filter_.wanted(self) for name, filter_ in FILTERS.items()}
         return {name: value for name, value in wanted.items() if value is not None}
 
     def page(self, ordered: Sequence[Task]) -> "Page":
-        """The page, from the first matching tasks in order: give one more than `limit`, where there is one."""
+        """The page, from the first matching tasks in order: pass one more than `limit`, if there is one."""
         more = self.limit is not None and len(ordered) > self.limit
         items = tuple(ordered[: self.limit])
         return Page(items, Cursor.behind(items[-1], self.sort) if more else None)
 
     def page_of(self, tasks: Iterable[Task]) -> "Page":
-        """The page, from all of an owner's tasks in any order: what every storage must give, said in plain Python."""
+        """The page, computed from all of an owner's tasks in any order: the reference for every storage."""
         filters = [(FILTERS[name].lets, wanted) for name, wanted in self.filters.items()]
         found = [task for task in tasks if all(lets(task, wanted) for lets, wanted in filters)]
         if self.after is not None:
@@ -233,14 +232,14 @@ class TaskQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of an owner's tasks in order, and the place behind them if there are more."""
+    """Some of an owner's tasks in order, and the cursor of the next page, if there is one."""
 
     items: tuple[Task, ...]
     next: Cursor | None
 
 
 class _Filter(NamedTuple):
-    """What a query wants, None for anything, and whether a task is that."""
+    """A query's wanted value, None if it does not filter, and whether a task matches it."""
 
     wanted: Callable[[TaskQuery], Any]
     lets: Callable[[Task, Any], bool]
@@ -269,32 +268,32 @@ FILTERS: Final[Mapping[str, _Filter]] = {
         lambda task, wanted: task.parent_id is None if wanted == NONE else task.parent_id in wanted,
     ),
 }
-"""The filters of a listing: a line each. What one wants is text, a bool, an id, or several; `NONE` stands for none."""
+"""The filters of a listing. A wanted value is text, a bool, an id, or several of them; `NONE` stands for none."""
 
 NONE: Final = "none"
-"""Stands for a task without a priority, list or parent, in filters and in summaries."""
+"""In filters and summaries: a task without a priority, list or parent."""
 
 
 def is_search(text: str | None) -> bool:
-    """Whether a listing can search for `text`; None searches for nothing."""
+    """Whether a listing can search for `text`; None means no search."""
     return text is None or (is_description(text) and len(text) <= SEARCH_LENGTH >= len(folded(text)))
 
 
 def searchable(task: Task) -> str:
-    """The text that a search looks into: title and description, `folded`.
+    r"""The text that a search looks into: title and description, `folded`.
 
-    The two are parted by a character that neither of them, nor a search, can hold; and so is what they are folded by
-    from them: a storage that finds another character in front has a text that an earlier version folded.
+    `\x1f` separates the two and `\x1e` begins the text: neither can occur in a title, description or search. A text
+    that begins with another character was folded by an earlier version's rules.
     """
     return folded(f"\x1e{task.title}\x1f{task.description or ''}")
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many tasks an owner has; the maps count open ones.
+    """How many tasks an owner has. The maps count open tasks only.
 
-    `by_list` has them by their list's id, and `NONE` for the inbox, where there are any; `by_priority` has `NONE` for
-    those without one. A tag is spelled as in the first, by code point, of its spellings.
+    `by_list` is keyed by list id, with `NONE` for the inbox, and leaves out zeros; `by_priority` has `NONE` for tasks
+    without one. Of a tag's spellings, the first by code point is used.
     """
 
     open: int
@@ -305,7 +304,7 @@ class Summary:
 
     @classmethod
     def of(cls, tasks: Iterable[Task]) -> Self:
-        """The summary of all of an owner's tasks: what every storage must give, said in plain Python."""
+        """The summary, computed from all of an owner's tasks: the reference for every storage."""
         done, opened = 0, []
         for task in tasks:
             if task.completed:

@@ -1,7 +1,7 @@
-"""Which rules of recurrence there are: RRULE of RFC 5545 §3.3.10, as far as a rule names days.
+"""Recurrence rules: the part of RFC 5545's RRULE (§3.3.10) that names days.
 
-A rule is read from text, and has one text of its own, which is what is stored. What days it names is arithmetic, which
-`todo_core.ports.RecurrenceCalendar` does; when a task moves on by it is said in `todo_core.recurring`.
+A rule is parsed from text and stored as its canonical text. `todo_core.ports.RecurrenceCalendar` computes its
+occurrences; `todo_core.recurring` says when a task moves to the next one.
 """
 
 import re
@@ -24,14 +24,14 @@ RULE_LENGTH: Final = 255
 INTERVAL_MAX: Final = 999
 COUNT_MAX: Final = 999_999
 RULE_RULE: Final = (
-    f"must be a rule of RFC 5545 such as FREQ=WEEKLY;BYDAY=MO, of at most {RULE_LENGTH} characters: "
-    "parts NAME=VALUE with ; between them, FREQ among them"
+    f"must be an RFC 5545 recurrence rule such as FREQ=WEEKLY;BYDAY=MO, of at most {RULE_LENGTH} characters: "
+    "NAME=VALUE parts separated by ;, one of them FREQ"
 )
 FROM_RULE: Final = f"must be {' or '.join(RECURRENCE_FROM)}"
 
 
 class Weekday(NamedTuple):
-    """A day of the week, Monday being 0; `ordinal` says which of the month or year, from its end if negative."""
+    """A day of the week, 0 for Monday. `ordinal`: which one in the month or year, from the end if negative; 0: all."""
 
     ordinal: int
     weekday: int
@@ -42,7 +42,7 @@ class Weekday(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrence:
-    """A rule. `str` gives its canonical text, from which `read_recurrence` makes an equal one.
+    """A recurrence rule. `str` returns its canonical text, which `read_recurrence` parses to an equal rule.
 
     `until` is a date as RFC 5545 writes it: `20261231`, `20261231T170000`, or the latter with `Z`.
     """
@@ -63,12 +63,12 @@ class Recurrence:
 
     @property
     def names_days(self) -> bool:
-        """Whether it says on which days of its periods it is; otherwise they are those of its anchor."""
+        """Whether it names days within its periods; otherwise the anchor determines the day."""
         return bool(self.weekdays or self.month_days)
 
 
 class NoRecurrence(ValueError):
-    """The text is no rule. Each of `sentences` is one thing wrong with it, and says what would be right."""
+    """The text is not a valid rule. Each of `sentences` names one fault and what would be valid."""
 
     def __init__(self, sentences: Iterable[str]) -> None:
         self.sentences = tuple(sentences)
@@ -77,7 +77,7 @@ class NoRecurrence(ValueError):
 
 @lru_cache(maxsize=1024)
 def read_recurrence(text: str) -> Recurrence:
-    """The rule that `text` gives, with or without `RRULE:`, in any case. Raises `NoRecurrence`."""
+    """Parse a rule, with or without `RRULE:`, in any case. Raises `NoRecurrence`."""
     if len(text) > RULE_LENGTH or not text.isascii():
         raise NoRecurrence([RULE_RULE])
     given = [part.partition("=") for part in text.upper().removeprefix("RRULE:").split(";")]
@@ -100,7 +100,7 @@ def read_recurrence(text: str) -> Recurrence:
 
 
 def recurrence_problems(value: object) -> tuple[str, ...]:
-    """What is wrong with `value` as a task's rule; None is one."""
+    """The faults of `value` as a task's rule; None has none."""
     if value is None:
         return ()
     if not isinstance(value, str):
@@ -113,19 +113,19 @@ def recurrence_problems(value: object) -> tuple[str, ...]:
 
 
 def canonical(value: object) -> object:
-    """The canonical text of the rule that `value` gives; what gives none comes back as it is, to be refused."""
+    """The canonical text of a rule. An invalid value is returned unchanged, for `is_recurrence` to refuse."""
     return (
         value if not isinstance(value, str) or recurrence_problems(value) else str(read_recurrence(str.__str__(value)))
     )
 
 
 def is_recurrence(value: object) -> bool:
-    """Whether `value` is a rule's canonical text; None is one."""
+    """Whether `value` is a rule's canonical text, or None."""
     return not recurrence_problems(value) and canonical(value) == value
 
 
 def until_of(until: str) -> tuple[datetime, bool]:
-    """The last moment of a rule's `until`, as its clock shows it, and whether that clock is of UTC."""
+    """The last moment of a rule's `until`, in wall-clock time, and whether that is UTC."""
     day, _, clock = until.partition("T")
     end = time(23, 59, 59) if not clock else datetime.strptime(clock[:6], "%H%M%S").time()
     return datetime.combine(datetime.strptime(day, "%Y%m%d").date(), end), until.endswith("Z")
@@ -141,7 +141,7 @@ def _unknown(names: list[str]) -> Iterator[str]:
 
 
 def _discords(rule: Recurrence) -> Iterator[str]:
-    """What is wrong with parts beside each other."""
+    """Contradictions between parts."""
     if rule.count is not None and rule.until is not None:
         yield "must have COUNT or UNTIL, not both"
     if rule.frequency == "WEEKLY" and rule.month_days:
@@ -160,21 +160,21 @@ _WEEKDAY = re.compile(rf"([+-]?\d{{1,2}})?({'|'.join(WEEKDAYS)})", re.ASCII)
 _UNTIL = re.compile(r"\d{8}(?:T\d{6}Z?)?", re.ASCII)
 
 
-def _numbers(least: int, most: int) -> Callable[[str], tuple[int, ...]]:
-    """Reads a list of numbers from `least` to `most`; where `least` is negative 0 is none of them."""
+def _numbers(minimum: int, maximum: int) -> Callable[[str], tuple[int, ...]]:
+    """A parser of a list of numbers from `minimum` to `maximum`, without 0."""
 
     def read(text: str) -> tuple[int, ...]:
         numbers = sorted({int(_required(_NUMBER, each)[0]) for each in text.split(",")})
-        if not all(least <= number <= most and number != 0 for number in numbers):
+        if not all(minimum <= number <= maximum and number != 0 for number in numbers):
             raise ValueError(text)
         return tuple(numbers)
 
     return read
 
 
-def _number(most: int) -> Callable[[str], int]:
+def _number(maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= maximum):
             raise ValueError(text)
         return int(text)
 
@@ -216,7 +216,7 @@ def _listed(values: Iterable[object]) -> str:
 
 
 class _Part(NamedTuple):
-    """One part of a rule: its member, how that is read, what it must be, how it is written, and what need not be."""
+    """One part of a rule: its member, parser, requirement, writer, and the value that means it is absent."""
 
     member: str
     read: Callable[[str], Any]
@@ -225,7 +225,7 @@ class _Part(NamedTuple):
     absent: object = None
 
     def of(self, rule: Recurrence) -> Any:
-        """Its value in a rule; None where that need not be said."""
+        """Its value in a rule, or None if it is absent."""
         value = getattr(rule, self.member)
         return None if value == self.absent else value
 
@@ -257,4 +257,4 @@ PARTS: Final[Mapping[str, _Part]] = {
         f"a date such as 20261231, 20261231T170000 or 20261231T170000Z, of the years {YEARS[0]} to {YEARS[1]}",
     ),
 }
-"""The parts of a rule, in the order of the canonical text: a line each."""
+"""The parts of a rule, in the order of the canonical text."""

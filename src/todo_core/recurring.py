@@ -1,4 +1,4 @@
-"""When a task that recurs moves on, and to which date: completing, skipping and rescheduling an occurrence."""
+"""Tasks that recur: completing, skipping and rescheduling an occurrence."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,38 +16,38 @@ from todo_core.task import Settable, Task, TaskId
 OCCURRENCES_DEFAULT: Final = 10
 OCCURRENCES_MAX: Final = 100
 OCCURRENCES_RULE: Final = f"must be a whole number from 1 to {OCCURRENCES_MAX}"
-NEVER_RULE: Final = "must name a day from due_date on, before the year 3000: it never comes true"
+NEVER_RULE: Final = "must name a day between due_date and the year 2999: this rule never recurs"
 NO_RULE: Final = "must be set: only a task that recurs has occurrences"
-FORM_RULE: Final = "must be of the same form as before: a whole day if that is one, otherwise with a time"
+FORM_RULE: Final = "must be of the same form as the recurring date: a whole day, or a date with a time"
 _END: Final = time(23, 59, 59)
 
 
 class Step(NamedTuple):
-    """What a task becomes, and the name of that in the log, where it is more than the two tell."""
+    """The task after a step, and the action for the log where it cannot be derived from the two states."""
 
     task: Task
     named: Action | None = None
 
     @property
     def moves_on(self) -> bool:
-        """Whether the task is at another occurrence than before."""
+        """Whether the task moved to another occurrence."""
         return self.named in ("completed", "skipped") and not self.task.completed
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """A moment, and the zone in which it is "today" for a task that has none: its user's."""
+    """The current moment, and the user's time zone, which decides what "today" is for a task without one."""
 
     at: datetime
     zone: str | None = None
 
     def for_(self, task: Task) -> datetime:
-        """What the task's clock shows."""
+        """The wall-clock time in the task's zone."""
         return on_clock(self.at, task.time_zone or self.zone or "UTC")
 
 
 class NoCalendar:
-    """Stands in where no `RecurrenceCalendar` was given."""
+    """The default where no `RecurrenceCalendar` is given."""
 
     def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
         """Raises `RuntimeError`."""
@@ -59,12 +59,12 @@ class NoCalendar:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How tasks change over time, by a calendar. Each method raises `InvalidInput` as `Task.edited` does."""
+    """The changes of tasks that may recur, by a calendar. Each method raises `InvalidInput` as `Task.edited` does."""
 
     calendar: RecurrenceCalendar
 
     def checked(self, task: Task) -> Task:
-        """A task whose rule was just set, or its anchor. Raises `InvalidInput` for a rule that never comes true."""
+        """The task itself. Raises `InvalidInput` if its rule names no day from the anchor on."""
         if task.recurrence is not None:
             anchor = _clock(task.anchor)
             before = anchor - timedelta(seconds=1)
@@ -73,7 +73,7 @@ class Course:
         return task
 
     def edited(self, task: Task, now: Now, **members: Unpack[Settable]) -> Step:
-        """As `Task.edited`, but that completing a task that recurs completes this occurrence of it."""
+        """As `Task.edited`, but completing a task that recurs completes its current occurrence."""
         edited = task.edited(at=now.at, **members)
         if (edited.recurrence, edited.anchor) != (task.recurrence, task.anchor):
             self.checked(edited)
@@ -82,15 +82,15 @@ class Course:
         return Step(edited)
 
     def toggled(self, task: Task, now: Now) -> Step:
-        """As `Task.toggled`, but for tasks that recur."""
+        """As `Task.toggled`, but completing a task that recurs completes its current occurrence."""
         return self.edited(task, now, completed=not task.completed)
 
     def completed(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
-        """Done, or this occurrence is; only if it is due at `occurrence`, where that is given."""
+        """The task, or its current occurrence, completed. With `occurrence`: unchanged unless it is due then."""
         return self.edited(task, now, completed=True) if _is_due(task, occurrence) else Step(task)
 
     def skipped(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
-        """As `completed`, without having been done. Raises `InvalidInput` if the task does not recur."""
+        """The next occurrence without completing this one. Raises `InvalidInput` if the task does not recur."""
         if task.recurrence is None:
             raise InvalidInput([Problem("recurrence", NO_RULE)])
         if task.completed or not _is_due(task, occurrence):
@@ -98,7 +98,7 @@ class Course:
         return self._moved_on(task, task, now, "skipped")
 
     def rescheduled(self, task: Task, now: Now, due_date: str, start_date: str | None = None) -> Step:
-        """This occurrence at another date; the anchor stays. Without a `start_date` that moves along."""
+        """The current occurrence at another date; the anchor stays. Without `start_date` the start date moves along."""
         dates: Settable = {"due_date": due_date}
         if start_date is not None:
             dates["start_date"] = start_date
@@ -113,7 +113,7 @@ class Course:
         return Step(task.with_stored(now.at, {**kept, "rescheduled_from": task.rescheduled_from or task.due_date}))
 
     def occurrences(self, task: Task, now: Now, limit: int = OCCURRENCES_DEFAULT) -> list[str]:
-        """When it is due, this time first, if each is completed when it is due, and one that is overdue now."""
+        """The due dates, current one first, if each is completed when due, or now if it is overdue."""
         if not 1 <= limit <= OCCURRENCES_MAX:
             raise InvalidInput([Problem("limit", OCCURRENCES_RULE)])
         if task.due_date is None:
@@ -126,7 +126,7 @@ class Course:
         return found
 
     def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
-        """At its next occurrence, or done if there is none; one version behind `before`, whatever else was changed."""
+        """At its next occurrence, or completed if there is none; one version after `before`."""
         after = self._after(task, now.for_(task))
         if after is None:
             moved = task.edited(at=now.at, completed=True)
@@ -136,18 +136,18 @@ class Course:
         return Step(before.with_stored(now.at, {name: getattr(moved, name) for name in names}), named)
 
     def _after(self, task: Task, clock: datetime) -> dict[str, object] | None:
-        """The members that differ at the next occurrence after what the clock shows; None if there is none."""
+        """The members that differ at the next occurrence after `clock`; None if there is none."""
         due = next(self._following(task, clock), None)
         if due is None:
             return None
         rule = read_recurrence(task.recurrence or "")
         if task.recurrence_from == "completion" and rule.count is not None:
-            rule = replace(rule, count=rule.count - 1)  # what remains
+            rule = replace(rule, count=rule.count - 1)  # the rest of them
         moved = written(due, like=task.due_date or "")
         return {"due_date": moved, "start_date": _start(task, moved), "recurrence": str(rule)}
 
     def _following(self, task: Task, clock: datetime) -> Iterator[datetime]:
-        """The next occurrences after what the clock shows, if each but the current one is completed when it is due."""
+        """The occurrences after `clock`, if each but the current one is completed when it is due."""
         rule = read_recurrence(task.recurrence or "")
         current = max(_clock(task.due_date), _clock(task.rescheduled_from or task.due_date))
         if task.recurrence_from == "completion":
@@ -169,7 +169,7 @@ class Course:
             yield due
 
     def _last_counted(self, rule: Recurrence, anchor: datetime) -> datetime:
-        """The last occurrence that COUNT allows, at least two of them; the last moment of all where it allows all."""
+        """The last occurrence that COUNT (2 or more) allows; `datetime.max` without COUNT or if it allows all."""
         if rule.count is None:
             return datetime.max
         return next(self.calendar.after(rule, anchor, anchor, skip=rule.count - 2), datetime.max)
@@ -191,9 +191,9 @@ class Course:
 
 
 def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datetime) -> list[Pair]:
-    """The pairs of the subtasks of a task that moves on: they are opened again, and their dates move as far as its own.
+    """The pairs of the subtasks of a task that moves on: they are reopened, and their dates move by as many days.
 
-    One that recurs by itself is left alone, and what is below it. `below`: all subtasks, the higher levels first.
+    A subtask that recurs by itself is left alone, with all below it. `below`: all subtasks, higher levels first.
     """
     days = timedelta() if before.due_date is None else _clock(after.due_date).date() - _clock(before.due_date).date()
     left: set[TaskId | None] = set()
@@ -207,7 +207,7 @@ def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datet
 
 
 def _shifted(task: Task, days: timedelta) -> dict[str, str]:
-    """Its dates that many days later; as they are where one would be in no year that a date may be in."""
+    """Its dates that many days later; unchanged if one would leave the years that a date may have."""
     dates = {name: stored for name in ("start_date", "due_date") if (stored := getattr(task, name)) is not None}
     shifted = {name: written(_clock(stored) + days, like=stored) for name, stored in dates.items()}
     return shifted if all(map(is_date, shifted.values())) else dates
@@ -218,27 +218,27 @@ def _clock(stored: str | None) -> datetime:
 
 
 def _today(task: Task, clock: datetime) -> datetime:
-    """What is not after now: of a whole day all of today."""
+    """The moment up to which occurrences have passed: for whole days, the beginning of today."""
     return clock if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
 
 
 def _is_due(task: Task, occurrence: str | None) -> bool:
-    """Whether that is the occurrence at which the task is. Raises `InvalidInput` for what is no date."""
+    """Whether the task is due at `occurrence`, if that is given. Raises `InvalidInput` for an invalid date."""
     return occurrence is None or _stored("occurrence", occurrence, task) == task.due_date
 
 
 def _stored(name: str, text: str, task: Task) -> str:
-    """A date that was given as `name`, as it is stored in the task. Raises `InvalidInput` for what is none."""
+    """A date given as the member `name`, as the task stores it. Raises `InvalidInput` for an invalid date."""
     try:
         if is_readable(text):
             return read_date(text).in_zone(task.time_zone or "UTC")
     except ValueError:
-        pass  # an instant outside of the years
+        pass  # an instant outside YEARS
     raise InvalidInput([Problem(name, DATE_RULE)])
 
 
 def _start(task: Task, due: str) -> str | None:
-    """The start date, as many days before `due` as now before the due date, and at its time of day."""
+    """The start date moved by as many days as the due date, but not after `due`."""
     if task.start_date is None or task.due_date is None:
         return task.start_date
     start = _clock(task.start_date) + (_clock(due).date() - _clock(task.due_date).date())
@@ -246,7 +246,7 @@ def _start(task: Task, due: str) -> str | None:
 
 
 def _last(rule: Recurrence, task: Task) -> datetime:
-    """The last moment at which it may recur by UNTIL, on the task's clock."""
+    """The last moment that UNTIL allows, in the task's wall-clock time."""
     if rule.until is None:
         return datetime.max
     until, is_utc = until_of(rule.until)
@@ -254,7 +254,7 @@ def _last(rule: Recurrence, task: Task) -> datetime:
 
 
 def _period(rule: Recurrence, day: date) -> tuple[date, date]:
-    """The first and the last day of that day's period."""
+    """The first and the last day of the rule's period that contains that day."""
     match rule.frequency:
         case "DAILY":
             return day, day

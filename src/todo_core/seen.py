@@ -1,4 +1,4 @@
-"""What a plan looks at before it decides: one owner's things, as of one moment."""
+"""What a plan reads before it decides: one owner's things, as of one moment."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from todo_core.lists import TaskList, Thing
 from todo_core.queries import PAGE_MAX, Sort, TaskQuery
 from todo_core.task import ListId, OwnerId, Task, TaskId
 
-_SIZES: Final = (8, 32, 128, PAGE_MAX)  # few: each further page that is asked for has all be decided once more
+_SIZES: Final = (8, 32, 128, PAGE_MAX)  # few, since each new page size means another read and another decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ class Sees:
 
 
 class NotSeen(Exception):
-    """Raised inside `decide` by a look at something that was not asked for: the storage adds it and decides again."""
+    """Raised inside `decide` for something that has not been read: the storage reads it and decides again."""
 
     def __init__(self, wanted: Sees) -> None:
         self.wanted = wanted
-        super().__init__("the plan looks at more than it has asked for")
+        super().__init__("the plan needs more than has been read")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a plan decides on. Its methods raise `NotSeen` for what was not asked for."""
+    """What a plan decides on. Its methods raise `NotSeen` for what has not been read."""
 
     owner: OwnerId
     tasks: Mapping[TaskId, Task | None]
@@ -61,18 +61,18 @@ class Seen:
     lists: Mapping[ListId, TaskList] | None = None
     log: Mapping[ChangeQuery, tuple[Entry, ...]] = field(default_factory=dict)
     changed: Mapping[UUID, Thing | None] = field(default_factory=dict)
-    """What plans before this one, of the same change, have made of things."""
+    """Things written by earlier plans of the same batch; None for one that they deleted."""
 
     @property
     def size(self) -> int:
-        """How many things and entries have been looked at, about: what deciding on them costs."""
+        """About how many things and entries have been read: a measure of what deciding costs."""
         several = (*self.pages.values(), *self.entries.values())
         return len(self.tasks) + len(self.last) + sum(map(len, several))
 
     def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
-        """Those of these things that have been looked at, as they are now; None stands for one that is not there."""
+        """Those of these things that have been read, in their present state; None for one that does not exist."""
         found: dict[UUID, Thing | None] = {}
-        for part in (self.tasks, self.lists or {}, self.changed):  # what is no task may be a list
+        for part in (self.tasks, self.lists or {}, self.changed):  # an id without a task may be a list's
             there: Mapping[Any, Thing | None] = part
             found |= {each: there[each] for each in ids if each in there}
         if rest := set(ids) - found.keys():
@@ -80,13 +80,13 @@ class Seen:
         return found
 
     def task(self, task_id: TaskId) -> Task:
-        """That task. Raises `TaskNotFound`."""
+        """The task with that id. Raises `TaskNotFound`."""
         if (task := self.find(task_id)) is None:
             raise TaskNotFound
         return task
 
     def find(self, task_id: TaskId) -> Task | None:
-        """That task, or None."""
+        """The task with that id, or None."""
         if task_id in self.changed:
             thing = self.changed[task_id]
             return thing if isinstance(thing, Task) else None
@@ -96,23 +96,23 @@ class Seen:
             raise NotSeen(Sees(frozenset({task_id}))) from None
 
     def find_all(self, ids: Collection[TaskId]) -> list[Task | None]:
-        """Each of those tasks, or None."""
+        """The task for each of these ids, or None."""
         if unseen := [each for each in ids if each not in self.changed and each not in self.tasks]:
             raise NotSeen(Sees(frozenset(unseen)))
         return list(map(self.find, ids))
 
     def thing(self, wanted: Thing) -> Thing | None:
-        """The thing of the same kind and id as that one, or None."""
+        """The thing of the same kind and id as `wanted`, or None."""
         return self.find(wanted.id) if isinstance(wanted, Task) else self.all_lists().get(wanted.id)
 
     def task_list(self, list_id: ListId) -> TaskList:
-        """That list. Raises `ListNotFound`."""
+        """The list with that id. Raises `ListNotFound`."""
         if (found := self.all_lists().get(list_id)) is None:
             raise ListNotFound
         return found
 
     def all_lists(self) -> dict[ListId, TaskList]:
-        """All of the owner's lists, by their ids."""
+        """All of the owner's lists, by id."""
         if self.lists is None:
             raise NotSeen(Sees(lists=True))
         now: dict[Any, TaskList] = dict(self.lists)
@@ -125,7 +125,7 @@ class Seen:
     def page(self, query: TaskQuery) -> tuple[Task, ...]:
         """The tasks of that page."""
         asked = query
-        if query.limit is not None and self.changed:  # as many of those stored may have gone
+        if query.limit is not None and self.changed:  # as many of the stored tasks may no longer match
             enough = query.limit + len(self.changed)
             asked = replace(query, limit=next((size for size in _SIZES if size >= enough), None))
         if asked not in self.pages:
@@ -136,37 +136,37 @@ class Seen:
         return query.page_of([*stored, *(each for each in self.changed.values() if isinstance(each, Task))]).items
 
     def below(self, tasks: Iterable[TaskId]) -> list[Task]:
-        """All that is below those tasks, on every level, the higher levels first."""
+        """All subtasks of those tasks on every level, higher levels first."""
         level = frozenset(tasks)
         known, found = set(level), list[Task]()
         while level:
             children = self.page(TaskQuery(parents=level, sort=Sort.CREATED_AT, limit=None))
-            found += (new := [task for task in children if task.id not in known])  # it ends, whatever is stored
+            found += (new := [task for task in children if task.id not in known])  # ends even if a cycle is stored
             level = frozenset(task.id for task in new)
             known |= level
         return found
 
     def change(self, number: int) -> tuple[Entry, ...]:
-        """The entries of that change; none where there is no such change, or it has been forgotten."""
+        """The entries of that change; none if there is no such change, or it has been pruned."""
         try:
             return self.entries[number]
         except KeyError:
             raise NotSeen(Sees(entries=frozenset({number}))) from None
 
     def logged(self, query: ChangeQuery) -> tuple[Entry, ...]:
-        """The entries of that page of the log; those of plans before this one, of the same change, are not in it."""
+        """The entries of that page of the log, without those of earlier plans of the same batch."""
         if query not in self.log:
             raise NotSeen(Sees(log=frozenset({query})))
         return self.log[query]
 
     def last_of(self, things: Collection[UUID]) -> list[Entry | None]:
-        """The last entry about each of those things, or None."""
+        """The last log entry about each of those things, or None."""
         if unseen := frozenset(things) - self.last.keys():
             raise NotSeen(Sees(history=unseen))
         return [self.last[each] for each in things]
 
     def missing(self, sees: Sees) -> Sees:
-        """What of that has not been seen yet."""
+        """The part of `sees` that has not been read yet."""
         return Sees(
             sees.tasks - self.tasks.keys(),
             sees.entries - self.entries.keys(),
@@ -186,7 +186,7 @@ class Seen:
         lists: Iterable[TaskList] | None,
         log: Mapping[ChangeQuery, tuple[Entry, ...]],
     ) -> "Seen":
-        """The same with these as well."""
+        """A copy with these added."""
         return replace(
             self,
             tasks={**self.tasks, **tasks},
@@ -198,5 +198,5 @@ class Seen:
         )
 
     def with_changed(self, changed: Mapping[UUID, Thing | None]) -> "Seen":
-        """The same after things have become this; None stands for one that is deleted."""
+        """A copy in which these things have been written; None for one that is deleted."""
         return replace(self, changed={**self.changed, **changed})

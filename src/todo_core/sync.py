@@ -1,4 +1,4 @@
-"""Staying in step: what a client that keeps a copy is told, page by page, from a place in the owner's log on."""
+"""Synchronization: pages of changes for a client that keeps a copy, from a place in the owner's log on."""
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -25,19 +25,19 @@ _TICK: Final = timedelta(microseconds=1)
 
 
 class Stage(IntEnum):
-    """What the next page is of."""
+    """What the next page contains."""
 
     CHANGES = 1
     LISTING = 2
-    """A first sync is under way: the things behind `listed`."""
+    """A first sync is under way: the things after `listed`."""
     LISTED = 3
-    """A first sync is over: what changed meanwhile, and never another listing at once, so that clients see its end."""
+    """A first sync has listed everything: the changes since it began. No new listing starts here, so that it ends."""
 
 
 class Mark(NamedTuple):
-    """A place in an owner's log, right behind one entry, and that entry's moment.
+    """A place in an owner's log, just after one entry, and the moment of that entry.
 
-    Where the log was empty there is no `id`, and the moment is when that was seen.
+    If the log was empty, `id` is None and the moment is that of the query.
     """
 
     number: int
@@ -46,22 +46,20 @@ class Mark(NamedTuple):
 
     @property
     def place(self) -> tuple[int, UUID]:
-        """What comes behind it compares greater."""
+        """A key for comparison: places after this one compare greater."""
         return self.number, _BEHIND_ALL if self.id is None else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class SyncToken:
-    """How far a client has come: it was told of everything up to `mark`, and in a first sync of the things up to
-    `listed`, by id.
-    """
+    """How far a client has synchronized: everything up to `mark`; in a first sync, the things up to the id `listed`."""
 
     mark: Mark
     stage: Stage = Stage.CHANGES
     listed: UUID = _NONE
 
     def encode(self, owner: OwnerId) -> str:
-        """The token as opaque text that is safe in a URL, good for that owner only."""
+        """The token as opaque text that is safe in a URL, valid for that owner only."""
         number, thing, at = self.mark
         packed = _FORM.pack(
             self.stage, _digest(owner), number, (at - _EPOCH) // _TICK, (thing or _NONE).bytes, self.listed.bytes
@@ -70,14 +68,14 @@ class SyncToken:
 
     @classmethod
     def decode(cls, text: str, owner: OwnerId) -> Self:
-        """The token that `encode` wrote down for that owner. Raises `InvalidInput` for anything else."""
+        """The token from what `encode` returned for that owner. Raises `InvalidInput` for anything else."""
         try:
             stage, whose, number, ticks, thing, listed = _FORM.unpack(urlsafe_b64decode(text.encode("ascii")))
             mark = Mark(number, UUID(bytes=thing) if any(thing) else None, _EPOCH + ticks * _TICK)
             token = cls(mark, Stage(stage), UUID(bytes=listed))
         except (ValueError, OverflowError, struct.error) as problem:
             raise _bad_token() from problem
-        # What no page gave: base64 has several spellings, and only a listing a place among the things.
+        # No page returned this: another base64 spelling, a negative number, or `listed` outside a listing.
         made_up = token.encode(owner) != text or number < 0 or (any(listed) and token.stage is not Stage.LISTING)
         if made_up or whose != _digest(owner):
             raise _bad_token()
@@ -94,7 +92,7 @@ def _bad_token() -> InvalidInput:
 
 @dataclass(frozen=True, slots=True)
 class SyncItem:
-    """A thing as it is now; None: it has been deleted."""
+    """A thing in its present state; `value` is None if it has been deleted."""
 
     kind: Kind
     id: UUID
@@ -103,10 +101,10 @@ class SyncItem:
 
 @dataclass(frozen=True, slots=True)
 class SyncPage:
-    """Some of what a client must be told, each thing once, and how far it has come then.
+    """One page for a synchronizing client, each thing once, and the token for the next page.
 
-    `more`: there is a next page already. `full`: it is of a first sync, and never the last one; what was there before,
-    and is on no such page, is gone.
+    `more`: the next page can be fetched now. `full`: the page belongs to a first sync, and is never its last page; what
+    the client had before and finds on no such page has been deleted.
     """
 
     items: tuple[SyncItem, ...]
@@ -116,16 +114,16 @@ class SyncPage:
 
     @property
     def here(self) -> SyncToken:
-        """Of the first page of a first sync: where the log ended when it was made."""
+        """On the first page of a first sync: the end of the log at that moment."""
         return SyncToken(self.next.mark)
 
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What a storage knows of an owner's log at one moment.
+    """The state of an owner's log at one moment.
 
     `number`: that of the last change. `live`: how many things the owner has. `last`: the last entry. `near`: the last
-    entry of those whose number is at most that of the client's mark.
+    entry whose number is at most that of the client's mark.
     """
 
     number: int
@@ -136,10 +134,10 @@ class LogState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncQuery:
-    """A page of what a client that has come as far as `since` must be told; without it, of everything.
+    """A request for the page after `since`; without it, for the first page of everything.
 
-    `now`: the present moment. Changes from before `kept_since` may have been forgotten. `limit`: how many things, or
-    entries of the log, a page is made of at most. Raises `InvalidInput` for one that is not 1 to 200.
+    `now`: the present moment. Changes before `kept_since` may have been pruned. `limit`: how many things, or log
+    entries, a page covers at most. Raises `InvalidInput` for a limit outside 1 to 200.
     """
 
     now: datetime
@@ -153,24 +151,23 @@ class SyncQuery:
 
     @property
     def lists(self) -> bool:
-        """Whether it asks for things by id, whatever has changed."""
+        """Whether it asks for a listing of things, rather than for changes."""
         return self.since is None or self.since.stage is Stage.LISTING
 
     @property
     def behind(self) -> tuple[int, UUID]:
-        """Behind which number and id in the log it begins."""
+        """The number and id in the log after which the page starts."""
         return self.since.mark.place if self.since else (0, _NONE)
 
     @property
     def listed(self) -> UUID:
-        """Behind which id it lists."""
+        """The id after which the listing starts."""
         return self.since.listed if self.since and self.lists else _NONE
 
     def page_of(self, things: Iterable[Thing], log: Iterable[Entry], number: int = 0) -> SyncPage:
-        """The page, from all of an owner's things and the whole log, as of one moment.
+        """The page, computed from all of an owner's things and the whole log: the reference for every storage.
 
-        What every storage must give, in plain Python. `number`: that of the last change, where the log may have
-        forgotten it. Raises `ResyncRequired`.
+        `number`: that of the last change, in case its entries have been pruned. Raises `ResyncRequired`.
         """
         current: dict[tuple[Kind, UUID], Thing] = {(kind_of(thing), thing.id): thing for thing in things}
         marked = {Mark(entry.number, entry.id, entry.at): entry.kind for entry in log}
@@ -189,18 +186,17 @@ class SyncQuery:
         return query.listing(state, ordered)
 
     def is_far_behind(self, state: LogState) -> bool:
-        """Whether to list all things is less than to say what changed. Raises `ResyncRequired`."""
+        """Whether listing all things takes fewer items than reporting the changes. Raises `ResyncRequired`."""
         self._check(state)
         behind = state.number - self.behind[0]
         return self.since is not None and self.since.stage is Stage.CHANGES and behind > max(state.live, self.limit)
 
     def changed(self, state: LogState, entries: Sequence[tuple[Mark, SyncItem]]) -> SyncPage:
-        """The page that says what changed: from the first `limit` entries behind the mark, each with its thing as
-        it is now.
+        """The page of changes, from the first `limit` entries after the mark, each with its thing's present state.
 
-        Of several entries of one thing all but the last may be left out.
+        Of several entries about one thing, all but the last may be left out.
         """
-        assert self.since is not None  # noqa: S101  (what lists has no mark)
+        assert self.since is not None  # noqa: S101  (a query without `since` lists)
         if not entries:
             return SyncPage((), SyncToken(self.since.mark), more=False)
         last = entries[-1][0]
@@ -209,9 +205,9 @@ class SyncQuery:
         return SyncPage(tuple(reversed(items.values())), SyncToken(last), more)
 
     def listing(self, state: LogState, things: Sequence[Thing]) -> SyncPage:
-        """The page of a first sync, from the things behind `listed` by id: give one more than `limit`, if there is one.
+        """The page of a first sync, from the things after `listed` by id: pass one more than `limit`, if there is one.
 
-        The first such page keeps the place in the log: what changes from then on comes after the listing. Raises
+        The token keeps the place in the log where the listing began; changes from there on follow the listing. Raises
         `ResyncRequired`.
         """
         self._check(state)
@@ -222,7 +218,7 @@ class SyncQuery:
         return SyncPage(items, SyncToken(mark, Stage.LISTED), more=True, full=True)
 
     def _check(self, state: LogState) -> None:
-        """Raise `ResyncRequired` unless the log is that of the token, and all of it behind the mark is still there."""
+        """Raise `ResyncRequired` unless the token is of this log, and everything after its mark is still there."""
         if self.since is None:
             return
         mark, near = self.since.mark, state.near
@@ -233,10 +229,10 @@ class SyncQuery:
 
 
 def _is_of(mark: Mark, near: Mark | None) -> bool:
-    """Whether a log whose last entry up to the mark's number is `near` is the one that the mark is of.
+    """Whether the mark belongs to the log whose last entry up to the mark's number is `near`.
 
-    Where a backup was restored, later changes took the same numbers again, at other moments. The entry itself may be
-    gone: forgotten, or erased.
+    After a backup is restored, new changes take the same numbers again, at other moments. The entry itself may be gone:
+    pruned, or erased.
     """
     if near is None or mark.id is None:
         return near is None

@@ -1,4 +1,4 @@
-"""What a task is, and the rules that every task obeys at every moment."""
+"""The task entity and its rules."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,19 +42,19 @@ TaskId = NewType("TaskId", UUID)
 """A task's identity: a UUIDv7 (RFC 9562 §5.7), so that ids sort by the time of creation."""
 
 ListId = NewType("ListId", UUID)
-"""A list's identity: a UUIDv7 as well. No two things of an owner share one."""
+"""A list's identity: a UUIDv7. No two tasks or lists of an owner share one."""
 
 OwnerId = NewType("OwnerId", str)
-"""Whose task it is: opaque, case-sensitive text, compared exactly. Make one with `owner_id`."""
+"""An owner's identity: opaque text, compared exactly. Make one with `owner_id`."""
 
 Priority: TypeAlias = Literal["high", "medium", "low"]
-"""How much a task matters: the three levels of RFC 5545 §3.8.1.9."""
+"""A task's priority: the three levels of RFC 5545 §3.8.1.9."""
 
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 TITLE_LENGTH: Final = 200
 DESCRIPTION_LENGTH: Final = 1000
 OWNER_LENGTH: Final = 255
-VERSION_MOST: Final = 2**63 - 1
+VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
 POSITION_LENGTH: Final = 32
@@ -78,16 +78,16 @@ DESCRIPTION_RULE: Final = (
 TAGS_RULE: Final = (
     f"must be at most {TAGS_MAX} tags of 1 to {TAG_LENGTH} characters, not all blank, without control characters"
 )
-NEEDED_RULE: Final = "must stay while the task recurs: set recurrence to null as well, or keep it"
-NEEDS_RULE: Final = "needs a due_date, from which it is counted"
-POSITION_RULE: Final = f"must be 1 to {POSITION_LENGTH} digits and small letters"
+NEEDED_RULE: Final = "is required while the task recurs: keep it, or set recurrence to null as well"
+NEEDS_RULE: Final = "requires a due_date, from which it is counted"
+POSITION_RULE: Final = f"must be 1 to {POSITION_LENGTH} digits and lowercase letters"
 LIST_RULE: Final = "must be the id of one of your lists, or null for the inbox"
 PARENT_RULE: Final = "must be the id of another of your tasks, or null for none"
 PRIORITY_RULE: Final = f"must be {', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}, or null for none"
 
 
 def owner_id(text: str) -> OwnerId:
-    """The owner that `text` names, exactly as given.
+    """`text` as an owner's id.
 
     Raises `InvalidInput` unless it is 1 to 255 characters without control characters and lone surrogates.
     """
@@ -112,12 +112,12 @@ def is_title(value: object) -> bool:
 
 
 def is_description(value: object) -> bool:
-    """Whether `value` can be a task's description; None is one."""
+    """Whether `value` can be a task's description, or None."""
     return value is None or (isinstance(value, str) and _DESCRIPTION.fullmatch(value) is not None)
 
 
 def is_instant(value: object) -> bool:
-    """Whether `value` is a point in time in UTC. A naive datetime is not."""
+    """Whether `value` is a datetime in UTC. A naive datetime is not."""
     return isinstance(value, datetime) and value.utcoffset() == _NO_OFFSET
 
 
@@ -128,16 +128,16 @@ def is_id(value: object) -> bool:
 
 def is_version(value: object) -> bool:
     """Whether `value` can be a task's version."""
-    return isinstance(value, int) and 1 <= value <= VERSION_MOST
+    return isinstance(value, int) and 1 <= value <= VERSION_MAX
 
 
 def is_position(value: object) -> bool:
-    """Whether `value` can be a thing's place in an order."""
+    """Whether `value` can be a position."""
     return isinstance(value, str) and _POSITION.fullmatch(value) is not None
 
 
 def first_position(thing_id: object) -> str:
-    """Where a new thing stands: the digits of its id. What is no id is refused by the rule of ids alone."""
+    """The position of a new thing: the digits of its id. An invalid id gives "0": the rule of `id` refuses it."""
     return thing_id.hex if isinstance(thing_id, UUID) else "0"
 
 
@@ -145,10 +145,10 @@ T = TypeVar("T")
 
 
 def exact(value: T) -> T:
-    """`value` as text, a number, an id or a moment of the standard type itself, a moment in `datetime.UTC`.
+    """`value` with subclasses of `str`, `int`, `UUID` and `datetime` replaced by the type itself, moments in `UTC`.
 
-    Subclasses pass every rule, but storages would differ in what they make of them. Another zone whose offset happens
-    to be zero would make moments unequal that are the same (PEP 495).
+    Rules accept subclasses, but storages would treat them differently. Another zone whose offset happens to be zero
+    would make equal moments compare unequal (PEP 495).
     """
     plain: Any = value
     kind = type(plain)
@@ -187,7 +187,7 @@ def is_tags(value: object) -> bool:
 
 
 def distinct_tags(value: object) -> object:
-    """Tags as they are stored: of those that differ only in case the first; None is none."""
+    """Tags as they are stored: of those that differ only in case, the first. None means no tags."""
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) for tag in value):
@@ -199,10 +199,7 @@ def distinct_tags(value: object) -> object:
 
 
 def with_line_feeds(text: T) -> T | str:
-    """A text with LF for each CR LF and CR: line ends are stored alike, whatever system they come from.
-
-    What is no text comes back as it is, for its rule to refuse.
-    """
+    """A text with LF for each CR LF and CR. Anything else is returned unchanged, for its rule to refuse."""
     return _CARRIAGE_RETURN.sub("\n", text) if isinstance(text, str) and "\r" in text else text
 
 
@@ -216,9 +213,9 @@ def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a member of a task must be.
+    """The rule of a member, and the sentence that states it in a refusal.
 
-    `holds` judges what is stored, `takes` what is given, after `clean` has put it into the form that is stored.
+    `holds` checks a stored value, `takes` (by default `holds`) a given one, after `clean` has normalized it.
     """
 
     holds: Callable[[object], bool]
@@ -226,14 +223,14 @@ class Rule:
     clean: Callable[[object], object] = _as_given
     takes: Callable[[object], bool] | None = None
     wrong: Callable[[object], Sequence[str]] | None = None
-    """What is wrong with a value that is given, where one sentence cannot say it."""
+    """The faults of a given value, where one sentence is not enough."""
 
     def accepts(self, value: object) -> bool:
-        """Whether the member can be given so."""
+        """Whether a caller may set the member to `value`."""
         return (self.takes or self.holds)(self.clean(value))
 
     def problems(self, value: object) -> Sequence[str]:
-        """Why the member cannot be given so."""
+        """Why a caller may not set the member to `value`; empty if they may."""
         if self.accepts(value):
             return ()
         return self.wrong(value) if self.wrong else (self.sentence,)
@@ -265,15 +262,15 @@ RULES: Final[Mapping[str, Rule]] = {
     "owner": Rule(is_owner, OWNER_RULE),
     "completed_at": _OPTIONAL_MOMENT,
     "id": Rule(is_id, "must be a UUID"),
-    "version": Rule(is_version, f"must be a whole number from 1 to {VERSION_MOST}"),
+    "version": Rule(is_version, f"must be a whole number from 1 to {VERSION_MAX}"),
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
 }
-"""The rule of each member, and of `completed`, which stands for `completed_at` where a user sets it."""
+"""The rule of each member, and of `completed`, by which users set `completed_at`."""
 
 
 class Settable(TypedDict, total=False):
-    """What a user may set of a task. A date may be given as `todo_core.due.read_date` reads it."""
+    """What a user may set of a task. Dates may have any form that `todo_core.due.read_date` accepts."""
 
     title: str
     description: str | None
@@ -290,17 +287,17 @@ class Settable(TypedDict, total=False):
 
 
 class NewTask(Settable, total=False):
-    """What a user may say of a new task."""
+    """What a user may set of a new task."""
 
     title: Required[str]  # type: ignore[misc]  # nobody deletes from one of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Versioned):
-    """One thing that one owner wants done. Always valid, never changed in place.
+    """A task of one owner. Always valid, never changed in place.
 
     Lengths count Unicode code points; times are UTC. Every constructor and every change raises `InvalidInput`, naming
-    each member at fault, rather than make a task that breaks a rule.
+    each member at fault.
     """
 
     id: TaskId
@@ -315,28 +312,28 @@ class Task(Versioned):
     recurrence: str | None = None
     recurrence_from: RecurrenceFrom = RECURRENCE_FROM[0]
     anchor: str | None = None
-    """The due date at which the rule was set: phase and days of months are counted from it."""
+    """The due date when the rule was set: its occurrences are counted from it."""
     rescheduled_from: str | None = None
-    """The occurrence that the due date stands for, where that was rescheduled."""
+    """The occurrence that was rescheduled to `due_date`; None if it was not rescheduled."""
     list_id: ListId | None = None
-    """The list that it is in; None for the inbox. A subtask is where its parent is."""
+    """Its list; None for the inbox. A subtask is in its parent's list."""
     parent_id: TaskId | None = None
-    """The task whose subtask it is."""
+    """The task that it is a subtask of."""
     position: str = ""
-    """Where it stands among its siblings, compared by code point; "" is read as the digits of its id: the last then."""
+    """Its place among its siblings, compared by code point. The default "" becomes the digits of its id: the last."""
     completed_at: datetime | None = None
     version: Version = Version(1)
     created_at: datetime
     updated_at: datetime
 
     restored: ClassVar[Callable[..., "Task"]]
-    """A task from its members in this order, not checked anew: for a storage that holds the rules itself."""
+    """A task from its members in this order, without checks: for a storage that holds only valid tasks."""
 
     def __post_init__(self) -> None:
         self._require_valid(_STORED.values())
 
     def _require_valid(self, members: Iterable["_Stored"]) -> None:
-        """Hold these members to their rules. Raises `InvalidInput`, naming each at fault."""
+        """Check these members. Raises `InvalidInput`, naming each at fault."""
         if self.position == "":
             object.__setattr__(self, "position", first_position(self.id))
         problems: list[Problem] = []
@@ -352,12 +349,12 @@ class Task(Versioned):
             raise InvalidInput(problems)
 
     def _discords(self) -> Iterator[Problem]:
-        """What is wrong with members beside each other."""
+        """Contradictions between members."""
         if is_readable(self.start_date) and is_readable(self.due_date):
             for name, wrong in discord(self.start_date, self.due_date).items():
                 yield Problem(name, wrong)
         if (self.recurrence is None) is not (self.anchor is None):
-            yield Problem("anchor", "must be there if the task recurs, and only then")
+            yield Problem("anchor", "must be set if the task recurs, and only then")
         elif self.anchor is not None and (self.due_date is None or has_time(self.due_date) != has_time(self.anchor)):
             yield Problem("due_date", NEEDED_RULE)
 
@@ -370,7 +367,7 @@ class Task(Versioned):
         at: datetime,
         **members: Unpack[NewTask],
     ) -> Self:
-        """A task that comes into being `at` that moment, at version 1."""
+        """A task created `at` that moment (UTC), at version 1."""
         values = _taken(members)
         done = at if values.pop("completed", False) else None
         return cls(id=id, owner=owner, completed_at=done, created_at=at, updated_at=at, **values)  # type: ignore[arg-type]
@@ -382,17 +379,17 @@ class Task(Versioned):
 
     @property
     def due_at(self) -> datetime | None:
-        """The moment at which it is due (UTC), where its due date is a wall-clock time in a zone."""
+        """The moment at which it is due (UTC); None unless its due date has a time and a zone."""
         return instant(self.due_date, self.time_zone)
 
     def toggled(self, *, at: datetime) -> Self:
-        """Done if it was open, open if it was done."""
+        """A copy that is completed if the task was open, and open if it was completed."""
         return self.edited(at=at, completed=not self.completed)
 
     def edited(self, *, at: datetime, **members: Unpack[Settable]) -> Self:
-        """With these members; the others stay. Values that it has already change nothing, not even the version.
+        """A copy with these members set. Where no value differs, the task itself, at the same version.
 
-        A task that is done keeps the moment at which it was first done.
+        A completed task that is completed again keeps its `completed_at`.
         """
         values = _taken(members, self)
         if (completed := values.pop("completed", self.completed)) != self.completed:
@@ -400,7 +397,7 @@ class Task(Versioned):
         return self.with_stored(at, values)
 
     def with_stored(self, at: datetime, values: Mapping[str, object]) -> Self:
-        """As `Versioned.with_stored`, at a quarter of the price of `replace`: what stays is valid already."""
+        """As `Versioned.with_stored`, at a quarter of the cost of `replace`: only members that change are checked."""
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
         members = dict(zip(MEMBERS, _members_of(self), strict=True))
@@ -420,7 +417,7 @@ class _Stored(NamedTuple):
     name: str
     rule: Rule
     default: object
-    """Needs no look at the rule."""
+    """Always valid, so it is not checked."""
 
 
 _STORED: Final = {field.name: _Stored(field.name, RULES[field.name], field.default) for field in fields(Task)}
@@ -428,7 +425,7 @@ _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
 
 
 def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, object]:
-    """What is stored of the given members, in `task` if there is one. Raises `InvalidInput`, naming all at fault."""
+    """The given members as they are stored in `task`, or in a new one. Raises `InvalidInput`, naming all at fault."""
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     problems = [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]
     if not _DATED.isdisjoint(values) and _DATED.isdisjoint(problem.field for problem in problems):
@@ -447,7 +444,7 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
 def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Problem]]:
     start, due, zone, rule = dated["start_date"], dated["due_date"], dated["time_zone"], dated["recurrence"]
     try:
-        dates = settled(start, due, zone, keeps_zone=rule is not None)  # type: ignore[arg-type]  # as they were judged
+        dates = settled(start, due, zone, keeps_zone=rule is not None)  # type: ignore[arg-type]  # their rules have been checked
     except ValueError:
         return {}, [Problem("due_date" if due else "start_date", DATE_RULE)]
     wrong = [Problem(*each) for each in discord(dates.start_date, dates.due_date).items()]
@@ -455,7 +452,7 @@ def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Probl
 
 
 def _anchored(dated: Mapping[str, object], task: Task | None) -> dict[str, object]:
-    """The anchor that goes with these dates: a new one where the due date or the rule is another than the task's."""
+    """The anchor for these dates: a new one where the due date or the rule differs from the task's."""
     if task is not None and all(getattr(task, name) == dated.get(name) for name in ("due_date", "recurrence")):
         return {}
     due = dated.get("due_date") if dated.get("recurrence") is not None else None
@@ -463,9 +460,9 @@ def _anchored(dated: Mapping[str, object], task: Task | None) -> dict[str, objec
 
 
 def _restorer() -> Callable[..., Task]:
-    """`Task.restored`, at a sixth of the price of `__init__`.
+    """`Task.restored`, at a sixth of the cost of `__init__`.
 
-    It fills a sibling, whose members may be set as they are everywhere else, and makes that a task when it is whole.
+    It fills an instance of a class with the same layout that is not frozen, and then sets its `__class__` to `Task`.
     """
     sibling = type("_Unfinished", Task.__bases__, {"__slots__": Task.__slots__})
     known: dict[str, object] = {"make": object.__new__, "sibling": sibling, "Task": Task}

@@ -1,4 +1,4 @@
-"""Taking back what was done: undoing a change, restoring what was deleted, and erasing it for good."""
+"""Undoing a change, restoring what was deleted, and erasing it for good."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId
 from todo_core.versioned import Version
 
 _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
-"""The members that go on, whatever is taken back."""
+"""The members that an undo does not set back."""
 
 
 def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: bool = True) -> Decision:
-    """The change with that number taken back, as a new change: undoing that one does it again.
+    """The reverse of the change with that number, as a new change, which can be undone in turn.
 
-    A position that somebody else has by now becomes one beside it, or `fresh`, which is behind all. Undoing a creation
-    deletes: without `may_delete` it raises `InsufficientScope`. Raises `ChangeNotFound`, and `UndoConflict` where a
-    member has not the value any more that the change gave it, or something would be out of its place.
+    A position that another thing has taken is replaced by one just after it, or by `fresh`, which sorts after all.
+    Undoing a creation deletes: without `may_delete` that raises `InsufficientScope`. Raises `ChangeNotFound`;
+    `UndoConflict` if a member no longer has the value that the change set, or a thing would be in an invalid place.
     """
     if not (entries := seen.change(number)):
         raise ChangeNotFound
@@ -45,7 +45,7 @@ def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: boo
 
 
 def _now(seen: Seen, entries: Sequence[Entry]) -> Mapping[UUID, Thing | None]:
-    """The things that those entries are about, as they are now."""
+    """The present state of the things that those entries are about."""
     tasks = [TaskId(entry.id) for entry in entries if entry.kind == "task"]
     now: dict[UUID, Thing | None] = dict(zip(tasks, seen.find_all(tasks), strict=True))
     if any(entry.kind == "list" for entry in entries):
@@ -69,7 +69,7 @@ def _conflicts(entry: Entry, now: Thing | None) -> Iterator[tuple[UUID, Problem]
 
 
 def _torn_apart(seen: Seen, number: int, last: Mapping[UUID, Entry]) -> Iterator[tuple[UUID, Problem]]:
-    """What was deleted again since, with more than comes back: the rest would be in nobody's trash."""
+    """Conflicts with later deletions that took more than the undo restores: the trash would lose the rest."""
     for thing_id, entry in last.items():
         again = entry.number != number and entry.heads_trash and entry.took > 1
         if again and {each.id for each in _deleted_with(seen, thing_id)} - last.keys():
@@ -77,7 +77,7 @@ def _torn_apart(seen: Seen, number: int, last: Mapping[UUID, Entry]) -> Iterator
 
 
 def _last(seen: Seen, things: Sequence[UUID]) -> dict[UUID, Entry]:
-    """The last entry about each of those things, of which each has one."""
+    """The last entry about each of those things that has one."""
     return {entry.id: entry for entry in seen.last_of(things) if entry is not None}
 
 
@@ -92,7 +92,7 @@ def _reverse(entry: Entry, now: Thing | None, last: Entry | None, seen: Seen, at
 
 
 def _grouped(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs, of which each that deletes says together with what; what was in the trash before, as it was there."""
+    """The pairs, with `root` and `took` set on each deletion; things that were in the trash before keep their group."""
     made = {pair.thing.id: pair.root for pair in rooted(pairs) if pair.after is None}
     back = {entry.id: entry.root for entry in entries if entry.id in made and entry.action != "created"}
     roots = made | {thing_id: root if root in made else None for thing_id, root in back.items()}
@@ -109,10 +109,10 @@ def _set_by(kind: Kind, members: Members) -> list[str]:
 
 
 def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decision:
-    """What the deletion of that thing took is back, with its ids; versions go on. Raises `NotInTrash`.
+    """Restore everything that the deletion of that thing took, with the same ids and later versions.
 
-    Where its list or its parent is gone, or would be too deep for it, a task is in the inbox, or at the top. `fresh` as
-    of `undone`.
+    A task whose list is gone comes back in the inbox; one whose parent is gone, or would be too deep, at the top level.
+    `fresh` is that of `undone`. Raises `NotInTrash`.
     """
     entries = _deleted_with(seen, thing_id)
     things = [_again(entry, entry, seen, at) for entry in entries]
@@ -130,7 +130,7 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
 
 
 def _generations(top: Task, family: Collection[Task]) -> Iterator[list[Task]]:
-    """What is below that task in the family, level by level."""
+    """The subtasks of `top` among these tasks, level by level."""
     above = {top.id}
     for _ in range(LEVELS_MAX):
         below = [each for each in family if each.parent_id in above]
@@ -141,7 +141,7 @@ def _generations(top: Task, family: Collection[Task]) -> Iterator[list[Task]]:
 
 
 def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | None, TaskId | None]:
-    """The list and the parent of a task that comes back with that family."""
+    """The list and the parent under which a task is restored with its subtasks."""
     if root.parent_id is not None and (parent := seen.find(root.parent_id)) is not None:
         levels = 1 + len(list(_generations(root, family)))
         fits = len(ancestors(seen, parent)) + 1 + levels <= LEVELS_MAX
@@ -151,12 +151,12 @@ def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | No
 
 
 def erased(seen: Seen, thing_id: UUID) -> Decision:
-    """What the deletion of that thing took is gone for good, from the log too. Raises `NotInTrash`."""
+    """Erase everything that the deletion of that thing took, from the log too. Raises `NotInTrash`."""
     return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, thing_id)))
 
 
 def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
-    """All that these deletions took is gone for good, as by `erased`."""
+    """Erase everything that these deletions took, as `erased` does."""
     if unseen := frozenset(entry.number for entry in heads) - seen.entries.keys():
         raise NotSeen(Sees(entries=unseen))
     seen.last_of([entry.id for head in heads for entry in seen.change(head.number)])
@@ -164,7 +164,7 @@ def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
 
 
 def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
-    """The entries of what was deleted together with that thing, and is in the trash still."""
+    """The entries of everything deleted together with that thing that is still in the trash. Raises `NotInTrash`."""
     [last] = seen.last_of([thing_id])
     if last is None or not last.heads_trash:
         raise NotInTrash
@@ -175,11 +175,11 @@ def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
 
 
 def _again(entry: Entry, last: Entry, seen: Seen, at: datetime) -> Thing:
-    """The thing as it was before that deletion, one version further than before its last."""
+    """The thing as it was before the deletion `entry`, one version after the one it had before its `last` deletion."""
     was: dict[str, Any] = dict(entry.before or {})
     newest: Any = {**was, **(last.before or {})}
     was |= {"id": entry.id, "version": Version(newest["version"] + 1), "updated_at": max(at, newest["updated_at"])}
-    if entry.kind == "list" or not RULES["version"].holds(was["version"]):  # what has changed too often is refused
+    if entry.kind == "list" or not RULES["version"].holds(was["version"]):  # refuses a version too high
         return (Task if entry.kind == "task" else TaskList)(owner=seen.owner, **was)
-    # There may be thousands, and the log keeps nothing but valid tasks.
+    # There may be thousands, and the log holds only valid tasks.
     return Task.restored(*[seen.owner if name == "owner" else was[name] for name in MEMBERS])

@@ -1,4 +1,4 @@
-"""What tasks and lists have in common: a version that tells every change, and moments that never run backwards."""
+"""What tasks and lists have in common: a version that rises with every change, and times that never go back."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -8,21 +8,21 @@ from typing import Any, NewType, Self, TypeAlias
 from todo_core.errors import VersionConflict
 
 Version = NewType("Version", int)
-"""How often a thing has been written: 1 when it is created, one more with every change."""
+"""A thing's version: 1 when it is created, one more with every change."""
 
 Expected: TypeAlias = Version | Collection[Version] | None
-"""The version or versions at which a caller wants the thing to be; None for any."""
+"""The version, or versions, that a caller expects the thing to have; None for any."""
 
 
 class Versioned:
-    """A frozen dataclass with a `version` and the moment of its last change, `updated_at`."""
+    """A frozen dataclass with a `version` and the time of its last change, `updated_at`."""
 
     __slots__ = ()
     version: Version
     updated_at: datetime
 
     def expecting(self, expected: Expected) -> Self:
-        """This thing, if it is at (one of) the expected version(s); otherwise raises `VersionConflict`."""
+        """The thing itself. Raises `VersionConflict` unless it has an expected version."""
         if expected is None or self.version == expected:
             return self
         if isinstance(expected, Collection) and self.version in expected:
@@ -30,7 +30,7 @@ class Versioned:
         raise VersionConflict(self.version)
 
     def with_stored(self, at: datetime, values: Mapping[str, object]) -> Self:
-        """With these members, as they are stored; itself if it has them already."""
+        """A copy with these stored members, one version later; the thing itself if no value differs."""
         if all(getattr(self, name) == value for name, value in values.items()):
             return self
         version = Version(self.version + 1)
@@ -38,5 +38,5 @@ class Versioned:
         return replace(changed, version=version, updated_at=self._moment(at), **values)  # type: ignore[no-any-return]
 
     def _moment(self, at: datetime) -> datetime:
-        # Clocks of several machines differ: time must not run backwards within one thing.
+        # The clocks of several machines differ.
         return max(at, self.updated_at)

@@ -246,13 +246,13 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
 async def test_an_unknown_member_is_told_which_one_may_be_meant(
     service: Service, task: dict[str, Any], name: str, meant: str | None
 ) -> None:
-    there_is = (
+    known = (
         "title, description, completed, priority, tags, start_date, due_date, time_zone, recurrence, recurrence_from, "
         "list_id, parent_id"
     )
     for method, below in WRITES[:3]:
-        there = f"there is {there_is}{', id' if method == 'POST' else ''}"
-        advice = f"did you mean {meant}?" if meant else there
+        others = f"known are {known}{', id' if method == 'POST' else ''}"
+        advice = f"did you mean {meant}?" if meant else others
         answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})
         assert problem(answer, 422)["errors"] == [
             {"pointer": f"/{name[:100]}" if name else "", "detail": f"is unknown here: {advice}"}

@@ -254,7 +254,7 @@ def test_a_line_end_at_the_end_of_a_setting_is_reported_once_and_its_value_is_no
     code, out, err = run(capsys, "token", "ann")
     assert code == 0
     assert jwt.decode(out.strip(), "z" * 40, ["HS256"])["sub"] == "ann"
-    assert err == "todo: BETTER_AUTH_SECRET ends with a line end, which is left out\n"
+    assert err == "todo: BETTER_AUTH_SECRET ends with a newline, which is ignored\n"
     assert os.environ["BETTER_AUTH_SECRET"] == "z" * 40
     assert run(capsys, "token", "ann")[2] == ""
 

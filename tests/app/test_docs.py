@@ -90,10 +90,10 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
     defaults = Settings()
     limits = {
         "request head": f"{server.HEAD_BYTES // 1024} KiB",
-        "body; its nesting": f"{reading.BODY_MOST // 1024} KiB; {reading.DEPTH_MOST} levels",
+        "body; its nesting": f"{reading.BODY_MAX // 1024} KiB; {reading.DEPTH_MAX} levels",
         "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
-        "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MOST} characters, {preconditions.TAGS_MOST} entity tags",
-        "`Idempotency-Key`": f"{idempotency.HEADER_MOST} bytes, a key of {KEY_LENGTH} characters",
+        "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MAX} characters, {preconditions.TAGS_MAX} entity tags",
+        "`Idempotency-Key`": f"{idempotency.HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",
         "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
         "faults named in one 422": f"{MAX_FAULTS}",
         "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",

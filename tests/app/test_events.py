@@ -252,7 +252,7 @@ async def test_at_most_ten_streams_of_one_user_are_open(service: Service) -> Non
         await stream.block()
     assert (await numbers(service))["todo_event_streams"] == 10
     refusal = problem(await service.ask("GET", EVENTS), 429, "too_many_at_once")
-    assert "10 streams" in refusal["detail"]
+    assert "10 open streams" in refusal["detail"]
     async with following(service, f"/api/{BOB}/events", BOB) as other:
         await other.block()
     streams[0].left.set()
@@ -279,7 +279,7 @@ async def test_streams_take_no_turns_and_count_as_one_request_each() -> None:
 
 
 async def test_a_client_that_does_not_read_is_dropped(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "TAKEN_WITHIN", 0.05)
+    monkeypatch.setattr(event_stream, "WRITE_TIMEOUT", 0.05)
     before = (await numbers(service))["todo_event_streams_dropped_total"]
     async with following(service) as stream:
         await stream.block()
@@ -312,7 +312,7 @@ async def test_a_silent_stream_says_that_it_lives(service: Service, monkeypatch:
     async with following(service) as stream:
         await stream.block()
         assert [await stream.block() for _ in range(3)] == [{"": ""}] * 3
-    assert reason(service) == "the client left"
+    assert reason(service) == "the client disconnected"
 
 
 class Breaking(MemoryTaskStore):
@@ -418,7 +418,7 @@ async def test_head_has_the_stream_s_headers_and_ends(service: Service) -> None:
 async def test_a_client_that_sends_without_end_is_left(service: Service) -> None:
     answer = await service.ask("GET", EVENTS, body=[b"x" * 65536] * 9)
     assert answer.status_code == 200
-    assert reason(service) == "the client left"
+    assert reason(service) == "the client disconnected"
 
 
 async def test_the_lag_is_measured_of_what_is_new_only(service: Service) -> None:

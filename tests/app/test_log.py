@@ -69,7 +69,7 @@ async def test_the_reason_of_a_401_is_in_the_log_and_not_in_the_answer(service: 
     for header, reason in reasons.items():
         answer = await service.ask("GET", TASKS, headers={"Authorization": header})
         assert answer.status_code == 401
-        assert answer.json()["detail"] == "A valid bearer token is needed."
+        assert answer.json()["detail"] == "A valid bearer token is required."
         assert reason not in answer.text
     await service.ask("GET", TASKS, user=None)
     assert [line["reason"] for line in service.log()] == [*reasons.values(), "no Authorization header"]

@@ -14,7 +14,7 @@ from factories import ANN, BOB, make_id
 from refusals import problem
 from tool_calls import ACCEPTED, CURRENT, LAST_OF_2025, REVISIONS, ask, call, fields, message
 
-from todo_app.http.reading import BODY_MOST
+from todo_app.http.reading import BODY_MAX
 from todo_app.mcp.message import NO_MESSAGE
 from todo_app.mcp.tools import ONE_PAGE, TOOLS
 
@@ -116,7 +116,7 @@ async def test_a_body_is_bounded_and_must_be_json(service: Service) -> None:
     problem(await service.ask("POST", "/mcp", body=b"{}", type_="text/plain"), 415)
     deep = b'{"jsonrpc":"2.0","id":1,"method":"x","params":' + b'{"a":' * 5000 + b"1" + b"}" * 5001
     problem(await post(service, deep), 400, "malformed_request")
-    full = {"name": "add_task", "arguments": {"title": "x" * (BODY_MOST - 1000)}}
+    full = {"name": "add_task", "arguments": {"title": "x" * (BODY_MAX - 1000)}}
     refused = (await ask(service, "tools/call", full)).json()["result"]
     assert refused["isError"]
     assert await service.tasks_of(ANN) == []

@@ -142,7 +142,7 @@ async def test_a_bug_is_told_to_head_and_options_too(buggy: Service) -> None:
 async def test_who_is_not_known_is_told_how_to_be(service: Service, headers: Any, error: str | None) -> None:
     answer = await service.ask("GET", TASKS, user=None, headers=headers)
     told = problem(answer, 401, "not_authenticated")
-    assert told["detail"] == "A valid bearer token is needed."
+    assert told["detail"] == "A valid bearer token is required."
     challenge = 'Bearer realm="todo"' + (f', error="{error}"' if error else "")
     assert answer.headers.get_list("www-authenticate") == [challenge]
 

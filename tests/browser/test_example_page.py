@@ -387,7 +387,7 @@ def test_the_dates_of_a_rule_that_stays_are_those_of_its_task(
     dialog.get_by_label("Every how many").fill("2")  # a new rule is counted from the date that it is set with
     becomes(page, lambda: dates(page), next_dates(*in_2097("02-28", "04-28", "06-28", "08-28")))
     dialog.get_by_label("Due date").fill("")
-    page.get_by_text("due_date must be given").wait_for()  # before it is saved, too
+    page.get_by_text("due_date is required").wait_for()  # before it is saved, too
     dialog.get_by_label("Repeats").select_option("Never")
     becomes(page, lambda: dates(page), "")
 
@@ -480,7 +480,7 @@ def test_what_others_changed_meanwhile_is_not_overwritten(signed_in: "Page", cli
     client.patch(f"/tasks/{task_id}", json={"title": BREAD, "description": "rye"}).raise_for_status()
     dialog.get_by_role("button", name="Save").click()
     said = dialog.get_by_role("alert").filter(has_text=".").inner_text()
-    assert said.splitlines() == ["Others have changed the same.", "title has been changed since"]
+    assert said.splitlines() == ["The same members have been changed.", "title has been changed since"]
     assert titles(client) == [BREAD]
     assert dialog.get_by_label("Title").input_value() == "Mine"  # nothing has to be typed again
     assert dialog.get_by_label("Description").input_value() == "rye"  # beside what others have written
@@ -527,7 +527,7 @@ def test_a_bad_token_is_told(page: "Page", origin: str, api: Server, token: str)
     give_token(page, origin, api, "no token")
     assert complaint(page) == "This is not a token."
     give_token(page, origin, api, token[:-5])
-    assert complaint(page).startswith("A valid bearer token is needed.")
+    assert complaint(page).startswith("A valid bearer token is required.")
     assert not page.get_by_role("button", name="Add", exact=True).is_visible()
 
 
@@ -539,7 +539,7 @@ def test_a_token_that_has_expired_meanwhile_is_asked_for_again(
 
     signed_in.route("**/tasks", expired)
     add(signed_in, MILK)
-    assert complaint(signed_in).startswith("A valid bearer token is needed.")
+    assert complaint(signed_in).startswith("A valid bearer token is required.")
     signed_in.unroute("**/tasks")
     signed_in.get_by_label("Token").fill(token)
     signed_in.get_by_role("button", name="Sign in").click()
@@ -629,7 +629,7 @@ def views(page: "Page", enter: "Callable[[], Page]", client: httpx.Client) -> di
         dialog.get_by_label("Due date").fill("")
         dialog.get_by_role("button", name="Save").click()
         complaint(page)
-        page.get_by_text("due_date must be given").first.wait_for()
+        page.get_by_text("due_date is required").first.wait_for()
 
     def in_trash() -> None:
         page.get_by_role("button", name="Cancel").click()

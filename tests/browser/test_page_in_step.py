@@ -165,7 +165,7 @@ def test_what_is_refused_after_all_is_kept_with_what_was_typed(
     refused = signed_in.get_by_role("region", name="Not done").get_by_role("listitem")
     becomes(signed_in, refused.count, 4)
     assert "title has been changed since" in refused.nth(0).inner_text()
-    assert "It has changed meanwhile." in refused.nth(1).inner_text()
+    assert "The version has changed." in refused.nth(1).inner_text()
     assert "title: Six eggs\ndescription: brown" in refused.nth(2).inner_text()
     refused.nth(2).get_by_role("button", name="Edit again").click()
     assert "it is gone" in complaint(signed_in)

@@ -45,7 +45,7 @@ def test_messages_tell_what_to_do() -> None:
     assert "no task with this id" in str(TaskNotFound())
     assert "no list with this id" in str(ListNotFound())
     assert "already have a task" in str(TaskExists())
-    assert "a fresh key for each request" in str(KeyReused())
+    assert "a new key for each request" in str(KeyReused())
     assert "10 tasks" in str(TooMany("tasks", 10))
     assert "current version is 3" in str(VersionConflict(3))
     assert "try again shortly" in str(StoreUnavailable())

@@ -54,9 +54,9 @@ READ = {
 }
 # Each with the words by which its refusal is known.
 REFUSED = {
-    "": "FREQ among them",
-    "DAILY": "FREQ among them",
-    "BYDAY=MO": "FREQ among them",
+    "": "one of them FREQ",
+    "DAILY": "one of them FREQ",
+    "BYDAY=MO": "one of them FREQ",
     "FREQ=DAILY;": "must not have",
     "FREQ=HOURLY": "FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY",
     "FREQ=": "FREQ must be",
@@ -96,7 +96,7 @@ REFUSED = {
     "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=0": "BYSETPOS must be",
     "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=367": "BYSETPOS must be",
     "FREQ=WEEKLY;WKST=1": "WKST must be one of",
-    "FREQ=DAILY;INTERVAL=２": "FREQ among them",
+    "FREQ=DAILY;INTERVAL=２": "one of them FREQ",
     "FREQ=DAILY;UNTIL=" + "1" * 10**5: "at most 255 characters",
 }
 # RFC 5545 §3.8.5.3: its rules that name days, from its own start, with days of the sets that it lists.

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from todo_core import InvalidInput, Pair, Task, Version, VersionConflict, owner_id
-from todo_core.task import RULES, VERSION_MOST, NewTask, Settable, exact, is_description, is_owner, is_title
+from todo_core.task import RULES, VERSION_MAX, NewTask, Settable, exact, is_description, is_owner, is_title
 from todo_core.testing.examples import MEMBERS, SETTABLE, alike, descriptions, moments, titles
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
@@ -103,7 +103,7 @@ def test_a_task_holds_values_of_the_types_themselves_whatever_subclasses_it_is_g
 
 
 def test_a_version_is_a_number_that_every_storage_can_hold() -> None:
-    for version in (0, -1, VERSION_MOST + 1, 1.5, "1"):
+    for version in (0, -1, VERSION_MAX + 1, 1.5, "1"):
         with pytest.raises(InvalidInput) as problem:
             make_task(version=version)
         assert fields(problem) == ["version"]

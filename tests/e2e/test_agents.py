@@ -22,7 +22,7 @@ from serving import TODO, Serve, Server, environment, eventually, run
 from tool_calls import ACCEPTED, message
 
 from todo_adapters.jwt_identity import issue_token
-from todo_app.mcp.conversation import LINE_MOST, TOO_LONG
+from todo_app.mcp.conversation import LINE_MAX, TOO_LONG
 from todo_app.mcp.message import NO_MESSAGE
 from todo_app.mcp.tools import TOOLS
 
@@ -203,7 +203,7 @@ def test_what_is_no_message_is_refused_and_the_next_is_answered(database_url: st
         b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}',
         json.dumps(add | {"id": "of a surrogate"}).encode(),
         b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":' + b"[" * 200 + b"]" * 200 + b"}}",
-        b'{"jsonrpc":"2.0","id":8,"method":"' + b"x" * LINE_MOST + b'"}',
+        b'{"jsonrpc":"2.0","id":8,"method":"' + b"x" * LINE_MAX + b'"}',
         spoken(message("tools/list")).encode(),
     ]
     *refused, last = heard(b"\n".join(sent), database_url)
@@ -222,7 +222,7 @@ def test_what_was_asked_is_done_and_answered_before_it_ends(database_url: str) -
 
 
 def test_a_line_without_end_is_refused(database_url: str) -> None:
-    [refused] = heard(b'{"' + b"x" * 3 * LINE_MOST, database_url)
+    [refused] = heard(b'{"' + b"x" * 3 * LINE_MAX, database_url)
     assert refused["error"] == {"code": -32600, "message": TOO_LONG}
 
 

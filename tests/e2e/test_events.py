@@ -120,7 +120,7 @@ def test_a_stop_ends_streams_within_a_second_and_without_an_error(
     assert server.process.wait(20) == 0
     lines = [json.loads(line) for line in server.log().splitlines()]
     ended = [(each["user"], each["status"], each["reason"]) for each in lines if each.get("route") == ROUTE]
-    assert sorted(ended) == [("ann", 200, "the server stops"), ("bob", 200, "the server stops")]
+    assert sorted(ended) == [("ann", 200, "the server is stopping"), ("bob", 200, "the server is stopping")]
     assert server.said() == ""
 
 

@@ -87,9 +87,9 @@ def _assert_refused(service: Service, attack: Attack) -> None:
     assert len(problem.pop("request_id")) > 8
     assert problem == {
         "type": "urn:todo:problem:not_authenticated",
-        "title": "A valid bearer token is needed",
+        "title": "A valid bearer token is required",
         "status": 401,
-        "detail": "A valid bearer token is needed.",
+        "detail": "A valid bearer token is required.",
         "code": "not_authenticated",
     }, attack
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, for a server that was given no `DATABASE_URL`."""
+"""The embedded PostgreSQL, for a server without a `DATABASE_URL`."""
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.server import EmbeddedPostgres

@@ -1,9 +1,9 @@
-"""The operating-system account that PostgreSQL runs under: ours, or a lesser one when we are root."""
+"""The operating-system account that PostgreSQL runs under: ours, or an unprivileged one if we are root."""
 
 import os
+import pwd
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,11 @@ from typing import TypedDict
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 
-if sys.platform != "win32":
-    import pwd
-
 _LESSER_ACCOUNTS = ("postgres", "nobody")
 
 
 class ProcessOptions(TypedDict, total=False):
-    """What `subprocess` must be told to start a process under another account."""
+    """The arguments of `subprocess` that start a process under another account."""
 
     user: int
     group: int
@@ -27,7 +24,7 @@ class ProcessOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who PostgreSQL is. It refuses to be root, so root hands it to `postgres` or else `nobody`."""
+    """The account of PostgreSQL's processes. PostgreSQL refuses to run as root, which uses `postgres` or `nobody`."""
 
     uid: int
     gid: int
@@ -35,7 +32,7 @@ class Account:
 
     @classmethod
     def for_cluster(cls, folder: Path) -> "Account":
-        """The account for the cluster in `folder`: the owner of existing data, whoever that was meant to be."""
+        """The account for the cluster in `folder`: for root, the owner of existing data."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid(), dropped=False)
         if folder.exists() and (owner := folder.stat()).st_uid != 0:
@@ -50,7 +47,7 @@ class Account:
         )
 
     def require_name(self) -> None:
-        """Raise `EmbeddedDatabaseError` where PostgreSQL would refuse to make a cluster for a uid without a name."""
+        """Raise `EmbeddedDatabaseError` if the uid has no user name, which `initdb` requires."""
         try:
             pwd.getpwuid(self.uid)
         except KeyError:
@@ -60,14 +57,15 @@ class Account:
             ) from None
 
     def give(self, path: Path) -> None:
-        """Make `path`, which must be ours, this account's."""
+        """Change the owner of `path`, which must be ours, to this account."""
         if self.dropped:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def signal(self, pid: int, number: signal.Signals) -> bool:
         """Signal a process with this account's rights, and return whether that was possible.
 
-        The pid may be what the account wrote: as root we would reach any process, or, without capabilities, not its.
+        The account may have written the pid: as root we could signal any process, and without capabilities not even
+        this account's.
         """
         if not self.dropped:
             with suppress(ProcessLookupError):
@@ -81,5 +79,5 @@ class Account:
         return killed.returncode == 0
 
     def process_options(self) -> ProcessOptions:
-        """How a process of this account is started."""
+        """The arguments of `subprocess` for a process of this account."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.dropped else {}

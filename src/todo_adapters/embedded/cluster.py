@@ -17,26 +17,26 @@ from todo_adapters.embedded.programs import Programs, complaint
 from todo_adapters.embedded.sockets import choose_socket_folder, remove_temporary
 
 _LOG_BYTES = 10 * 1024 * 1024
-# PostgreSQL's fast shutdown and its immediate one, each with the seconds it is given, and then force.
+# Fast shutdown, immediate shutdown, kill; with the seconds to wait for each.
 _ENDINGS = (("SIGINT", 30.0), ("SIGQUIT", 10.0), ("SIGKILL", 10.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the server is told on every start, so that nothing depends on a file that an older version wrote."""
+    """The server's settings, passed on every start: nothing depends on a file that an older version wrote."""
 
     durable: bool
     max_connections: int
 
     def arguments(self, socket_folder: str) -> list[str]:
-        """The arguments for `postgres`, which shall listen in `socket_folder` and nowhere else."""
+        """The arguments for `postgres`, which listens on a socket in `socket_folder` only."""
         values = {
             "cluster_name": NAME,
             "listen_addresses": "",
             "port": str(PORT),
             "unix_socket_directories": socket_folder,
             "unix_socket_permissions": "0700",
-            # Files beside the data: /dev/shm may be tiny, as in containers, or be swept when its owner logs out.
+            # Files beside the data: /dev/shm may be tiny (containers), or be cleared when its owner logs out.
             "dynamic_shared_memory_type": "mmap",
             "max_connections": str(self.max_connections),
             "shared_buffers": "64MB",
@@ -44,7 +44,7 @@ class Settings:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
-            # Anything longer would copy users' words ("Failing row contains …") into the log.
+            # Longer messages would copy users' data ("Failing row contains …") into the log.
             "log_error_verbosity": "terse",
         }
         if not self.durable:
@@ -53,10 +53,10 @@ class Settings:
 
 
 class Cluster:
-    """The cluster below `home`. One process at a time may start it or shut it down; the caller sees to that.
+    """The cluster below `home`. The caller must let only one process at a time start it or shut it down.
 
-    Every process of the cluster inherits a descriptor that holds `cluster.lock`. So the lock is free exactly when no
-    such process lives, whatever pid a stale `postmaster.pid` names and whoever has been given that pid since.
+    Every process of the cluster inherits a descriptor that holds `cluster.lock`: the lock is free exactly when no such
+    process is alive. `postmaster.pid` may be stale, and its pid may belong to another process by now.
     """
 
     def __init__(self, home: Path, settings: Settings) -> None:
@@ -72,17 +72,17 @@ class Cluster:
         return (self._folder / "password").read_text()
 
     def socket_folder(self) -> Path:
-        """Where the running server listens."""
+        """The folder of the running server's socket."""
         server = Postmaster.read(self._data)
         if server is None:
             raise EmbeddedDatabaseError(f"The embedded database stopped while it was starting: see {self._log}.")
         return server.socket_folder
 
     def start_or_join(self, deadline: float) -> None:
-        """Return when the server takes statements, started now or running already. Raises `EmbeddedDatabaseError`."""
+        """Start the server unless it runs, and wait until it accepts statements. Raises `EmbeddedDatabaseError`."""
         lock = FileLock(self._home / "cluster.lock")
         try:
-            # Neither is so while the last processes of a killed server are going away, or one is still starting.
+            # Neither holds while the last processes of a killed server end, or while a server is starting.
             if not wait_until(lambda: lock.take() or self._is_ready(), deadline):
                 raise EmbeddedDatabaseError(f"The embedded database runs but does not answer: see {self._log}.")
             if lock.take():
@@ -91,21 +91,21 @@ class Cluster:
             lock.close()
 
     def shut_down(self) -> None:
-        """End the server: at once for its clients, in order for its data."""
+        """Stop the server: clients are disconnected at once, data are written in order."""
         server, child = Postmaster.read(self._data), self._child
         if child is not None and child.poll() is None:
             self._end(child.pid)
             child.wait()
-        # The pid is the server's only if the server is there; it might be anybody's.
+        # Without a listening server the pid may be that of any process.
         elif server is not None and server.listens():
             self._end(server.pid)
         if server is not None:
             remove_temporary(server.socket_folder, Account.for_cluster(self._folder))
 
     def leave(self) -> None:
-        """Let the server go on without us."""
+        """Leave the server running."""
         if self._child is not None:
-            self._child.returncode = 0  # Python would warn of a child that was never waited for
+            self._child.returncode = 0  # prevents Python's warning about a child that is still running
 
     def _end(self, pid: int) -> None:
         account = Account.for_cluster(self._folder)
@@ -144,7 +144,7 @@ class Cluster:
             raise
 
     def _require_usable(self) -> None:
-        self.password()  # without it nobody could come in
+        self.password()  # without it nobody could connect
         written_by = (self._data / "PG_VERSION").read_text().strip()
         if written_by != MAJOR:
             raise EmbeddedDatabaseError(
@@ -156,14 +156,14 @@ class Cluster:
         environment = {}
         if stale := Postmaster.read(self._data):
             remove_temporary(stale.socket_folder, programs.account)
-            # The free lock proves that this pid is not ours, but PostgreSQL would believe in it. This is how pg_ctl
-            # names it a pid to disregard; its own check, for shared memory that is still in use, stays in force.
+            # The free lock proves that the pid is stale, but PostgreSQL would refuse to start because of it. With this
+            # variable pg_ctl names a pid to ignore; PostgreSQL still checks for shared memory in use.
             environment["PG_GRANDPARENT_PID"] = str(stale.pid)
         else:
             (self._data / "postmaster.pid").unlink(missing_ok=True)  # a power cut may leave it empty
         folder = choose_socket_folder(self._folder, programs.account)
-        spoken = ".." if folder == self._folder else str(folder)
-        arguments = ("-D", programs.name_of(self._data), *self._settings.arguments(spoken))
+        name = ".." if folder == self._folder else str(folder)
+        arguments = ("-D", programs.name_of(self._data), *self._settings.arguments(name))
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW

@@ -1,4 +1,4 @@
-"""Making a cluster: aside, under another name, until it is whole."""
+"""Creates a cluster under a temporary name, and renames it when it is complete."""
 
 import secrets
 import shutil
@@ -13,7 +13,7 @@ _UNFINISHED = "new-"
 
 
 def create_cluster(folder: Path, programs: Programs, *, durable: bool, deadline: float) -> None:
-    """Make `folder` with `data` and `password` in it, or nothing: half a cluster never bears its name."""
+    """Make `folder` with `data` and `password` in it, completely or not at all."""
     fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder.parent))
     try:
         data, password = fresh / "data", fresh / "password"
@@ -33,14 +33,14 @@ def create_cluster(folder: Path, programs: Programs, *, durable: bool, deadline:
 
 
 def remove_unfinished(home: Path) -> None:
-    """Remove what a creation left behind that was killed."""
+    """Remove what an interrupted creation left behind."""
     for leftover in home.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(leftover)
 
 
 def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> None:
     where = ("-D", programs.name_of(data))
-    # A relative name, because the account may be unable to follow the whole path; a file, because everybody sees argv.
+    # A relative name, since the account may not be able to follow the full path; a file, since argv is public.
     access = (f"--username={NAME}", "--auth=scram-sha-256", "--pwfile=../password")
     text = ("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     memory = "dynamic_shared_memory_type=mmap"  # as for the server itself
@@ -57,4 +57,4 @@ def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> 
         f"fsync={'on' if durable else 'off'}",
         "postgres",
     )
-    programs.run("postgres", *single, said=f"create database {NAME};\n", data=data, deadline=deadline)
+    programs.run("postgres", *single, stdin=f"create database {NAME};\n", data=data, deadline=deadline)

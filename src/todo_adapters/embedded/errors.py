@@ -1,4 +1,4 @@
-"""What is wrong with the embedded database, said in one sentence."""
+"""The embedded database's error."""
 
 
 class EmbeddedDatabaseError(Exception):

@@ -1,21 +1,18 @@
-"""Folders and files that are worth believing: made for us alone, checked before they are used, and kept for good."""
+"""Private folders and files: created for this user only, checked before they are trusted, and synced to disk."""
 
 import os
+import pwd
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 
-if sys.platform != "win32":
-    import pwd
-
 
 def make_private(folder: Path) -> None:
-    """Make the folder, and those above it that are missing, for us alone, whatever the umask is.
+    """Make the folder, and missing ones above it, with mode 0700 whatever the umask is.
 
-    Raises `EmbeddedDatabaseError` for one that is there and that somebody else could have put something into.
+    Raises `EmbeddedDatabaseError` for an existing folder that another user could have written to.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
@@ -24,16 +21,14 @@ def make_private(folder: Path) -> None:
 
 
 def read_private(path: Path) -> str:
-    """The text of a file that nobody else can have read or written. Raises as `make_private` does."""
+    """The text of a file that no other user can read or write. Raises `EmbeddedDatabaseError` for any other file."""
     with path.open(encoding="ascii") as file:
         require_ours(path, os.fstat(file.fileno()), 0o077, f"chmod 600 '{path}', or delete it to have a new one made")
         return file.read()
 
 
 def require_ours(path: Path, found: os.stat_result, forbidden: int, way_out: str) -> None:
-    """Refuse what belongs to somebody else than us and root, or has one of these bits in its mode."""
-    if sys.platform == "win32":
-        return
+    """Refuse a path that belongs to another user than us or root, or has one of these bits in its mode."""
     if found.st_uid not in (us := os.geteuid(), 0):
         raise EmbeddedDatabaseError(
             f"TODO_DATA_DIR: {path} belongs to {_name(found.st_uid)}, who could replace what is in it, and this "
@@ -48,9 +43,7 @@ def require_ours(path: Path, found: os.stat_result, forbidden: int, way_out: str
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, survive a power cut."""
-    if sys.platform == "win32":  # where no folder can be opened
-        return
+    """Write a file's content, or a folder's names, to disk, so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

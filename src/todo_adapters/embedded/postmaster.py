@@ -1,4 +1,4 @@
-"""Reading `postmaster.pid`, and asking whether the server it speaks of is there."""
+"""Reads `postmaster.pid`, and checks whether the server that it names is running."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What the file says of the server of a data folder. It may be out of date: believe `listens` only."""
+    """The server that `postmaster.pid` names. The file may be stale: rely on `listens` only."""
 
     pid: int
     socket_folder: Path
@@ -22,23 +22,23 @@ class Postmaster:
 
     @classmethod
     def read(cls, data: Path) -> "Postmaster | None":
-        """The server that last used `data`, unless it stopped in order; what it has not yet written is empty.
+        """The server that last used `data`, None if it was shut down; lines that it has not written yet are empty.
 
-        The lines are PostgreSQL's `src/include/utils/pidfile.h`.
+        PostgreSQL's `src/include/utils/pidfile.h` documents the lines.
         """
         with suppress(OSError, ValueError):
             written = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
             pid, _, _, _, socket_folder, _, _, status, *_ = written + [""] * 8
-            # A relative folder is relative to where the server stands, which is its data folder.
-            if int(pid) <= 0:  # a server without clients, or a group of processes to `kill`
+            # A relative folder is relative to the server's working directory, its data folder.
+            if int(pid) <= 0:  # a single-user server; `kill` would take it for a process group
                 return None
             return cls(int(pid), Path(os.path.normpath(data / socket_folder)), status.strip())
         return None
 
     def listens(self) -> bool:
-        """Whether a server answers on the socket, whatever has become of the pid.
+        """Whether a server answers on the socket.
 
-        An accepted connection proves nothing: the kernel accepts for a process that is being killed.
+        An accepted connection is not enough: the kernel accepts even while the process is being killed.
         """
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
             probe.settimeout(_ANSWER_SECONDS)
@@ -48,5 +48,5 @@ class Postmaster:
         return False
 
     def is_ready(self) -> bool:
-        """Whether the server takes statements."""
+        """Whether the server accepts statements."""
         return self.status == "ready" and self.listens()

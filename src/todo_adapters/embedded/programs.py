@@ -1,4 +1,4 @@
-"""Running PostgreSQL's programs: under the right account, and holding the cluster's lock while they live."""
+"""Runs PostgreSQL's programs under the right account, holding the cluster's lock while they live."""
 
 import os
 import re
@@ -25,15 +25,15 @@ class Programs:
     account: Account
     lock: FileLock
 
-    def run(self, name: str, *arguments: str, data: Path, said: str = "", deadline: float) -> None:
-        """Run a program on a data folder to its end, `said` being its standard input.
+    def run(self, name: str, *arguments: str, data: Path, stdin: str = "", deadline: float) -> None:
+        """Run a program on a data folder to its end.
 
-        Raises `EmbeddedDatabaseError` when it fails or is not done in time.
+        Raises `EmbeddedDatabaseError` if it fails or exceeds the deadline.
         """
         process = self.spawn(name, *arguments, data=data, streams=subprocess.PIPE, environment={})
         with process:
             try:
-                answer, _ = process.communicate(said.encode(), timeout=max(0.0, deadline - time.monotonic()))
+                answer, _ = process.communicate(stdin.encode(), timeout=max(0.0, deadline - time.monotonic()))
             except BaseException as error:
                 _end(process)
                 if isinstance(error, subprocess.TimeoutExpired):
@@ -45,11 +45,11 @@ class Programs:
     def spawn(
         self, name: str, *arguments: str, data: Path, streams: int | IO[bytes], environment: dict[str, str]
     ) -> "subprocess.Popen[bytes]":
-        """Start a program on a data folder, out of reach of a terminal's Ctrl-C: the database ends last."""
+        """Start a program on a data folder, in a session of its own: Ctrl-C must not end the database first."""
         return subprocess.Popen(  # noqa: S603 (the wheel's own programs)
             [self.folder / name, *arguments],
             cwd=data,
-            env={"LC_ALL": "C", "PATH": os.defpath} | environment,  # nobody's PG* variables, nobody's secrets
+            env={"LC_ALL": "C", "PATH": os.defpath} | environment,  # without the caller's PG* variables and secrets
             stdin=subprocess.PIPE if streams == subprocess.PIPE else subprocess.DEVNULL,
             stdout=streams,
             stderr=subprocess.STDOUT,
@@ -59,16 +59,16 @@ class Programs:
         )
 
     def name_of(self, data: Path) -> str:
-        """What to call the data folder, in which every program is started.
+        """The path of the data folder, for a program that is started in it.
 
-        A lesser account cannot come to a folder below root's home by its path. It need not: we put the process there
-        before it gives up root's rights, and the kernel knows where a process stands. Nobody's home is opened for it.
+        An unprivileged account cannot reach a folder below root's home by its path. It need not: the process changes to
+        the folder before it gives up root's rights, and `/proc/self/cwd` names it without opening root's home.
         """
         return str(_CURRENT_FOLDER if self.account.dropped and _CURRENT_FOLDER.exists() else data)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a program that is no longer wanted; asked politely, it gives its shared memory back."""
+    """Terminate a program; SIGTERM first, so that it frees its shared memory."""
     process.terminate()
     try:
         process.wait(_GRACE_SECONDS)
@@ -77,7 +77,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def complaint(output: bytes) -> str:
-    """Why a program failed: the last serious line that it wrote, or else the last."""
-    lines = output.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    """Why a program failed: the last error line that it wrote, or else its last line."""
+    lines = output.decode(errors="replace").strip().splitlines() or ["it wrote nothing"]
     serious = [line for line in lines if _SERIOUS.search(line)]
     return _SERIOUS.split((serious or lines)[-1])[-1].strip().rstrip(".")

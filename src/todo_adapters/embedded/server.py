@@ -1,7 +1,6 @@
-"""The embedded PostgreSQL as its users see it: start it or join it, take its URL, leave it."""
+"""The embedded PostgreSQL's interface: start or join it, take its URL, stop it."""
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +20,9 @@ _STOP_SECONDS = 60.0
 class EmbeddedPostgres:
     """A running PostgreSQL in a folder, shared by every process that started it there.
 
-    The last of them that stops, stops the database. One that is killed counts as gone; the database then runs on until
-    somebody who joins it later stops it. `gate` lets one process at a time start or stop; `users` is shared by all.
+    The last of these processes to call `stop` stops the database. If that one is killed instead, the database runs on
+    until a later process joins it and stops it. `gate` lets one process at a time start or stop; `users` is held shared
+    by all of them.
     """
 
     def __init__(self, cluster: Cluster, gate: FileLock, users: FileLock) -> None:
@@ -37,13 +37,11 @@ class EmbeddedPostgres:
     def start(
         cls, data_dir: Path, *, durable: bool = True, start_timeout: float = 60.0, max_connections: int = 100
     ) -> "EmbeddedPostgres":
-        """Start the database kept in `data_dir`, or join the one that runs there already, settings and all.
+        """Start the database in `data_dir`, or join the one that runs there already, with its settings.
 
-        The data lie in `data_dir/postgres`, which is made at need. `durable=False` trades the data's safety in a power
-        cut for speed. Raises `EmbeddedDatabaseError`, after at most about `start_timeout` seconds.
+        The data are in `data_dir/postgres`, which is made if needed. `durable=False` is faster and may lose data in a
+        power cut. Raises `EmbeddedDatabaseError`, after at most about `start_timeout` seconds.
         """
-        if sys.platform == "win32":
-            raise EmbeddedDatabaseError("The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.")
         home = Path(data_dir).absolute() / "postgres"
         if "\n" in str(home):
             raise EmbeddedDatabaseError(
@@ -75,19 +73,19 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The address of its database `todo`, as libpq and psycopg take it. It contains the password."""
+        """The URL of its database `todo`, for libpq and psycopg. It contains the password."""
         return self._url
 
     def stop(self) -> None:
-        """Leave the database, and end it if nobody else uses it; a second call does nothing.
+        """Leave the database, and stop it if no other process uses it. A second call does nothing.
 
-        It belongs to the process that started: in one forked from it this does nothing either.
+        In a process forked from the one that called `start` this does nothing either.
         """
         if self._stopped or os.getpid() != self._process:
             return
         self._stopped = True
         try:
-            # Whoever holds the gate for longer than this is about to use the database.
+            # A process that holds the gate for longer than this is starting, and will use the database.
             alone = wait_until(self._gate.take, time.monotonic() + _STOP_SECONDS)
             self._users.release()
             if alone and self._users.take():

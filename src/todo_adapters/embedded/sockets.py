@@ -1,4 +1,4 @@
-"""Where the server's Unix socket lies: beside the data, or in a short temporary folder when it cannot."""
+"""Chooses the folder of the server's Unix socket: beside the data, or a temporary folder with a short path."""
 
 import os
 import socket
@@ -15,9 +15,9 @@ _FILES = (SOCKET, f"{SOCKET}.lock")
 
 
 def choose_socket_folder(beside_data: Path, account: Account) -> Path:
-    """A folder whose socket both the server and a client can name, `beside_data` if it is one.
+    """A folder in which a socket works for server and clients: `beside_data` if possible.
 
-    Only one who knows that no server uses `beside_data` may ask. Raises `EmbeddedDatabaseError` if there is none.
+    No server may be using `beside_data`. Raises `EmbeddedDatabaseError` if there is no such folder.
     """
     if _holds_socket(beside_data):
         return beside_data
@@ -35,9 +35,9 @@ def choose_socket_folder(beside_data: Path, account: Account) -> Path:
 
 
 def remove_temporary(folder: Path, account: Account) -> None:
-    """Remove a socket folder that `choose_socket_folder` made elsewhere; one beside the data stays.
+    """Remove a temporary socket folder of `choose_socket_folder`; one beside the data stays.
 
-    It is the account that says which: nothing is removed that is not its own, whatever the path leads to meanwhile.
+    The account may have written the path, so only a folder that it owns is removed.
     """
     if not folder.name.startswith(_PREFIX):
         return
@@ -52,15 +52,15 @@ def remove_temporary(folder: Path, account: Account) -> None:
 
 
 def _short_folders(account: Account) -> list[str]:
-    # A lesser account cannot enter root's runtime and temporary folders, which are root's alone.
+    # An unprivileged account cannot enter root's own runtime and temporary folders.
     if account.dropped:
         return ["/run", "/tmp"]  # noqa: S108 (mkdtemp makes a folder of its own there)
     return [os.environ.get("XDG_RUNTIME_DIR") or "/tmp", tempfile.gettempdir(), "/tmp"]  # noqa: S108
 
 
 def _holds_socket(folder: Path) -> bool:
-    """Whether a socket can be made there and named in a URL; trying tells about lengths and file systems at once."""
-    # libpq takes a comma for the end of a host, SQLAlchemy a colon.
+    """Whether a socket can be made there and named in a URL, found out by trying: length and file system matter."""
+    # In a URL's host, a comma is special to libpq, and a colon to SQLAlchemy.
     if set(str(folder)) & set(",:"):
         return False
     _remove_socket(folder)

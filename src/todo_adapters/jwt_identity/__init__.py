@@ -1,4 +1,4 @@
-"""Who is calling, proved by a JWT: HS256 with a shared secret, or the public keys that an issuer serves."""
+"""Authentication by JWT: HS256 with a shared secret, or an issuer's public keys."""
 
 from todo_adapters.jwt_identity.authenticator import JwtAuthenticator
 from todo_adapters.jwt_identity.bearer import CredentialsRefused, bearer_token

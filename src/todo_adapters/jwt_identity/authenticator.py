@@ -1,4 +1,4 @@
-"""Proves who is calling by their token: the core's `Authenticator` over PyJWT."""
+"""The core's `Authenticator`, with PyJWT."""
 
 import hashlib
 import ssl
@@ -24,10 +24,10 @@ _JWS: Final = jwt.PyJWS()
 
 
 class JwtAuthenticator:
-    """Believes the tokens that `policy` describes. Belongs to one event loop; `aclose` it at the end.
+    """Accepts the tokens that `policy` describes. Belongs to one event loop; call `aclose` at the end.
 
-    A verified token is not verified again until it expires or the issuer's keys change. What is remembered of it is its
-    SHA-256, so that the memory of the process gives no tokens away.
+    A verified token is not verified again until it expires or the issuer's keys change. The cache is keyed by the
+    token's SHA-256, so that a memory dump reveals no tokens.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class JwtAuthenticator:
         tls: ssl.SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_fetch_failure` is called for each fetch of keys that fails, `on_new_keys` for each with other keys.
+        """`on_fetch_failure` is called for each failed fetch of keys, `on_new_keys` for each that changed them.
 
-        `tls` replaces the system's authorities.
+        `tls` replaces the system's certificate authorities.
         """
         self._policy = policy
         self._clock = clock
@@ -56,9 +56,9 @@ class JwtAuthenticator:
         self._remembered: OrderedDict[bytes, tuple[Proof, KeySet | None]] = OrderedDict()
 
     async def authenticate(self, token: str) -> Identity:
-        """Whom `token` proves, and what it allows. Raises `CredentialsRefused`, whatever is wrong with it.
+        """The identity that `token` proves. Raises `CredentialsRefused` for any invalid token.
 
-        Raises `IdentityUnavailable` where it needs a key that is not known, and the issuer does not answer.
+        Raises `IdentityUnavailable` if it needs an unknown key and the issuer does not answer.
         """
         if (known := self.cached(token)) is not None:
             return known
@@ -70,24 +70,24 @@ class JwtAuthenticator:
         return proved.identity
 
     def cached(self, token: str) -> Identity | None:
-        """Whom `token` is known to prove at this moment; None if it has to be verified."""
+        """The identity of a token that was verified before and is still valid; otherwise None."""
         remembered = self._remembered.get(_digest(token))
         if remembered is None:
             return None
         proved, keys = remembered
         if not proved.holds(self._clock.now().timestamp()):
             return None
-        # What the secret has verified stays so; what a key has, while the issuer's keys are the same.
+        # A token verified with the secret stays valid; one verified with a key, while the issuer's keys are the same.
         unchanged = keys is None or self._keys is None or keys is self._keys.current()
         return proved.identity if unchanged else None
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """End a fetch that is under way."""
         if self._keys is not None:
             await self._keys.aclose()
 
     async def _key_for(self, token: UnverifiedToken) -> tuple[bytes | PublicKey, KeySet | None, Expected]:
-        """The key that a token's `alg` calls for: never an issuer's for HS256, never the secret for anything else."""
+        """The key for a token's `alg`: never an issuer's key for HS256, never the secret for anything else."""
         if token.alg == _HS256:
             if self._policy.secret is None:
                 raise _not_accepted(token.alg, self._policy.hs256_off)
@@ -108,7 +108,7 @@ class JwtAuthenticator:
 
 
 def _digest(token: str) -> bytes:
-    # A token may hold anything here, lone surrogates too.
+    # The token has not been checked yet: it may contain lone surrogates.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -140,7 +140,7 @@ def _key_source(
     if policy.jwks_url is None:
         return None
     if tls is None and urlsplit(policy.jwks_url).scheme == "https":
-        # Once, at the start: to read the system's authorities takes long enough to hold requests up.
+        # Once, at the start: reading the system's authorities takes long enough to delay requests.
         tls = ssl.create_default_context()
     fetch = Fetch(policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
     pace = Pace(

@@ -1,4 +1,4 @@
-"""Takes the token out of an Authorization header, and names the ways of refusing one."""
+"""Takes the token from an Authorization header, and defines the error for credentials that are refused."""
 
 import re
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from todo_core import NotAuthenticated
 BearerError: TypeAlias = Literal["invalid_request", "invalid_token"]
 
 HEADER_BYTES: Final = 8192
-"""The longest Authorization header, and the longest token, that is looked at."""
+"""The longest Authorization header, and the longest token, that is accepted."""
 
 SHOWN: Final = 40
-"""How many characters of a stranger's text a refusal shows."""
+"""How many characters of unverified text a refusal shows."""
 
 _SCHEME: Final = b"bearer"
-# Not for the scheme as well: to ignore case makes the search through the token several times as slow.
+# Without the scheme: `re.IGNORECASE` would make the search through the token several times slower.
 _TOKEN = re.compile(rb" +([A-Za-z0-9\-._~+/]+=*)")
 
 
 class CredentialsRefused(NotAuthenticated):
-    """The credentials prove nobody. `error` is RFC 6750's word for it: None where there were no bearer credentials.
+    """The credentials are refused. `error` is RFC 6750's code (§3.1), None if there were no bearer credentials.
 
-    The message is for logs. Of the token it holds at most `alg` and `kid`, as `shown` makes them; callers get the same
-    answer whatever it says.
+    The message is for logs; callers get the same answer for every reason. It contains nothing of the token but `alg`
+    and `kid`, made safe by `shown`.
     """
 
     def __init__(self, reason: str, error: BearerError | None = "invalid_token") -> None:
@@ -32,14 +32,14 @@ class CredentialsRefused(NotAuthenticated):
 
 
 def shown(text: str) -> str:
-    """A stranger's text as a log may have it: ASCII, quoted, without control characters, and cut to a length."""
+    """Unverified text made safe for a log: ASCII, quoted, without control characters, and shortened."""
     return ascii(text[:SHOWN]) + ("…" if len(text) > SHOWN else "")
 
 
 def bearer_token(header_values: Sequence[bytes]) -> str:
-    """The token in the one Authorization header of a request, given every value that the request had (RFC 6750 §2.1).
+    """The bearer token of a request, from all values of its Authorization header (RFC 6750 §2.1).
 
-    Raises `CredentialsRefused`: without an `error` where the request has no bearer credentials at all (§3.1).
+    Raises `CredentialsRefused`, without an `error` if the request has no bearer credentials (§3.1).
     """
     if not header_values:
         raise CredentialsRefused("no Authorization header", error=None)

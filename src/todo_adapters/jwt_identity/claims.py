@@ -1,4 +1,4 @@
-"""Checks what a token claims: whose it is, what it allows, when it holds, who issued it and for whom."""
+"""Checks a token's claims: subject, scopes, lifetime, issuer and audience."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,7 @@ from todo_core import SCOPES, Identity, InvalidInput, OwnerId, Scope, owner_id
 from todo_core.identity import is_client
 
 LATEST: Final = 253_402_300_799
-"""The last second of the year 9999: no honest token names a later one."""
+"""The last second of the year 9999; later moments are refused."""
 
 SESSION_CACHE: Final = "better-auth:session-cache"
 """The audience of Better Auth's cached sessions, which are signed with the same keys but are not access tokens."""
@@ -18,7 +18,7 @@ SESSION_CACHE: Final = "better-auth:session-cache"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a token must claim; None where anything will do."""
+    """What a token must claim; None accepts anything."""
 
     issuer: str | None
     audience: str | None
@@ -27,19 +27,19 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Whom a token proves, and when: from `not_before` until just before `not_after`, in seconds of the Unix epoch."""
+    """The identity that a token proves, from `not_before` until before `not_after`, in seconds of the Unix epoch."""
 
     identity: Identity
     not_before: float
     not_after: float
 
     def holds(self, now: float) -> bool:
-        """Whether it may be used at that moment."""
+        """Whether it is valid at that moment."""
         return self.not_before <= now < self.not_after
 
 
 def proof(claims: JsonObject, expected: Expected, now: float) -> Proof:
-    """Whom the claims of a verified token prove at the moment `now`. Raises `CredentialsRefused`."""
+    """What the claims of a verified token prove. Raises `CredentialsRefused` unless they are valid at `now`."""
     _check_issuer(claims, expected.issuer)
     _check_audience(claims, expected.audience)
     issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
@@ -67,12 +67,12 @@ def _owner(claims: JsonObject) -> OwnerId:
 
 
 def _client(claims: JsonObject) -> str | None:
-    """The program that the token was issued to (OpenID Connect Core §2, RFC 9068 §2.2), where it is named properly."""
+    """The program that the token was issued to (OpenID Connect Core §2, RFC 9068 §2.2), if it has a valid name."""
     return next((name for key in ("azp", "client_id") if is_client(name := claims.get(key))), None)
 
 
 def _scopes(claims: JsonObject) -> frozenset[Scope] | None:
-    """Those of ours that the token names, as text (RFC 8693 §4.2) or as a list; None where it names none of ours."""
+    """Our scopes that the token names, as text (RFC 8693 §4.2) or as a list; None if it names none of ours."""
     named: set[object] = set()
     for claim in (claims.get("scope"), claims.get("scp")):
         named.update(claim.split(" ") if isinstance(claim, str) else ())
@@ -85,9 +85,9 @@ def _is_text(value: object) -> bool:
 
 
 def _moment(claims: JsonObject, name: str, *, default: float | None = None) -> float:
-    """The NumericDate of that name (RFC 7519 §2): a JSON number, which in Python a boolean would be too."""
+    """The NumericDate of that name (RFC 7519 §2): a JSON number."""
     value = claims.get(name, default)
-    # The comparison leaves out infinity and NaN as well.
+    # `isinstance` would accept booleans. The comparison excludes infinity and NaN as well.
     if (type(value) is int or type(value) is float) and 0 <= value <= LATEST:
         return value
     raise CredentialsRefused(f"{name} is missing or not a point in time")

@@ -1,4 +1,4 @@
-"""Takes a token in JWS compact form apart, strictly, before anything in it is believed."""
+"""Parses a token in JWS compact form strictly, before anything in it is trusted."""
 
 import base64
 import json
@@ -10,18 +10,18 @@ from todo_adapters.jwt_identity.bearer import HEADER_BYTES, CredentialsRefused
 JsonObject: TypeAlias = dict[str, object]
 
 DEPTH: Final = 32
-"""How deep JSON may be nested: what Python itself bears differs from version to version."""
+"""How deep JSON may be nested; Python's own limit differs between versions."""
 
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 _JWS_SEGMENTS: Final = 3
 _JWE_SEGMENTS: Final = 5
-# Each asks for processing that is not done here, so it must be refused (RFC 7515 §4.1.11, RFC 7797 §3).
+# Both ask for processing that is not implemented, so they must be refused (RFC 7515 §4.1.11, RFC 7797 §3).
 _UNSUPPORTED: Final = frozenset({"crit", "b64"})
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """What a well-formed token says of itself. Nothing of it is proved yet."""
+    """The contents of a well-formed token, not verified yet."""
 
     alg: str
     kid: str | None
@@ -31,8 +31,8 @@ class UnverifiedToken:
 def parse(token: str) -> UnverifiedToken:
     """The parts of `token`: three canonical base64url segments, two of them JSON objects. Raises `CredentialsRefused`.
 
-    Of the header only `alg`, `kid` and `typ` count: a key that a token brings or points to (`jwk`, `jku`, `x5c`, `x5u`)
-    is never looked at.
+    Only `alg`, `kid` and `typ` of the header are used; a key that a token carries or points to (`jwk`, `jku`, `x5c`,
+    `x5u`) is ignored.
     """
     if len(token) > HEADER_BYTES:
         raise CredentialsRefused("the token is too long")
@@ -64,9 +64,9 @@ def _checked(header: JsonObject) -> tuple[str, str | None]:
 
 
 def base64url(text: str) -> bytes:
-    """What `text` encodes. Raises `ValueError` for anything but the one way to write those bytes (RFC 7515 §2)."""
+    """The bytes that `text` encodes. Raises `ValueError` unless it is their canonical encoding (RFC 7515 §2)."""
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    # Encoding it again catches foreign characters, padding, and bits set after the last byte at once.
+    # Encoding again detects foreign characters, padding, and bits set after the last byte.
     if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
         raise ValueError("not canonical base64url")
     return data

@@ -1,4 +1,4 @@
-"""Fetches one small document over HTTP or HTTPS without trusting the other side to be quick, brief or right."""
+"""Fetches a small document over HTTP or HTTPS, with limits on time and size."""
 
 import asyncio
 import socket
@@ -13,26 +13,26 @@ DOCUMENT_BYTES: Final = 64 * 1024
 """The longest document that is accepted."""
 
 STAGGER: Final = 0.25
-"""Seconds that an address has for its answer before the next one is asked as well (RFC 8305 §8 has this number)."""
+"""Seconds until the next address is tried as well (RFC 8305 §8)."""
 
 ADDRESSES: Final = 16
-"""How many addresses of a host are asked at most."""
+"""How many addresses of a host are tried at most."""
 
-# Status lines, headers and the marks of chunks come on top of the document.
+# For status lines, headers and chunk marks, in addition to the document.
 _HEAD_BYTES: Final = 32 * 1024
 _OK: Final = 200
 _Address: TypeAlias = tuple[str, int]
 
 
 class FetchFailed(Exception):
-    """There is no document. The message says why, for logs."""
+    """The document could not be fetched. The message gives the reason, for logs."""
 
 
 class Fetch:
-    """Gets the document at one URL, again and again; remembers which of the host's addresses answered last."""
+    """Fetches the document at one URL; each call tries first the address that answered last."""
 
     def __init__(self, url: str, *, timeout: float, tls: ssl.SSLContext | None = None) -> None:
-        """`timeout` is for one document in all, in seconds. `tls` replaces the system's authorities."""
+        """`timeout`: seconds for one whole fetch. `tls` replaces the system's certificate authorities."""
         self._url = urlsplit(url)
         self._timeout = timeout
         self._tls = (tls or True) if self._url.scheme == "https" else None
@@ -41,8 +41,8 @@ class Fetch:
     async def __call__(self) -> bytes:
         """The document. Raises `FetchFailed`.
 
-        No redirects, no proxies, no compression, no more than `DOCUMENT_BYTES`. Each address of the host is asked once,
-        the one that answered last before the others; all of them fit into the timeout.
+        No redirects, no proxies, no compression, at most `DOCUMENT_BYTES`. Each of the host's addresses is tried once,
+        all within the timeout.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -60,7 +60,7 @@ class Fetch:
         return sorted(addresses, key=lambda address: address != self._answered)[:ADDRESSES]
 
     async def _first_answer(self, addresses: Sequence[_Address]) -> bytes:
-        """The document of whichever address gives it first. The next is asked when one fails, or takes its time."""
+        """The document from the first address that answers. The next is tried when one fails, or after a pause."""
         stagger = min(STAGGER, self._timeout / (2 * len(addresses)))
         waiting, pending = list(addresses), set[asyncio.Task[bytes]]()
         failure: BaseException | None = None
@@ -89,7 +89,7 @@ class Fetch:
                 connection.send(h11.EndOfMessage())
                 document = await _document(connection, reader)
             finally:
-                writer.transport.abort()  # at once: a polite end would wait for the other side
+                writer.transport.abort()  # `close` would wait for the other side
         except (OSError, h11.RemoteProtocolError) as error:
             raise FetchFailed(repr(error)) from error
         self._answered = address
@@ -109,7 +109,7 @@ def _request(url: SplitResult) -> h11.Request:
 
 
 async def _document(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
-    """The body of the answer, up to where its length or its chunks end, or else the connection (RFC 9112 §6.3)."""
+    """The body of the answer, delimited by its length, its chunks or the connection's end (RFC 9112 §6.3)."""
     document, received = bytearray(), 0
     while not isinstance(event := connection.next_event(), h11.EndOfMessage):
         if event is h11.NEED_DATA:
@@ -122,7 +122,7 @@ async def _document(connection: h11.Connection, reader: asyncio.StreamReader) ->
             _check(event)
         elif isinstance(event, h11.Data):
             document += event.data
-        # What is left is an interim answer, such as a 103.
+        # Other events are interim answers, such as a 103.
     if len(document) > DOCUMENT_BYTES:
         raise FetchFailed("the document is too long")
     return bytes(document)

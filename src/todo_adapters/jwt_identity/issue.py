@@ -1,4 +1,4 @@
-"""Makes HS256 tokens, for trying the service and for scripts that hold the secret."""
+"""Issues HS256 tokens, for trying the service and for scripts that have the secret."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -20,10 +20,10 @@ def issue_token(
     scopes: Collection[Scope] | None = None,
     client: str | None = None,
 ) -> str:
-    """A token that proves `subject` from `now` on for `expires_in`, counted in whole seconds.
+    """A token for `subject` that is valid from `now` for `expires_in`, in whole seconds.
 
-    `scopes` is all that it allows, None everything; `client` is the program that it is for. Raises `InvalidInput` where
-    `subject` cannot name an owner, `ValueError` for a weak secret, under one second, or no scope at all.
+    `scopes` is what it allows, None allows everything; `client` is the program that it is for. Raises `InvalidInput` if
+    `subject` cannot name an owner, `ValueError` for a weak secret, less than one second, or an empty `scopes`.
     """
     check_secret(secret)
     seconds = int(expires_in.total_seconds())

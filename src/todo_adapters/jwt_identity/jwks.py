@@ -1,4 +1,4 @@
-"""Reads a JSON Web Key Set (RFC 7517): the public keys in it that may verify a token, and which token."""
+"""Reads the public keys of a JSON Web Key Set (RFC 7517) that may verify tokens."""
 
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -15,13 +15,13 @@ from todo_adapters.jwt_identity.compact import JsonObject, base64url, json_objec
 PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 RSA_BITS: Final = range(2048, 8192 + 1)
-"""RSA keys from RFC 7518 §3.3's minimum to what still verifies within a millisecond."""
+"""Accepted RSA key sizes: from RFC 7518 §3.3's minimum to the largest that verifies within a millisecond."""
 
 ASYMMETRIC: Final = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
-"""The algorithms that an issuer's keys may verify: all that Better Auth can be set to."""
+"""The algorithms of an issuer's keys: all that Better Auth supports."""
 
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-# Curve by curve, because ES256 with a P-384 key, or EdDSA with an Ed448 key, is another algorithm than is meant here.
+# By curve: ES256 with a P-384 key, or EdDSA with an Ed448 key, is another algorithm.
 _ALGORITHMS: Final = {
     ("RSA", None): frozenset({"RS256", "PS256"}),
     ("EC", "P-256"): frozenset({"ES256"}),
@@ -37,7 +37,7 @@ _READERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key, and the algorithms whose signatures it may verify: those of its kind, or the one that it names."""
+    """A public key, and the algorithms that it may verify: those of its type, or the one in its `alg`."""
 
     kid: str | None
     algorithms: frozenset[str]
@@ -46,20 +46,20 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The usable keys of one issuer at one moment. Equal sets hold equal keys in the same order."""
+    """The usable keys of one issuer at one moment. Equal sets have equal keys in the same order."""
 
     keys: tuple[Key, ...] = field(default=())
 
     def find(self, alg: str, kid: str | None) -> Key | None:
-        """The one key that fits a token's `alg` and `kid`; None if there is none, or if several would do."""
+        """The key that matches a token's `alg` and `kid`; None if there is none, or more than one."""
         fitting = [key for key in self.keys if alg in key.algorithms and kid in (None, key.kid)]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def key_set(document: bytes) -> KeySet:
-    """The keys of a JWK Set that may verify tokens. Others are left out: one odd key must not lock everyone out.
+    """The keys of a JWK Set that may verify tokens; others are ignored.
 
-    Raises `ValueError` where `document` is no JWK Set.
+    Raises `ValueError` if `document` is not a JWK Set.
     """
     members = json_object(document).get("keys")
     if not isinstance(members, list):
@@ -82,7 +82,7 @@ def _key(jwk: object) -> Key | None:
 
 
 def _is_for_verifying(jwk: JsonObject) -> bool:
-    """Whether the key may verify signatures (RFC 7517 §4.2, §4.3). One that shows private members is burnt."""
+    """Whether the key may verify signatures (RFC 7517 §4.2, §4.3). A key with private members is compromised."""
     operations = jwk.get("key_ops", ["verify"])
     may_verify = isinstance(operations, list) and "verify" in operations
     return may_verify and jwk.get("use", "sig") == "sig" and not _PRIVATE & jwk.keys()

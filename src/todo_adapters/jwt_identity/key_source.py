@@ -1,4 +1,4 @@
-"""Keeps an issuer's keys at hand: fetched in time, one fetch at once, never more often than `Pace` allows."""
+"""Caches an issuer's keys: refreshed in the background, one fetch at a time, no more often than `Pace` allows."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often keys are fetched and how long they last, in seconds; `JwtPolicy` says what each is for."""
+    """How often keys are fetched and how long they are used, in seconds; `JwtPolicy` documents each."""
 
     fresh_for: float
     stale_for: float
@@ -28,10 +28,10 @@ class Pace:
 
 
 class KeySource:
-    """The keys that an issuer serves, as `fetch` gets them.
+    """The keys that an issuer publishes, as `fetch` returns them.
 
-    Known keys answer at once, whatever the issuer does: only a token with an unknown key waits for a fetch, and any
-    number of those wait for the same one. A failed fetch leaves the keys as they were, until they are too old.
+    Known keys are returned without waiting. Only a token with an unknown key waits for a fetch, and all such tokens
+    wait for the same one. A failed fetch leaves the keys as they were, until they are too old.
     """
 
     def __init__(
@@ -43,10 +43,7 @@ class KeySource:
         on_change: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` is called once per failed fetch, `on_change` once per fetch that brought other keys.
-
-        `monotonic` counts seconds and never goes back.
-        """
+        """`on_failure` is called once per failed fetch, `on_change` once per fetch that changed the keys."""
         self._fetch = fetch
         self._pace = pace
         self._on_failure = on_failure
@@ -54,28 +51,28 @@ class KeySource:
         self._monotonic = monotonic
         self._keys = NO_KEYS
         self._fetched_at = self._allowed_at = self._quiet_until = -math.inf
-        self._answered = False  # whether the fetch that began last has brought keys
+        self._answered = False  # whether the last fetch succeeded
         self._fetching: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
 
     def current(self) -> KeySet:
-        """The keys to trust now, the same object while they do not change. Starts a fetch if they are not fresh."""
+        """The present keys, the same object while they do not change. Starts a fetch if they are not fresh."""
         age = self._monotonic() - self._fetched_at
         if age >= self._pace.fresh_for:
             self._start_fetch()
         return self._keys if age < self._pace.stale_for else NO_KEYS
 
     async def find(self, alg: str, kid: str | None) -> tuple[Key | None, KeySet]:
-        """The key that fits a token, and the set that it is in; fetches the keys anew, if it may, for one unknown.
+        """The key that matches a token, and its key set. For an unknown key the keys are fetched, if `Pace` allows it.
 
-        Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. Where the issuer has just been
-        asked, an unknown key has the keys fetched as soon as the cooldown is over, whoever comes or does not come then.
+        Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. During the cooldown, an
+        unknown key schedules a fetch for its end.
         """
         keys = self.current()
         key = keys.find(alg, kid)
         if key is None:
             if (fetching := self._start_fetch()) is not None:
-                # Not `await fetching`: a caller who gives up must not take the fetch away from the others.
+                # Not `await fetching`: a cancelled caller must not cancel the fetch that others wait for.
                 await asyncio.wait([fetching])
             if not self._answered:
                 raise IdentityUnavailable
@@ -118,7 +115,7 @@ class KeySource:
     async def _renew(self) -> None:
         try:
             keys = key_set(await self._fetch())
-        except Exception as error:  # whatever goes wrong, the keys that are known go on serving
+        except Exception as error:  # after any error the known keys remain in use
             self._failed(error)
         else:
             self._answered = True

@@ -1,4 +1,4 @@
-"""Which tokens are believed: the settings of JWT identity, checked before anything starts."""
+"""Which tokens are accepted: the settings of JWT authentication, checked before anything starts."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -10,19 +10,18 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 SECRET_BYTES: Final = 32
-"""The shortest secret: as long as the hash that it keys (RFC 7518 §3.2)."""
+"""The minimum length of a secret, that of the hash (RFC 7518 §3.2)."""
 
 _PUBLIC_SECRETS: Final = frozenset({b"better-auth-secret-12345678901234567890"})
-"""Secrets that everybody knows: what Better Auth falls back to when it is given none."""
+"""Secrets that are public: Better Auth's default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JwtPolicy:
-    """Which tokens are believed. Raises `ValueError` rather than be a policy that lets strangers in.
+    """Which tokens are accepted. Raises `ValueError` for an insecure policy.
 
-    `secret` turns HS256 on, `jwks_url` the asymmetric algorithms; both may be on, and a key of one never verifies a
-    token of the other. `issuer` and `audience` hold for every token; `check_hs256_…` lifts them for HS256 tokens, for
-    when they describe the JWKS issuer alone.
+    `secret` enables HS256, `jwks_url` the asymmetric algorithms; with both, a key of one never verifies a token of the
+    other. `issuer` and `audience` are required of every token; with `check_hs256_…=False`, not of HS256 tokens.
     """
 
     secret: bytes | None = field(default=None, repr=False)
@@ -33,31 +32,31 @@ class JwtPolicy:
     check_hs256_audience: bool = True
     hs256_off: str = "there is no secret"
     keys_off: str = "there are no keys of an issuer"
-    """What a refusal says where a token would need the secret, or keys: such as which setting is missing."""
+    """The reason in a refusal if a token needs the secret, or keys, and there are none: such as a missing setting."""
 
     insecure_keys: bool = False
-    """Whether keys may come over plain http from another machine, where a network that is trusted lies between."""
+    """Whether keys may be fetched over plain http from another machine, on a trusted network."""
 
     iat_leeway: timedelta = timedelta(seconds=30)
-    """How far in the future a token may claim to have been issued: two machines' clocks differ."""
+    """How far in the future `iat` may be, since clocks differ."""
 
     fresh_keys_for: timedelta = timedelta(minutes=5)
-    """How long fetched keys are used before they are fetched again, in the background."""
+    """How long keys are used before they are fetched again in the background."""
 
     stale_keys_for: timedelta = timedelta(hours=1)
-    """How long after their fetch keys are used at most, should the issuer be away all that time."""
+    """How long keys are used at most, if the issuer stays unavailable."""
 
     fetch_cooldown: timedelta = timedelta(seconds=10)
-    """The least time between two fetches of the keys, after one that succeeded."""
+    """The minimum time between two fetches, after one that succeeded."""
 
     fetch_retry: timedelta = timedelta(seconds=2)
-    """The least time from a failed fetch to the next one."""
+    """The minimum time between a failed fetch and the next one."""
 
     fetch_timeout: timedelta = timedelta(seconds=3)
-    """The longest that one fetch of the keys may take, from the look-up of the name to the last byte."""
+    """The timeout of one fetch, from the DNS look-up to the last byte."""
 
     remembered_tokens: int = 10_000
-    """How many verified tokens are remembered at most, so as not to verify them again."""
+    """How many verified tokens are cached at most."""
 
     def __post_init__(self) -> None:
         if self.secret is None and self.jwks_url is None:
@@ -71,26 +70,26 @@ class JwtPolicy:
 
 
 def check_secret(secret: bytes) -> None:
-    """Raises `ValueError`, without the secret in it, if `secret` is short, known to all, or looks like a public key."""
+    """Raises `ValueError`, without the secret in it, if `secret` is too short, public, or looks like a public key."""
     if len(secret) < SECRET_BYTES:
         raise ValueError(f"the secret must be at least {SECRET_BYTES} bytes long")
     if secret in _PUBLIC_SECRETS:
         raise ValueError("the secret is Better Auth's built-in default, which everybody knows")
     try:
-        # An HS256 token keyed with a public key is the classic confusion of algorithms (RFC 8725 §2.1).
+        # A public key as the HS256 secret would allow algorithm confusion (RFC 8725 §2.1).
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     except InvalidKeyError:
         raise ValueError("the secret looks like a key pair's key or a certificate") from None
 
 
 class InsecureUrl(ValueError):
-    """Whoever is on the way to that URL could replace what is served there."""
+    """The URL is not protected: somebody on the network path could replace the keys."""
 
 
 def check_url(url: str, *, insecure: bool = False) -> None:
-    """Raises `ValueError` unless `url` is where keys may be fetched: https anywhere, http on this machine.
+    """Raises `ValueError` unless keys may be fetched from `url`: https anywhere, http only on this machine.
 
-    `insecure` allows http anywhere. Without it the error for http is an `InsecureUrl`.
+    `insecure` allows http anywhere; without it, http elsewhere raises `InsecureUrl`.
     """
     if not (url.isascii() and url.isprintable() and " " not in url):
         raise ValueError("the JWKS URL may hold printable ASCII characters only")

@@ -1,4 +1,4 @@
-"""The tasks in PostgreSQL (14 or newer, encoding UTF8): SQLAlchemy Core over psycopg 3, migrated by Alembic."""
+"""Tasks in PostgreSQL (14 or newer, encoding UTF8): SQLAlchemy Core with psycopg 3, migrated by Alembic."""
 
 from todo_adapters.postgres.engine import create_engine
 from todo_adapters.postgres.store import PostgresTaskStore

@@ -1,4 +1,4 @@
-"""One connection where a host has several addresses: each gets its turn in time, and those that failed come last."""
+"""Connects to a host with several addresses: all are tried within the timeout, those that failed before at the end."""
 
 import asyncio
 from collections import deque
@@ -8,28 +8,28 @@ from typing import Any, Final, TypeAlias
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_attempts_async
 
-_PAUSE: Final = 1.0  # seconds before the next address is tried as well, where they are few
+_PAUSE: Final = 1.0  # seconds until the next address is tried as well, less if there are many
 _Attempt: TypeAlias = dict[str, Any]
 _Address: TypeAlias = tuple[object, ...]
 
 
 class Addresses:
-    """All addresses that psycopg's arguments lead to.
+    """All addresses that psycopg's arguments resolve to.
 
-    The next one is tried when one has failed, or has not connected after a pause; the first connection wins (as RFC
-    8305 does for TCP). So an address that swallows packets costs the pause, once, and a slow one is not given up.
+    The next address is tried when one has failed, or has not connected after a pause; the first connection wins (as in
+    RFC 8305). An address that drops packets costs the pause, once, and a slow one is not given up.
     """
 
     def __init__(self, arguments: _Attempt, *, timeout: float) -> None:
-        """The last address is tried when half of `timeout` has passed, at the latest."""
+        """The last address is tried after half of `timeout` at the latest."""
         self._arguments = arguments
         self._timeout = timeout
         self._failed: set[_Address] = set()
 
     async def connect(self) -> AsyncConnection[Any]:
-        """A connection to one of the addresses. Raises `psycopg.Error` of the last one that failed, if all do."""
+        """A connection to one of the addresses. If all fail, raises the `psycopg.Error` of the last one."""
         attempts: list[_Attempt] = [dict(attempt) for attempt in await conninfo_attempts_async(self._arguments)]
-        self._failed.intersection_update(map(_address, attempts))  # a name may lead somewhere else every day
+        self._failed.intersection_update(map(_address, attempts))  # a name's addresses change over time
         preferred = attempts[0].get("target_session_attrs")  # psycopg lists the preferred kind first
         attempts.sort(key=lambda each: (each.get("target_session_attrs") != preferred, _address(each) in self._failed))
         return await self._first(deque(attempts))
@@ -49,7 +49,7 @@ class Addresses:
                     address = running.pop(task)
                     if task.exception() is None:
                         self._failed.discard(address)
-                        self._failed.update(running.values())  # they began earlier
+                        self._failed.update(running.values())  # these began earlier, and are slower
                         return task.result()
                     self._failed.add(address)
                     if not (running or attempts):
@@ -66,7 +66,7 @@ async def _connect(attempt: _Attempt) -> AsyncConnection[Any]:
     try:
         return await AsyncConnection.connect(**attempt)
     except BaseException as error:
-        clear_frames(error.__traceback__)  # in them is the socket, which would stay open as long as the error lives
+        clear_frames(error.__traceback__)  # they hold the socket, which would stay open as long as the error exists
         raise
 
 

@@ -1,4 +1,4 @@
-"""How many calls travel in one statement: as arrays, one a column, which `unnest(…)` makes rows again."""
+"""Executes one statement for many calls: their values are sent as arrays, one per column, which `unnest(…)` expands."""
 
 import asyncio
 import re
@@ -20,17 +20,17 @@ C = TypeVar("C")
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
-_MANY: Final = 500  # rows, or things: what is made of fewer takes some milliseconds
+_MANY: Final = 500  # rows or things; fewer are processed within some milliseconds
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
-"""One statement for many calls of type `C`: their answers, of type `A`, in the same order."""
+"""One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
 
 Columns: TypeAlias = dict[str, list[Any]]
 
 
 def array_literal(values: Sequence[object]) -> str:
-    """An array as PostgreSQL reads it (its documentation, §8.15.2), all of one kind but for None.
+    """An array literal of PostgreSQL (its documentation, §8.15.2). Values are of one type, or None.
 
-    The driver would look up a dumper and search for special characters for each element: several times the price.
+    The driver would look up a dumper and search for special characters per element, at several times the cost.
     """
     return "{" + ",".join(["null" if value is None else _ELEMENTS[type(value)](value) for value in values]) + "}"
 
@@ -40,7 +40,7 @@ def _quoted(text: str) -> str:
 
 
 class _ByKind(dict[type, Callable[[Any], str]]):
-    """How a value of each type is written; one of a subclass as one of the type that it derives from."""
+    """A writer for values of each type; a subclass uses that of its base."""
 
     def __missing__(self, kind: type) -> Callable[[Any], str]:
         return next(self[base] for base in kind.__mro__ if base in self)
@@ -61,10 +61,10 @@ _ELEMENTS: Final = _ByKind(
 async def execute(
     connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any]
 ) -> list[tuple[Any, ...]]:
-    """The rows that a statement gives. Raises `psycopg.Error`.
+    """The rows that a statement returns. Raises `psycopg.Error`.
 
-    SQLAlchemy keeps the connections; the rows come from the driver itself, in the binary format. Through SQLAlchemy's
-    own execution a batch costs five times as much (docs/performance.md).
+    SQLAlchemy pools the connections; statements are executed by the driver itself, in binary format, at a fifth of the
+    cost of SQLAlchemy's own execution (docs/performance.md).
     """
     driver = driver_of(connection)
     text, names = _numbered(statement)
@@ -73,10 +73,10 @@ async def execute(
     try:
         await cursor.execute(text, values, binary=True)
     except FeatureNotSupported:
-        # So the server refuses, before it begins, a prepared statement one of whose columns has changed its type.
+        # A column of the prepared statement has changed its type. The server refuses before it begins.
         if driver.info.transaction_status != TransactionStatus.IDLE:
-            raise  # the whole transaction is repeated; with its end the driver forgets what it prepared
-        await driver.execute("deallocate all")  # which the driver notices
+            raise  # the whole transaction is repeated; when it ends, the driver drops its prepared statements
+        await driver.execute("deallocate all")  # the driver notices, and prepares again
         await cursor.execute(text, values, binary=True)
     rows = await cursor.fetchmany(_MANY)
     while len(rows) < cursor.rowcount:
@@ -86,7 +86,7 @@ async def execute(
 
 
 async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """What `work` returns: on so many things as to hold up this process's other calls, in a thread beside them."""
+    """What `work` returns. For many things it runs in a thread, so that it does not block the event loop."""
     if size < _MANY:
         return work(*arguments, **named)
     return await asyncio.to_thread(work, *arguments, **named)
@@ -99,7 +99,7 @@ _NAMED: Final = re.compile(r"%\((\w+)\)s")
 def _numbered(statement: LiteralString) -> tuple[bytes, tuple[str, ...]]:
     """A statement with PostgreSQL's own placeholders (`$1`), and the names of its parameters in that order.
 
-    The driver would take a long one apart anew each time: half of what sending it costs.
+    The driver would parse a long statement each time, which is half the cost of sending it.
     """
     names = tuple(dict.fromkeys(_NAMED.findall(statement)))
     return _NAMED.sub(lambda found: f"${names.index(found[1]) + 1}", statement).encode(), names

@@ -1,4 +1,4 @@
-"""Lets calls that arrive while a statement is under way share the next one: a round trip is paid once for many."""
+"""Batching: calls that arrive while a statement is under way share the next one, and so one round trip."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -19,15 +19,15 @@ class _Waiting(NamedTuple, Generic[C, A]):
 
 
 class Coalescer(Generic[C, A]):
-    """Gathers calls of one kind and hands them to `send` by the batch: the owners take turns, call by call.
+    """Gathers calls of one kind and passes them to `send` in batches, in which owners take turns, call by call.
 
-    A batch starts after each of its calls has arrived, so that every answer tells of a moment between a call and its
-    return: gathering keeps linearizability. At most `max_concurrent` batches are under way, of at most `max_size`
-    calls each, and of at most `max_weight` where they are several.
+    A batch starts after each of its calls has arrived, so every answer is that of a moment between call and return:
+    batching keeps linearizability. At most `max_concurrent` batches are under way. A batch has at most `max_size` calls
+    and, unless it is a single call, at most the weight `max_weight`.
 
-    Where a batch fails for a reason that lies in the data, its calls are sent one by one, so that the failure of one is
-    no other's. A cancelled call is left out if it has not been sent, and never disturbs the rest. Whatever is raised or
-    cancelled, every call has its answer within twice `timeout`, if `send` takes no longer than `timeout`.
+    If a batch fails with another error than `StoreUnavailable`, its calls are sent again one by one, so that a call's
+    bad data fail no other call. A cancelled call is left out if it has not been sent, and does not affect the others.
+    Every call is answered within twice `timeout`, provided that `send` takes no longer than `timeout`.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class Coalescer(Generic[C, A]):
         max_concurrent: int,
         timeout: float,
     ) -> None:
-        """`timeout`: the seconds after which a call that has not been sent is answered with `StoreUnavailable`."""
+        """`timeout`: seconds after which a call that has not been sent is answered with `StoreUnavailable`."""
         self._send = send
         self._max_size = max_size
         self._max_weight = max_weight
         self._max_concurrent = max_concurrent
         self._timeout = timeout
-        self._waiting: OrderedDict[str, deque[_Waiting[C, A]]] = OrderedDict()  # by owner, whose turn is next first
+        self._waiting: OrderedDict[str, deque[_Waiting[C, A]]] = OrderedDict()  # by owner, in the order of turns
         self._under_way: set[asyncio.Task[None]] = set()
 
     def call(self, call: C, *, owner: str, weight: int = 1) -> "asyncio.Future[A]":
-        """The answer to come. Must be called in the event loop that everything here belongs to."""
+        """A future of the answer. Must always be called in the same event loop."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(call, loop.create_future(), weight, loop.time())
         self._waiting.setdefault(owner, deque()).append(waiting)
@@ -57,19 +57,19 @@ class Coalescer(Generic[C, A]):
         return waiting.answer
 
     async def drain(self) -> None:
-        """Return when every call so far has its answer."""
+        """Return when all calls so far have been answered."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
     def _start(self) -> None:
         if self._waiting and len(self._under_way) < self._max_concurrent:
-            # It starts in the loop's next round: whatever else arrives in this one comes along.
+            # It starts in the loop's next iteration: calls that arrive in this one join the batch.
             task = asyncio.get_running_loop().create_task(self._send_while_any_wait())
             self._under_way.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        # A callback, since a task that is cancelled before its first step runs no line of its own.
+        # A callback, since a task that is cancelled before its first step runs none of its code.
         self._under_way.discard(task)
         self._remove_answered_and_late()
         self._start()
@@ -112,7 +112,7 @@ class Coalescer(Generic[C, A]):
         return waiting.since + self._timeout < asyncio.get_running_loop().time()
 
     async def _answer(self, batch: Sequence[_Waiting[C, A]]) -> None:
-        """Answer these calls, or raise what is to be the answer to those that have none yet."""
+        """Answer these calls, or raise the error for those that have not been answered."""
         try:
             answers = await self._send([waiting.call for waiting in batch])
         except StoreUnavailable:
@@ -128,7 +128,7 @@ class Coalescer(Generic[C, A]):
 
     async def _answer_singly(self, batch: Sequence[_Waiting[C, A]]) -> None:
         for waiting in batch:
-            self._remove_answered_and_late()  # those who wait for the next batch wait for this one to end
+            self._remove_answered_and_late()  # the calls of the next batch wait meanwhile
             if waiting.answer.done():
                 continue
             if self._is_late(waiting):
@@ -138,7 +138,7 @@ class Coalescer(Generic[C, A]):
                 [answer] = await self._send([waiting.call])
             except StoreUnavailable:
                 raise
-            except Exception as own:  # each call's failure is its caller's to handle
+            except Exception as own:  # for the caller of this call alone
                 _refuse(waiting, own)
             else:
                 _give(waiting, answer)
@@ -152,7 +152,7 @@ def _give(waiting: _Waiting[C, A], answer: A) -> None:
 def _refuse(waiting: _Waiting[C, A], problem: BaseException) -> None:
     if waiting.answer.done():
         return
-    if isinstance(problem, StoreUnavailable):  # one for each: an exception gathers the stack of whom it is raised in
+    if isinstance(problem, StoreUnavailable):  # one per caller: raising an exception adds to its traceback
         own = StoreUnavailable()
         own.__cause__ = problem.__cause__
         waiting.answer.set_exception(own)

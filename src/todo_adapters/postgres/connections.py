@@ -1,4 +1,4 @@
-"""Connections for statements: taken from the pool, and kept for the next statement where the pool can spare them."""
+"""Connections for statements: taken from the pool, and kept for the next statement if the pool can spare them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,23 +25,23 @@ class _Held(NamedTuple):
 class Connections:
     """Lends connections. A checkout from the pool costs more than a small statement (docs/performance.md).
 
-    So a connection is kept for the next statement: for `LINGER` seconds, and only as long as at least half of the pool
-    is left to others.
+    A connection is therefore kept for the next statement for `LINGER` seconds, as long as at least half of the pool
+    remains free.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._kept: list[_Held] = []  # the one used last comes last, and is used first
+        self._kept: list[_Held] = []  # a stack: the one used last is used next
         self._timer: asyncio.TimerHandle | None = None
         self._going_back: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
-        """What `work` returns. Where it raises, its connection goes back, or is closed if it is not fit for others."""
+        """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable."""
         held = await self._taken()
         try:
             answer = await work(held.connection)
         except BaseException:
-            # The driver's connection is used past SQLAlchemy, which must be told of what it can't see.
+            # The driver's connection was used directly, so SQLAlchemy does not know its state.
             driver = driver_of(held.connection)
             if driver.closed or driver.info.transaction_status != TransactionStatus.IDLE:
                 await held.connection.invalidate()
@@ -54,7 +54,7 @@ class Connections:
         return answer
 
     async def aclose(self) -> None:
-        """Give back what is kept; the pool has it when this returns."""
+        """Return all kept connections to the pool."""
         self._give_back(before=float("inf"))
         if self._going_back:
             await asyncio.wait(self._going_back)
@@ -64,7 +64,7 @@ class Connections:
             held = self._kept.pop()
             if not has_unread_data(driver_of(held.connection)):
                 return held
-            await held.checkout.aclose()  # the pool tries it before anybody uses it again
+            await held.checkout.aclose()  # the pool tests it before it is used again
         checkout = AsyncExitStack()
         return _Held(await checkout.enter_async_context(self._engine.connect()), checkout, 0.0)
 

@@ -1,9 +1,8 @@
-"""Connections to PostgreSQL: how a URL becomes a pool that survives poolers, restarts and idle nights."""
+"""Makes a connection pool from a URL, one that works behind poolers and recovers from restarts and idle times."""
 
 import logging
 import os
 import select
-import sys
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -22,17 +21,17 @@ from todo_adapters.postgres.url import without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
 
-# What a URL may override (libpq's own names): nobody should wait for minutes on a network that swallows packets.
+# Defaults that a URL may override, by libpq's names. Without the first, a network that drops packets costs minutes.
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
 _CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 
 
 def connection_arguments(url: str) -> dict[str, Any]:
-    """What psycopg's `connect` takes, from a `postgresql://` URL as libpq documents it (§34.1.1.2).
+    """The arguments of psycopg's `connect`, from a `postgresql://` URL as libpq documents it (§34.1.1.2).
 
     What the URL leaves open is taken from libpq's environment variables (§34.15), as `psql` does.
 
-    Parameters for other clients are left out, with a warning. Raises `ValueError`, which does not quote the URL, where
+    Parameters for other clients are dropped, with a warning. Raises `ValueError`, which does not quote the URL, if
     libpq cannot read it.
     """
     if not url.startswith(("postgresql://", "postgres://")):
@@ -51,13 +50,12 @@ def connection_arguments(url: str) -> dict[str, Any]:
 def create_engine(
     url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0, sharded: bool = False
 ) -> AsyncEngine:
-    """An engine of at most `pool_size` connections, opened as they are needed, each statement its own transaction.
+    """An engine with at most `pool_size` connections, opened as needed, in autocommit mode.
 
-    A call waits `pool_timeout` seconds for a free connection; making one, all addresses of the host get their turn in
-    half of that. One that sat idle for `ping_after` seconds, or on which
-    something has come meanwhile, such as its end, is tried before it is used, and replaced with all its contemporaries
-    if it is dead. `sharded`: every statement of an owner is to name that one alone. Raises `ValueError` for a URL that
-    is none.
+    A call waits up to `pool_timeout` seconds for a free connection; when one is opened, all addresses of the host are
+    tried within half of that. A connection that was idle for `ping_after` seconds, or has unread data, is tested before
+    use; if it is dead, all connections opened before that moment are replaced. `sharded`: each statement names one
+    owner. Raises `ValueError` for an invalid URL.
     """
     engine = create_async_engine(
         "postgresql+psycopg://",
@@ -65,7 +63,7 @@ def create_engine(
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
-        hide_parameters=True,  # in messages: they are what users wrote
+        hide_parameters=True,  # in error messages: they are users' data
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
@@ -82,9 +80,9 @@ async def _connect(addresses: Addresses, sharded: bool) -> AsyncConnection[Any]:
     return connection
 
 
-# On the way: moments are to come in UTC, whatever the database is set to. Where the session is this client's alone,
-# statements see the newest of what they have locked, and plans are made once, for any values. Where tables are sharded,
-# the owner makes the plan: Citus refuses to execute one that was made without.
+# Times are returned in UTC, whatever the database's setting. If no pooler is in between, statements see the newest
+# version of the rows that they lock, and plans are generic. With sharded tables the plan depends on the owner: Citus
+# refuses to execute a generic one.
 _ASK: Final = """
     select pg_backend_pid(), set_config('TimeZone', 'UTC', false), pg_backend_pid() = %(pid)s and
         set_config('default_transaction_isolation', 'read committed', false) is not null and
@@ -93,10 +91,10 @@ _ASK: Final = """
 
 
 async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], plans: str) -> None:
-    """Turn prepared statements off where consecutive statements may meet different servers.
+    """Turn prepared statements off behind a pooler, which may send consecutive statements to different servers.
 
-    There, psycopg's statement names belong to whichever client used that server before: not found, or, worse, another
-    statement. A pooler in between invents the process id that the protocol announces, and so gives itself away.
+    There, psycopg's statement names could be unknown, or name another client's statement. A pooler is recognized by the
+    process id that it announces, which differs from the server's.
     """
     try:
         values = {"pid": connection.info.backend_pid, "plans": plans}
@@ -109,7 +107,7 @@ async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], pla
 
 
 def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
-    # SQLAlchemy's own pre-ping asks at every checkout: a round trip more for every statement.
+    # SQLAlchemy's own pre-ping costs a round trip at every checkout.
     @event.listens_for(engine.sync_engine, "checkin")
     def remember(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         entry.info["idle_since"] = monotonic()
@@ -125,14 +123,12 @@ def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
 
 
 def has_unread_data(connection: Any) -> bool:
-    """Whether the driver's connection has something to read that nobody asked for: a look, and no round trip.
+    """Whether the driver's connection has unread data. Needs no round trip.
 
-    A server that ends a connection says so at once, mostly: a write that is sent on it nevertheless would have to be
-    given up, since nobody could tell whether it was carried out.
+    Between statements that is usually the server's message that it ends the connection. A write sent on such a
+    connection would fail, and nobody could tell whether it was carried out.
     """
     descriptor = connection.pgconn.socket
-    if sys.platform == "win32":
-        return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

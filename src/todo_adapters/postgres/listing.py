@@ -1,4 +1,4 @@
-"""The statements behind a listing: one per shape of query, made when it is first asked for and kept."""
+"""The statements of listings: one per shape of query, built at first use and cached."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -18,7 +18,7 @@ _REPETITIONS: Final = 4
 
 
 class _Condition(NamedTuple):
-    """A filter in SQL, on what the query wants as a column of `call`, and that column's type."""
+    """A filter in SQL, with the wanted value as a column of `call`, and that column's type."""
 
     kind: str
     text: str
@@ -29,13 +29,13 @@ _DONE: Final = "done"
 _REPEATING: Final = "repeating_search"
 _INBOX: Final = "inbox"
 _TOP: Final = "top"
-# By the filters' names in `todo_core.queries.FILTERS`. Lists travel as text: of unlike length they fit no array.
+# By name in `todo_core.queries.FILTERS`. Lists are sent as text: an array cannot hold lists of different lengths.
 _CONDITIONS: Final[dict[str, _Condition]] = {
-    # Two statements rather than a parameter: only a plan that knows it asks for open ones can use their index.
+    # Two statements rather than a parameter: only a plan for open tasks can use their partial index.
     _OPEN: _Condition("boolean", "tasks.completed_at is null"),
     _DONE: _Condition("boolean", "tasks.completed_at is not null"),
     "search": _Condition("text", "strpos(tasks.search_text, call.search) > 0"),
-    # For a text that repeats itself. The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
+    # See `repeats_at_its_end`. The prefix makes the rest literal (PostgreSQL's documentation, §9.7.3.6).
     _REPEATING: _Condition("text", f"tasks.search_text ~ ('***=' || call.{_REPEATING})"),
     "priorities": _Condition("text", f"coalesce(tasks.priority, '{NONE}') = any (call.priorities::text[])"),
     "tags": _Condition("text", "tasks.tag_keys @> call.tags::text[]"),
@@ -44,13 +44,13 @@ _CONDITIONS: Final[dict[str, _Condition]] = {
     _INBOX: _Condition("boolean", "tasks.list_id is null"),
     "list_id": _Condition("uuid", "tasks.list_id = call.list_id"),
     _TOP: _Condition("boolean", "tasks.parent_id is null"),
-    # Said twice: the planner does not see that an array's elements are not null, as the index's condition asks.
+    # `is not null` is redundant, but without it the planner would not use the partial index.
     "parents": _Condition("text", "tasks.parent_id is not null and tasks.parent_id = any (call.parents::uuid[])"),
 }
 
 
 class _Order(NamedTuple):
-    """What tasks are compared by before their id, as a column or an expression of it, its type, whether it can miss."""
+    """A sort key: the column or an expression on it, its type, and whether it can be null."""
 
     column: str
     kind: str
@@ -58,11 +58,11 @@ class _Order(NamedTuple):
     expression: str = "{}"
 
     def of(self, source: str) -> str:
-        """The expression on that source's column."""
+        """The expression, on the column of that table or alias."""
         return self.expression.format(f"{source}.{self.column}", source=source)
 
 
-# By the fields of `todo_core.Sort`; the order of creation is that of the ids.
+# By the fields of `todo_core.Sort`; None: sorted by id alone.
 _ORDERS: Final[dict[str, _Order | None]] = {
     "created_at": None,
     "updated_at": _Order("updated_at", "timestamptz"),
@@ -76,28 +76,28 @@ _ORDERS: Final[dict[str, _Order | None]] = {
 
 
 class Shape(NamedTuple):
-    """What tells one listing's statement from another's; the values in it do not."""
+    """What determines a listing's statement; the values are parameters."""
 
     sort: Sort
     filters: tuple[str, ...]
     continues: bool
-    behind_the_missing: bool  # the page before ended among the tasks without the value
+    after_nulls: bool  # the last page ended among the tasks without a sort value
 
     @classmethod
     def of(cls, query: TaskQuery) -> Self:
         """The shape of that query."""
         order, after = _ORDERS[query.sort.field], query.after
-        behind_the_missing = order is not None and after is not None and after.value is None
-        return cls(query.sort, tuple(_filters(query)), after is not None, behind_the_missing)
+        after_nulls = order is not None and after is not None and after.value is None
+        return cls(query.sort, tuple(_filters(query)), after is not None, after_nulls)
 
     @property
     def is_bounded(self) -> bool:
-        """Whether a key alone leads to the page. Otherwise all of the owner's tasks may be gone through for it."""
+        """Whether an index finds the page. Otherwise the statement may read all of the owner's tasks."""
         return self.sort.field == "created_at" and self.filters in ((), (_OPEN,))
 
 
 def _filters(query: TaskQuery) -> dict[str, Any]:
-    """The query's filters by the names of their conditions."""
+    """The query's wanted values by the names of their conditions."""
     wanted = query.filters
     if "completed" in wanted:
         wanted = {_DONE if wanted.pop("completed") else _OPEN: True, **wanted}
@@ -110,15 +110,14 @@ def _filters(query: TaskQuery) -> dict[str, Any]:
 
 
 def repeats_at_its_end(needle: str) -> bool:
-    """Whether some end of the needle is more than `_REPETITIONS` times as long as its own period.
+    """Whether some suffix of the needle is more than `_REPETITIONS` times as long as its own period.
 
-    PostgreSQL's `strpos` (Boyer-Moore-Horspool) compares from the needle's last byte on, and begins anew for each place
-    in the text. Two places that are nearer to each other than their matching ends are long make a period of those ends.
-    So only a needle that repeats can cost needle × text. For one, a regular expression does: its cost is the text's,
-    and at most the square of the needle, which is short.
+    PostgreSQL's `strpos` (Boyer-Moore-Horspool) compares from the needle's last byte backwards, at each place in the
+    text. Only a needle whose end repeats itself can match long parts at many places, at a cost of needle × text. For
+    such a needle a regular expression is used: its cost is linear in the text, and at most quadratic in the needle.
     """
     reverse = needle.encode()[::-1]
-    borders = [0]  # of each end: how long its longest proper part is that it both begins and ends with (KMP)
+    borders = [0]  # of each suffix: the length of its longest proper prefix that is also its suffix (KMP)
     for length in range(1, len(reverse)):
         border = borders[-1]
         while border and reverse[length] != reverse[border]:
@@ -129,20 +128,20 @@ def repeats_at_its_end(needle: str) -> bool:
 
 @cache
 def pages_many(shape: Shape) -> Batch[Listing, Page]:
-    """The statement for listings of that shape. Each sees one moment; so do all of one batch."""
+    """The statement for listings of that shape. All listings of a batch are as of one moment."""
     statement = _statement(shape)
 
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         columns = _columns(shape, listings)
         rows = await execute(connection, *for_calls(connection, statement, columns))
-        alone = len(listings) == 1  # only such a one may have no limit
+        alone = len(listings) == 1  # only a listing without a limit returns many rows, and it is never shared
         return await beside(len(rows) if alone else 0, _pages, listings, rows)
 
     return pages
 
 
 def _pages(listings: Sequence[Listing], rows: Iterable[Sequence[Any]]) -> list[Page]:
-    """The page of each listing, whose place each row begins with."""
+    """The page of each listing. Rows begin with the place of their listing."""
     found: list[list[Task]] = [[] for _ in listings]
     for place, *row in rows:
         found[place - 1].append(task_of(listings[place - 1][0], row))
@@ -150,7 +149,7 @@ def _pages(listings: Sequence[Listing], rows: Iterable[Sequence[Any]]) -> list[P
 
 
 def _kinds(shape: Shape) -> dict[str, str]:
-    """The columns of the calls, and their types."""
+    """The columns of `call`, and their types."""
     kinds = {"user_id": "text", "max": "bigint"} | {name: _CONDITIONS[name].kind for name in shape.filters}
     if shape.continues:
         kinds["after_id"] = "uuid"
@@ -197,13 +196,13 @@ def _statement(shape: Shape) -> str:
 
 
 def _behind(shape: Shape) -> str:
-    """What comes behind the last page's last task; tasks without the value come last."""
+    """The condition for tasks after the last page; those without a sort value come last."""
     beyond, order = "<" if shape.sort.descending else ">", _ORDERS[shape.sort.field]
     by_id = f"tasks.id {beyond} call.after_id"
     if order is None:
         return by_id
     value = order.of("tasks")
-    if shape.behind_the_missing:
+    if shape.after_nulls:
         return f"{value} is null and {by_id}"
     behind = f"({value}, tasks.id) {beyond} (call.after_value, call.after_id)"
     return f"({behind} or {value} is null)" if order.nullable else behind

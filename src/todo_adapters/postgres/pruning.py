@@ -1,4 +1,4 @@
-"""Forgets what has expired, keys and old changes: beside the writes, a bounded piece at a time."""
+"""Deletes expired keys and old changes in the background, a bounded piece at a time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,13 +17,14 @@ from todo_adapters.postgres.table import changes, used_keys
 from todo_core import KEY_LIFE, OwnerId, StoreUnavailable
 
 EVERY: Final = 600.0  # seconds
-PIECE: Final = 1000  # rows: a statement of some milliseconds, also where there is a day's worth of millions
+PIECE: Final = 1000  # rows: a statement takes some milliseconds, however many rows have expired
 
 
 class Pruning:
-    """Forgets keys after `KEY_LIFE` and changes after `history`: where nobody writes, no database is woken for it.
+    """Deletes keys after `KEY_LIFE` and changes after `history`.
 
-    Each process does so at its first write and then every ten minutes at the most.
+    Each process does so at its first write, and then at a write at most every ten minutes. There is no timer, which
+    would keep a serverless database awake.
     """
 
     def __init__(self, sender: Sender, history: timedelta) -> None:
@@ -34,13 +35,13 @@ class Pruning:
         self._under_way: asyncio.Task[None] | None = None
 
     def begin_if_due(self) -> None:
-        """Begin, and let nobody wait for it."""
+        """Begin in the background, if ten minutes have passed."""
         if (now := monotonic()) >= self._due:
             self._due = now + EVERY
             self._under_way = asyncio.create_task(self._prune())
 
     async def _prune(self) -> None:
-        with suppress(StoreUnavailable):  # next time, then: what has expired may live longer
+        with suppress(StoreUnavailable):  # expired rows may stay until next time
             for prune, owners in self._pieces:
                 if self._sender.sharded:
                     while await self._prune_by_owner(prune, owners):
@@ -50,24 +51,24 @@ class Pruning:
                         pass
 
     async def _prune_by_owner(self, prune: Batch[OwnerId | None, int], owners: Batch[None, Sequence[OwnerId]]) -> bool:
-        """Prune what the owners of the oldest rows have; whether there may be more, and somebody else is not at it."""
+        """Prune the owners of the oldest rows. Whether more may be left that no other process is deleting."""
         oldest = await self._sender.read(owners, None)
         deleted = [await self._sender.write(prune, owner, owner=owner) for owner in dict.fromkeys(oldest)]
         return len(oldest) == PIECE and any(deleted)
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """End a pruning that is under way."""
         if self._under_way is not None:
             self._under_way.cancel()
             await asyncio.wait({self._under_way})
 
 
 def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[OwnerId | None, int]:
-    """Forget rows whose `moment` is longer ago than `life`, of one owner or of all; how many: more may be left.
+    """Deletes up to `PIECE` rows whose `moment` is older than `life`, of one owner or of all; returns how many.
 
-    Those who do so at the same time share the work: rows that another process is deleting are left to it.
+    Rows that another process is deleting at the same time are skipped.
     """
-    # By the primary key: a row's place (ctid) is unique within one partition only.
+    # By primary key: a `ctid` is unique within one partition only.
     key = [column.name for column in table.primary_key]
 
     def forgetting(of_owner: str) -> str:
@@ -91,7 +92,7 @@ def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[Ow
 
 
 def expired_owners(table: Table, moment: Column[datetime], life: timedelta) -> Batch[None, Sequence[OwnerId]]:
-    """Whose the rows are that `pruning` would forget."""
+    """The owners of the rows that `pruning` would delete."""
     statement = f"select user_id {_oldest(table, moment)}"
 
     async def owners(connection: AsyncConnection, calls: Sequence[None]) -> list[Sequence[OwnerId]]:
@@ -102,8 +103,7 @@ def expired_owners(table: Table, moment: Column[datetime], life: timedelta) -> B
 
 
 def _oldest(table: Table, moment: Column[datetime], of_owner: str = "") -> str:
-    # In the order of age, so that its index leads there, and with the number in the text: not every plan knows the
-    # values of parameters.
+    # Ordered by age, for the index; the limit is part of the text, since a generic plan does not know parameters.
     return f"""
         from {table.name} where {moment.name} < now() - %(life)s {of_owner} order by {moment.name} limit {PIECE}
     """

@@ -1,4 +1,4 @@
-"""What is read of an owner: tasks by their ids, pages of the log, and how many tasks there are."""
+"""Statements that read: tasks by id, pages of the log, lists and summaries."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -18,14 +18,14 @@ LogCall: TypeAlias = tuple[OwnerId, ChangeQuery]
 
 
 async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Task | None]:
-    """Each task as it is now, or None."""
+    """The task for each key, or None."""
     owners, ids = zip(*keys, strict=True)
     rows = await execute(connection, *for_calls(connection, _READ_MANY, {"user_id": owners, "id": ids}))
     return [None if row[0] is None else task_of(key[0], row) for key, row in zip(keys, rows, strict=True)]
 
 
 class LogShape(NamedTuple):
-    """What tells the statement of one page of the log from another's; the values in it do not."""
+    """What determines the statement of a page of the log; the values are parameters."""
 
     of_one: bool
     trash: bool
@@ -40,7 +40,7 @@ def shape_of(query: ChangeQuery) -> LogShape:
 
 @cache
 def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
-    """The statement for pages of the log of that shape, each found by a key of the table."""
+    """The statement for pages of the log of that shape, each found by an index."""
     statement = _log_statement(shape)
 
     async def pages(connection: AsyncConnection, calls: Sequence[LogCall]) -> list[ChangePage]:
@@ -80,7 +80,7 @@ def _log_statement(shape: LogShape) -> str:
 
 
 async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[Summary]:
-    """How many tasks each owner has."""
+    """Each owner's summary."""
     return [await _summary(connection, owner) for owner in owners]
 
 
@@ -111,7 +111,7 @@ _IS_LAST: Final = """not exists (
     select from changes as later
     where later.user_id = call.user_id and later.id = changes.id and later.number > changes.number
 )"""
-# The limit keeps the planner from joining in any other way than key by key.
+# The limit makes the planner look up key by key.
 _READ_MANY: Final = f"""
 select {", ".join(f"found.{name}" for name in READ)}
 from unnest(%(user_id)s::text[], %(id)s::uuid[]) with ordinality as call(user_id, id, place)

@@ -1,4 +1,4 @@
-"""How tasks and log entries become rows, and rows become them again: derived from `Task` and from the tables."""
+"""Converts tasks, lists and log entries to rows and back; derived from `Task` and from the tables."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from todo_core.changes import LOGGED, Members, decoded, encoded, packed, unpacke
 from todo_core.text import folded
 
 READ: Final = tuple(field.name for field in fields(Task) if field.name != "owner")
-"""The columns that `task_of` takes, in this order; whose task it is every statement knows."""
+"""The columns that `task_of` takes, in this order; the owner is known from the call."""
 
 WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
     "user_id": attrgetter("owner"),
@@ -26,13 +26,13 @@ WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
     "search_text": searchable,
     "tag_keys": lambda task: tuple(map(folded, task.tags)),
 }
-"""What each column takes from a task."""
+"""The value of each column, from a task."""
 
 CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id", "created_at"))
-"""The columns that a change of a task can change."""
+"""The columns that an edit of a task can change."""
 
 COMPLETING: Final = ("completed_at", "version", "updated_at")
-"""Those of them that completing and reopening change."""
+"""The columns that completing and reopening change."""
 
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")
@@ -40,18 +40,18 @@ _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS
 
 
 def task_of(owner: OwnerId, row: Sequence[Any]) -> Task:
-    """That owner's task in the `READ` columns of a row. The table's own constraints have checked it."""
+    """That owner's task from the `READ` columns of a row. Not checked again: the table's constraints hold the rules."""
     values = list(row)
     for place in _ARRAYS_READ:
         values[place] = tuple(values[place])
     values[_POSITION_READ] = values[_POSITION_READ] or values[0].hex
-    if values[-1].tzinfo is not UTC:  # a pooler in between forgot what was set on the connection
+    if values[-1].tzinfo is not UTC:  # behind a pooler, the connection's time zone may not be ours
         values = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
     return Task.restored(values[0], owner, *values[1:])
 
 
 def task_columns(names: Iterable[str], written: Sequence[Task]) -> Columns:
-    """The values that these columns take from those tasks. Arrays of unlike length fit no array, and travel as text."""
+    """The values of these columns, from those tasks. Arrays are sent as text: they may differ in length."""
     return {name: _column(name, [WRITTEN[name](task) for task in written]) for name in names}
 
 
@@ -60,38 +60,38 @@ def _column(name: str, values: list[Any]) -> list[Any]:
 
 
 def kind_of_column(column: Column[Any]) -> str:
-    """PostgreSQL's name of that column's type."""
+    """PostgreSQL's name for the column's type."""
     return column.type.compile(DIALECT).replace(' COLLATE "C"', "")
 
 
 def unnested(names: Iterable[str], **others: str) -> str:
-    """The source of a statement that has a row, `call`, for each call: these columns of tasks, others, and `place`."""
+    """A FROM item with one row, `call`, per call: these columns of tasks, the others, and `place`."""
     kinds = {name: "text" if name in _ARRAYS else kind_of_column(tasks.c[name]) for name in names} | others
     arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in kinds.items())
     return f"unnest({arrays}) with ordinality as call({', '.join(kinds)}, place)"
 
 
 def from_call(names: Iterable[str]) -> list[str]:
-    """The values of these columns, from the row `call`."""
+    """SQL expressions for these columns, from the row `call`."""
     return [f"call.{name}::{kind_of_column(tasks.c[name])}" if name in _ARRAYS else f"call.{name}" for name in names]
 
 
 def json_text(members: Members | None) -> str | None:
-    """Members as the log keeps them."""
+    """Members as JSON text for the log."""
     return None if members is None else _TEXT.encode(encoded(members))
 
 
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LOGGED: Final = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"])
 LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({_LOGGED}))"
-"""All that the log keeps of a row of tasks that was just written."""
+"""SQL for what the log keeps of a row of tasks that was just written."""
 
 ENTRY: Final = ("number", "at", "client", "kind", "id", "action", "before", "after", "root", "took")
 """The columns that `entry_of` takes, in this order."""
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """The entry in the `ENTRY` columns of a row."""
+    """The entry from the `ENTRY` columns of a row."""
     number, at, client, kind, thing_id, action, before, after, root, took = row
     if before is None or after is None:
         before, after = (_whole(kind, thing_id, each) for each in (before, after))
@@ -110,7 +110,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 
 def _whole(kind: Kind, thing_id: UUID, kept: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """All members of a thing, from those that were kept of its creation or deletion."""
+    """All members of a thing, from those that were stored of its creation or deletion."""
     return kept and {**_NOTHING[kind], "position": thing_id.hex, **kept}
 
 
@@ -119,21 +119,21 @@ def _defaults(kind: type[Thing]) -> Mapping[str, Any]:
 
 
 _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "list": _defaults(TaskList)}
-"""What a member is where a creation or a deletion does not say: its default."""
+"""The members' defaults, which creations and deletions do not store."""
 
 
 def answer_text(things: Iterable[Thing]) -> str:
-    """The things of an answer, as they are kept beside their key."""
+    """The things of an answer as JSON text, for `used_keys`."""
     return _TEXT.encode(list(map(packed, things)))
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:
-    """The things that `answer_text` wrote down."""
+    """The things from what `answer_text` wrote."""
     return tuple(_thing_of(owner, each) for each in kept)
 
 
 def _thing_of(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
-    """What is kept of creations under a key is what the log keeps of them, beside the id."""
+    """A stored thing. Creations under a key are stored as in the log, with the id."""
     kind, thing_id = kept.get("kind", "task"), UUID(kept["id"])
     return unpacked(owner, {**(_whole(kind, thing_id, kept) or {}), "kind": kind})
 
@@ -143,6 +143,6 @@ LIST_READ: Final = tuple(field.name for field in fields(TaskList) if field.name 
 
 
 def list_of(owner: OwnerId, row: Sequence[Any]) -> TaskList:
-    """That owner's list in the `LIST_READ` columns of a row."""
+    """That owner's list from the `LIST_READ` columns of a row."""
     values: list[Any] = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in row]
     return TaskList(owner=owner, **dict(zip(LIST_READ, values, strict=True)))

@@ -1,4 +1,4 @@
-"""The one way to the database: shared statements, a deadline, and the database's failures in the core's words."""
+"""Sends all statements: shared by several calls, within a deadline, with errors translated for the core."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
@@ -20,37 +20,37 @@ from todo_adapters.postgres.turns import Turns
 A = TypeVar("A")
 C = TypeVar("C")
 _RACES: Final = 5
-_CANCELLING: Final = 0.5  # seconds that the database has for cancelling a statement
-MAX_CALLS: Final = 64  # in one statement: more would make the first of them wait for the last
-MAX_WEIGHT: Final = 1000  # of a statement's calls: as much as a thousand rows cost, about 10 ms
-MAX_CONCURRENT: Final = 1  # statements of one kind: fewer are fuller
-# Connections must remain for shared statements: a search may take long, a transaction may wait for a lock.
+_CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
+MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
+MAX_WEIGHT: Final = 1000  # of one statement: the cost of a thousand rows, about 10 ms
+MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
+# Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_ALONE: Final = 4
 MAX_TRANSACTIONS: Final = 2
 MAX_WAITING: Final = 2
-MAX_SIDE_BY_SIDE: Final = 4  # where no two owners share a statement
-_ALONE_SHARE: Final = 4  # what is not shared has this part of the deadline: those in line behind it have the rest
+MAX_SIDE_BY_SIDE: Final = 4  # with sharded tables, where owners do not share statements
+_ALONE_SHARE: Final = 4  # an unshared read gets this fraction of the deadline, so that others get a turn
 
 
 class Held(Exception):
-    """Somebody else holds the owner's row."""
+    """Another transaction holds the owner's row."""
 
 
 Transaction: TypeAlias = Callable[[AsyncConnection, bool], Awaitable[A]]
-"""Statements that are stored together; whether they may wait for the owner's row."""
+"""Statements of one transaction; the flag says whether they may wait for the owner's row."""
 
 
 class Sender:
-    """Sends calls: those of one kind that wait for each other share a statement.
+    """Sends calls; waiting calls of one kind share a statement.
 
-    Where the engine's tables are sharded, only those of one owner do; statements of several owners travel side by side.
+    With sharded tables, only calls of one owner share a statement; statements of several owners run concurrently.
     """
 
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
         self._connections = Connections(engine)
         self.deadline = deadline
         self.sharded = SHARDED in engine.get_execution_options()
-        # Owners come and go: of those who have something in there.
+        # With sharded tables one per owner, as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
@@ -61,7 +61,7 @@ class Sender:
         self._idle = asyncio.Event()
         self._idle.set()
         self._unshared: set[asyncio.Task[Any]] = set()
-        # Of those who have something in there; a coalescer lives as long as it has something to send.
+        # One per owner, as long as it has calls.
         self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
             WeakValueDictionary()
         )
@@ -69,7 +69,7 @@ class Sender:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """While a call is under way that may send several things: `drain` waits for its end."""
+        """Mark a call that may send several statements as under way: `drain` waits for its end."""
         self._calls += 1
         self._idle.clear()
         try:
@@ -80,18 +80,18 @@ class Sender:
                 self._idle.set()
 
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
-        """The answer to this call, which changes nothing: it is repeated where its connection was lost.
+        """The answer to a call that changes nothing. It is repeated if its connection is lost.
 
-        Owners take turns in statements. `weight` is what the call costs, in rows that are read or looked for.
-        Raises `StoreUnavailable`, at the latest when about twice the deadline has passed.
+        `weight` is the call's cost, in rows that are read or looked up. Raises `StoreUnavailable` after about twice the
+        deadline at the latest.
         """
         return self._coalescer(batch, owner, repeatable=True).call(call, owner=owner, weight=weight)
 
     async def read_alone(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
-        """As `read`, in a statement of its own: for one whose cost has no bound: its neighbours would bear it.
+        """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
-        Of each owner's, one is under way at a time in this process. The statement has a quarter of the deadline: where
-        no more than eight owners ask for what takes longer, everybody else gets a turn.
+        Each owner has at most one under way in this process. The statement gets a quarter of the deadline: with up to
+        eight owners whose calls exceed that, every other owner still gets a turn.
         """
 
         async def work(connection: AsyncConnection) -> Sequence[A]:
@@ -105,19 +105,19 @@ class Sender:
         return await self._tracked(in_turn())
 
     def write(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
-        """The answer to this call; as `read`, but never repeated where it may have been carried out."""
+        """As `read`, for a call that writes: never repeated if it may have been carried out."""
         return self._coalescer(batch, owner, repeatable=False).call(call, owner=owner, weight=weight)
 
     def write_once(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
-        """The answer to this call, whose effect is the same however often it is sent: repeated as `read` is."""
+        """As `read`, for a write that is idempotent, and so is repeated as well."""
         return self.read(batch, call, owner=owner, weight=weight)
 
     def write_waiting(
         self, batch: Batch[C, A], call: C, *, owner: str, weight: int = 1, repeatable: bool = False
     ) -> Awaitable[A]:
-        """As `write`, for a statement that may wait for this owner's row: it is shared with this owner's calls only.
+        """As `write`, for a statement that may wait for this owner's row: only this owner's calls share it.
 
-        `repeatable`: for every call of that kind, as `write_once`.
+        `repeatable`: all calls of that kind are idempotent, as in `write_once`.
         """
         queue = self._behind_owners.get((batch, owner))
         if queue is None:
@@ -131,11 +131,10 @@ class Sender:
         return queue.call(call, owner=owner, weight=weight)
 
     async def in_transaction(self, work: Transaction[A], *, owner: str, repeatable: bool = False) -> A:
-        """What `work` returns, its statements stored together or not at all. It may be called several times.
+        """What `work` returns, run in one transaction. It may be called several times.
 
-        It is told whether it may wait for the owner's row. Where it may not, and raises `Held`, it has another turn,
-        among the few that wait: each holds a connection meanwhile. Of each owner's, one is under way at a time.
-        `repeatable`: its effect is the same however often it is sent.
+        First it must not wait for the owner's row; if it raises `Held`, it is called again and may wait, among the few
+        that do, since each holds a connection. Each owner has at most one under way. `repeatable`: it is idempotent.
         """
 
         async def in_turn(turns: Turns, *, waits: bool) -> A:
@@ -153,7 +152,7 @@ class Sender:
         return await self._tracked(in_turns())
 
     async def drain(self) -> None:
-        """Return when every call so far has its answer, and the pool its connections."""
+        """Return when all calls so far have been answered and all connections are back in the pool."""
         await self._idle.wait()
         for coalescer in [*self._coalescers.values(), *self._behind_owners.values()]:
             await coalescer.drain()
@@ -193,11 +192,11 @@ class Sender:
         )
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool) -> A:
-        """What `work` returns, within the deadline. Repeated where it left nothing behind, or is `repeatable` anyway.
+        """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
-        The deadline is kept on this side, because a pooler refuses or forgets a `statement_timeout`; the driver then
-        cancels the statement. Where the network swallows that too, it would wait for ten seconds: told a second time,
-        it closes the connection at once.
+        The deadline is enforced by the client, because a pooler refuses or ignores `statement_timeout`. At the first
+        timeout the driver asks the server to cancel the statement; if the network drops that too, it would wait for ten
+        seconds, so a second cancellation makes it close the connection.
         """
         with unavailable_where_it_passes():
             async with asyncio.timeout(self.deadline + _CANCELLING), asyncio.timeout(self.deadline):
@@ -212,13 +211,13 @@ class Sender:
 
 async def _transaction(connection: AsyncConnection, work: Transaction[A], waits: bool) -> A:
     driver = driver_of(connection)
-    # Said, since a database may be set to another default: a lock must be followed by the newest values.
+    # A database may have another default; after a lock, the newest values must be read.
     await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
     async with driver.transaction():
         return await work(connection, waits)
 
 
 async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
-    """Nothing, from a database that can answer."""
+    """Return if the database answers."""
     await execute(connection, "select 1", {})
     return calls

@@ -1,7 +1,7 @@
-"""Statements that name their one owner in a parameter, for tables that are kept in parts by owner.
+"""Statements for tables that are sharded or partitioned by owner: they name one owner, in a parameter.
 
-What routes statements to the machine of their owner (Citus, PgDog, SPQR) looks for `user_id = $1`, and takes anything
-else to every machine; so does the planner with partitions.
+Routers (Citus, PgDog, SPQR) send a statement with `user_id = $1` to the owner's machine, and any other to all machines.
+The planner does the same with partitions.
 """
 
 import re
@@ -14,29 +14,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from todo_adapters.postgres.batch import array_literal
 
 SHARDED: Final = "todo_sharded"
-"""The engine's execution option."""
+"""The engine's execution option that turns sharding on."""
 
 OWNER: Final = "%(owner)s::text"
 _OWNER_OF_A_CALL: Final = re.compile(r"\b(?:asked|call|done|held|last)\.user_id\b|\bany\(%\(user_id\)s::text\[\]\)")
 
 
 def is_sharded(connection: AsyncConnection) -> bool:
-    """Whether each statement is to name exactly one owner."""
+    """Whether each statement must name exactly one owner."""
     return SHARDED in connection.sync_connection.get_execution_options()  # type: ignore[union-attr]
 
 
 @cache
 def of_one_owner(statement: LiteralString) -> LiteralString:
-    """The same statement for calls of one owner, its parameter `owner`."""
+    """The same statement for the calls of one owner, with the parameter `owner`."""
     return _OWNER_OF_A_CALL.sub(OWNER, statement)
 
 
 def for_calls(
     connection: AsyncConnection, statement: LiteralString, columns: Mapping[str, Sequence[Any]]
 ) -> tuple[LiteralString, dict[str, Any]]:
-    """A statement for these calls, and its parameters: the columns, of which one is `user_id`, as arrays.
+    """The statement for these calls, and its parameters: the columns as arrays, one of them `user_id`.
 
-    Raises `ValueError` for calls of several owners where the tables are sharded.
+    Raises `ValueError` for calls of several owners if the tables are sharded.
     """
     arrays: dict[str, Any] = {name: array_literal(values) for name, values in columns.items()}
     if not is_sharded(connection):

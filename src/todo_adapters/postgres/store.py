@@ -1,4 +1,4 @@
-"""Tasks kept in PostgreSQL."""
+"""The task store in PostgreSQL."""
 
 import asyncio
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ _HISTORY: Final = timedelta(days=30)
 
 
 class PostgresTaskStore:
-    """A `TaskStore` in the tables that `migrations` makes. The engine's maker disposes of it, after `aclose`.
+    """A `TaskStore` in the tables of `migrations`. The caller disposes of the engine, after `aclose`.
 
     A call that takes more than twice `deadline` seconds raises `StoreUnavailable`. An owner may have at most
     `max_tasks` tasks. Changes are kept for `history`.
@@ -78,7 +78,7 @@ class PostgresTaskStore:
         return await self._sender.read(changed_owners, seen, weight=len(seen))
 
     async def aclose(self) -> None:
-        """As `TaskStore.aclose`. The engine may be disposed of after it."""
+        """As `TaskStore.aclose`."""
         await self._pruning.aclose()
         await self._sender.drain()
 
@@ -87,7 +87,7 @@ class PostgresTaskStore:
         asking = asyncio.ensure_future(self._sender.read(answer_many, None))
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            # A frozen server also keeps the driver from cancelling for some seconds: that is not waited for.
+            # If the server hangs, cancelling takes some seconds too: do not wait for it.
             if not (await asyncio.wait({asking}, timeout=_READY_WITHIN))[0]:
                 raise StoreUnavailable
             asking.result()
@@ -146,10 +146,10 @@ class PostgresOwnedTasks:
         return page
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`: one task's pair in a statement that it shares with others', all else behind a lock.
+        """As `OwnedTasks.commit`. A plan for one task goes into a shared statement, any other behind the owner's lock.
 
-        A creation sees nothing. What changes one task is decided on the task as it was last known, or else as it is
-        read, and stored if it is still so; where somebody else came first, that too goes behind the lock.
+        A change of one task is decided on the task as it was last known, or else as it is read, and stored if it has
+        not changed since; otherwise it is decided again behind the lock.
         """
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
@@ -158,7 +158,7 @@ class PostgresOwnedTasks:
                 with self._sender.call():
                     return await self._commit(plan)
         except TimeoutError as problem:
-            if not limit.expired():  # it is the plan's own
+            if not limit.expired():  # raised by the plan itself
                 raise
             raise StoreUnavailable from problem
 
@@ -177,14 +177,14 @@ class PostgresOwnedTasks:
             except Exception:
                 if plan.once is None:
                     raise
-                break  # whether its key was used is looked at first
+                break  # a used key takes precedence, and is looked up behind the lock
             if (committed := await self._commit_alone(plan, decision, sees)) is not None:
                 return committed
             break
         return await self._commit_behind_the_lock(plan, sees)
 
     def _decided_on_known(self, plan: Plan) -> Decision | None:
-        """What the plan changes of its one task as that was last known; None where that cannot be told unread."""
+        """The plan's decision on its one task as it was last known; None if the task must be read first."""
         known = {task_id: task for task_id in plan.sees.tasks if (task := self._known.get(self._owner, task_id))}
         if not known or not _is_of_one_task(plan.sees) or plan.once is not None:
             return None
@@ -192,7 +192,7 @@ class PostgresOwnedTasks:
             decision = decided(plan, Seen(self._owner, known))
         except (NotSeen, TodoError):
             return None
-        compared = any(pair.before and pair.after for pair in decision.pairs)  # by the statement that writes
+        compared = any(pair.before and pair.after for pair in decision.pairs)  # the statement that writes compares it
         return decision if compared else None
 
     async def _find(self, task_id: TaskId) -> Task | None:
@@ -201,7 +201,7 @@ class PostgresOwnedTasks:
         return task
 
     async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
-        """What came of a decision with one pair or none; None where it lost a race, or has more."""
+        """Store a decision of at most one pair in a shared statement; None if it must go behind the lock."""
         if decision.erased:
             return None
         if not decision.pairs and plan.once is None:
@@ -211,7 +211,7 @@ class PostgresOwnedTasks:
         [pair] = decision.pairs
         if not isinstance(pair.after, Task) or (plan.once is not None and pair.before is not None):
             return None
-        if sees.tasks - {pair.after.id}:  # a shared statement compares what it writes, and nothing else
+        if sees.tasks - {pair.after.id}:  # a shared statement checks only the task that it writes
             return None
         writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
@@ -221,7 +221,7 @@ class PostgresOwnedTasks:
                 return Committed(decision.answer, outcome.number)
             case Result.EXISTS:
                 raise TaskExists
-        # Lost; a key that was used; or too many, which the statement judges by all of the batch, and the lock exactly.
+        # LOST, USED, or TOO_MANY: that is counted with the other calls of the batch, and decided exactly by the lock.
         return None
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
@@ -243,7 +243,9 @@ class PostgresOwnedTasks:
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
         async def work(connection: AsyncConnection, waits: bool) -> Committed:
-            return await commit_behind_the_lock(connection, self._owner, plan, sees, most=self._max_tasks, waits=waits)
+            return await commit_behind_the_lock(
+                connection, self._owner, plan, sees, max_tasks=self._max_tasks, waits=waits
+            )
 
         repeatable = plan.once is not None
         try:
@@ -257,5 +259,5 @@ def _is_of_one_task(sees: Sees) -> bool:
 
 
 def _weight(task: Task) -> int:
-    """What writing it costs, compared with a row of a listing."""
+    """The cost of writing the task, in rows of a listing."""
     return 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW

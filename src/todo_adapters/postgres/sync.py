@@ -1,4 +1,4 @@
-"""What a client that keeps a copy must be told: pages of the log with the things as they are, and of all things."""
+"""Statements of sync: pages of changes with the things' present state, and pages of all things."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 async def changed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
-    """What changed behind each mark; None where to list everything is less; or the refusal of that call alone."""
+    """The changes after each mark; None if a listing is shorter; or the error of that call."""
 
     def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage | None:
         if query.is_far_behind(state):
@@ -32,7 +32,7 @@ async def changed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) 
 
 
 async def listed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
-    """A page of all things for each call, or the refusal of that call alone."""
+    """A page of all things for each call, or the error of that call."""
 
     def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage:
         return query.listing(state, [thing for row in rows if (thing := _thing(owner, row[1:])) is not None])
@@ -45,7 +45,7 @@ async def changed_owners(
 ) -> list[Mapping[OwnerId, int]]:
     """As `TaskStore.changed`, for each call."""
     found: list[Mapping[OwnerId, int]] = []
-    # Shards are asked in the plainest way: each for the numbers of its owners, and compared here.
+    # With shards the numbers are compared here, so that the statement can be split by shard.
     statement = _NUMBERS_OF_ALL if is_sharded(connection) else _NUMBERS
     for seen in calls:
         values = {"user_id": array_literal(list(seen)), "number": array_literal(list(seen.values()))}
@@ -75,7 +75,7 @@ async def _pages(
         owner, query = calls[place - 1]
         try:
             answers.append(page(owner, query, state, found))
-        except TodoError as refusal:  # the other calls of this statement have nothing to do with it
+        except TodoError as refusal:  # concerns this call only
             answers.append(refusal)
     return answers
 
@@ -94,19 +94,19 @@ def _mark(columns: Sequence[Any]) -> Mark | None:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)  # a pooler in between may have forgotten what was set on the connection
+    return moment.astimezone(UTC)  # behind a pooler, the connection's time zone may not be ours
 
 
 def _thing(owner: OwnerId, row: Row) -> Thing | None:
-    """The thing in the columns of a task and of a list, one of which are empty."""
+    """The thing from the columns of a task and those of a list, of which one set is null."""
     if row[0] is not None:
         return task_of(owner, row[: len(READ)])
     return None if row[len(READ)] is None else list_of(owner, row[len(READ) :])
 
 
-_STATE: Final = 9  # columns before those of what was found
+_STATE: Final = 9  # columns of the log's state, before those of `found`
 _THING: Final = ", ".join([*(f"task.{name}" for name in READ), *(f"list.{name}" for name in LIST_READ)])
-# Each look-up has a limit, which keeps the planner from joining in any other way than key by key.
+# Each look-up has a limit, which makes the planner look up key by key.
 _STATE_OF: Final = """
 from unnest(%(user_id)s::text[], %(number)s::bigint[], %(id)s::uuid[], %(listed)s::uuid[], %(max)s::bigint[])
     with ordinality as call(user_id, number, id, listed, max, place)
@@ -134,7 +134,7 @@ left join lateral (
 _SELECT: Final = """
 select call.place, owner.number, owner.live, last.number, last.id, last.at, near.number, near.id, near.at
 """
-# Of each thing its last entry on the page; which of them is the page's last is so as well.
+# Of each thing only its last entry on the page. The page's last entry is always among them.
 _CHANGED: Final = f"""{_SELECT}, found.number, found.id, found.at, found.kind, {_THING} {_STATE_OF}
 left join lateral (
     select page.*, row_number() over (partition by id, kind order by number desc) as nth from (

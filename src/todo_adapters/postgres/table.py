@@ -1,4 +1,4 @@
-"""The tables. What the core promises of a task is repeated here, so that no other writer can break it."""
+"""The tables. The core's rules are repeated as constraints, so that no other writer can break them."""
 
 from typing import Final
 
@@ -26,24 +26,24 @@ from todo_core.lists import NAME_LENGTH
 from todo_core.recurrence import RECURRENCE_FROM, RULE_LENGTH
 from todo_core.task import DESCRIPTION_LENGTH, OWNER_LENGTH, POSITION_LENGTH, PRIORITIES, TAGS_MAX, TITLE_LENGTH
 
-# Collation "C" compares UTF-8 byte by byte, which is code point by code point: the order of Python and of the core,
-# whatever locale the database was made with, and one that no update of an operating system changes.
+# Collation "C" compares UTF-8 by bytes, and so by code point, as Python does. It depends neither on the database's
+# locale nor on the operating system's version.
 TEXT: Final = Text(collation="C")
 MOMENT: Final = DateTime(timezone=True)
 
-# PostgreSQL's regular expressions; NUL is missing because its text cannot hold one.
+# PostgreSQL's regular expressions. NUL is missing because its text cannot hold it.
 _CONTROL = r"[\u0001-\u001f\u007f-\u009f]"
 _CONTROL_BUT_LINES = r"[\u0001-\u0008\u000b-\u001f\u007f-\u009f]"
 _NOT_BLANK = r"[^ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-# What Python's datetime can hold; PostgreSQL's reaches further, and has infinities.
 _DATE = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"
 _POSITION = f"^[0-9a-z]{{1,{POSITION_LENGTH}}}$"
+# The range of Python's datetime; PostgreSQL's is larger, and has infinities.
 _MOMENTS = "'0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'"
 
 metadata: Final = MetaData()
 
-# The primary key begins with the owner: every statement starts from it, the newest-first listing is the key read
-# backwards, and the table can be partitioned by owner as it is.
+# The primary key begins with the owner: every statement starts from it, a newest-first listing reads the key backwards,
+# and the table can be partitioned by owner.
 tasks: Final = Table(
     "tasks",
     metadata,
@@ -62,14 +62,13 @@ tasks: Final = Table(
     Column("rescheduled_from", TEXT),
     Column("list_id", Uuid),
     Column("parent_id", Uuid),
-    # Null stands for the digits of the id: so it is for all that have never been moved.
+    # Null stands for the digits of the id: the position of a task that was never moved.
     Column("position", TEXT),
     Column("completed_at", MOMENT),
     Column("version", BigInteger, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
-    # `todo_core.searchable`, and the tags without their case: folded by Python alone, so that every storage finds the
-    # same.
+    # `todo_core.searchable`, and the tags case-folded: by Python, so that every storage finds the same.
     Column("search_text", TEXT, nullable=False),
     Column("tag_keys", ARRAY(TEXT), nullable=False, server_default="{}"),
     PrimaryKeyConstraint("user_id", "id", name="tasks_pkey"),
@@ -104,10 +103,10 @@ tasks: Final = Table(
     ),
 )
 
-# For listings of what is open, the newest first: who keeps 10,000 done tasks does not wade through them.
+# For listings of open tasks, newest first, without reading completed ones.
 Index("tasks_open", tasks.c.user_id, tasks.c.id, postgresql_where=tasks.c.completed_at.is_(None))
 
-# What is in a list, and what is directly below a task. Most tasks are in neither, and cost these nothing.
+# The tasks in a list, and the subtasks of a task. Partial: most tasks are in neither.
 Index("tasks_in_list", tasks.c.user_id, tasks.c.list_id, postgresql_where=tasks.c.list_id.is_not(None))
 Index("tasks_below", tasks.c.user_id, tasks.c.parent_id, postgresql_where=tasks.c.parent_id.is_not(None))
 
@@ -136,8 +135,8 @@ lists: Final = Table(
     CheckConstraint(f"created_at between {_MOMENTS} and updated_at between {_MOMENTS}", name="lists_moments_check"),
 )
 
-# One row an owner: every change of what is theirs locks it first, and raises `number` to its own. `live` is how many
-# tasks there are, and `lists` how many lists. Rows are made when an owner first writes, and stay.
+# One row per owner: every write of that owner locks it first, and sets `number` to that of its change. `live` counts
+# the tasks, `lists` the lists. A row is made when an owner first writes, and is never deleted.
 owners: Final = Table(
     "owners",
     metadata,
@@ -148,39 +147,38 @@ owners: Final = Table(
     PrimaryKeyConstraint("user_id", name="owners_pkey"),
 )
 
-# The log: one row for each thing that a change touched, with the members that differ (`todo_core.changes.Entry`).
-# Nulls are left out of a creation and a deletion.
+# The log: one row for each thing that a change wrote, with the members that differ (`todo_core.changes.Entry`).
+# Creations and deletions leave out nulls.
 changes: Final = Table(
     "changes",
     metadata,
     Column("user_id", TEXT, nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("id", Uuid, nullable=False),
-    # By the database's clock, which all replicas share, and after the owner's lock: it follows the number.
+    # The database's clock, which all replicas share, read after the owner's lock: it has the order of the numbers.
     Column("at", MOMENT, nullable=False),
     Column("action", TEXT, nullable=False),
     Column("client", TEXT),
     Column("before", JSONB),
     Column("after", JSONB),
     Column("kind", TEXT, nullable=False, server_default="task"),
-    # Of a deletion: the thing that it was taken along with, and how many things were deleted with it.
+    # Of a deletion: the thing that it was deleted along with, and how many things were deleted with it.
     Column("root", Uuid),
     Column("took", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("user_id", "number", "id", name="changes_pkey"),
     Index("changes_of_one", "user_id", "id", "number"),
     Index("changes_trash", "user_id", "number", "id", postgresql_where=text("after is null")),
-    # For pruning. BRIN costs less to write, but never forgets what was pruned: it would lead to all of the table.
+    # For pruning. A BRIN index costs less to write, but would lead to pruned parts of the table again and again.
     Index("changes_at", "at"),
 )
 
-# A key, and what was done under it: the number of the change, if there was one, and the tasks of the answer. It
-# outlives them. A fingerprint is null where the key is from before fingerprints were kept. Rows are never updated.
+# Idempotency keys, each with the number of the change, if there was one, and the things of the answer. A fingerprint is
+# null for keys from before revision 0003. Rows are only updated to erase an answer.
 used_keys: Final = Table(
     "used_keys",
     metadata,
     Column("user_id", TEXT, nullable=False),
     Column("key", TEXT, nullable=False),
-    # By the database's clock.
     Column("used_at", MOMENT, nullable=False, server_default=func.now()),
     Column("fingerprint", TEXT),
     Column("number", BigInteger),

@@ -1,4 +1,4 @@
-"""A plan behind its owner's row: what it sees, what it decides and what is stored of it, in one transaction."""
+"""Carries out a plan in one transaction behind the owner's lock: reads what it sees, decides, and stores the result."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -56,14 +56,14 @@ from todo_core.changes import difference, growth_of, kind_of
 
 
 class Refused(Exception):
-    """A refusal of the plan's own, on its way past what judges the database's failures."""
+    """Wraps an error raised by the plan, so that it is not taken for a database error."""
 
     def __init__(self, refusal: Exception) -> None:
         self.refusal = refusal
 
 
 class Row(NamedTuple):
-    """What stands in an owner's row."""
+    """An owner's row."""
 
     number: int
     live: int
@@ -71,11 +71,12 @@ class Row(NamedTuple):
 
 
 async def commit_behind_the_lock(
-    connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees, *, most: int, waits: bool
+    connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees, *, max_tasks: int, waits: bool
 ) -> Committed:
-    """Carry out the plan, inside of a transaction (READ COMMITTED). Raises as `OwnedTasks.commit` does, but
+    """Carry out the plan inside a transaction (READ COMMITTED). Raises as `OwnedTasks.commit` does.
 
-    for what `plan.decide` raises, which is `Refused`; and `Held` where it would have to wait, and may not.
+    What `plan.decide` raises is wrapped in `Refused`. Raises `Held` if it would have to wait for the lock and not
+    `waits`.
     """
     row = await _locked(connection, owner, waits=waits)
     if plan.once is not None and (outcome := await replayed(connection, owner, plan.once)) is not None:
@@ -83,7 +84,7 @@ async def commit_behind_the_lock(
     decision = await _decided(connection, owner, plan, sees)
     pairs = decision.pairs
     await _require_free(connection, owner, pairs)
-    after = _raised(row, pairs, most)
+    after = _raised(row, pairs, max_tasks)
     if pairs:
         await _store(connection, owner, plan.client, pairs, after)
     number = after.number if pairs else None
@@ -96,7 +97,7 @@ async def commit_behind_the_lock(
 
 
 async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> Committed | None:
-    """What was done under that key; None for a fresh one. Raises `KeyReused` where it was something else."""
+    """The outcome of the write under that key, or None. Raises `KeyReused` if it was another request."""
     rows = await execute(connection, _READ_KEY, {"user_id": owner, "key": once.key})
     if not rows:
         return None
@@ -107,7 +108,7 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
 
 
 async def make_owner(connection: AsyncConnection, owner: OwnerId) -> bool:
-    """Make the owner's row, unless it is there. Tasks from before there were such rows are their first change."""
+    """Make the owner's row unless it exists. Tasks from before revision 0003 become the owner's first change."""
     made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
     if made:
         await execute(connection, _ADOPT, {"user_id": owner})
@@ -122,9 +123,9 @@ async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -
     return Row(*rows[0])
 
 
-def _raised(row: Row, pairs: Sequence[Pair], most: int) -> Row:
+def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
     """The owner's row after these pairs. Raises `TooMany`."""
-    limits = {"task": most, "list": LISTS_MAX}
+    limits = {"task": max_tasks, "list": LISTS_MAX}
     counts: dict[Kind, int] = {"task": row.live, "list": row.lists}
     for kind, growth in growth_of(pairs).items():
         counts[kind] += growth
@@ -146,7 +147,7 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
 
 
 async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
-    """What was seen, and this as well."""
+    """Read what is wanted, and return `seen` with it."""
     owner = seen.owner
     pages: dict[TaskQuery, tuple[Task, ...]] = {}
     for query in wanted.pages:
@@ -199,7 +200,7 @@ async def _read_last(connection: AsyncConnection, seen: Seen, ids: Collection[UU
 
 
 def _seen_already(seen: Seen, ids: Iterable[UUID], numbers: Iterable[Any]) -> dict[UUID, Entry | None]:
-    """Of each of these things the entry with its number, if it was seen with its change."""
+    """For each of these things the entry with that number, if it was read with its change."""
     entries = {(each.id, each.number): each for several in seen.entries.values() for each in several}
     return dict.fromkeys(ids) | {thing_id: entries.get((thing_id, number)) for thing_id, number in numbers}
 
@@ -213,7 +214,7 @@ async def _require_free(connection: AsyncConnection, owner: OwnerId, pairs: Sequ
 async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
-    """Store the pairs, their entries and the owner's row: no two pairs are of one thing."""
+    """Store the pairs, their entries and the owner's row. No two pairs may be of one thing."""
     values = await beside(len(pairs), _values, pairs)
     counts = {"number": row.number, "live": row.live, "lists": row.lists}
     await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
@@ -252,7 +253,7 @@ with adopted as (
 update owners set number = least(counted.live, 1), live = counted.live from counted
 where owners.user_id = %(user_id)s returning true
 """
-# Servers of the version before change tasks without the owner's row: what is decided on stays as it was read.
+# Locked, since servers of an older version change tasks without locking the owner's row.
 _READ: Final = f"""
 select {", ".join(READ)} from tasks where user_id = %(user_id)s and id = any (%(ids)s::uuid[])
 order by id for no key update
@@ -277,7 +278,7 @@ join lateral (
     select number from changes where user_id = %(user_id)s and changes.id = wanted.id order by number desc limit 1
 ) as found on true
 """
-# Of each erased thing the last entry stays, without its members; so do the keys, without what they were answered with.
+# The last entry of an erased thing stays, without its members; its keys stay, without their answers.
 _ERASE: Final = """
 with last as materialized (
     select id, max(number) as number from changes where user_id = %(user_id)s and id = any (%(ids)s::uuid[]) group by id

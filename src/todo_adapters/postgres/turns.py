@@ -1,4 +1,4 @@
-"""Turns: so many at a time for each key. Who waits for one holds no connection."""
+"""Limits how many callers run at a time for each key. A waiting caller holds no connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -9,18 +9,18 @@ from todo_core import StoreUnavailable
 
 
 class Turns:
-    """At most `max_concurrent` at a time for each key, in the order of arrival."""
+    """At most `max_concurrent` callers at a time for each key, in the order of arrival."""
 
     def __init__(self, max_concurrent: int, *, timeout: float) -> None:
-        """`timeout`: the seconds after which whoever still waits gets `StoreUnavailable`."""
+        """`timeout`: seconds after which a waiting caller gets `StoreUnavailable`."""
         self._max_concurrent = max_concurrent
         self._timeout = timeout
-        # Of those keys that somebody has a turn at or waits for: owners come and go.
+        # Weak, so that only keys in use are kept.
         self._places: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def at(self, key: Hashable) -> AsyncIterator[None]:
-        """A turn at that key."""
+        """Wait for a turn at that key. Raises `StoreUnavailable`."""
         places = self._places.get(key)
         if places is None:
             places = self._places[key] = asyncio.Semaphore(self._max_concurrent)

@@ -1,4 +1,4 @@
-"""Database URLs as hosts hand them out: parameters that are meant for other clients than libpq."""
+"""Database URLs as hosting providers give them, with parameters for other clients than libpq."""
 
 import re
 from typing import Final, NamedTuple
@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from psycopg.pq import Conninfo
 
-# What other clients' documentation puts into URLs, and what changes neither where data lie nor who can read them.
+# Parameters that other clients document, and that affect neither where data are stored nor who can read them.
 _FOREIGN: Final = {
     "connection_limit", "pgbouncer", "pool_timeout", "socket_timeout", "statement_cache_size",  # Prisma
     "supa", "workaround",  # Supabase, Vercel
@@ -16,23 +16,23 @@ _FOREIGN: Final = {
     "binary_parameters",  # lib/pq
     "prepared_statement_cache_size",  # SQLAlchemy with asyncpg
 }  # fmt: skip
-# The schema is where the data lie: `public`, which Prisma always names, is where they lie anyway.
+# A schema decides where data are stored: only `public`, the default, may be dropped. Prisma always names it.
 _FOREIGN_PAIRS: Final = {("schema", "public"), ("currentSchema", "public"), ("search_path", "public")}
 _SCHEMAS: Final = {name for name, _ in _FOREIGN_PAIRS}
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 
 class Readable(NamedTuple):
-    """A URL that libpq can read, and the names of the parameters that it is without."""
+    """A URL that libpq can read, and the names of the parameters that were dropped."""
 
     url: str
     dropped: tuple[str, ...]
 
 
 def without_foreign_parameters(url: str) -> Readable:
-    """The URL without what is meant for other clients. It is told apart as libpq does (`conninfo_uri_parse`).
+    """The URL without parameters for other clients. It is parsed as libpq does (`conninfo_uri_parse`).
 
-    Raises `ValueError` for a parameter that nobody here knows, by its name; the message quotes nothing else.
+    Raises `ValueError` for an unknown parameter; the message quotes its name and nothing else.
     """
     scheme, separator, rest = url.partition("://")
     credentials = re.match(r"[^@/]*@", rest)

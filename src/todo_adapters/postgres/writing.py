@@ -1,8 +1,8 @@
-"""One pair of each of many owners in one statement: the owner's row, the task, the number and the log together.
+"""Shared statements that write one task each for many calls: owner's row, task, number and log entry together.
 
-The owner's row is locked first, everywhere: no two statements can wait for each other. What comes out of that lock is
-the newest number, although the statement's snapshot is older; of a task's newest version the conditions on the row that
-is swapped judge, or the primary key that is inserted into. Nothing else that a statement reads may be relied on.
+Every statement locks the owners' rows first and in the same order, so that no two can deadlock. After the wait for a
+lock, the statement's snapshot is outdated. Only three things are current: what the locked row holds, the conditions on
+the row that is updated, and the primary key that is inserted into. Nothing else that a statement reads is reliable.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,24 +30,24 @@ from todo_core.changes import Members, difference
 
 
 class Result(StrEnum):
-    """What became of a write."""
+    """The result of a write."""
 
     DONE = "done"
     LOST = "lost"
-    """The task is not as it was seen."""
+    """The task has changed since it was read."""
     EXISTS = "exists"
     TOO_MANY = "too_many"
     USED = "used"
     """Its key was used before, or by another of the same batch."""
     HELD = "held"
-    """Somebody else holds the owner's row: to be sent again, as one that waits."""
+    """Another transaction holds the owner's row: send again, in the form that waits."""
     NO_OWNER = "no_owner"
-    """The owner has no row yet: to be made first."""
+    """The owner has no row yet: make it, then send again."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """One pair of a task, to be stored as one change; a creation perhaps under a key."""
+    """One pair of a task, to be stored as one change; a creation may have a key."""
 
     pair: Pair
     client: str | None = None
@@ -55,24 +55,24 @@ class Write:
 
     @cached_property
     def difference(self) -> tuple[Members | None, Members | None]:
-        """What the log keeps of it."""
+        """The members for the log."""
         return difference(self.pair)
 
     @property
     def task(self) -> Task:
-        """The task as it is after."""
+        """The task after the change."""
         return cast("Task", self.pair.after)
 
 
 class Outcome(NamedTuple):
-    """What became of a write, and the number of its change, where it was done."""
+    """The result of a write, and the number of its change, if it was done."""
 
     result: Result
     number: int | None
 
 
 class Writing(NamedTuple):
-    """The two forms of one statement: one leaves out whose owner's row is held by somebody else, the other waits."""
+    """The two forms of one statement: `passing` skips calls whose owner's row is locked, `waiting` waits for it."""
 
     passing: Batch[Write, Outcome]
     waiting: Batch[Write, Outcome]
@@ -101,7 +101,7 @@ call as materialized (
     from {calls} join held on held.user_id = call.user_id {keys}
 ), stored as (
     insert into tasks ({columns}) select {values} from call
-    where call.live + call.rank <= {most} and not call.used and not call.is_list
+    where call.live + call.rank <= {max_tasks} and not call.used and not call.is_list
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
     select first.user_id, first.id, first.place, first.client, {kept_columns} first.after,
@@ -118,7 +118,7 @@ select asked.place, done.number, case
     when done.place is not null then 'done'
     when call.place is null then case when {has_row} then 'held' else 'no_owner' end
     when call.used then 'used'
-    when call.live + call.rank > {most} then 'too_many'
+    when call.live + call.rank > {max_tasks} then 'too_many'
     else 'exists' end
 from {asked} left join call using (place) left join done using (place) order by asked.place
 """
@@ -126,7 +126,7 @@ _KEYS: Final = "left join used_keys as old on old.user_id = call.user_id and old
 # Of several calls of a batch under one key the first comes first.
 _USED: Final = """old.key is not null
            or row_number() over (partition by call.user_id, call.key order by call.place) > 1"""
-# What is returned nobody reads: but Citus tells only then which constraint a key violated.
+# Nobody reads what is returned, but only with it does Citus report which constraint was violated.
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
     select done.user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
@@ -152,7 +152,7 @@ select asked.place, done.number, case
     else 'no_owner' end
 from {asked} left join held on held.user_id = asked.user_id left join done using (place) order by asked.place
 """
-# The version tells every change of a task; the moment also one that was deleted and then added anew.
+# The version detects every change of a task; the time also detects one that was deleted and created again.
 _SAME: Final = """held.user_id = call.user_id and tasks.user_id = call.user_id and tasks.id = call.id
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
 _WAS: Final = {
@@ -162,10 +162,11 @@ _WAS: Final = {
 
 
 @cache
-def creating(most: int, *, keyed: bool) -> Writing:
-    """Store tasks where their ids are free and their owners have fewer than `most`; perhaps each under a key, once.
+def creating(max_tasks: int, *, keyed: bool) -> Writing:
+    """Create tasks whose ids are free and whose owners have fewer than `max_tasks` tasks; `keyed`: each under a key.
 
-    A key that another transaction keeps at that very moment raises psycopg's `UniqueViolation`, and nothing is stored.
+    If another transaction stores the same key at that moment, psycopg's `UniqueViolation` is raised and nothing is
+    stored.
     """
     others = {"client": "text"} | ({"key": "text", "fingerprint": "text"} if keyed else {})
     parts = {
@@ -174,7 +175,7 @@ def creating(most: int, *, keyed: bool) -> Writing:
         "keys": _KEYS if keyed else "",
         "columns": ", ".join(WRITTEN),
         "values": ", ".join(from_call(WRITTEN)),
-        "most": str(most),
+        "max_tasks": str(max_tasks),
         "logged": LOGGED_ROW,
         "kept_columns": "first.key, first.fingerprint," if keyed else "",
         "raised": _RAISED.format(growth=1),
@@ -194,7 +195,7 @@ def _keyed_creations(writes: Sequence[Write]) -> Columns:
 
 
 def _swapping() -> Writing:
-    """Two statements for each form: of a batch that only completes and reopens, a few columns are sent."""
+    """Two statements for each form: a batch that only completes and reopens sends fewer columns."""
     short, whole = _swapping_these(COMPLETING), _swapping_these(CHANGING)
 
     def either(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:

@@ -1,4 +1,4 @@
-"""How often a key may act in a while. `shared` is imported by its own name: its client takes long to load."""
+"""Rate limits. `shared` is imported separately: its client library takes long to load."""
 
 from todo_adapters.rate_limit.limiter import RateLimiter, Verdict
 from todo_adapters.rate_limit.memory import MemoryRateLimiter

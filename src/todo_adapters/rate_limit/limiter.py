@@ -1,14 +1,14 @@
-"""How often a key may act in a while: the port, and what a count means."""
+"""The rate limiter's port, and the verdict on a count."""
 
 import math
 from typing import Final, NamedTuple, Protocol
 
 SWEEP_EVERY: Final = 60.0
-"""Seconds between two looks through all windows for those that have ended: they must not pile up."""
+"""Seconds between two removals of ended windows."""
 
 
 class Verdict(NamedTuple):
-    """Whether this one passes, how many more would, and in how many seconds (rounded up) the count begins anew."""
+    """Whether a hit is allowed, how many more would be, and the seconds until the window ends, rounded up."""
 
     allowed: bool
     remaining: int
@@ -16,27 +16,27 @@ class Verdict(NamedTuple):
 
 
 class RateLimiter(Protocol):
-    """A limit on how often each key may act."""
+    """A limit on the hits of each key, in fixed windows."""
 
     @property
     def amount(self) -> int:
-        """How many may pass in one window."""
+        """How many hits are allowed in one window."""
         ...
 
     @property
     def window(self) -> int:
-        """The window's length in seconds. It begins with a key's first act (a fixed window for each key)."""
+        """The window's length in seconds. A window begins with a key's first hit."""
         ...
 
     async def hit(self, key: str) -> Verdict:
-        """Count one act of `key`, and say whether it passes. Acts that do not pass are counted as well."""
+        """Count one hit of `key`, and return whether it is allowed. Refused hits are counted as well."""
         ...
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close its connections."""
         ...
 
 
 def verdict(count: int, amount: int, seconds: float) -> Verdict:
-    """What a key's count means in a window of `amount` that ends in `seconds`."""
+    """The verdict on a key's count in a window of `amount` hits that ends in `seconds`."""
     return Verdict(count <= amount, max(0, amount - count), max(1, math.ceil(seconds)))

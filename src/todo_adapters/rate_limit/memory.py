@@ -1,4 +1,4 @@
-"""How often a key may act in a while: counted in this process alone."""
+"""A rate limiter that counts in this process alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class _Window:
 class MemoryRateLimiter:
     """Counts in this process alone: every worker process allows the full limit.
 
-    `limits` has a memory storage too. It looks through all of its keys at every hit (5.8), which a limit per user
-    cannot afford, so the counting is ours and the notation is that library's.
+    Only the notation of limits is the library's: its own memory storage (5.8) scans all keys at every hit, which is too
+    slow for a limit per user.
     """
 
     def __init__(self, limit: str, *, now: Callable[[], float] = monotonic) -> None:
@@ -43,11 +43,11 @@ class MemoryRateLimiter:
         """As `RateLimiter.aclose`: there is nothing to close."""
 
     def forget(self) -> None:
-        """Begin every count anew."""
+        """Reset every count."""
         self._windows.clear()
 
     def peek(self, key: str) -> Verdict:
-        """Whether the next `hit` would pass, and how many would from now on; counts nothing."""
+        """The verdict that the next `hit` would have, without counting it."""
         now = self._now()
         window = self._windows.get(key)
         if window is None or now >= window.ends:

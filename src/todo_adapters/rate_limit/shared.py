@@ -1,4 +1,4 @@
-"""How often a key may act in a while: counted in Valkey or Redis, for all replicas together."""
+"""A rate limiter that counts in Valkey or Redis, for all replicas together."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,26 +15,26 @@ from redis.asyncio import ConnectionPool
 
 from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
 
-STORE_COOLDOWN: Final = 1.0  # seconds without another attempt, an outage costs one wait a second, not one each
+STORE_COOLDOWN: Final = 1.0  # seconds between attempts: an outage delays one request per second, not each
 _CONNECTIONS: Final = 8
-_GUARD: Final = 10.0  # seconds: our own timeout comes first, and minds a busy event loop as the client's does not
+_GUARD: Final = 10.0  # seconds: longer than our own timeout, which allows for a busy event loop (`_in_time`)
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(slots=True)
 class _Hits:
-    """Hits of one key that are sent to the store together: a flood of one user's takes no more of it than a few."""
+    """Hits of one key that are sent to the store together, so that a flood costs it no more than a few requests."""
 
     count: int = 0
     sent: "asyncio.Task[tuple[int, float] | None]" = field(init=False)
 
 
 class SharedRateLimiter:
-    """Counts in Valkey or Redis, for all processes that use it. While that is unavailable, everything passes.
+    """Counts in Valkey or Redis, for all processes that use it. While that is unavailable, everything is allowed.
 
-    `on_failure` is called for every act that had to be let through uncounted, because the store did not answer within
-    `timeout` seconds, or had not a moment ago.
+    `on_failure` is called for every hit that was allowed without being counted, because the store did not answer within
+    `timeout` seconds, or failed less than `STORE_COOLDOWN` ago.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class SharedRateLimiter:
         self._connections, self._storage = _storage(url)
         self._timeout = timeout
         self._on_failure = on_failure
-        self._turns = asyncio.Semaphore(_CONNECTIONS)  # first come, first served, unlike the library's own queue
+        self._turns = asyncio.Semaphore(_CONNECTIONS)  # fair, unlike the library's own queue
         self._gathering: dict[str, _Hits] = {}
         self._unavailable_until = 0.0
-        self._now = now  # the store's clock, which tells when a window ends, is the wall's
-        self._ends: dict[str, float] = {}  # what the store said; a window's end never changes
+        self._now = now  # wall-clock time, as the store's
+        self._ends: dict[str, float] = {}  # as the store reported them; a window's end does not change
         self._sweep_at = now() + SWEEP_EVERY
 
     async def hit(self, key: str) -> Verdict:
@@ -67,7 +67,7 @@ class SharedRateLimiter:
             hits.sent = asyncio.create_task(self._send(key, hits))
         hits.count += 1
         place = hits.count
-        # Not `await hits.sent`: a caller who gives up must not take the count away from the others.
+        # Not `await hits.sent`: a cancelled caller must not cancel the count that others wait for.
         await asyncio.wait([hits.sent])
         window = hits.sent.result()
         if window is None:
@@ -78,7 +78,7 @@ class SharedRateLimiter:
 
     async def _send(self, key: str, hits: "_Hits") -> tuple[int, float] | None:
         """The count before these hits, and in how many seconds the window ends; None if the store is unavailable."""
-        async with self._turns:  # a queue of ours is no outage of the store: whoever could cause one would go uncounted
+        async with self._turns:  # without the timeout: or a caller who fills this queue would go uncounted
             del self._gathering[key]
             if monotonic() < self._unavailable_until:
                 return None
@@ -86,12 +86,14 @@ class SharedRateLimiter:
                 count, seconds = await self._in_time(self._ask(self._item.key_for(key), hits.count))
             except (StorageError, TimeoutError):
                 self._unavailable_until = monotonic() + STORE_COOLDOWN
-                await self._close_idle()  # they are most likely as dead, and each would cost another cooldown
+                await self._close_idle()  # probably dead too, and each would cost another cooldown
                 return None
         return count - hits.count, seconds
 
     async def _in_time(self, asking: Coroutine[None, None, _Answer]) -> _Answer:
-        """The answer. It is listened for twice: one that came while the event loop was busy elsewhere is not late."""
+        """The answer, or `TimeoutError`. Waits twice: after the first wait, the loop reads answers that arrived while
+        it was busy.
+        """
         task = asyncio.create_task(asking)
         for _ in range(2):
             await asyncio.wait([task], timeout=self._timeout / 2)
@@ -106,12 +108,12 @@ class SharedRateLimiter:
         await self._connections.aclose()
 
     async def _close_idle(self) -> None:
-        with suppress(RedisError, TimeoutError):  # a connection that does not even close in time
+        with suppress(RedisError, TimeoutError):  # a dead connection may not close in time
             async with asyncio.timeout(self._timeout):
                 await self._connections.disconnect(inuse_connections=False)
 
     async def _ask(self, key: str, hits: int) -> tuple[int, float]:
-        """Count so many hits: how many there are now, and in how many seconds the window ends."""
+        """Add these hits. The count, and the seconds until the window ends."""
         count = await self._storage.incr(key, self.window, hits)
         now = self._now()
         self._sweep(now)
@@ -128,7 +130,7 @@ class SharedRateLimiter:
 
 
 def _storage(url: str) -> tuple[ConnectionPool, RedisStorage]:
-    # Valkey speaks Redis's protocol: one client library serves both.
+    # Valkey uses Redis's protocol and client library.
     url = url.replace("valkey", "redis", 1)
     connections = ConnectionPool.from_url(
         url, max_connections=_CONNECTIONS, socket_timeout=_GUARD, socket_connect_timeout=_GUARD

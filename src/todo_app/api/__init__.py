@@ -1,1 +1,1 @@
-"""What can be asked of the service: one file a subject, each operation declared once, beside its handler."""
+"""The API's operations: one file per subject, each operation declared once, beside its handler."""

@@ -1,4 +1,4 @@
-"""Several operations as one change: what each is, and what each comes to."""
+"""Batches: several operations as one change, and the result of each."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,23 +39,23 @@ BODY_MAX: Final = 1024 * 1024  # bytes
 
 class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
     within: ClassVar[str] = ""
-    """The member that holds what is set, where that is one."""
+    """The member of the body that an operation's problems are in, if there is one."""
 
     @property
     def expected(self) -> Version | None:
-        """The version at which alone it is done, if there is one."""
+        """The version that the thing must have, if any."""
         return None
 
 
 class _OfOne(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: Annotated[UUID, Meta(description="Of a task or list that is there, or that an operation before it makes.")]
+    id: Annotated[UUID, Meta(description="The id of a task or list that exists, or that an earlier operation creates.")]
     version: Annotated[
-        wire.VersionNumber | UnsetType, Meta(description="Do it only at this version, as with `If-Match`.")
+        wire.VersionNumber | UnsetType, Meta(description="Only if the thing has this version, as with `If-Match`.")
     ] = UNSET
 
     @property
     def expected(self) -> Version | None:
-        """The version at which alone it is done, if there is one."""
+        """The version that the thing must have, if any."""
         return None if self.version is UNSET else Version(self.version)
 
 
@@ -129,7 +129,7 @@ class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class DeleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete"):
-    """Put a task into the trash, with its subtasks."""
+    """Delete a task, with its subtasks: they go to the trash."""
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -137,9 +137,9 @@ class DeleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="restore"):
-    """Take a task or a list out of the trash, with all that its deletion took."""
+    """Restore a task or a list from the trash, with everything that was deleted with it."""
 
-    id: Annotated[UUID, Meta(description="Of what was deleted.")]
+    id: Annotated[UUID, Meta(description="The id of the task or list that was deleted.")]
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -180,7 +180,7 @@ class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DeleteListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete_list"):
-    """Put a list into the trash, with its tasks."""
+    """Delete a list, with its tasks: they go to the trash."""
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -204,18 +204,18 @@ AnyOperation: TypeAlias = (
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What shall be done, in this order: all of it, or nothing."""
+    """The operations, in order: all are done, or none."""
 
     operations: Annotated[list[AnyOperation], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 class BatchDone(msgspec.Struct, frozen=True, gc=False):
-    """What came of a batch."""
+    """The outcome of a batch."""
 
     change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
     results: Annotated[
         list[wire.TaskChange | wire.ListChange],
-        Meta(description="What each operation came to, in their order: its task or list as it was then."),
+        Meta(description="The result of each operation, in order: its task or list after the batch."),
     ]
 
 
@@ -230,11 +230,11 @@ class BatchDone(msgspec.Struct, frozen=True, gc=False):
     refuses=(TaskExists, TooMany, VersionConflict),
 )
 async def run_batch(call: Call[Batch]) -> Reply:
-    """Do several things at once.
+    """Carry out several operations as one change.
 
-    Up to 100 operations as one change: all of them are done, or none. Each works on what those before it left, and may
-    name ids of yours that they have given to what they made. A refusal names the operation, from 0: what is wrong with
-    its third one begins with `/operations/2`.
+    Up to 100 operations: all of them are done, or none. Each works on the result of those before it, and may use an
+    `id` that an earlier one chose. A refusal names the operation, from 0: the pointer for a problem in the third one
+    begins with `/operations/2`.
     """
     operations = call.body.operations
     with _placed(operations):
@@ -249,9 +249,9 @@ def _running(operation: AnyOperation, call: Call[Batch]) -> Any:
 
 
 def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wire.TaskChange | wire.ListChange]:
-    """What each came to: of a deletion the id, of all else the next thing of the answer.
+    """The result of each operation: for a deletion the id, for any other the next thing of the answer.
 
-    Raises `TaskNotFound` where the answer is not known any more: something of it has been erased since.
+    Raises `TaskNotFound` if the answer is no longer stored, because something in it has been erased since.
     """
     things = iter(done.things)
     for operation in operations:
@@ -268,7 +268,7 @@ def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wi
 
 @contextmanager
 def _placed(operations: Sequence[AnyOperation]) -> Iterator[None]:
-    """Refusals of an operation point into the body; an id there that names nothing is a fault of it."""
+    """Make an operation's problems point into the body. An unknown id in the body is `InvalidInput`."""
     try:
         yield
     except (InvalidInput, TaskNotFound, ListNotFound, NotInTrash) as error:

@@ -1,4 +1,4 @@
-"""What happened to a user's things, and taking it back."""
+"""Operations on changes: undo."""
 
 import re
 from typing import Final
@@ -9,13 +9,13 @@ from todo_app.api.replies import reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import ChangeNotFound, TooMany, UndoConflict
 
-CHANGES: Final = Subject("changes", "What happened, and taking it back.")
+CHANGES: Final = Subject("changes", "Undoing changes.")
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 def read_number(text: str) -> int:
-    """The number of a change in a path. Anything else names no change: raises `ChangeNotFound`."""
+    """The number of a change in a path. Raises `ChangeNotFound` for anything else."""
     if not _NUMBER.fullmatch(text):
         raise ChangeNotFound
     return int(text)
@@ -27,7 +27,7 @@ def read_number(text: str) -> int:
     scope=WRITE,
     answers={
         200: Answer(
-            "The new change, and the things as they are now; those that it deleted are left out.",
+            "The new change, and the tasks and lists after it, without those that it deleted.",
             wire.Things,
             examples.UNDONE,
             ("Change", "Idempotency-Replayed"),
@@ -38,9 +38,10 @@ def read_number(text: str) -> int:
 async def undo_change(call: Call[None]) -> Reply:
     """Undo a change.
 
-    Everything that the change did is taken back, as a new change; undoing that one does it again. Where a later change
-    has set one of its members to something else, nothing is done, and `errors` names the members. Undoing a creation
-    deletes, which needs the scope `tasks:delete`. A position that something else has by now becomes one beside it.
+    Everything that the change did is reversed by a new change, which can be undone in turn. If a later change has set
+    one of its members to something else, nothing is changed, and `errors` names the members. Undoing a creation
+    deletes, which needs the scope `tasks:delete`. A position that another task or list has taken is replaced by one
+    next to it.
     """
     number, may_delete = read_number(call.exchange.named), call.identity.may("tasks:delete")
     undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)

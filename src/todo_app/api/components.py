@@ -1,11 +1,11 @@
-"""What the operations of the document share: schemas, headers, parameters, and examples of refusals."""
+"""The OpenAPI document's shared parts: headers and parameters."""
 
 from typing import Any, Final, TypeAlias
 
 from todo_app.api.examples import CURSOR, GROCERIES, KEY, SYNC_TOKEN
 from todo_app.api.examples import TASK as MILK
 from todo_app.http.errors import TooManyAtOnce, TooManyRequests
-from todo_app.http.preconditions import HEADER_MOST, TAGS_MOST
+from todo_app.http.preconditions import HEADER_MAX, TAGS_MAX
 from todo_core import (
     IdentityUnavailable,
     InsufficientScope,
@@ -21,7 +21,7 @@ from todo_core.task import OWNER_LENGTH
 Json: TypeAlias = dict[str, Any]
 
 
-# Headers of one name that do not say the same everywhere.
+# Components for headers whose description differs between operations.
 _SHOWN: Final = {"Document-Tag": "ETag", "Scope-Missing": "WWW-Authenticate"}
 
 
@@ -55,14 +55,14 @@ SECURITY: Final[Json] = {
 _TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'
 _TAGS: Final = {
     "type": "string",
-    "maxLength": HEADER_MOST,
+    "maxLength": HEADER_MAX,
     "pattern": rf"^(?:[ \t]*\*[ \t]*|{_TAG}(?:,{_TAG})*)$",
     "examples": ['"1"'],
 }
 _REQUEST_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$", "examples": ["5f1d1f2cbd0c4be1a2f0c3d4"]}
 HEADERS: Final = {
     "X-Request-Id": {
-        "description": "Names the request in the service's log; your own, if you sent one of this form.",
+        "description": "The request's id in the service's log: yours, if you sent a valid one.",
         "required": True,
         "schema": _REQUEST_ID,
     },
@@ -72,25 +72,25 @@ HEADERS: Final = {
         "schema": {"type": "string", "pattern": r'^"[1-9]\d*"$', "examples": ['"3"']},
     },
     "Change": {
-        "description": "The number of the change that this request made; absent where it changed nothing.",
+        "description": "The number of the change that this request made; absent if it changed nothing.",
         "schema": {"type": "integer", "minimum": 1, "examples": [7]},
     },
     "Document-Tag": {
-        "description": "Another one when the document is.",
+        "description": "Changes with the document.",
         "required": True,
         "schema": {"type": "string", "examples": ['"7d219b365e6fc506"']},
     },
     "Location": {
-        "description": "The path of what is new.",
+        "description": "The path of the new task or list.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "examples": [f"/api/ann/tasks/{MILK.id}"]},
     },
     "Idempotency-Replayed": {
-        "description": "There only where this answer was given before, under the same `Idempotency-Key`.",
+        "description": "Present only if this answer was given before, under the same `Idempotency-Key`.",
         "schema": {"type": "string", "const": "true"},
     },
     "Link": {
-        "description": 'The next page, as `rel="next"` (RFC 8288); none on the last.',
+        "description": 'The next page, as `rel="next"` (RFC 8288); absent on the last page.',
         "schema": {"type": "string", "examples": [f'</api/ann/tasks?cursor={CURSOR}>; rel="next"']},
     },
     "Retry-After": {
@@ -100,12 +100,12 @@ HEADERS: Final = {
     },
     # draft-ietf-httpapi-ratelimit-headers-11
     "RateLimit": {
-        "description": "How many requests are left, and for how many seconds that holds.",
+        "description": "How many requests are left, and in how many seconds the window ends.",
         "required": True,
         "schema": {"type": "string", "pattern": r'^"[a-z-]+";r=\d+;t=\d+$', "examples": ['"default";r=998;t=3540']},
     },
     "RateLimit-Policy": {
-        "description": "How many requests pass in a window of how many seconds.",
+        "description": "How many requests are allowed in a window, and the window's length in seconds.",
         "required": True,
         "schema": {"type": "string", "pattern": r'^"[a-z-]+";q=\d+;w=\d+$', "examples": ['"default";q=1000;w=3600']},
     },
@@ -115,7 +115,7 @@ HEADERS: Final = {
         "schema": {"type": "string", "examples": ['Bearer realm="todo"']},
     },
     "Scope-Missing": {
-        "description": "Of `insufficient_scope` only: the scope that the token lacks (RFC 6750 §3).",
+        "description": "With `insufficient_scope` only: the scope that the token lacks (RFC 6750 §3).",
         "schema": {"type": "string", "examples": ['Bearer error="insufficient_scope", scope="tasks:write"']},
     },
 }
@@ -128,26 +128,26 @@ USER: Final = _parameter(
     {"type": "string", "minLength": 1, "maxLength": OWNER_LENGTH, "examples": [MILK.owner]},
     required=True,
 )
-# In the schemas, not beside them: Swagger UI would write those into its form, where they name nobody's task.
+# Examples inside the schemas: beside them, Swagger UI would fill them into its form, where no such task exists.
 _ID: Final = {"type": "string", "format": "uuid", "examples": [str(MILK.id)]}
 _LIST_ID: Final = {"type": "string", "format": "uuid", "examples": [str(GROCERIES.id)]}
 PLACES: Final = {
     "list_id": _parameter("list_id", "path", "The list's id.", _LIST_ID, required=True),
     "task_id": _parameter("task_id", "path", "The task's id.", _ID, required=True),
-    "trashed_id": _parameter("trashed_id", "path", "The id of what was deleted.", _ID, required=True),
+    "trashed_id": _parameter("trashed_id", "path", "The id of the task or list that was deleted.", _ID, required=True),
     "number": _parameter(
         "number",
         "path",
-        "A change's number, as the header `Change` gave it.",
+        "A change's number, as in the header `Change`.",
         {"type": "integer", "minimum": 1, "examples": [2]},
         required=True,
     ),
 }
-"""What paths name, by the names that their templates give it."""
+"""The path parameters, by name."""
 OWN_REQUEST_ID: Final = _parameter(
     "X-Request-Id",
     "header",
-    "Your own name for the request, for the answer and the log: 1 to 64 of `A-Za-z0-9._-`. In place of any other the "
+    "Your own id for the request, for the answer and the log: 1 to 64 of `A-Za-z0-9._-`. Without a valid one the "
     "service makes one.",
     {"type": "string", "examples": _REQUEST_ID["examples"]},
     required=False,
@@ -155,9 +155,9 @@ OWN_REQUEST_ID: Final = _parameter(
 IDEMPOTENCY_KEY: Final = _parameter(
     "Idempotency-Key",
     "header",
-    'A fresh key of yours for each request, such as `"8e03978e-40d5-43e8-bc93-6894a57f9324"`: 1 to 255 printable ASCII '
+    'A new key for each request, such as `"8e03978e-40d5-43e8-bc93-6894a57f9324"`: 1 to 255 printable ASCII '
     "characters in double quotes, or a word without them. Repeating the request under its key within 24 hours changes "
-    "nothing and gives the first answer again, also where the task has been changed or deleted since; another request "
+    "nothing and returns the first answer again, even if the task has been changed or deleted since; another request "
     "under the same key is refused.",
     {
         "type": "string",
@@ -169,7 +169,7 @@ IDEMPOTENCY_KEY: Final = _parameter(
 IF_MATCH: Final = _parameter(
     "If-Match",
     "header",
-    f'Act only if the thing has this entity tag, such as `"3"`, or one of a list of at most {TAGS_MOST}.',
+    f'Only if the task or list has this entity tag, such as `"3"`, or one of a list of at most {TAGS_MAX}.',
     _TAGS,
     required=False,
 )
@@ -177,28 +177,28 @@ MERGE_BASE: Final = _parameter(
     "Merge-Base",
     "header",
     'The entity tag, such as `"3"`, of the version that your change is based on, instead of `If-Match`: the change is '
-    "made where none of the members that it sets has changed since, and is otherwise refused with their names.",
+    "made if none of the members that it sets has changed since, and is otherwise refused with their names.",
     {"type": "string", "pattern": '^"[!#-~]*"$', "examples": ['"1"']},
     required=False,
 )
 IF_NONE_MATCH: Final = _parameter(
     "If-None-Match",
     "header",
-    f"Answer 304 if what is asked for still has this entity tag, or one of a list of at most {TAGS_MOST}.",
+    f"Answers 304 if the resource still has this entity tag, or one of a list of at most {TAGS_MAX}.",
     _TAGS,
     required=False,
 )
 LAST_EVENT_ID: Final = _parameter(
     "Last-Event-ID",
     "header",
-    "The `id` of the last event that arrived: the stream continues behind it, whatever `since` says.",
+    "The `id` of the last event received: the stream continues after it, whatever `since` is.",
     {"type": "string", "pattern": TOKEN_PATTERN, "examples": [SYNC_TOKEN]},
     required=False,
 )
 TIME_ZONE: Final = _parameter(
     "Time-Zone",
     "header",
-    "Your time zone, as the IANA database names it: what is today for a task without a `time_zone`. UTC without it.",
+    "The user's time zone, an IANA name: it decides what today is for a task without a `time_zone`. Default: UTC.",
     {"type": "string", "maxLength": ZONE_LENGTH, "examples": ["Europe/Madrid"]},
     required=False,
 )

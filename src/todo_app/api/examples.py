@@ -1,4 +1,4 @@
-"""The document's examples: made by what makes the answers, so that their form is right."""
+"""The OpenAPI document's examples, made by the code that makes the answers."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from todo_app.api.wire import ChangedThings, History, Lists, Summary, TaskPage, 
 from todo_app.api.wire import Task as TaskView
 from todo_app.api.wire import TaskList as ListView
 from todo_app.http.errors import (
+    INTERNAL,
     BodyTooLarge,
     BodyTooSlow,
     InternalError,
@@ -20,8 +21,9 @@ from todo_app.http.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
+from todo_app.http.gate import NOT_YOURS
 from todo_app.http.problems import problem_of
-from todo_app.http.reading import BODY_MOST, BODY_SECONDS, NOT_READ
+from todo_app.http.reading import BODY_MAX, BODY_SECONDS, NOT_READ
 from todo_app.http.turns import too_many_at_once
 from todo_core import (
     ChangeNotFound,
@@ -179,7 +181,7 @@ HISTORY: Final = _shown(History.of(ChangePage((_entry(1, Pair(None, TASK)),), No
 UNDONE: Final = _shown(Things.of(Committed((replace(TASK, version=Version(2), updated_at=CHANGED),), 3)))
 TRASH: Final = _shown(Trash.of(ChangePage((_entry(2, Pair(TASK, None)),), None), timedelta(days=30)))
 
-# Of the beginning of a log, and never too old: it is good for trying wherever it is read.
+# A token for the beginning of a log that is never too old, so that it works wherever it is tried.
 SYNC_TOKEN: Final = SyncToken(Mark(0, None, datetime(2999, 12, 31, tzinfo=UTC))).encode(TASK.owner)
 _FIRST: Final = SyncToken(Mark(1, TASK.id, MADE), Stage.LISTED)
 CHANGED_THINGS: Final = _shown(
@@ -194,13 +196,13 @@ INVALID_QUERY: Final = "invalid_query"
 _REFUSALS: Final = (
     MalformedRequest(NOT_READ),
     NotAuthenticated(),
-    NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`."),
+    NotYourPath(NOT_YOURS),
     InsufficientScope("tasks:write"),
     TaskNotFound(),
     ListNotFound(),
     BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds."),
     VersionConflict(3),
-    BodyTooLarge(f"A body may have at most {BODY_MOST} bytes."),
+    BodyTooLarge(f"A body may have at most {BODY_MAX} bytes."),
     UnsupportedMediaType("Send the body as application/json in UTF-8, without a content coding."),
     InvalidInput([Problem("title", TITLE_RULE)]),
     TooMany("tasks", 10_000),
@@ -213,14 +215,14 @@ _REFUSALS: Final = (
     MergeConflict([Problem("title", SINCE_RULE)]),
     TooManyRequests(1800),
     too_many_at_once(16, 64),
-    InternalError("Internal error. Quote the request id when you report it."),
+    InternalError(INTERNAL),
     StoreUnavailable(),
     IdentityUnavailable(),
 )
 
 
 def refusals() -> dict[str, Any]:
-    """An example of every refusal that an operation may answer, by its code; one more for what a listing refuses."""
+    """An example of every refusal by code, and one more for an invalid query."""
     query = InvalidInput([Problem("limit", LIMIT_RULE)])
     return {refusal.code: _example(refusal) for refusal in _REFUSALS} | {INVALID_QUERY: _example(query)}
 

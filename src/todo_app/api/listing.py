@@ -1,4 +1,4 @@
-"""The parameters of listings: each declared once, with how it is read and what the document says of it."""
+"""The query parameters: each declared once, with its parser and its description."""
 
 import re
 from collections.abc import Callable, Collection
@@ -37,7 +37,7 @@ _LEVELS: Final = (*PRIORITIES, NONE)
 
 
 class Parameter(NamedTuple):
-    """One parameter: its name, the attribute of the query, how its text is read, and what the document says of it."""
+    """One parameter: its name, the attribute that it sets, its parser, description and schema."""
 
     name: str
     attribute: str
@@ -81,7 +81,7 @@ def _sort(text: str) -> Sort:
 def _priorities(text: str) -> frozenset[str | None]:
     levels = text.split(",")
     if not set(levels) <= set(_LEVELS):
-        raise ValueError(f"must be some of {','.join(_LEVELS)}, with commas between them")
+        raise ValueError(f"must be some of {','.join(_LEVELS)}, separated by commas")
     return frozenset(None if level == NONE else level for level in levels)
 
 
@@ -121,7 +121,7 @@ def _place(text: str) -> int:
 
 
 def log_place(text: str) -> Place:
-    """The place in the log that a cursor names. Raises `ValueError` for anything else."""
+    """The place in the log that a cursor encodes. Raises `ValueError` for anything else."""
     number, _, thing = text[:_PLACE_LENGTH].partition(".")
     if len(text) > _PLACE_LENGTH or not _NUMBER.fullmatch(number) or not _UUID.fullmatch(thing):
         raise ValueError("must be the next_cursor of an earlier page")
@@ -140,17 +140,17 @@ OF_LISTING: Final = (
     Parameter("completed", "completed", _completed, "Only completed tasks, or only open ones.", {"type": "boolean"}),
     Parameter(
         "q", "search", _search,
-        "Only tasks with this in their title or description, in any case, however it is composed (NFKC). "
-        "It is measured as it is compared, too: ß is ss.",
+        "Only tasks with this text in their title or description, ignoring case and Unicode composition (NFKC). "
+        "Its length also counts after case folding: ß counts as ss.",
         {"type": "string", "maxLength": SEARCH_LENGTH, "pattern": TEXT_PATTERN, "examples": ["milk"]},
     ),
     Parameter(
         "priority", "priorities", _priorities,
-        f"Only tasks with any of these priorities, with commas between them; `{NONE}` stands for tasks without one.",
+        f"Only tasks with any of these priorities, separated by commas; `{NONE}` stands for tasks without one.",
         {"type": "string", "pattern": f"^({'|'.join(_LEVELS)})(,({'|'.join(_LEVELS)}))*$", "examples": ["high,none"]},
     ),
     Parameter(
-        "tag", "tags", _tag, "Only tasks with this tag, in any case; given several times, with all of these.",
+        "tag", "tags", _tag, "Only tasks with this tag, ignoring case; if given several times, with all of them.",
         {
             "type": "array", "maxItems": TAGS_MAX, "examples": [["home"]],
             "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN},
@@ -161,44 +161,44 @@ OF_LISTING: Final = (
         "list_id", "list_id", _id_or_none, f"Only tasks in this list; `{NONE}` stands for the inbox.", _ID_OR_NONE
     ),
     Parameter(
-        "parent_id", "parents", _parents, f"Only tasks directly below this one; `{NONE}` stands for those at the top.",
+        "parent_id", "parents", _parents, f"Only direct subtasks of this task; `{NONE}` stands for top-level tasks.",
         _ID_OR_NONE,
     ),
-    Parameter("due_from", "due_from", _day, "Only tasks that are due then or later, as `due_date` is written.", _DAY),
-    Parameter("due_before", "due_before", _day, "Only tasks that are due before, as `due_date` is written.", _DAY),
+    Parameter("due_from", "due_from", _day, "Only tasks due then or later, comparing `due_date` as text.", _DAY),
+    Parameter("due_before", "due_before", _day, "Only tasks due before, comparing `due_date` as text.", _DAY),
     Parameter(
         "sort", "sort", _sort,
-        "The order; `-` is descending. Tasks without the value come last. A task whose value changes between two pages "
+        "The order; `-` is descending. Tasks without a value come last. A task whose value changes between two pages "
         "may be on both or on neither.",
         {"type": "string", "enum": list(Sort), "default": Sort.NEWEST},
     ),
     _LIMIT,
     Parameter(
-        "cursor", "after", Cursor.decode, "The `next_cursor` of the page before, with the same `sort` and filters.",
+        "cursor", "after", Cursor.decode, "The `next_cursor` of the previous page, with the same `sort` and filters.",
         {"type": "string", "examples": [CURSOR]},
     ),
 )  # fmt: skip
 _OF_TRASH: Final = (
     _LIMIT,
     Parameter(
-        "cursor", "after", log_place, "The `next_cursor` of the page before.",
+        "cursor", "after", log_place, "The `next_cursor` of the previous page.",
         {"type": "string", "examples": [f"2.{TASK.id}"]},
     ),
 )  # fmt: skip
 _OF_HISTORY: Final = (
     _LIMIT,
     Parameter(
-        "cursor", "after", _place, "The `next_cursor` of the page before.", {"type": "string", "examples": ["2"]}
+        "cursor", "after", _place, "The `next_cursor` of the previous page.", {"type": "string", "examples": ["2"]}
     ),
 )
 
 _SINCE: Final = Parameter(
-    "since", "since", str, "The `next` of the page before, or the `id` of an event; without it everything comes.",
+    "since", "since", str, "The `next` of the previous page, or the `id` of an event; without it, everything is sent.",
     {"type": "string", "pattern": TOKEN_PATTERN, "examples": [SYNC_TOKEN]},
 )  # fmt: skip
 _OF_SYNC: Final = (_LIMIT, _SINCE)
 _OF_EVENTS: Final = (
-    _SINCE._replace(says="Where to continue, as `Last-Event-ID`; without both the stream begins now."),
+    _SINCE._replace(says="Where to continue, as `Last-Event-ID`; without either, the stream begins now."),
 )
 _OF_OCCURRENCES: Final = (
     Parameter(
@@ -228,45 +228,45 @@ _OF_PREVIEW: Final = (
 
 
 def read_trash(query_string: bytes) -> ChangeQuery:
-    """The page of the trash that a query string asks for. Raises as `read_listing` does."""
+    """The query for a page of the trash. Raises as `read_listing` does."""
     values = _values(_given(query_string), _OF_TRASH)
     return ChangeQuery(newest_first=True, **values)
 
 
 def read_listing(query_string: bytes) -> TaskQuery:
-    """The listing that a query string asks for. Raises `InvalidInput`, naming the parameters at fault."""
+    """The query for a listing. Raises `InvalidInput`, naming the parameters at fault."""
     return listing_of(_given(query_string)) if query_string else _FIRST_PAGE
 
 
 def listing_of(given: Collection[tuple[str, str]]) -> TaskQuery:
-    """The listing that these parameters ask for, each with its text. Raises as `read_listing` does."""
+    """The query for a listing, from parameters and their texts. Raises as `read_listing` does."""
     return TaskQuery(**_values(given, OF_LISTING))
 
 
 def read_history(query_string: bytes, task_id: TaskId) -> ChangeQuery:
-    """The page of a task's history that a query string asks for. Raises as `read_listing` does."""
+    """The query for a page of a task's history. Raises as `read_listing` does."""
     values = _values(_given(query_string), _OF_HISTORY)
     after = Place(values.pop("after"), task_id) if "after" in values else None
     return ChangeQuery(of=task_id, newest_first=True, after=after, **values)
 
 
 def read_occurrences(query_string: bytes) -> int:
-    """How many occurrences a query string asks for. Raises as `read_listing` does."""
+    """The limit of a query for occurrences. Raises as `read_listing` does."""
     return _values(_given(query_string), _OF_OCCURRENCES).get("limit", OCCURRENCES_DEFAULT)  # type: ignore[no-any-return]  # as read
 
 
 def read_preview(query_string: bytes) -> dict[str, Any]:
-    """`limit` and the members of a new task that a query string has. Raises as `read_listing` does."""
+    """`limit` and the members of the new task, as far as given. Raises as `read_listing` does."""
     return _values(_given(query_string), _OF_PREVIEW)
 
 
 def read_sync(query_string: bytes, owner: OwnerId) -> dict[str, Any]:
-    """`since` and `limit`, where a query string has them. Raises as `read_listing` does."""
+    """`since` and `limit`, as far as given. Raises as `read_listing` does."""
     return _values(_given(query_string), _tokens_of(owner, _OF_SYNC))
 
 
 def read_since(query_string: bytes, owner: OwnerId) -> SyncToken | None:
-    """The token that a query string has. Raises as `read_listing` does."""
+    """The token in `since`, if given. Raises as `read_listing` does."""
     return _values(_given(query_string), _tokens_of(owner, _OF_EVENTS)).get("since")
 
 
@@ -276,7 +276,7 @@ def _tokens_of(owner: OwnerId, parameters: Collection[Parameter]) -> list[Parame
 
 
 def _values(given: Collection[tuple[str, str]], parameters: Collection[Parameter]) -> dict[str, Any]:
-    """What the parameters say, by the attributes that they stand for."""
+    """The parameters' values, by the attributes that they set."""
     known = {parameter.name: parameter for parameter in parameters}
     problems: list[Problem] = []
     values: dict[str, Any] = {}
@@ -294,12 +294,12 @@ def _values(given: Collection[tuple[str, str]], parameters: Collection[Parameter
             if parameter.repeatable:
                 values[parameter.attribute] = (*values.get(parameter.attribute, ()), value)
             elif parameter.attribute in values:
-                problems.append(Problem(escaped(name), "must be given once"))
+                problems.append(Problem(escaped(name), "must be given only once"))
             else:
                 values[parameter.attribute] = value
     names = {name for name, _ in given}
     problems.extend(
-        Problem(each.name, "must be given") for each in parameters if each.required and each.name not in names
+        Problem(each.name, "is required") for each in parameters if each.required and each.name not in names
     )
     if problems:
         raise InvalidInput(problems)
@@ -323,16 +323,10 @@ def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]
 
 _FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
 LISTING: Final = _documented(OF_LISTING)
-"""The parameters of a listing of tasks, for the OpenAPI document."""
+"""The parameters of listings, for the OpenAPI document; likewise the following."""
 PAGES: Final = _documented(_OF_TRASH)
-"""The parameters of the trash, likewise."""
 HISTORY: Final = _documented(_OF_HISTORY)
-"""The parameters of a task's history, likewise."""
 CHANGED: Final = _documented(_OF_SYNC)
-"""The parameters of what has changed, likewise."""
 EVENTS: Final = _documented(_OF_EVENTS)
-"""The parameters of the stream, likewise."""
 OCCURRENCES: Final = _documented(_OF_OCCURRENCES)
-"""The parameters of a task's occurrences, likewise."""
 PREVIEW: Final = _documented(_OF_PREVIEW)
-"""The parameters of the occurrences of a task that is not there yet, likewise."""

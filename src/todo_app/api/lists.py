@@ -1,4 +1,4 @@
-"""What a user can do with lists."""
+"""Operations on lists."""
 
 from typing import Final
 
@@ -17,14 +17,14 @@ from todo_app.http.reading import JSON, MERGE_PATCH
 from todo_core import TaskExists, TooMany
 
 LISTS: Final = Subject("lists", "A user's lists.")
-AS_IT_IS: Final = "The list as it is now."
+AS_IT_IS: Final = "The list after the change."
 
 
-@LISTS.operation("GET", "/lists", scope=READ, answers={200: Answer("All of them.", wire.Lists, examples.LISTS)})
+@LISTS.operation("GET", "/lists", scope=READ, answers={200: Answer("All lists.", wire.Lists, examples.LISTS)})
 async def list_lists(call: Call[None]) -> Reply:
-    """List the lists.
+    """List all lists.
 
-    All of them, in their order; the inbox is none of them.
+    In the user's order. The inbox is not among them.
     """
     lists = await call.tasks.lists(call.owner)
     return reply_with(wire.Lists([wire.TaskList.of(each) for each in lists]))
@@ -38,7 +38,7 @@ async def list_lists(call: Call[None]) -> Reply:
     answers={
         201: Answer("The list as stored.", wire.TaskList, examples.LIST, ("Location", *CHANGED)),
         200: Answer(
-            "The list with that `id`, made alike before, as it is now.",
+            "The list with that `id`, which was created alike before; unchanged.",
             wire.TaskList,
             examples.LIST,
             ("Location", "ETag"),
@@ -49,7 +49,7 @@ async def list_lists(call: Call[None]) -> Reply:
 async def create_list(call: Call[wire.NewList]) -> Reply:
     """Create a list.
 
-    It is the last. Under an `Idempotency-Key` only once, however often it is sent.
+    It becomes the last one. Under an `Idempotency-Key`, repeating the request creates nothing.
     """
     created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
     return reply_with_created(call, created.task_list, created)
@@ -61,14 +61,11 @@ async def create_list(call: Call[wire.NewList]) -> Reply:
     scope=READ,
     answers={
         200: Answer("The list.", wire.TaskList, examples.LIST, ("ETag",)),
-        304: Answer("You have this version already.", headers=("ETag",)),
+        304: Answer("The client has this version already.", headers=("ETag",)),
     },
 )
 async def get_list(call: Call[None]) -> Reply:
-    """Get a list.
-
-    Nothing but its tag if you have that version.
-    """
+    """Get a list."""
     return reply_with_thing(call, await call.tasks.get_list(call.owner, call.list_id))
 
 
@@ -83,7 +80,7 @@ async def get_list(call: Call[None]) -> Reply:
 async def put_list(call: Call[wire.ListPatch]) -> Reply:
     """Change a list, sending it as it was read.
 
-    As PATCH: what is absent stays, and `null` clears. What only GET gives is accepted and ignored.
+    As PATCH: absent members stay, and `null` clears. Read-only members are accepted and ignored.
     """
     return await edit_list(call)
 
@@ -97,9 +94,9 @@ async def put_list(call: Call[wire.ListPatch]) -> Reply:
     answers={200: Answer(AS_IT_IS, wire.TaskList, examples.LIST_EDITED, CHANGED)},
 )
 async def edit_list(call: Call[wire.ListPatch]) -> Reply:
-    """Change some of a list.
+    """Change a list.
 
-    RFC 7396: what is absent stays, and `null` clears the color.
+    RFC 7396: absent members stay, and `null` clears the color.
     """
     edited = await call.tasks.edit_list(call.owner, call.list_id, call.options, **call.body.members())
     return reply_with_changed(edited.task_list, edited)
@@ -115,7 +112,7 @@ async def edit_list(call: Call[wire.ListPatch]) -> Reply:
 async def move_list(call: Call[wire.MoveList | None]) -> Reply:
     """Move a list.
 
-    Before or after another one; without either it is the last.
+    Before or after another one; without either it becomes the last.
     """
     where = {} if call.body is None else call.body.where()
     moved = await call.tasks.move_list(call.owner, call.list_id, call.options, **where)
@@ -131,7 +128,7 @@ async def move_list(call: Call[wire.MoveList | None]) -> Reply:
 async def delete_list(call: Call[None]) -> Reply:
     """Delete a list.
 
-    It goes to the trash with all of its tasks, in one change.
+    It goes to the trash with all of its tasks, as one change.
     """
     deleted = await call.tasks.delete_list(call.owner, call.list_id, call.options)
     return reply_with_nothing(deleted)

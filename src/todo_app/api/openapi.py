@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: made of the operations; the schemas come from the wire structs."""
+"""The OpenAPI 3.1 document, made from the operations and the wire structs."""
 
 import re
 from collections.abc import Iterable
@@ -34,17 +34,17 @@ from todo_app.http.reading import JSON
 from todo_core import InvalidInput, TodoError
 
 _DESCRIPTION: Final = """\
-Every user's tasks, reachable with that user's token only. Below `/api` a request needs `Authorization: Bearer <JWT>`,
-and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457) with a
-stable `code`. HEAD works wherever GET does. The header `Change` numbers the change that a request made.
-Agents find the same as tools of the Model Context Protocol, at `POST /mcp`.
-A request head that cannot be read as HTTP gets a bare 400, 414 or 431, without a body and without these headers.
+Tasks of many users, each accessible with that user's token only. Below `/api` a request needs
+`Authorization: Bearer <JWT>`, and the `user_id` in the path must be the token's `sub`. Refusals are
+`application/problem+json` (RFC 9457) with a stable `code`. HEAD works wherever GET does. The header `Change` has the
+number of the change that a request made. Agents have the same as tools of the Model Context Protocol, at `POST /mcp`.
+A request head that is not valid HTTP is answered with a bare 400, 414 or 431, without a body and these headers.
 """
 _PROBLEM: Final = "application/problem+json"
 
 
 def openapi(root_path: str = "") -> Json:
-    """The document, made anew, for a service that is reached below `root_path`."""
+    """The document, for a service below the path `root_path`."""
     paths: Json = {}
     for operation in operations():
         named = [PLACES[name] for name in re.findall(r"\{(\w+)\}", operation.path)]
@@ -64,7 +64,7 @@ def openapi(root_path: str = "") -> Json:
         "servers": [{"url": root_path or "/"}],
         "security": [{"bearer": []}],
         "tags": [{"name": subject.tag, "description": subject.says} for subject in SUBJECTS]
-        + [{"name": "operations", "description": "For those who run the service."}],
+        + [{"name": "operations", "description": "For operators of the service."}],
         "paths": paths,
         "components": _components(),
     }
@@ -119,7 +119,7 @@ def _public(operation: PublicOperation) -> Json:
     document |= {"tags": ["operations"], "security": []}
     if operation.tagged:
         document["parameters"] = [IF_NONE_MATCH]
-        answers["304"] = {"description": "You have it already."}
+        answers["304"] = {"description": "The client has it already."}
         for answer in answers.values():
             answer["headers"] = headers("Document-Tag")
     document["responses"] = answers | _refusals({*operation.refuses, InternalError}, in_query=False)
@@ -156,7 +156,7 @@ def _components() -> Json:
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
         for member in schema.get("properties", {}).values():
-            # Generators take a member with a default for one that is always there. Bodies may leave it out.
+            # Code generators treat a member with a default as always present, but bodies may leave it out.
             member.pop("default", None)
     return {"schemas": schemas, "headers": HEADERS, "examples": examples.refusals(), "securitySchemes": SECURITY}
 

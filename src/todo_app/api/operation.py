@@ -1,4 +1,4 @@
-"""What one thing that can be asked of the service is: declared once, and read by the router, the document and tests."""
+"""One operation of the API: declared once, and read by the router, the OpenAPI document and the tests."""
 
 import inspect
 import re
@@ -28,7 +28,7 @@ from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
 from todo_app.http.live import Live
 from todo_app.http.preconditions import read_if_match, read_merge_base
-from todo_app.http.reading import BODY_MOST, JSON, decoded, read_bytes, require_type
+from todo_app.http.reading import BODY_MAX, JSON, decoded, read_bytes, require_type
 from todo_app.http.time_zone import read_time_zone
 from todo_core import (
     Identity,
@@ -77,7 +77,7 @@ _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an operation reads: a struct, in these media types, with examples by name."""
+    """An operation's request body: its struct, media types, and examples by name."""
 
     struct: type[msgspec.Struct]
     examples: Mapping[str, Any]
@@ -87,19 +87,19 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers: a struct or none, in words, with an example, and the names of its headers."""
+    """An operation's answer: its description, struct if any, example, and the names of its headers."""
 
     says: str
     struct: type[msgspec.Struct] | None = None
     example: Any = None
     headers: tuple[str, ...] = ()
     type: str = JSON
-    """The media type; of another than JSON the example is text."""
+    """The media type; unless it is JSON, the example is text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B]):
-    """A request to an operation that the gate let in: who asks, of which thing, with which body, on which terms."""
+    """A request to an operation that the gate has admitted: caller, thing, body and options."""
 
     tasks: TaskService
     owner: OwnerId
@@ -129,7 +129,7 @@ H = TypeVar("H", bound=Handler)
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What has a path and a handler, and is described by the handler's name and docstring."""
+    """A path and its handler, whose name and docstring describe it."""
 
     path: str
     handler: Callable[..., Awaitable[Reply | EventStream]]
@@ -137,23 +137,23 @@ class Described:
 
     @cached_property
     def id(self) -> str:
-        """The handler's name as clients spell it: `createTask`."""
+        """The handler's name as an operation id, such as `createTask`."""
         head, *rest = self.handler.__name__.split("_")
         return head + "".join(word.capitalize() for word in rest)
 
     @cached_property
     def words(self) -> tuple[str, str]:
-        """The handler's docstring: its first line, and what follows."""
+        """The handler's docstring: its first line, and the rest."""
         summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
         return summary.rstrip("."), " ".join(description.split())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Described):
-    """One operation below `/api/{user_id}`. `refuses`: what its handler alone may raise.
+    """One operation below `/api/{user_id}`. `refuses`: errors that its handler raises, beside those of all operations.
 
-    `zoned`: it depends on which day it is for the user, and heeds `Time-Zone`. `merges`: it heeds `Merge-Base`.
-    `body_max`: how many bytes its body may have.
+    `zoned`: it depends on the user's current day, and reads `Time-Zone`. `merges`: it reads `Merge-Base`. `body_max`:
+    the maximum size of its body in bytes.
     """
 
     method: str
@@ -164,28 +164,28 @@ class Operation(Described):
     query: tuple[Json, ...] = ()
     zoned: bool = False
     heeds: tuple[Json, ...] = ()
-    """The headers that its handler alone reads, as the document has them."""
+    """Further headers that its handler reads, for the OpenAPI document."""
     merges: bool = False
-    body_max: int = BODY_MOST
+    body_max: int = BODY_MAX
 
     @property
     def writes(self) -> bool:
-        """Whether it changes something: then a key makes it safe to repeat."""
+        """Whether it changes something; then it accepts an `Idempotency-Key`."""
         return self.method != "GET"
 
     @cached_property
     def of_one(self) -> Kind | None:
-        """What its path names one of, if it does."""
+        """The kind of the thing that its path names, if it names one."""
         return "task" if "{task_id}" in self.path else "list" if "{list_id}" in self.path else None
 
     @property
     def missing(self) -> type[TodoError]:
-        """The refusal where there is no such thing."""
+        """The error for an unknown id in the path."""
         return ListNotFound if self.of_one == "list" else TaskNotFound
 
     @property
     def conditional(self) -> bool:
-        """Whether `If-None-Match` spares the client an answer that it has."""
+        """Whether it answers 304 to `If-None-Match`."""
         return HTTPStatus.NOT_MODIFIED in self.answers
 
     @cached_property
@@ -204,7 +204,7 @@ class Operation(Described):
         return msgspec.json.Decoder(self.body.struct) if self.body else None
 
     async def answer(self, tasks: TaskService, live: Live, request: AsgiScope, receive: Receive) -> Reply | EventStream:
-        """The answer to a request. Raises a `TodoError`: that a thing is unknown before any fault of body and terms."""
+        """The answer to a request. Raises a `TodoError`; that for an unknown id precedes those for body and headers."""
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
@@ -220,7 +220,7 @@ class Operation(Described):
                         read_time_zone(exchange)
                     if self.merges:
                         read_merge_base(exchange)
-                    read_if_match(exchange)  # what cannot be read at all comes before a rule that the body breaks
+                    read_if_match(exchange)  # malformed headers take precedence over an invalid body
                 raise
         root, query = request["root_path"], request["query_string"]
         owner = identity.owner
@@ -243,14 +243,14 @@ class Operation(Described):
         if self.body is not None and (sent or self.body.required):
             if not self.body.required:
                 require_type(exchange, self.body.types)
-            body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # there is one where there is a body
+            body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # set if `body` is
         expected = read_if_match(exchange) if self.of_one else None
         zone = read_time_zone(exchange) if self.zoned else None
         base = read_merge_base(exchange) if self.merges else None
         identity: Identity = request["user"]
         if key is None and expected is None and zone is None and base is None:
             return body, _PLAIN if identity.client is None else WriteOptions(client=identity.client)
-        said = sent if body is None else msgspec.json.encode(body)  # what it says counts, not how it is spelled
+        said = sent if body is None else msgspec.json.encode(body)  # spelling and order of members do not count
         once = None if key is None else Once(key, _fingerprint(self.method, request["raw_path"], said))
         return body, WriteOptions(expected=expected, base=base, once=once, client=identity.client, zone=zone)
 
@@ -260,20 +260,20 @@ _PLAIN: Final = WriteOptions()
 
 
 def read_id(text: str, missing: type[TodoError]) -> UUID:
-    """The id in a path: a UUID in the form of RFC 9562 §4. Anything else names nothing: raises `missing`."""
+    """The id in a path: a UUID as in RFC 9562 §4. Raises `missing` for anything else."""
     if not _UUID.fullmatch(text):
         raise missing
     return UUID(text)
 
 
 def _fingerprint(method: str, path: bytes, body: bytes) -> str:
-    """What distinguishes one request of an owner from another: its method, its path and its body."""
+    """A digest that identifies an owner's request: its method, path and body."""
     return sha256(b"%b %b\n%b" % (method.encode(), path, body)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The operations on one kind of thing, gathered as they are declared."""
+    """A group of operations, filled as they are declared."""
 
     tag: str
     says: str

@@ -1,4 +1,4 @@
-"""What everybody may ask, without a token: for those who run the service. It says nothing of any user's."""
+"""Operations without a token, for operators. They reveal nothing about users."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from todo_core import SCOPES, StoreUnavailable, TaskStore
 
 
 class Exposition(Protocol):
-    """What can be scraped."""
+    """Metrics that can be scraped."""
 
     def exposition(self) -> bytes:
-        """All numbers in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What these operations report on."""
+    """What these operations need."""
 
     store: TaskStore
     metrics: Exposition
@@ -40,7 +40,7 @@ Handler: TypeAlias = Callable[[Service, Exchange], Awaitable[Reply]]
 
 @dataclass(frozen=True, kw_only=True)
 class PublicOperation(Described):
-    """One operation, all of GET."""
+    """One operation with the method GET."""
 
     handler: Callable[[Service, Exchange], Awaitable[Reply]]
     says: str
@@ -69,7 +69,7 @@ def _state(state: str) -> dict[str, Any]:
 async def is_live(_: Service, __: Exchange) -> Reply:
     """Check that the process is running.
 
-    For a supervisor: asks nothing of the database.
+    For a supervisor. Does not use the database.
     """
     return Reply(200, _OK, b'{"status":"live"}')
 
@@ -108,7 +108,7 @@ _RESOURCE: Final = {
 
 @_operation(METADATA, says="The metadata.", content={JSON: {"schema": _RESOURCE}}, refuses=(MalformedRequest,))
 async def get_resource_metadata(service: Service, exchange: Exchange) -> Reply:
-    """Get who gives tokens for `/mcp`.
+    """Get the authorization servers for `/mcp`.
 
     RFC 9728: for clients of the Model Context Protocol that sign in by themselves.
     """

@@ -1,4 +1,4 @@
-"""What a user can do with the occurrences of a task that recurs, besides completing one."""
+"""Operations on the occurrences of recurring tasks, other than completing one."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ RECURRING: Final = Subject("recurring tasks", "The occurrences of a task that re
 async def skip_occurrence(call: Call[wire.Skip | None]) -> Reply:
     """Skip an occurrence.
 
-    The task moves to its next occurrence, as if this one had been completed; the history says that it was skipped.
+    The task moves to its next occurrence without completing this one; the history says `skipped`.
     """
     asked = {} if call.body is None else wire.given(call.body, wire.Skip)
     skipped = await call.tasks.skip(call.owner, call.task_id, call.options, **asked)
@@ -41,9 +41,9 @@ async def skip_occurrence(call: Call[wire.Skip | None]) -> Reply:
     answers={200: Answer(AS_IT_IS, wire.Task, examples.RESCHEDULED, CHANGED)},
 )
 async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
-    """Move an occurrence.
+    """Move an occurrence to another date.
 
-    This one alone: the next is where it would have been. To move all of them change `due_date`.
+    Later ones stay where they are. To move all of them, change `due_date`.
     """
     dates = wire.given(call.body, wire.Reschedule)
     rescheduled = await call.tasks.reschedule(call.owner, call.task_id, call.options, **dates)
@@ -60,12 +60,12 @@ async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
     refuses=(InvalidInput,),
 )
 async def list_occurrences(call: Call[None]) -> Reply:
-    """List when a task will be due.
+    """List a task's next due dates.
 
-    This time first, and those after it, if each is completed when it is due; one that is overdue, now. A task without a
-    rule is due once, and one without a date never.
+    The current one first, assuming that each is completed when it is due, or now if it is overdue. A task without a
+    rule has one date, and a task without a due date none.
     """
-    await call.tasks.get(call.owner, call.task_id)  # an unknown task comes before a fault of the query
+    await call.tasks.get(call.owner, call.task_id)  # an unknown task takes precedence over an invalid query
     limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
     items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
     return reply_with(wire.Occurrences(items))
@@ -81,10 +81,10 @@ async def list_occurrences(call: Call[None]) -> Reply:
     refuses=(InvalidInput,),
 )
 async def preview_occurrences(call: Call[None]) -> Reply:
-    """Preview when a task would be due.
+    """Preview the due dates of a new task.
 
-    The dates that a new task with this `due_date` and this rule would have, before it is created: nothing is stored.
-    What creating it would refuse is refused here.
+    The dates that a task with this `due_date` and rule would have. Nothing is stored. Refuses what creating it would
+    refuse.
     """
     items = await call.tasks.preview(**read_preview(call.query_string), zone=read_time_zone(call.exchange))
     return reply_with(wire.Occurrences(items))

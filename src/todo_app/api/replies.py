@@ -1,4 +1,4 @@
-"""What operations answer with: a thing, what came of a change, a page, or nothing any more."""
+"""The operations' replies: a thing, the outcome of a change, a page, or no content."""
 
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -15,36 +15,36 @@ from todo_core.changes import kind_of
 
 FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
 CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
-"""The headers of an answer with the thing that a change was of."""
+"""The headers of an answer with a changed thing."""
 
 _JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def path_of(call: Call[Any], below: str) -> str:
-    """Where that is reached from outside, which lies below the caller's own path."""
+    """The path of something of the caller's, as clients see it."""
     return f"{call.root_path}/api/{quote(call.owner, safe='')}/{below}"
 
 
 def reply_with(view: msgspec.Struct, *headers: Header, status: int = 200) -> Reply:
-    """That view, which is the caller's alone."""
+    """A reply with a view, not to be stored by shared caches."""
     return Reply(status, [_JSON_TYPE, FRESH, *headers], _encode(view))
 
 
 def reply_with_thing(call: Call[Any], thing: Thing) -> Reply:
-    """The thing, or nothing but its tag to a client that has this version (RFC 9110 §13.1.2)."""
+    """The thing, or 304 if the client has this version (RFC 9110 §13.1.2)."""
     if is_unmodified(call.exchange, thing.version):
         return Reply(304, [FRESH, _tag(thing)])
     return reply_with(_view(thing), _tag(thing))
 
 
 def reply_with_changed(thing: Thing, committed: Committed, *headers: Header, status: int = 200) -> Reply:
-    """The one thing that a change was of, and the change's number."""
+    """The thing that was changed, and the change's number."""
     return reply_with(_view(thing), _tag(thing), *headers, *change_headers(committed), status=status)
 
 
 def reply_with_created(call: Call[Any], thing: Thing, committed: Committed) -> Reply:
-    """As `reply_with_changed`, with its address: 201, or 200 where the client had made it before."""
+    """As `reply_with_changed`, with its path: 201, or 200 if it already existed."""
     location = path_of(call, f"{kind_of(thing)}s/{thing.id}").encode()
     return reply_with_changed(
         thing, committed, (b"location", location), status=200 if committed.change is None else 201
@@ -52,7 +52,7 @@ def reply_with_created(call: Call[Any], thing: Thing, committed: Committed) -> R
 
 
 def reply_with_things(committed: Committed) -> Reply:
-    """The things that came of a change, and its number."""
+    """The things that were changed, and the change's number."""
     return reply_with(wire.Things.of(committed), *change_headers(committed))
 
 
@@ -66,12 +66,12 @@ def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cur
 
 
 def reply_with_nothing(committed: Committed) -> Reply:
-    """That it is gone, and the number of the change."""
+    """No content, and the change's number."""
     return Reply(204, [FRESH, *change_headers(committed)])
 
 
 def change_headers(committed: Committed) -> list[Header]:
-    """The number of the change, where there was one, and whether it is an earlier answer."""
+    """The headers `Change`, if there was one, and `Idempotency-Replayed`."""
     headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
     return [*headers, REPLAYED] if committed.replayed else headers
 

@@ -1,4 +1,4 @@
-"""Everything that can be asked below `/api/{user_id}`, subject by subject, and the way there."""
+"""All operations by subject, and their routes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,13 +28,13 @@ SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, LISTS, RECURRING, TRASH, CHANGES,
 
 
 def operations() -> Iterator[Operation]:
-    """All of them."""
+    """All operations below `/api/{user_id}`."""
     for subject in SUBJECTS:
         yield from subject.operations
 
 
 def by_path() -> dict[str, dict[str, Operation]]:
-    """The operations below `/api` by their path, as `/api/{user_id}/tasks`, and their method."""
+    """The operations below `/api` by path, such as `/api/{user_id}/tasks`, and method."""
     found: dict[str, dict[str, Operation]] = {}
     for operation in operations():
         found.setdefault("/api/{user_id}" + operation.path, {})[operation.method] = operation
@@ -42,13 +42,13 @@ def by_path() -> dict[str, dict[str, Operation]]:
 
 
 def routes(tasks: TaskService, live: Live, service: Service) -> list[HTTPRouteHandler | ASGIRouteHandler]:
-    """The router's handlers, of the public operations too."""
+    """The router's handlers, including the public operations."""
     below = [_route(path, answering, tasks, live) for path, answering in by_path().items()]
     return [*below, *(_public(each, service) for each in PUBLIC)]
 
 
 def _route(path: str, by_method: Mapping[str, Operation], tasks: TaskService, live: Live) -> ASGIRouteHandler:
-    # An ASGI handler: Litestar's request and response would cost a tenth of each answer, and nothing of them is used.
+    # An ASGI handler: Litestar's request and response, which are not needed, would cost a tenth of each answer.
     async def handle(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         request: Scope = scope  # type: ignore[assignment]
         request["path_template"] = path
@@ -57,7 +57,7 @@ def _route(path: str, by_method: Mapping[str, Operation], tasks: TaskService, li
         answer = await operation.answer(tasks, live, request, receive)
         await answer(request, receive, send)
 
-    # The gate has settled whose path it is and of which thing, and put `-` there: the router finds it at once.
+    # The gate has read the user and the thing, and replaced both by `-`: the router looks the path up in a table.
     return ASGIRouteHandler(_PLACEHOLDER.sub("-", path), copy_scope=False)(handle)
 
 

@@ -1,4 +1,4 @@
-"""What a client needs that keeps a copy of a user's things: what has changed, on request and as it happens."""
+"""Operations for clients that keep a copy: pages of changes, and a stream of them."""
 
 import re
 from functools import partial
@@ -34,10 +34,10 @@ _TOKEN = re.compile(TOKEN_PATTERN.encode())
 async def get_changes(call: Call[None]) -> Reply:
     """Get what has changed.
 
-    Everything at first, then what changed since a token: each thing once a page, as it is now. Whoever follows `next`
-    until `more` is false has exactly what is stored. What a page brings may come again. A token is good for as long as
-    changes are kept; where it is too old, or a backup was restored, the answer is 410, and everything must be fetched
-    anew. A client that is further behind than there are things is given everything, too, as `full` pages.
+    Without a token everything, with one what changed since: each task or list once per page, in its present state. A
+    client that follows `next` until `more` is false has an exact copy. Items may be repeated on later pages. A token is
+    valid for as long as changes are kept; if it is too old, or a backup was restored, the answer is 410, and everything
+    must be fetched again. A client that is far behind is sent everything as `full` pages, too.
     """
     page = await call.tasks.sync(call.owner, **read_sync(call.query_string, call.owner))
     return reply_with(wire.ChangedThings.of(page, call.owner))
@@ -53,10 +53,10 @@ async def get_changes(call: Call[None]) -> Reply:
     refuses=(InvalidInput, MalformedRequest, ResyncRequired),
 )
 async def follow_changes(call: Call[None]) -> EventStream:
-    """Follow what changes.
+    """Stream what changes.
 
-    Server-sent events: each event `changes` has a page as `/changes` gives it, and its `next` as `id`. It ends when
-    the token expires, and where the client does not read: continue with the last `id`. At most 10 are open per user and
+    Server-sent events: each event `changes` has a page as in `/changes`, and its `next` as `id`. The stream ends when
+    the token expires, or when the client does not read: continue with the last `id`. At most 10 are open per user and
     process. A browser's EventSource cannot send a token: read the stream with `fetch`.
     """
     tasks, owner, until = call.tasks, call.owner, call.identity.until
@@ -81,7 +81,7 @@ def _as_json(owner: OwnerId, page: SyncPage) -> bytes:
 
 
 def _last_event_id(exchange: Exchange, owner: OwnerId) -> SyncToken | None:
-    """The token in `Last-Event-ID`. Raises `MalformedRequest` for what is none, `InvalidInput` for another user's."""
+    """The token in `Last-Event-ID`, if any. Raises `MalformedRequest`, or `InvalidInput` for another user's token."""
     sent = exchange.header(b"last-event-id")
     if not sent:
         return None

@@ -1,4 +1,4 @@
-"""What a user can do with tasks."""
+"""Operations on tasks."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ from todo_app.http.reading import JSON, MERGE_PATCH
 from todo_core import InvalidInput, Problem, TaskExists, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
-AS_IT_IS: Final = "The task as it is now."
+AS_IT_IS: Final = "The task after the change."
 
 
 @TASKS.operation(
@@ -33,8 +33,8 @@ AS_IT_IS: Final = "The task as it is now."
 async def list_tasks(call: Call[None]) -> Reply:
     """List tasks.
 
-    A page of tasks, newest first if nothing else is asked for. Pages follow the sorted value: a task that is created or
-    deleted meanwhile neither repeats nor hides another; one whose sorted value changes meanwhile may do either.
+    One page, newest first by default. A task that is created or deleted between two pages neither repeats nor hides
+    another; a task whose sort value changes may be on both pages or on neither.
     """
     view = wire.TaskPage.of(await call.tasks.page(call.owner, read_listing(call.query_string)))
     return reply_with_page(call, "tasks", view, view.next_cursor)
@@ -47,13 +47,13 @@ async def list_tasks(call: Call[None]) -> Reply:
     body=Body(wire.NewTask, examples.CREATE),
     answers={
         201: Answer(
-            "The task as stored; under a key that was used before, as it was stored then.",
+            "The task as stored; under a key that was used before, as it was stored at that time.",
             wire.Task,
             examples.CREATED,
             ("Location", *CHANGED),
         ),
         200: Answer(
-            "The task with that `id`, made alike before, as it is now.",
+            "The task with that `id`, which was created alike before; unchanged.",
             wire.Task,
             examples.CREATED,
             ("Location", "ETag"),
@@ -64,8 +64,9 @@ async def list_tasks(call: Call[None]) -> Reply:
 async def create_task(call: Call[wire.NewTask]) -> Reply:
     """Create a task.
 
-    It is the last in its list, or below its parent, and in the list of that. Under an `Idempotency-Key` only once,
-    however often it is sent; so is one with an `id` of yours: sent again alike it is answered with 200, as it is now.
+    It becomes the last in its list, or the last subtask of its parent, in the parent's list. Under an
+    `Idempotency-Key`, or with an `id` of your own, repeating the request creates nothing: with an `id`, the answer is
+    200 and the task in its present state.
     """
     created = await call.tasks.create(call.owner, call.options, **call.body.members())
     return reply_with_created(call, created.task, created)
@@ -77,14 +78,11 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     scope=READ,
     answers={
         200: Answer("The task.", wire.Task, examples.CREATED, ("ETag",)),
-        304: Answer("You have this version already.", headers=("ETag",)),
+        304: Answer("The client has this version already.", headers=("ETag",)),
     },
 )
 async def get_task(call: Call[None]) -> Reply:
-    """Get a task.
-
-    Nothing but its tag if you have that version.
-    """
+    """Get a task."""
     return reply_with_thing(call, await call.tasks.get(call.owner, call.task_id))
 
 
@@ -98,9 +96,9 @@ async def get_task(call: Call[None]) -> Reply:
 async def move_task(call: Call[wire.Move]) -> Reply:
     """Move a task.
 
-    With its subtasks: to a list, below another task, or next to one. Without `before` and `after` it is the last there.
-    There are at most five levels. Where no room is left between two positions, the siblings get new ones in the same
-    change.
+    With its subtasks: to a list, below another task, or next to one. Without `before` and `after` it becomes the last
+    there. There are at most five levels. If there is no room between two positions, the siblings get new ones in the
+    same change.
     """
     moved = await call.tasks.move(call.owner, call.task_id, call.options, **call.body.where())
     return reply_with_changed(moved.task, moved)
@@ -118,7 +116,7 @@ async def move_task(call: Call[wire.Move]) -> Reply:
 async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     """Change a task, sending it as it was read.
 
-    As PATCH: what is absent stays, and `null` clears. What only GET gives is accepted and ignored.
+    As PATCH: absent members stay, and `null` clears. Read-only members are accepted and ignored.
     """
     return await edit_task(call)
 
@@ -133,10 +131,10 @@ async def put_task(call: Call[wire.TaskPatch]) -> Reply:
     answers={200: Answer(AS_IT_IS, wire.Task, examples.EDITED, CHANGED)},
 )
 async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
-    """Change some of a task.
+    """Change a task.
 
-    RFC 7396: what is absent stays, and `null` clears, where there can be nothing. Another `list_id` or `parent_id`
-    moves it there, to the end, with its subtasks.
+    RFC 7396: absent members stay, and `null` clears an optional member. Another `list_id` or `parent_id` moves the task
+    to the end there, with its subtasks.
     """
     edited = await call.tasks.edit(call.owner, call.task_id, call.options, **call.body.members())
     return reply_with_changed(edited.task, edited)
@@ -151,7 +149,7 @@ async def edit_task(call: Call[wire.TaskPatch]) -> Reply:
 async def delete_task(call: Call[None]) -> Reply:
     """Delete a task.
 
-    It goes to the trash with its subtasks, from which it can be restored for as long as changes are kept.
+    It goes to the trash with its subtasks, and can be restored for as long as changes are kept.
     """
     deleted = await call.tasks.delete(call.owner, call.task_id, call.options)
     return reply_with_nothing(deleted)
@@ -166,16 +164,16 @@ async def delete_task(call: Call[None]) -> Reply:
     answers={200: Answer(AS_IT_IS, wire.Task, examples.DONE, CHANGED)},
 )
 async def complete_task(call: Call[wire.Completion | None]) -> Reply:
-    """Toggle a task, or set whether it is done.
+    """Complete, reopen or toggle a task.
 
     Without a body, or with `{}`, the task is toggled. With `completed`, repeating the request changes nothing, unless
-    the task recurs: then this occurrence is completed, and the task moves to its next one and stays open. With
-    `occurrence`, the `due_date` that was seen, that one only: where the task has moved on, nothing happens.
+    the task recurs: then each request completes an occurrence, and the task moves to the next one and stays open. With
+    `occurrence`, the `due_date` that the client saw, nothing changes if the task has moved on since.
     """
     match call.body:
         case wire.Completion(occurrence=str(occurrence), completed=completed):
             if completed is not True:
-                raise InvalidInput([Problem("occurrence", 'must stand beside "completed": true')])
+                raise InvalidInput([Problem("occurrence", 'needs "completed": true')])
             committed = await call.tasks.complete(call.owner, call.task_id, call.options, occurrence=occurrence)
         case wire.Completion(completed=bool(completed)):
             committed = await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed)
@@ -193,10 +191,10 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
     refuses=(InvalidInput,),
 )
 async def list_history(call: Call[None]) -> Reply:
-    """List what happened to a task.
+    """List a task's history.
 
-    Its changes, with each member that they changed, before and after; also once it is deleted. Changes are kept for as
-    long as the service is set to: where the last one listed is not `created`, older ones have been forgotten.
+    Its changes, with the value of each changed member before and after; also after its deletion. Changes are kept for a
+    time that the operator sets: if the oldest one is not `created`, older ones have been pruned.
     """
     query = read_history(call.query_string, call.task_id)
     view = wire.History.of(await call.tasks.history(call.owner, query))
@@ -212,6 +210,6 @@ async def list_history(call: Call[None]) -> Reply:
 async def get_summary(call: Call[None]) -> Reply:
     """Count tasks.
 
-    How many are open and how many are done, and the open ones by tag, by priority and by list.
+    How many are open and completed, and the open ones by tag, priority and list.
     """
     return reply_with(wire.Summary.of(await call.tasks.summary(call.owner)))

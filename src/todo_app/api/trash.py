@@ -1,4 +1,4 @@
-"""What a user has deleted: to be looked through, restored, or erased for good."""
+"""Operations on the trash: listing, restoring, erasing."""
 
 from typing import Final
 from uuid import UUID
@@ -10,11 +10,11 @@ from todo_app.api.replies import reply_with_nothing, reply_with_page, reply_with
 from todo_app.http.exchange import Reply
 from todo_core import InvalidInput, NotInTrash, TooMany
 
-TRASH: Final = Subject("trash", "What a user has deleted.")
+TRASH: Final = Subject("trash", "Deleted tasks and lists.")
 
 
 def read_trashed(call: Call[None]) -> UUID:
-    """The id in the path. Raises `NotInTrash` for what is none."""
+    """The id in the path. Raises `NotInTrash` for anything else."""
     return read_id(call.exchange.named, NotInTrash)
 
 
@@ -27,9 +27,9 @@ def read_trashed(call: Call[None]) -> UUID:
     refuses=(InvalidInput,),
 )
 async def list_trash(call: Call[None]) -> Reply:
-    """List what is in the trash.
+    """List the trash.
 
-    Deleted tasks and lists that nothing has brought back, one for each deletion. They are erased at `erased_at`.
+    Deleted tasks and lists, one item for each deletion. They are erased at `erased_at`.
     """
     page = await call.tasks.trash(call.owner, read_trash(call.query_string))
     view = wire.Trash.of(page, call.tasks.history_kept)
@@ -40,14 +40,16 @@ async def list_trash(call: Call[None]) -> Reply:
     "POST",
     "/trash/{trashed_id}/restore",
     scope=WRITE,
-    answers={200: Answer("What is back.", wire.Things, examples.UNDONE, ("Change", "Idempotency-Replayed"))},
+    answers={
+        200: Answer("The restored tasks and lists.", wire.Things, examples.UNDONE, ("Change", "Idempotency-Replayed"))
+    },
     refuses=(NotInTrash, TooMany),
 )
 async def restore_trashed(call: Call[None]) -> Reply:
     """Restore a deleted task or list.
 
-    It comes back with all that its deletion took, and with the ids; versions go on. Where its list or its parent is
-    gone, a task is in the inbox, or at the top.
+    With everything that was deleted with it, with the same ids and later versions. A task whose list is gone comes back
+    in the inbox, one whose parent is gone at the top level.
     """
     return reply_with_things(await call.tasks.restore(call.owner, read_trashed(call), call.options))
 
@@ -62,7 +64,7 @@ async def restore_trashed(call: Call[None]) -> Reply:
 async def erase_trashed(call: Call[None]) -> Reply:
     """Erase a deleted task or list for good.
 
-    It, and all that its deletion took, cannot be restored any more, and its text leaves the history.
+    With everything that was deleted with it. It cannot be restored, and its content is removed from the history.
     """
     erased = await call.tasks.erase(call.owner, read_trashed(call), call.options)
     return reply_with_nothing(erased)
@@ -72,7 +74,7 @@ async def erase_trashed(call: Call[None]) -> Reply:
 async def empty_trash(call: Call[None]) -> Reply:
     """Erase everything in the trash for good.
 
-    What is deleted meanwhile stays.
+    Things that are deleted meanwhile stay.
     """
     done = await call.tasks.empty_trash(call.owner, call.options)
     return reply_with_nothing(done)

@@ -1,4 +1,4 @@
-"""What travels as JSON: separate from the entity, so that renaming a field in the core never changes the API."""
+"""The JSON structs: separate from the entities, so that renaming a field in the core does not change the API."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -31,9 +31,9 @@ from todo_core.task import (
     TITLE_RULE,
 )
 
-# The rules are the core's, and are checked there; what stands here is only what the OpenAPI document says of them.
+# The core checks the rules; these are for the OpenAPI document only.
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f]"
-# Not `\s`: what that is differs from Python to ECMAScript, whose expressions these are.
+# ECMAScript's regular expressions; not `\s`, which means something else there than in Python.
 _NOT_BLANK: Final = r"[^\u0000- \u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 LINE_PATTERN: Final = rf"^{_PRINTABLE}*{_NOT_BLANK}{_PRINTABLE}*$"
 # A carriage return may be sent; it is stored as a line feed.
@@ -68,18 +68,18 @@ Tag: TypeAlias = Annotated[
 Tags: TypeAlias = Annotated[
     list[Tag],
     Meta(
-        description=_said(TAGS_RULE, "Of those that differ only in case the first is kept."),
+        description=_said(TAGS_RULE, "Of tags that differ only in case, the first is kept."),
         extra_json_schema={"maxItems": TAGS_MAX},
     ),
 ]
 GivenTags: TypeAlias = Annotated[
     list[Tag],
-    Meta(description=_said(TAGS_RULE, "Of those that differ only in case the first is kept.")),
+    Meta(description=_said(TAGS_RULE, "Of tags that differ only in case, the first is kept.")),
 ]
 Date: TypeAlias = Annotated[
     str,
     Meta(
-        description="A whole day or a local time: in `time_zone`, or wherever the user is.",
+        description="A whole day or a local time, in `time_zone` or, without one, wherever the user is.",
         extra_json_schema={"pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$"},
         examples=["2026-12-01"],
     ),
@@ -89,8 +89,8 @@ GivenDate: TypeAlias = Annotated[
     Meta(
         description=_said(
             DATE_RULE,
-            "Seconds may be left out. A time with an offset or `Z` becomes a local time in `time_zone`, or "
-            "without one in `UTC`. `start_date` and `due_date` are of the same form, and in order.",
+            "Seconds are optional. A time with an offset or `Z` becomes a local time in `time_zone`, or without "
+            "one in `UTC`. `start_date` and `due_date` must have the same form, and be in order.",
         ),
         examples=["2026-12-01"],
     ),
@@ -98,14 +98,14 @@ GivenDate: TypeAlias = Annotated[
 Seen: TypeAlias = Annotated[
     str,
     Meta(
-        description="The `due_date` that was seen: where the task has moved on from it, nothing happens.",
+        description="The `due_date` that the client saw: nothing changes if the task has moved on since.",
         examples=["2026-12-01"],
     ),
 ]
 Zone: TypeAlias = Annotated[
     str,
     Meta(
-        description=_said(ZONE_RULE, "A whole day has none: one that is given with it is dropped."),
+        description=_said(ZONE_RULE, "It is dropped if no date has a time, unless the task recurs."),
         extra_json_schema={"maxLength": ZONE_LENGTH},
         examples=["Europe/Madrid"],
     ),
@@ -113,15 +113,15 @@ Zone: TypeAlias = Annotated[
 Rule: TypeAlias = Annotated[
     str,
     Meta(
-        description="How it recurs, as RFC 5545 §3.3.10 writes it: `FREQ` DAILY, WEEKLY, MONTHLY or YEARLY, with "
-        "`INTERVAL`, `BYDAY`, `BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `WKST`, and `COUNT` or `UNTIL`. It needs a "
-        "`due_date`. What is given is stored in one form: capitals, a fixed order, nothing redundant.",
+        description="An RRULE of RFC 5545 §3.3.10: `FREQ` DAILY, WEEKLY, MONTHLY or YEARLY, with `INTERVAL`, `BYDAY`, "
+        "`BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `WKST`, and `COUNT` or `UNTIL`. It requires a `due_date`. It is stored "
+        "in canonical form: uppercase, in a fixed order, without redundant parts.",
         extra_json_schema={"maxLength": RULE_LENGTH},
         examples=["FREQ=WEEKLY;BYDAY=MO"],
     ),
 ]
 From: TypeAlias = Annotated[
-    RecurrenceFrom, Meta(description=_said(FROM_RULE, "What the next occurrence is counted from."))
+    RecurrenceFrom, Meta(description=_said(FROM_RULE, "The next occurrence is counted from it."))
 ]
 _THING: Final = "019a540b-b400-7cc3-98c4-dc0c0c07398e"
 ListId: TypeAlias = Annotated[UUID, Meta(description=_said(LIST_RULE), examples=[_THING])]
@@ -129,12 +129,12 @@ ParentId: TypeAlias = Annotated[
     UUID, Meta(description=_said(PARENT_RULE, "A subtask is in the list of its parent."), examples=[_THING])
 ]
 Neighbour: TypeAlias = Annotated[
-    UUID, Meta(description="The id of the task or list to place it next to, among its siblings.", examples=[_THING])
+    UUID, Meta(description="The id of the sibling to place it next to.", examples=[_THING])
 ]
 Position: TypeAlias = Annotated[
     str,
     Meta(
-        description="Its place in the order, compared by code point. Moves set it.",
+        description="Its place in the order, compared by code point. Only moving changes it.",
         extra_json_schema={"minLength": 1, "maxLength": POSITION_LENGTH, "pattern": "^[0-9a-z]+$"},
     ),
 ]
@@ -151,20 +151,23 @@ Color: TypeAlias = Annotated[
 ]
 VersionNumber: TypeAlias = Annotated[
     int,
-    Meta(description="Starts at 1, and grows by 1 with each change; the entity tag.", extra_json_schema={"minimum": 1}),
+    Meta(description="Starts at 1, and rises by 1 with each change; the entity tag.", extra_json_schema={"minimum": 1}),
 ]
 Id: TypeAlias = Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
 OwnId: TypeAlias = Annotated[
     UUID,
     Meta(
-        description=_said(ID_RULE, "Set it to choose the id yourself; creating the same again makes nothing twice."),
+        description=_said(ID_RULE, "Set it to choose the id yourself; then creating the same again changes nothing."),
         examples=["019a540b-b400-7cc3-98c4-dc0c0c07398f"],
     ),
 ]
-Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Accepted as GET gave it, and ignored.")]
+Ignored: TypeAlias = Annotated[msgspec.Raw, Meta(description="Read-only: accepted as GET returned it, and ignored.")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 _USER_ID: Final = {"minLength": 1, "maxLength": OWNER_LENGTH}
-UserId: TypeAlias = Annotated[str, Meta(description="Whose it is: the `sub` of the token.", extra_json_schema=_USER_ID)]
+UserId: TypeAlias = Annotated[str, Meta(description="The user: the `sub` of the token.", extra_json_schema=_USER_ID)]
+
+
+NextCursor: TypeAlias = Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last.")]
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -185,7 +188,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     list_id: ListId | None
     parent_id: ParentId | None
     position: Position
-    due_at: Annotated[Moment | None, Meta(description="`due_date` as a point in time, where it has a time and a zone.")]
+    due_at: Annotated[Moment | None, Meta(description="`due_date` as a point in time, if it has a time and a zone.")]
     completed_at: Moment | None
     version: VersionNumber
     created_at: Moment
@@ -202,7 +205,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
             task.description,
             done is not None,
             task.priority,
-            task.tags,  # type: ignore[arg-type]  # JSON has but lists
+            task.tags,  # type: ignore[arg-type]  # a tuple is encoded as a list
             task.start_date,
             task.due_date,
             task.time_zone,
@@ -223,7 +226,7 @@ class TaskPage(msgspec.Struct, frozen=True, gc=False):
     """One page of a user's tasks."""
 
     items: list[Task]
-    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+    next_cursor: NextCursor
 
     @classmethod
     def of(cls, page: todo_core.Page) -> "TaskPage":
@@ -232,7 +235,7 @@ class TaskPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall change (RFC 7396): what is absent stays; null clears, where there can be nothing."""
+    """Changes of a task (RFC 7396): absent members stay; null clears an optional member."""
 
     title: Title | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
@@ -248,18 +251,18 @@ class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parent_id: ParentId | UnsetType | None = UNSET
 
     def members(self) -> dict[str, Any]:
-        """What is there of it, by the core's names."""
+        """The given members, by the core's names."""
         return given(self, TaskPatch)
 
 
 class NewTask(TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task to be made. What is absent is nothing; it is not completed, unless it says so."""
+    """A new task. Absent members are null, empty or false."""
 
     title: Title
     id: OwnId | UnsetType = UNSET
 
     def members(self) -> dict[str, Any]:
-        """What is there of it, by the core's names, and the id that its client brings."""
+        """The given members, by the core's names, and the id that the client chose."""
         return given(self, TaskPatch) | _own_id(self.id)
 
 
@@ -268,7 +271,7 @@ READ_ONLY: Final = tuple(name for name in Task.__struct_fields__ if name not in 
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a task shall be. Without `before` and `after` it is the last there; the rest says what is absent."""
+    """Where to move a task. Without `before` and `after` it becomes the last there."""
 
     list_id: ListId | UnsetType | None = UNSET
     parent_id: ParentId | UnsetType | None = UNSET
@@ -276,12 +279,12 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Neighbour | UnsetType = UNSET
 
     def where(self) -> Where:
-        """What is there of it, by the core's names."""
-        return given(self, Move)  # type: ignore[return-value]  # named alike
+        """The given members, by the core's names."""
+        return given(self, Move)  # type: ignore[return-value]  # the names are the same
 
 
 class TaskList(msgspec.Struct, frozen=True, gc=False):
-    """One list of one user. A task without `list_id` is in none of them: it is in the inbox."""
+    """One list of one user. A task without `list_id` is in the inbox, which is not a list."""
 
     id: Id
     user_id: UserId
@@ -300,41 +303,41 @@ class TaskList(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lists(msgspec.Struct, frozen=True, gc=False):
-    """All of a user's lists, in their order."""
+    """All of a user's lists, by position."""
 
     items: list[TaskList]
 
 
 class ListPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall change of a list (RFC 7396): what is absent stays; null clears the color."""
+    """Changes of a list (RFC 7396): absent members stay; null clears the color."""
 
     name: Name | UnsetType = UNSET
     color: Color | UnsetType | None = UNSET
 
     def members(self) -> dict[str, Any]:
-        """What is there of it, by the core's names."""
+        """The given members, by the core's names."""
         return given(self, ListPatch)
 
 
 class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A list to be made."""
+    """A new list."""
 
     name: Name
     id: OwnId | UnsetType = UNSET
 
     def members(self) -> dict[str, Any]:
-        """What is there of it, by the core's names, and the id that its client brings."""
+        """The given members, by the core's names, and the id that the client chose."""
         return given(self, ListPatch) | _own_id(self.id)
 
 
 def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], says: str) -> type[msgspec.Struct]:
-    """What PUT takes: the members of PATCH, and what only GET gives, to be ignored."""
+    """A struct for PUT: the members of PATCH, and the read-only ones, which are ignored."""
     ignored = [each for each in view.__struct_fields__ if each not in patch.__struct_fields__]
     return msgspec.defstruct(
         name,
         [(each, Ignored | UnsetType, UNSET) for each in ignored],
         bases=(patch,),
-        namespace={"__doc__": f"{says}: what is absent stays, as in PATCH. What GET gave may be sent back as it was."},
+        namespace={"__doc__": f"{says}: absent members stay, as in PATCH. What GET returned may be sent back."},
         module=__name__,
         frozen=True,
         kw_only=True,
@@ -347,13 +350,13 @@ ListPut: Final = _put("ListPut", TaskList, ListPatch, "A list's content")
 
 
 class MoveList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a list shall be among the others. Without `before` and `after` it is the last."""
+    """Where to move a list among the others. Without `before` and `after` it becomes the last."""
 
     before: Neighbour | UnsetType = UNSET
     after: Neighbour | UnsetType = UNSET
 
     def where(self) -> dict[str, Any]:
-        """What is there of it."""
+        """The given members."""
         return given(self, MoveList)
 
 
@@ -362,32 +365,32 @@ def _own_id(brought: UUID | UnsetType) -> dict[str, UUID]:
 
 
 def given(body: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """What is there of the members of that shape."""
+    """The members of that shape that the body has."""
     return {name: value for name in shape.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
 class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether the task shall be done. Without `completed` it is toggled."""
+    """Whether the task is to be completed. Without `completed` it is toggled."""
 
     completed: bool | UnsetType = UNSET
     occurrence: Seen | UnsetType = UNSET
 
 
 class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which occurrence is skipped: without `occurrence` the one that is due."""
+    """The occurrence to skip; without `occurrence` the current one."""
 
     occurrence: Seen | UnsetType = UNSET
 
 
 class Reschedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where an occurrence is moved to. Without `start_date` that moves along."""
+    """The date to move an occurrence to. Without `start_date` the start date moves by as many days."""
 
     due_date: GivenDate
     start_date: GivenDate | UnsetType = UNSET
 
 
 class Occurrences(msgspec.Struct, frozen=True, gc=False):
-    """When a task will be due."""
+    """A task's next due dates."""
 
     items: list[Date]
 
@@ -397,11 +400,11 @@ class HistoryItem(msgspec.Struct, frozen=True, gc=False):
 
     change: Annotated[int, Meta(description="The change's number.", extra_json_schema={"minimum": 1})]
     at: Moment
-    client: Annotated[str | None, Meta(description="The program that asked for it, where its token names one.")]
+    client: Annotated[str | None, Meta(description="The program that made the change, if its token names one.")]
     action: todo_core.Action
     fields: Annotated[
         dict[str, Annotated[list[Any], Meta(min_length=2, max_length=2, extra_json_schema={"items": {}})]],
-        Meta(description="Each member that it changed: what it was, and what it is since."),
+        Meta(description="Each changed member: its value before, and its value after."),
     ]
 
     @classmethod
@@ -418,10 +421,10 @@ _COUNTED: Final = frozenset({"version", "created_at", "updated_at", "anchor", "r
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """One page of what happened to a task, the newest first."""
+    """One page of a task's history, newest first."""
 
     items: list[HistoryItem]
-    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+    next_cursor: NextCursor
 
     @classmethod
     def of(cls, page: todo_core.ChangePage) -> "History":
@@ -430,7 +433,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 class Things(msgspec.Struct, frozen=True, gc=False):
-    """What came of a change: its number, and the tasks and lists that it brought back or changed."""
+    """The outcome of a change: its number, and the tasks and lists that it restored or changed."""
 
     change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
     items: Annotated[list[Task], Meta(description="The tasks.")]
@@ -449,7 +452,7 @@ class TaskChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="t
 
     id: UUID
     deleted: bool
-    value: Annotated[Task | None, Meta(description="The task as it is now; null: it is deleted.")]
+    value: Annotated[Task | None, Meta(description="The task in its present state; null if it is deleted.")]
 
 
 class ListChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="list"):
@@ -457,11 +460,11 @@ class ListChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="l
 
     id: UUID
     deleted: bool
-    value: Annotated[TaskList | None, Meta(description="The list as it is now; null: it is deleted.")]
+    value: Annotated[TaskList | None, Meta(description="The list in its present state; null if it is deleted.")]
 
 
 def change_of(item: SyncItem) -> TaskChange | ListChange:
-    """The view of a thing as it is now, or of one that is deleted."""
+    """The view of a thing's present state, or of its deletion."""
     if isinstance(item.value, todo_core.Task):
         return TaskChange(item.id, False, Task.of(item.value))
     if isinstance(item.value, todo_core.TaskList):
@@ -473,16 +476,16 @@ SyncedToken: TypeAlias = Annotated[str, Meta(extra_json_schema={"pattern": TOKEN
 
 
 class ChangedThings(msgspec.Struct, frozen=True, gc=False):
-    """One page of what a client that keeps a copy must be told."""
+    """One page of changes, for a client that keeps a copy."""
 
     items: list[TaskChange | ListChange]
-    next: Annotated[SyncedToken, Meta(description="How far this page leads: asks for what comes then as `since`.")]
-    more: Annotated[bool, Meta(description="Whether there is more already. A page of a first sync is never the last.")]
+    next: Annotated[SyncedToken, Meta(description="The token for the next page, to be sent as `since`.")]
+    more: Annotated[bool, Meta(description="Whether the next page can be fetched now; always true if `full` is.")]
     full: Annotated[
         bool,
         Meta(
-            description="Whether the page is of a first sync. At the first page that is not, forget what is of before "
-            "and was on none of its pages: it has been deleted."
+            description="Whether the page belongs to a first sync. At the first page that does not, drop everything "
+            "from before that was on none of the full pages: it has been deleted."
         ),
     ]
 
@@ -493,17 +496,20 @@ class ChangedThings(msgspec.Struct, frozen=True, gc=False):
 
 
 class TrashItem(msgspec.Struct, frozen=True, gc=False):
-    """Something that was deleted, and can be restored until it is erased."""
+    """A deleted task or list, which can be restored until it is erased."""
 
     kind: Kind
     id: UUID
     title: Annotated[Title, Meta(description="The task's title, or the list's name.")]
     deleted_at: Moment
-    erased_at: Annotated[Moment, Meta(description="When it is erased at the earliest.")]
+    erased_at: Annotated[Moment, Meta(description="The earliest time at which it is erased.")]
     change: Annotated[int, Meta(description="The change that deleted it.", extra_json_schema={"minimum": 1})]
     count: Annotated[
         int,
-        Meta(description="How many things were deleted with it, itself included.", extra_json_schema={"minimum": 1}),
+        Meta(
+            description="How many tasks and lists were deleted with it, itself included.",
+            extra_json_schema={"minimum": 1},
+        ),
     ]
 
     @classmethod
@@ -515,26 +521,26 @@ class TrashItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trash(msgspec.Struct, frozen=True, gc=False):
-    """One page of what is in the trash, the newest first."""
+    """One page of the trash, newest first."""
 
     items: list[TrashItem]
-    next_cursor: Annotated[str | None, Meta(description="Asks for the next page as `cursor`; null: there is none.")]
+    next_cursor: NextCursor
 
     @classmethod
     def of(cls, page: todo_core.ChangePage, kept: timedelta) -> "Trash":
-        """The view of that page; changes are kept for so long."""
+        """The view of that page. `kept`: how long changes are kept."""
         place = page.next
         return cls([TrashItem.of(entry, kept) for entry in page.items], f"{place.number}.{place.id}" if place else None)
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
-    """How many tasks there are; the maps count open ones."""
+    """How many tasks there are. The maps count open tasks only."""
 
     open: int
     completed: int
     by_tag: Mapping[str, int]
     by_priority: Annotated[Mapping[str, int], Meta(description="`none` stands for tasks without a priority.")]
-    by_list: Annotated[Mapping[str, int], Meta(description="By the lists' ids; `none` stands for the inbox.")]
+    by_list: Annotated[Mapping[str, int], Meta(description="By list id; `none` stands for the inbox.")]
 
     @classmethod
     def of(cls, summary: todo_core.Summary) -> "Summary":

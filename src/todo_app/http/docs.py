@@ -1,4 +1,4 @@
-"""Serves the API's own documentation, with no request to any other host."""
+"""Serves the API's documentation page, which sends no request to any other host."""
 
 import gzip
 import json
@@ -15,8 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from todo_app.http.exchange import Exchange, Header, Reply
 
-# Swagger UI draws its icons from `data:` and sets styles by script, which needs no 'unsafe-inline'. It calls no host
-# but this one, and nobody may frame it.
+# Swagger UI uses icons from `data:`, and sets styles by script, which needs no 'unsafe-inline'.
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -36,21 +35,21 @@ _FILES: Final = {
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is served: compressed once, for all requests, and asked for again only if it has changed."""
+    """A static file, compressed once and served with an entity tag."""
 
     zipped: bytes
     headers: tuple[Header, ...]
 
     @classmethod
     def of(cls, content: bytes, media_type: str, *headers: Header) -> "Asset":
-        """That content, which may be compressed already."""
+        """An asset from content that may already be gzipped."""
         zipped = content if content.startswith(b"\x1f\x8b") else gzip.compress(content, mtime=0)
         usual = ((b"content-type", media_type.encode()), (b"cache-control", b"no-cache"), (b"vary", b"Accept-Encoding"))
         return cls(zipped, (*usual, *headers))
 
     @cached_property
     def plain(self) -> bytes:
-        """The content uncompressed: few ask for it, and it is made for the first who does."""
+        """The content uncompressed, for the few clients that need it."""
         return gzip.decompress(self.zipped)
 
     @cached_property
@@ -58,7 +57,7 @@ class Asset:
         return sha256(self.zipped).hexdigest()[:32]
 
     def reply(self, exchange: Exchange) -> Reply:
-        """The answer for that request (RFC 9110 §12.5.3 and §13.1.2)."""
+        """The reply, with regard to `Accept-Encoding` and `If-None-Match` (RFC 9110 §12.5.3, §13.1.2)."""
         zipped = _TAKES_GZIP.search(exchange.header(b"accept-encoding") or b"") is not None
         tag = f'"{self._digest}{"-gzip" if zipped else ""}"'.encode()
         headers = [*self.headers, (b"etag", tag)]
@@ -71,12 +70,12 @@ class Asset:
 
 
 def document_asset(document: Mapping[str, Any]) -> Asset:
-    """The OpenAPI document as it is served."""
+    """The OpenAPI document as an asset."""
     return Asset.of(json.dumps(document, ensure_ascii=False).encode(), "application/json")
 
 
 def docs_routes(root_path: str) -> list[HTTPRouteHandler]:
-    """`/docs` with what it is made of, and `/`, which leads there."""
+    """The routes of `/docs` and its files, and of `/`, which redirects to it."""
     policy = (b"content-security-policy", PAGE_POLICY.encode())
     files = [
         _route(path, Asset.of((_FOLDER / name).read_bytes(), media_type, policy))
@@ -87,10 +86,10 @@ def docs_routes(root_path: str) -> list[HTTPRouteHandler]:
 
 def _root(docs: str) -> HTTPRouteHandler:
     @get("/")
-    async def lead_on() -> Reply:
+    async def redirect() -> Reply:
         return Reply(307, [(b"location", docs.encode())])
 
-    return lead_on
+    return redirect
 
 
 def _route(path: str, asset: Asset) -> HTTPRouteHandler:

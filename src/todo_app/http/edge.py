@@ -1,4 +1,4 @@
-"""The outermost layer: request id, security headers, HEAD, the access log, and the last word on an exception."""
+"""The outermost layer: request id, security headers, HEAD, access log, and the answer to every exception."""
 
 import re
 from collections.abc import Callable
@@ -11,19 +11,20 @@ from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scop
 from todo_app.http.problems import reply_to
 
 Observe: TypeAlias = Callable[[Exchange, float], None]
-"""Called once a request with the exchange and its duration in seconds, after the answer went out."""
+"""Called once per request with the exchange and its duration in seconds, after the answer was sent."""
 
 _OWN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
-# The OWASP REST Security Cheat Sheet's list. An answer that needs another value (the docs page) brings its own.
+# The list of the OWASP REST Security Cheat Sheet.
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
-    # On answers to requests without an Origin as well: a cache must not give them to a page that may not read them.
+    # Also for requests without an Origin: a cache must not give their answers to a page that may not read them.
     (b"vary", b"Origin"),
 )
+# For answers that do not set their own value, as the docs page does.
 DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
@@ -31,12 +32,12 @@ DEFAULT_HEADERS: Final[tuple[Header, ...]] = (
 
 
 class Edge:
-    """Wraps the service: every answer, the router's own 404 included, has the same headers and is logged alike."""
+    """Wraps the service: every answer, including the router's own 404, has the common headers and is logged."""
 
     def __init__(
         self, app: App, *, observe: Observe, report: Callable[[Exchange, Exception], None], root_path: str = ""
     ) -> None:
-        """`root_path` is what a proxy takes away from the front of each path (ASGI's own term)."""
+        """`root_path`: the prefix that a proxy removes from each path (ASGI's term)."""
         self._app = app
         self._root_path = root_path
         self._observe = observe
@@ -61,7 +62,7 @@ class Edge:
         with_headers = _with_headers(exchange, send)
         try:
             await self._app(scope, receive, with_headers)
-        except Exception as raised:  # whatever happens, the caller gets an answer, and we get to know
+        except Exception as raised:  # every error is answered, and bugs are reported
             error = cause_of(raised)
             if not is_refusal(error):
                 self._report(exchange, error)
@@ -75,11 +76,11 @@ def _request_id(fields: dict[bytes, bytes]) -> str:
     own = fields.get(b"x-request-id")
     if own is not None and _OWN_ID.fullmatch(own):
         return own.decode()
-    return f"{getrandbits(96):024x}"  # a name for the log, not a secret
+    return f"{getrandbits(96):024x}"  # not a secret
 
 
 def _with_headers(exchange: Exchange, send: Send) -> Send:
-    """A `send` that adds the headers that every answer has, and drops the body of an answer to HEAD."""
+    """A `send` that adds the common headers, and drops the body of an answer to HEAD."""
     bodiless = exchange.method == "HEAD"
 
     async def with_headers(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What the layers of HTTP know of one request while it is being answered, and the answer itself."""
+"""The state of one request that the HTTP layers share, and the reply."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -8,7 +8,7 @@ import msgspec
 
 from todo_core import OwnerId
 
-# ASGI 3's own terms (https://asgi.readthedocs.io), as plain as it has them.
+# ASGI 3's own types (https://asgi.readthedocs.io).
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -16,13 +16,13 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 Header: TypeAlias = tuple[bytes, bytes]
-PIECE: Final = 64 * 1024  # bytes of an answer's body that are handed to the server at a time
+PIECE: Final = 64 * 1024  # bytes of an answer's body that are passed to the server at a time
 _KEY: Final = "todo.exchange"
 _HOST: Final = re.compile(r"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 
 
 class Exchange:
-    """One request on its way through the layers. Plain mutable fields: it lives for one request in one task."""
+    """One request on its way through the layers. Mutable, since it belongs to one request in one task."""
 
     __slots__ = (
         "_scope",
@@ -45,7 +45,7 @@ class Exchange:
         self.fields = fields
         self.method: str = scope["method"]
         self.owner: OwnerId | None = None
-        self.named = ""  # what stands in the path for the thing that it is about: an id or a number
+        self.named = ""  # the id or number in the path
         self.reason: str | None = None
         self.status = 0
         self.metadata_url: str | None = None
@@ -56,11 +56,11 @@ class Exchange:
 
     @staticmethod
     def of(scope: Mapping[str, object]) -> "Exchange":
-        """The exchange that this request belongs to."""
+        """The exchange of that ASGI scope."""
         return cast("Exchange", scope[_KEY])
 
     def give_back_turn(self) -> None:
-        """Let another request of the user's have its turn: this one's is over, or lasts too long to hold one."""
+        """Give the user's next request its turn: this one has ended, or is a stream."""
         if (turn := self.turn) is not None:
             self.turn = None
             turn()
@@ -71,18 +71,18 @@ class Exchange:
 
     @property
     def is_http1(self) -> bool:
-        """Whether the request came as HTTP/1.0 or 1.1."""
+        """Whether the request is HTTP/1.0 or 1.1."""
         return cast("str", self._scope["http_version"]).startswith("1")
 
     @property
     def origin(self) -> str | None:
-        """Where the request went, as far as it says: such as `http://127.0.0.1:8000`; None for a host that is none."""
+        """The origin that the request was sent to, such as `http://127.0.0.1:8000`; None for an invalid Host."""
         host = (self.header(b"host") or b"").decode("latin-1")
         return f"{self._scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
 
     @property
     def route(self) -> str | None:
-        """The template of the path that was found, such as `/api/{user_id}/tasks`."""
+        """The template of the route, such as `/api/{user_id}/tasks`; None if there is none."""
         return cast("str | None", self._scope.get("path_template"))
 
 
@@ -98,7 +98,7 @@ def fields_of(headers: Iterable[Header]) -> dict[bytes, bytes]:
 
 
 class Reply(msgspec.Struct, gc=False):
-    """A whole answer, as an ASGI application: status, headers (those of the length are added) and body."""
+    """A complete answer as an ASGI application: status, headers (`Content-Length` is added) and body."""
 
     status: int
     headers: list[Header]
@@ -112,6 +112,6 @@ class Reply(msgspec.Struct, gc=False):
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         last = max(0, len(self.body) - 1) // PIECE * PIECE
         for place in range(0, last, PIECE):
-            # The server takes the next piece when the client has made room: what nobody reads is not handed over.
+            # The server accepts the next piece when the client has read enough: unread answers stay small.
             await send({"type": "http.response.body", "body": self.body[place : place + PIECE], "more_body": True})
         await send({"type": "http.response.body", "body": self.body[last:], "more_body": False})

@@ -1,4 +1,4 @@
-"""Names everything that is wrong with a body at once, where decoding stops at the first fault."""
+"""Finds all faults of a body, since decoding stops at the first one."""
 
 import re
 from collections.abc import Iterator
@@ -17,26 +17,26 @@ from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
-MAX_FAULTS: Final = 50  # a body has room for thousands
+MAX_FAULTS: Final = 50  # a body can have thousands
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")
 
 
 def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
-    """What keeps `body` from being of that shape, and what the core would refuse of the rest; at most some 50.
+    """The faults of `body` as JSON of that shape, including those that the core would refuse; about 50 at most.
 
-    Empty where each member is right by itself, such as one that is there twice. Raises `msgspec.DecodeError` if the
-    body is not JSON.
+    Empty if each member is valid by itself, for example one that occurs twice. Raises `msgspec.DecodeError` if the body
+    is not JSON.
     """
     try:
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
-    members.pop(str(shape.__struct_config__.tag_field), None)  # whoever chose the shape has read it
+    members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
     faults = list(islice(_faults(members, {field.encode_name: field for field in fields(shape)}), MAX_FAULTS + 1))
     if len(faults) > MAX_FAULTS:
-        faults[-1] = Problem("", f"only the first {MAX_FAULTS} faults are named")
+        faults[-1] = Problem("", f"only the first {MAX_FAULTS} faults are listed")
     return faults
 
 
@@ -88,13 +88,13 @@ def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
 
 
 def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator[Problem]:
-    """The faults of a value that is an object itself; its own, if it is none."""
+    """The faults of a value that must be an object."""
     for problem in faults_of(bytes(raw), shape):
         yield Problem(f"{name}/{problem.field}" if problem.field else name, problem.detail)
 
 
 def _tagged_in(kind: Any) -> dict[str, type[msgspec.Struct]]:
-    """By their tags, the structs of which a list may hold any."""
+    """The structs that a list of tagged objects may hold, by tag; empty for any other type."""
     items = _plain(type_info(kind))
     item = _plain(items.item_type) if isinstance(items, ListType) else None
     kinds = item.types if isinstance(item, UnionType) else ()
@@ -106,7 +106,7 @@ def _plain(kind: Type) -> Type:
 
 
 def _faults_of_each(name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]]) -> Iterator[Problem]:
-    """The faults of a list of objects, each of the shape that its tag names."""
+    """The faults of a list of objects, each of the shape that its tag selects."""
     tag_field = next(iter(tagged.values())).__struct_config__.tag_field
     try:
         items = _ITEMS.decode(raw)

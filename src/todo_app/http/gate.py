@@ -1,4 +1,4 @@
-"""Judges a request before it is routed, in the contract's order: who, whose path, how often, where."""
+"""Checks a request before it is routed: origin, token, user in the path, rate limit, turn, path."""
 
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -7,7 +7,14 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from todo_adapters.rate_limit import RateLimiter
-from todo_app.http.errors import MalformedRequest, NoSuchRoute, NotYourPath, OriginNotAllowed, TooManyRequests
+from todo_app.http.errors import (
+    NO_ROUTE,
+    MalformedRequest,
+    NoSuchRoute,
+    NotYourPath,
+    OriginNotAllowed,
+    TooManyRequests,
+)
 from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_app.http.resource import MCP, METADATA, base_url
@@ -15,12 +22,12 @@ from todo_app.http.turns import Turns
 from todo_core import OwnerId
 
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
-"""Which methods a path answers; none if nothing is served there."""
+"""The methods that a path supports; none if there is no such path."""
 
 _EXPOSED: Final = (
     b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 )
-_READ: Final = (  # what is read of a request, MCP's included, and what tracing and fetch libraries add to each
+_READ: Final = (  # headers that are read, including MCP's, and those that tracing and fetch libraries add
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
     "X-Request-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage, "
     "sentry-trace, Cache-Control, X-Requested-With"
@@ -32,13 +39,16 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 _GUARDED: Final = (b"/api", MCP.encode())
 _BELOW: Final = (b"/api/", MCP.encode() + b"/")
-_PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # no escapes, no empty and no dot segment: most paths
+_PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # most paths: no escapes, empty or dot segments
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/tasks/{task_id}/…" split at its slashes
 _NAME_SEGMENT: Final = 4
 
 
+NOT_YOURS: Final = "The path must begin with /api/ and your own user id, which is the `sub` of your token."
+
+
 class Gate:
-    """Lets a request through to the router with who asks in its scope, as `user`, or raises a refusal."""
+    """Passes a request on to the router with the caller's identity as `user` in its scope, or raises a refusal."""
 
     def __init__(
         self,
@@ -61,7 +71,7 @@ class Gate:
         self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. Raises a `TodoError` for what is refused."""
+        """ASGI. Raises a `TodoError` for a request that is refused."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,9 +99,9 @@ class Gate:
         path = _canonical(scope)
         if exchange.owner is not None:
             path, exchange.named = _split(path)
-        scope["path"] = scope["root_path"] + path  # as ASGI has it; the router takes it apart again
+        scope["path"] = scope["root_path"] + path  # as ASGI specifies; the router removes the prefix again
         if exchange.owner is None and path.startswith(("/api", MCP)):
-            raise NoSuchRoute("Nothing is served at this path: write it without percent-encoding.")
+            raise NoSuchRoute(f"{NO_ROUTE}: write it without percent-encoding.")
         exchange.allowed = partial(self._methods, path)
         if exchange.method == "OPTIONS":
             await self._options(path)(scope, receive, send)
@@ -99,7 +109,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     def _prepare_mcp(self, exchange: Exchange, origin: bytes | None) -> None:
-        """Say where a client learns who gives tokens; refuse pages of foreign origins, as MCP's transport asks."""
+        """Set the metadata's URL for refusals; refuse other origins, as MCP's transport requires."""
         if (base := base_url(exchange, self._public_url)) is not None:
             exchange.metadata_url = f"{base}{METADATA}"
         if origin is not None and origin not in self._origins:
@@ -113,11 +123,11 @@ class Gate:
         path: bytes = scope["raw_path"]
         segments = path.split(b"/", _OWNER_SEGMENT + 1) if path.startswith(b"/api/") else []
         if len(segments) > _OWNER_SEGMENT and not _names(segments[_OWNER_SEGMENT], owner):
-            raise NotYourPath("The path must begin with /api/ and your own user id, as your token has it in `sub`.")
+            raise NotYourPath(NOT_YOURS)
         if not verdict.allowed:
             raise TooManyRequests(verdict.reset_after)
         if len(segments) > _OWNER_SEGMENT + 1:
-            # Whose path it is has been settled. The router is spared it, for an id may hold a slash.
+            # The user id has been checked. It is removed for the router, since it may contain a slash.
             scope["raw_path"] = b"/api/-/" + segments[-1]
         return owner
 
@@ -125,7 +135,7 @@ class Gate:
         if origin in self._origins:
             exchange.answer_headers += [
                 (b"access-control-allow-origin", origin),
-                # Front ends that send cookies everywhere work too; no cookie is ever read here.
+                # For front ends that send cookies with every request; no cookie is ever read.
                 (b"access-control-allow-credentials", b"true"),
                 (b"access-control-expose-headers", _EXPOSED),
             ]
@@ -138,48 +148,48 @@ class Gate:
     def _options(self, path: str) -> Reply:
         methods = self._methods(path)
         if not methods:
-            raise NoSuchRoute("Nothing is served at this path.")
+            raise NoSuchRoute(f"{NO_ROUTE}.")
         return Reply(204, [(b"allow", ", ".join(methods).encode())])
 
 
 def _origin_not_allowed() -> OriginNotAllowed:
-    return OriginNotAllowed("Pages of this origin may not call: TODO_CORS_ORIGINS lists those that may.")
+    return OriginNotAllowed("This origin is not allowed: add it to TODO_CORS_ORIGINS.")
 
 
 def _require_host(exchange: Exchange, scope: Scope) -> None:
-    """Raise `MalformedRequest` unless the request names one host; before HTTP/1.1 it may name none.
+    """Raise `MalformedRequest` unless the request has one Host; before HTTP/1.1 it may have none.
 
-    Granian (2.8) gives a request without Host an empty one, which is no host either (RFC 9110 §4.2.1).
+    For a request without Host, Granian (2.8) passes an empty one, which is invalid as well (RFC 9110 §4.2.1).
     """
     host = exchange.header(b"host") or b""
     if b"," in host or (not host and scope["http_version"] == "1.1"):
-        raise MalformedRequest("HTTP/1.1 needs exactly one Host header, and not an empty one (RFC 9112 §3.2).")
+        raise MalformedRequest("HTTP/1.1 requires exactly one Host header, which must not be empty (RFC 9112 §3.2).")
 
 
 def _names(segment: bytes, owner: OwnerId) -> bool:
-    """Whether that part of a path, percent-decoded, is that owner's id."""
+    """Whether that segment of a path, percent-decoded, is that owner's id."""
     expected = owner.encode()
     return segment == expected or (b"%" in segment and unquote_to_bytes(segment) == expected)
 
 
 def _canonical(scope: Scope) -> str:
-    """The path, decoded. Raises `NoSuchRoute` for one with empty or dot segments: each resource has one path."""
+    """The path, decoded. Raises `NoSuchRoute` for empty or dot segments, so that each resource has only one path."""
     raw: bytes = scope["raw_path"]
     if _PLAIN.fullmatch(raw):
         return raw.decode()
     segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]
     if not raw.startswith(b"/"):
-        raise NoSuchRoute("Nothing is served at this path: it does not begin with a slash.")
+        raise NoSuchRoute(f"{NO_ROUTE}: it does not begin with a slash.")
     if raw != b"/" and any(segment in (b"", b".", b"..") or b"/" in segment for segment in segments):
-        raise NoSuchRoute("Nothing is served at this path: it has an empty or a dot segment, or an encoded slash.")
+        raise NoSuchRoute(f"{NO_ROUTE}: it has an empty or a dot segment, or an encoded slash.")
     try:
         return "/" + b"/".join(segments).decode()
     except UnicodeDecodeError:
-        raise NoSuchRoute("Nothing is served at this path: it is not UTF-8.") from None
+        raise NoSuchRoute(f"{NO_ROUTE}: it is not UTF-8.") from None
 
 
 def _split(path: str) -> tuple[str, str]:
-    """A path below an owner's, with `-` in place of the thing that it names; and what it names it by."""
+    """A path with the id or number in it replaced by `-`; and that id or number, or ""."""
     parts = path.split("/", _NAME_SEGMENT + 1)
     if len(parts) <= _NAME_SEGMENT:
         return path, ""
@@ -188,7 +198,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def methods_by_path(served: Iterable[tuple[str, Iterable[str]]]) -> Methods:
-    """What is served, as paths with placeholders and their methods; HEAD and OPTIONS the layers before it answer."""
+    """A look-up of methods by path, from path templates and their methods; HEAD and OPTIONS are added."""
     table = [(re.compile(re.sub(r"\\{[^{}]+\\}", "[^/]+", re.escape(path))), frozenset(of)) for path, of in served]
 
     def methods(path: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Finds out who asks, and keeps those who try one bad token after another from costing us a verification each."""
+"""Identifies the caller by token, and limits the bad tokens that are verified for one address."""
 
 import ipaddress
 import re
@@ -13,34 +13,34 @@ from todo_app.settings import Network
 from todo_core import Authenticator, Identity, IdentityUnavailable, NotAuthenticated
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-# What the log says where the answer's words are for the caller. A 401 has a reason of its own.
+# Reasons for the access log. The message of `NotAuthenticated` is itself the reason.
 _REASONS: Final[Mapping[type[Exception], str]] = {
-    TooManyRequests: "too many bad tokens from this address: tokens that are not known to be good are not looked at",
+    TooManyRequests: "too many bad tokens from this address: only tokens that were verified before are accepted",
     IdentityUnavailable: "the issuer's keys cannot be fetched",
 }
-_SITE: Final = 64  # bits: whoever has one IPv6 address has all that share its first 64 bits
-_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # as some proxies forward addresses
+_SITE: Final = 64  # bits: a client usually has all IPv6 addresses of its /64
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # some proxies append the port
 
 
 class TokenVerifier(Authenticator, Protocol):
-    """An authenticator that remembers the tokens that it has verified."""
+    """An authenticator that caches verified tokens."""
 
     def cached(self, token: str) -> Identity | None:
-        """Whom a token proves that is known to be good at this moment."""
+        """The identity of a token that was verified before and is still valid; otherwise None."""
         ...
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """End a verification that is under way."""
         ...
 
 
 class Identification:
-    """Who sent a request. Raises `NotAuthenticated`, or `TooManyRequests` once an address has sent too many bad tokens.
+    """Identifies the caller. Raises `NotAuthenticated`, or `TooManyRequests` after too many bad tokens of one address.
 
-    Raises `IdentityUnavailable` where the token needs a key that the issuer does not give; that is nobody's bad token.
+    Raises `IdentityUnavailable` if the issuer's keys cannot be fetched; that does not count as a bad token.
 
-    A token that has been verified before passes whatever its address has done, so that a flood from behind a shared
-    address does not shut out those who are in.
+    A token that was verified before is accepted from any address, so that a flood from a shared address does not lock
+    out its legitimate users.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Identification:
         self._trusted_proxies = tuple(trusted_proxies)
 
     async def __call__(self, exchange: Exchange, scope: Scope) -> Identity:
-        """Whom the request's token proves, and what it allows."""
+        """The identity that the request's token proves."""
         header = exchange.header(b"authorization")
         try:
             token = bearer_token([] if header is None else [header])
@@ -68,12 +68,12 @@ class Identification:
         try:
             return await self._verifier.authenticate(token)
         except NotAuthenticated:
-            # Many may have passed the first check, and waited together for the issuer's keys.
+            # Many may have passed the first check while waiting for the issuer's keys.
             _check(await self._bad_tokens.hit(address))
             raise
 
     def _address(self, exchange: Exchange, scope: Scope) -> str:
-        """Whose address counts: the peer's, or what the nearest proxy that is not ours says (`X-Forwarded-For`)."""
+        """The client's address: the peer's, or from trusted proxies the last untrusted one of `X-Forwarded-For`."""
         address = scope["client"][0] if scope["client"] else ""
         if self._trusts(address):
             forwarded = (exchange.header(b"x-forwarded-for") or b"").decode("latin-1")
@@ -106,7 +106,7 @@ def _parsed(address: str) -> Address | None:
 
 
 def _site(address: str) -> str:
-    """What a limit is counted for; text that is no address, which a proxy may send, is one bucket."""
+    """The key that bad tokens are counted by. All invalid addresses, which a proxy may send, share one."""
     parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, _SITE), strict=False))
@@ -114,10 +114,10 @@ def _site(address: str) -> str:
 
 
 def policy_header(name: str, limiter: RateLimiter) -> Header:
-    """What the limit is (draft-ietf-httpapi-ratelimit-headers-11 §3)."""
+    """The header `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11 §3)."""
     return b"ratelimit-policy", f'"{name}";q={limiter.amount};w={limiter.window}'.encode()
 
 
 def limit_header(name: str, verdict: Verdict) -> Header:
-    """What is left of the limit (the same draft, §4)."""
+    """The header `RateLimit` (the same draft, §4)."""
     return b"ratelimit", b'"%b";r=%d;t=%d' % (name.encode(), verdict.remaining, verdict.reset_after)

@@ -1,4 +1,4 @@
-"""Who follows whose changes in this process, and what wakes them: own commits, and a look at the database."""
+"""The event streams of this process, and what wakes them: own commits, and polling of the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,14 +8,14 @@ from typing import Final, Protocol
 from todo_app.http.errors import TooManyAtOnce
 from todo_core import OwnerId, StoreUnavailable, SyncPage, TaskStore
 
-LOOK_EVERY: Final = 0.25  # seconds: what another process stored is known within this and the time of one statement
-LOOK_AGAIN: Final = 1.0  # seconds, where the database could not answer
-STREAMS_MOST: Final = 10  # of one user
+LOOK_EVERY: Final = 0.25  # seconds: the maximum delay, plus one statement, for changes of other processes
+LOOK_AGAIN: Final = 1.0  # seconds after the database was unavailable
+STREAMS_MAX: Final = 10  # of one user
 _UNKNOWN: Final = -1
 
 
 class Listener:
-    """One stream: waits to be woken, or ended."""
+    """One stream, which waits to be woken or ended."""
 
     def __init__(self) -> None:
         self.ended: str | None = None
@@ -24,11 +24,11 @@ class Listener:
         self._limit: asyncio.Timeout | None = None
 
     def wake(self) -> None:
-        """There may be something new."""
+        """Wake it: there may be changes."""
         self._woken.set()
 
     def end(self, reason: str) -> None:
-        """It is over, whatever is under way: only the first reason counts."""
+        """End the stream, cancelling what is under way. Only the first reason is kept."""
         if self.ended is None:
             self.ended = reason
             self._woken.set()
@@ -36,12 +36,12 @@ class Listener:
                 self._limit.reschedule(asyncio.get_running_loop().time())
 
     def look(self) -> None:
-        """Forget having been woken: whatever happens from now on wakes again."""
+        """Reset, before reading: changes from now on wake it again."""
         if self.ended is None:
             self._woken.clear()
 
     async def wait(self, seconds: float) -> bool:
-        """Whether it was woken or ended within so many seconds."""
+        """Whether it was woken or ended within that many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._woken.wait()
@@ -50,7 +50,7 @@ class Listener:
 
     @asynccontextmanager
     async def within(self, seconds: float | None) -> AsyncIterator[None]:
-        """For what must not last longer, nor beyond the end of the stream: raises `TimeoutError` then."""
+        """A timeout for a block, which also ends with the stream. Raises `TimeoutError`."""
         try:
             async with asyncio.timeout(seconds) as self._limit:
                 yield
@@ -59,27 +59,27 @@ class Listener:
 
 
 class Watch(Protocol):
-    """Counts what happens to streams."""
+    """Metrics of streams."""
 
     def opened(self) -> None:
-        """One more is open."""
+        """A stream was opened."""
         ...
 
     def closed(self) -> None:
-        """One is over."""
+        """A stream was closed."""
         ...
 
     def pushed(self, page: SyncPage) -> None:
-        """The server has taken a page for a client that had everything before."""
+        """A page was sent to a client that was up to date before."""
         ...
 
     def dropped(self) -> None:
-        """A client was left because it does not read."""
+        """A stream was ended because its client does not read."""
         ...
 
 
 class _Followed:
-    """An owner whose changes are followed: the last number that is known, and by whom."""
+    """An owner with open streams: the number of the last known change, and the streams."""
 
     __slots__ = ("listeners", "number")
 
@@ -91,8 +91,8 @@ class _Followed:
 class Live:
     """The streams of this process.
 
-    Where there are any, the numbers of all their owners' last changes are looked up four times a second, by one
-    statement; where there is none, nothing is asked, so that a database may sleep.
+    While there are any, the numbers of all their owners' last changes are read four times a second, in one statement.
+    Without streams nothing is polled, so that a serverless database can sleep.
     """
 
     def __init__(self, store: TaskStore, watch: Watch) -> None:
@@ -104,10 +104,10 @@ class Live:
 
     @contextmanager
     def listening(self, owner: OwnerId) -> Iterator[Listener]:
-        """A listener to that owner's changes, for as long as the block lasts. Raises `TooManyAtOnce`."""
+        """A listener for that owner's changes while the block runs. Raises `TooManyAtOnce`."""
         followed = self._followed.setdefault(owner, _Followed())
-        if len(followed.listeners) >= STREAMS_MOST:
-            raise TooManyAtOnce(f"At most {STREAMS_MOST} streams of yours are open at the same time: close one first.")
+        if len(followed.listeners) >= STREAMS_MAX:
+            raise TooManyAtOnce(f"You have {STREAMS_MAX} open streams, which is the limit: close one first.")
         followed.listeners.add(listener := Listener())
         if self._ended is not None:
             listener.end(self._ended)
@@ -124,21 +124,21 @@ class Live:
                 del self._followed[owner]
 
     def changed(self, owner: OwnerId, number: int) -> None:
-        """That owner's last change has this number, as far as anybody here knows."""
+        """Note the number of that owner's last change, and wake the streams."""
         if (followed := self._followed.get(owner)) is not None:
             followed.number = number
             for listener in followed.listeners:
                 listener.wake()
 
-    def end(self, reason: str = "the server stops") -> None:
-        """End all streams, and every one that is still to come."""
+    def end(self, reason: str = "the server is stopping") -> None:
+        """End all streams, including those that are still to come."""
         self._ended = reason
         for followed in self._followed.values():
             for listener in followed.listeners:
                 listener.end(reason)
 
     async def aclose(self) -> None:
-        """End all streams, and look no more."""
+        """End all streams, and stop polling."""
         self.end()
         if self._looking is not None:
             self._looking.cancel()
@@ -155,9 +155,9 @@ class Live:
             await asyncio.sleep(LOOK_EVERY)
 
     def _looked(self, looking: "asyncio.Task[None]") -> None:
-        """A bug must not leave streams behind that nobody wakes: their clients come back."""
+        """After a bug in polling, end all streams, so that their clients reconnect."""
         if not looking.cancelled() and (bug := looking.exception()) is not None:
             for followed in self._followed.values():
                 for listener in followed.listeners:
                     listener.bug = bug
-                    listener.end("a bug")
+                    listener.end("internal error")

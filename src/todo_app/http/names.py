@@ -1,4 +1,4 @@
-"""Says of a name that is unknown here which one may be meant."""
+"""Suggestions for unknown names of members and parameters."""
 
 import re
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from typing import Final
 
 from todo_core import Problem
 
-_NAME_LENGTH: Final = 100  # of what a caller sent, as much is repeated
+_NAME_LENGTH: Final = 100  # characters of a caller's name that are repeated
 _APART: Final = re.compile("[^a-z0-9]")
 _ALIASES: Final = {
     "id": "taskid",
@@ -26,11 +26,11 @@ _ALIASES: Final = {
 
 
 def unknown(name: str, known: Collection[str]) -> Problem:
-    """What to say of that name where only others are known."""
+    """The problem for an unknown name, with a suggestion."""
     plain = _plain(name[:_NAME_LENGTH])
     found = {_plain(each): each for each in known}.get(plain) or _meant(plain, known)
-    there = f"there is {', '.join(known)}" if known else "nothing is taken, leave it out"
-    advice = f"did you mean {found}?" if found else there
+    others = f"known are {', '.join(known)}" if known else "nothing is taken, leave it out"
+    advice = f"did you mean {found}?" if found else others
     return Problem(escaped(name), f"is unknown here: {advice}")
 
 
@@ -39,10 +39,10 @@ def _meant(plain: str, known: Collection[str]) -> str | None:
 
 
 def escaped(name: str) -> str:
-    """A member's name as JSON Pointer spells it (RFC 6901 §3), or as much of it as is worth repeating."""
+    """A member's name escaped for a JSON Pointer (RFC 6901 §3), and shortened."""
     return name[:_NAME_LENGTH].replace("~", "~0").replace("/", "~1")
 
 
 def _plain(name: str) -> str:
-    """The name without its case and what parts its words: `dueDate` and `due_date` are one."""
+    """The name without case and separators: `dueDate` and `due_date` are the same."""
     return _APART.sub("", name.lower())

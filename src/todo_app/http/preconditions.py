@@ -1,4 +1,4 @@
-"""Reads which versions a request is about: `If-Match` and `If-None-Match` (RFC 9110 §13.1)."""
+"""Reads `If-Match` and `If-None-Match` (RFC 9110 §13.1), and `Merge-Base`."""
 
 import re
 from typing import Final
@@ -7,16 +7,17 @@ from todo_app.http.errors import MalformedRequest
 from todo_app.http.exchange import Exchange
 from todo_core import Version
 
-# One member of a list of entity tags, or an empty one (RFC 9110 §8.8.3 and §5.6.1), up to its comma. Linear on purpose.
+# One member of a list of entity tags, which may be empty, up to its comma (RFC 9110 §8.8.3, §5.6.1). Matches in linear
+# time.
 _MEMBER = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(?:,|$)')
-TAGS_MOST: Final = 50  # more than anybody holds of a task; each is a version that the database compares
-HEADER_MOST: Final = 8192  # characters, empty members and tags of others included
-# Apache and Caddy mark the tag of an answer that they compress, and send the mark back to us (RFC 9110 §8.8.3.3).
+TAGS_MAX: Final = 50
+HEADER_MAX: Final = 8192  # characters, including empty members
+# Apache and Caddy append a suffix to the tag of an answer that they compress (RFC 9110 §8.8.3.3).
 _NUMBER = re.compile(r"([1-9][0-9]{0,8})(?:-(?:gzip|br|zstd))?")
 
 
 def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
-    """The versions that `If-Match` allows (RFC 9110 §13.1.1); None for any. Weak tags never match."""
+    """The versions that `If-Match` allows (RFC 9110 §13.1.1), or None for any. Weak tags never match."""
     header = exchange.header(b"if-match")
     if header is None or header.strip() == b"*":
         return None
@@ -24,20 +25,20 @@ def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
 
 
 def read_merge_base(exchange: Exchange) -> Version | None:
-    """The version that `Merge-Base` names: one strong entity tag. Raises `MalformedRequest`, beside `If-Match` too."""
+    """The version in `Merge-Base`, one strong entity tag. Raises `MalformedRequest`, also together with `If-Match`."""
     header = exchange.header(b"merge-base")
     if header is None:
         return None
     tags = _tags(header, "Merge-Base")
     if len(tags) != 1 or tags[0][0]:
-        raise MalformedRequest('Merge-Base must be the one entity tag that your change is based on, such as "3".')
+        raise MalformedRequest('Merge-Base must be one entity tag, of the version that your change is based on: "3".')
     if exchange.header(b"if-match") is not None:
         raise MalformedRequest("Send Merge-Base or If-Match, not both.")
     return _version(tags[0][1])
 
 
 def is_unmodified(exchange: Exchange, version: Version) -> bool:
-    """Whether `If-None-Match` names that version (RFC 9110 §13.1.2): weak tags match as well."""
+    """Whether `If-None-Match` has that version (RFC 9110 §13.1.2). Weak tags match as well."""
     header = exchange.header(b"if-none-match")
     if header is None:
         return False
@@ -45,9 +46,9 @@ def is_unmodified(exchange: Exchange, version: Version) -> bool:
 
 
 def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
-    """The tags in the header, each with whether it is weak."""
-    if len(header) > HEADER_MOST:
-        raise MalformedRequest(f"{name} may have at most {HEADER_MOST} characters.")
+    """The tags in the header: whether each is weak, and its text."""
+    if len(header) > HEADER_MAX:
+        raise MalformedRequest(f"{name} may have at most {HEADER_MAX} characters.")
     text, position, tags = header.decode("latin-1"), 0, []
     while position < len(text):
         member = _MEMBER.match(text, position)
@@ -55,13 +56,13 @@ def _tags(header: bytes, name: str) -> list[tuple[bool, str]]:
             raise MalformedRequest(f'{name} must be * or a list of entity tags such as "3".')
         if member[2] is not None:
             tags.append((member[1] is not None, member[2]))
-            if len(tags) > TAGS_MOST:
-                raise MalformedRequest(f"{name} may list at most {TAGS_MOST} entity tags.")
+            if len(tags) > TAGS_MAX:
+                raise MalformedRequest(f"{name} may list at most {TAGS_MAX} entity tags.")
         position = member.end()
     return tags
 
 
 def _version(tag: str) -> Version:
-    """The version that a tag stands for; 0, which no task has, for a tag that is none of ours."""
+    """The version of a tag; 0, which no thing has, for a foreign tag."""
     number = _NUMBER.fullmatch(tag)
     return Version(int(number[1]) if number else 0)

@@ -1,4 +1,4 @@
-"""Every refusal as problem+json (RFC 9457)."""
+"""Refusals as problem+json (RFC 9457)."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -36,30 +36,30 @@ _CODE: Final = {"enum": sorted(kind.code for kind in STATUSES)}
 
 
 class ProblemItem(msgspec.Struct, frozen=True):
-    """One thing wrong with the request, and where (RFC 6901)."""
+    """One fault of the request, and where it is (RFC 6901)."""
 
-    pointer: Annotated[str, Meta(description="A JSON Pointer into the body, or the parameter's name after a slash.")]
+    pointer: Annotated[str, Meta(description="A JSON Pointer into the body, or a slash and the parameter's name.")]
     detail: str
-    id: Annotated[UUID | UnsetType, Meta(description="Of `undo_conflict`: the task at fault.")] = UNSET
+    id: Annotated[UUID | UnsetType, Meta(description="With `undo_conflict`: the task or list at fault.")] = UNSET
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of every refusal (RFC 9457 §3.1)."""
 
     type: Annotated[str, Meta(description="Stable: `urn:todo:problem:` and the code.")]
-    title: Annotated[str, Meta(description="The same for all problems of this code.")]
+    title: Annotated[str, Meta(description="Describes the code, for people.")]
     status: Annotated[int, Meta(description="The status of the answer.", extra_json_schema=STATUS_RULES)]
-    detail: Annotated[str, Meta(description="What to do, for people to read.")]
+    detail: Annotated[str, Meta(description="What is wrong and what to do, for people.")]
     code: Annotated[str, Meta(description="Stable: identifies the kind of problem.", extra_json_schema=_CODE)]
-    request_id: Annotated[str, Meta(description="Names the request in the service's log: `X-Request-Id`.")]
+    request_id: Annotated[str, Meta(description="The request's id in the service's log: `X-Request-Id`.")]
     errors: Annotated[
         list[ProblemItem],
-        Meta(description="Of 422, of `undo_conflict` and `merge_conflict`, and of a batch: everything at fault."),
+        Meta(description="With 422, `undo_conflict`, `merge_conflict` and in a batch: everything at fault."),
     ] = []
 
 
 def reply_to(error: Exception, exchange: Exchange) -> Reply:
-    """The answer for this error. Of a bug it says nothing but that it happened."""
+    """The reply for this error. It reveals nothing about a bug."""
     refusal = error if isinstance(error, TodoError) else as_refusal(error, exchange)
     problem = problem_of(refusal, exchange.request_id)
     headers = [(b"content-type", b"application/problem+json"), *_headers(refusal, exchange.metadata_url)]
@@ -67,14 +67,14 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
 
 
 def problem_of(refusal: TodoError, request_id: str) -> ProblemDetails:
-    """The refusal in the words that a caller gets."""
+    """The refusal as the caller receives it."""
     status, title = status_of(type(refusal))
     return ProblemDetails(
         type=f"urn:todo:problem:{refusal.code}",
         title=title,
         status=status,
         detail=_clean(
-            "A valid bearer token is needed." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()
+            "A valid bearer token is required." if isinstance(refusal, NotAuthenticated) else str(refusal).strip()
         ),
         code=refusal.code,
         request_id=request_id,
@@ -100,7 +100,7 @@ def _headers(refusal: TodoError, metadata_url: str | None) -> list[tuple[bytes, 
         case TooManyRequests():
             return [(b"retry-after", b"%d" % refusal.retry_after)]
         case BodyTooLarge() | BodyTooSlow():
-            # Nobody will read what is left of the body, so the connection ends: the client must not use it again.
+            # The rest of the body is not read, so the client must not use the connection again.
             return [(b"connection", b"close")]
         case StoreUnavailable() | IdentityUnavailable():
             return [(b"retry-after", b"%d" % RETRY_AFTER_OUTAGE)]
@@ -125,5 +125,5 @@ def _item(problem: Problem, thing: UUID | UnsetType) -> ProblemItem:
 
 
 def _clean(text: str) -> str:
-    """Text that JSON in UTF-8 can hold: a caller's lone surrogates must not break the refusal of them."""
+    """The text without lone surrogates, which JSON in UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()

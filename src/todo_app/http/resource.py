@@ -1,4 +1,4 @@
-"""What `/mcp` is to clients that sign in by themselves: a protected resource (RFC 9728)."""
+"""`/mcp` as an OAuth protected resource (RFC 9728), for clients that sign in by themselves."""
 
 from typing import Any, Final
 
@@ -11,15 +11,15 @@ METADATA: Final = f"/.well-known/oauth-protected-resource{MCP}"
 
 
 def base_url(exchange: Exchange, public_url: str | None) -> str | None:
-    """Under which URL the service is reached from outside: the configured one, or what the request says."""
+    """The service's URL for clients: the configured one, or else the request's origin."""
     return public_url.rstrip("/") if public_url else exchange.origin
 
 
 def metadata(exchange: Exchange, public_url: str | None, issuer: str | None) -> dict[str, Any]:
-    """Which resource it is, who gives tokens for it, if that is known, and with which scopes (RFC 9728 §2)."""
+    """The resource's metadata (RFC 9728 §2): its URL, the authorization server if known, and the scopes."""
     base = base_url(exchange, public_url)
     if base is None:
-        raise MalformedRequest("The Host header names no host.")
+        raise MalformedRequest("The Host header is not a valid host.")
     issuers = {"authorization_servers": [issuer]} if issuer else {}
     return {
         "resource": f"{base}{MCP}",

@@ -1,4 +1,4 @@
-"""Reads in which time zone a user is: the header `Time-Zone`."""
+"""Reads the header `Time-Zone`."""
 
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.exchange import Exchange
@@ -6,7 +6,7 @@ from todo_core.due import ZONE_RULE, is_time_zone
 
 
 def read_time_zone(exchange: Exchange) -> str | None:
-    """The zone that `Time-Zone` names; None without it. Raises `MalformedRequest` for what names none."""
+    """The zone in `Time-Zone`, if any. Raises `MalformedRequest` for an unknown zone."""
     header = exchange.header(b"time-zone")
     if header is None:
         return None

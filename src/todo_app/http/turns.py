@@ -1,4 +1,4 @@
-"""Whose turn it is: how many requests of one user are worked on at the same time, and who waits."""
+"""Limits how many requests of one user are handled concurrently; further ones wait in order."""
 
 import asyncio
 from collections import deque
@@ -9,14 +9,14 @@ from todo_app.http.exchange import Message, Receive
 from todo_core import OwnerId
 
 WAIT_SECONDS: Final = 20.0
-READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while its request waits, to notice a client that leaves
+READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request waits, to notice a disconnect
 
 
 class Turns:
-    """Places for the requests of each user in this process: so many are worked on, so many more wait in order.
+    """Places for the requests of each user in this process: some are handled, some more wait in order.
 
-    A place is held until the answer has been taken by the client, as far as the server can tell. Whoever waits holds
-    nothing but the request itself.
+    A place is held until the client has read the answer, as far as the server can tell. A waiting request holds no
+    other resource.
     """
 
     def __init__(self, *, max_concurrent: int, max_waiting: int) -> None:
@@ -24,10 +24,10 @@ class Turns:
         self._lines: dict[OwnerId, _Line] = {}
 
     async def take(self, owner: OwnerId, receive: Receive) -> Receive:
-        """A place, which `give_back` frees; returns what to read the request's body with from now on.
+        """Take a place, which `give_back` frees. Returns the `receive` to read the request's body with from now on.
 
-        Raises `TooManyAtOnce` if too many wait already, or after 20 seconds, and `MalformedRequest` if the client has
-        left meanwhile.
+        Raises `TooManyAtOnce` if too many wait already, or after 20 seconds, and `MalformedRequest` if the client
+        disconnects.
         """
         line = self._lines.get(owner)
         if line is None:
@@ -65,7 +65,7 @@ class Turns:
         return too_many_at_once(self._max_concurrent, self._max_waiting)
 
     def give_back(self, owner: OwnerId) -> None:
-        """Free a place: it goes to whoever has waited longest."""
+        """Free a place, for the request that has waited longest."""
         line = self._lines[owner]
         if line.waiting:
             line.waiting.popleft().set_result(None)
@@ -76,15 +76,15 @@ class Turns:
 
 
 def too_many_at_once(max_concurrent: int, max_waiting: int) -> TooManyAtOnce:
-    """The refusal of a request where so many are worked on, and so many wait."""
+    """The refusal of a request beyond these limits."""
     return TooManyAtOnce(
-        f"At most {max_concurrent} of your requests are worked on at the same time, and {max_waiting} more wait: "
-        "read the answers before you send others."
+        f"You may have {max_concurrent} concurrent requests and {max_waiting} waiting ones: "
+        "read the answers before you send more."
     )
 
 
 class _Line:
-    """One user's requests: how many are worked on, and those whose turn will come."""
+    """One user's requests: how many are handled, and those that wait."""
 
     __slots__ = ("busy", "waiting")
 
@@ -94,7 +94,7 @@ class _Line:
 
 
 class _Client:
-    """Who sent a request that waits. Notices that they leave; what else they send is kept for whoever reads it."""
+    """The client of a waiting request. Notices a disconnect; keeps everything else for the reader of the body."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -102,7 +102,7 @@ class _Client:
         self._next: asyncio.Task[Message] | None = None
 
     async def left(self) -> None:
-        """Return when they have left. Of those who send more than `READ_AHEAD` it is not noticed here."""
+        """Return when the client has disconnected. Not noticed after more than `READ_AHEAD` bytes."""
         read = 0
         while read <= READ_AHEAD:
             message = await self._read()
@@ -113,11 +113,11 @@ class _Client:
         await asyncio.get_running_loop().create_future()
 
     async def receive(self) -> Message:
-        """ASGI: what they have sent, in order."""
+        """ASGI: what the client has sent, in order."""
         return self._kept.popleft() if self._kept else await self._read()
 
     async def _read(self) -> Message:
-        # A call of the server's that is cancelled would lose what it has read: it goes on, and the next one takes it.
+        # Cancelling the server's `receive` would lose a message, so the call goes on for the next reader.
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
         message = await asyncio.shield(self._next)

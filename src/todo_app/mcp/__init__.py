@@ -1,1 +1,1 @@
-"""The same use cases as tools of the Model Context Protocol: for agents, over HTTP and over standard streams."""
+"""The use cases as tools of the Model Context Protocol, for agents, over HTTP and standard streams."""

@@ -1,4 +1,4 @@
-"""What tools answer: things with what they have, dates with their weekdays, and refusals by the table of the API."""
+"""The tools' answers: things without empty members, dates with their weekdays, and refusals as in the API."""
 
 from datetime import date
 from typing import Any, Final
@@ -10,15 +10,15 @@ from todo_app.http.problems import problem_of
 from todo_app.mcp.schema import Json
 from todo_core import Committed, Entry, Task, TaskList, TodoError
 
-# Of no use to a model: it never sends these back.
+# Not needed by a model, which never sends them back.
 _LEFT_OUT: Final = frozenset({"user_id", "version", "created_at", "updated_at", "position", "due_at"})
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WHOLE: Final = frozenset({"created", "deleted", "restored"})
-"""Actions that are about all of a task: its members say nothing more."""
+"""Actions on a whole thing: the history's `fields` would only repeat it."""
 
 
 def task(of: Task) -> Json:
-    """That task: the members that it has, and the weekdays of its dates."""
+    """A task without empty members, with the weekdays of its dates."""
     shown = _shown(wire.Task.of(of))
     if of.recurrence is None:
         del shown["recurrence_from"]
@@ -27,7 +27,7 @@ def task(of: Task) -> Json:
 
 
 def task_list(of: TaskList) -> Json:
-    """That list: the members that it has."""
+    """A list without empty members."""
     return _shown(wire.TaskList.of(of))
 
 
@@ -37,24 +37,24 @@ def _shown(view: msgspec.Struct) -> Json:
 
 
 def weekday(written: str) -> str:
-    """The weekday of a date, in English whatever the process's locale."""
+    """The weekday of a date, in English whatever the locale."""
     return _DAYS[date.fromisoformat(written[:10]).weekday()]
 
 
 def changed(committed: Committed) -> Json:
-    """The one task that came of a change, and the change's number."""
+    """The changed task, and the change's number."""
     return {"change": committed.change, "task": task(committed.task)}
 
 
 def taken_back(committed: Committed) -> Json:
-    """The tasks and lists that came of a change, and its number."""
+    """The restored or changed tasks and lists, and the change's number."""
     tasks = [task(each) for each in committed.things if isinstance(each, Task)]
     lists = [task_list(each) for each in committed.things if isinstance(each, TaskList)]
     return {"change": committed.change, "tasks": tasks, **({"lists": lists} if lists else {})}
 
 
 def entry(of: Entry, title: str | None) -> Json:
-    """What one change did to one task, or list."""
+    """One entry of the history."""
     item: Json = msgspec.to_builtins(wire.HistoryItem.of(of))
     if of.action in _WHOLE:
         del item["fields"]
@@ -64,7 +64,7 @@ def entry(of: Entry, title: str | None) -> Json:
 
 
 def refusal(error: TodoError) -> Json:
-    """The refusal in the words of the API."""
+    """A refusal, as in the API."""
     problem = problem_of(error, "")
     said: dict[str, Any] = {"code": problem.code, "detail": problem.detail}
     if problem.errors:

@@ -1,4 +1,4 @@
-"""The tools for what happened: looking through it, and taking it back."""
+"""The tools for changes: searching, undoing, restoring."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from todo_core import (
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, place_of
 from todo_core.due import DATE_RULE, has_time, instant, is_readable, read_date
 
-PAGES_LOOKED_THROUGH: Final = 10  # of the log, for one call: a cursor goes on from there
+PAGES_LOOKED_THROUGH: Final = 10  # of the log, in one call; a cursor continues from there
 
 
 @tool(Named, WRITE, schema.TAKEN_BACK, repeatable=True)
@@ -44,7 +44,7 @@ async def restore_task(call: Caller, asked: Named) -> Json:
 
 
 class Undo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which changes are taken back."""
+    """Which changes are undone."""
 
     change: int | UnsetType = UNSET
     changes: Annotated[list[int], LIST] | UnsetType = UNSET
@@ -68,7 +68,7 @@ async def undo(call: Caller, asked: Undo) -> Json:
 
 
 class SearchChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which changes are looked for."""
+    """Which changes to search for."""
 
     action: Action | UnsetType = UNSET
     id: UUID | UnsetType = UNSET
@@ -110,7 +110,7 @@ class _Wanted:
 
 
 async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list[Entry], Place | None]:
-    """The first entries that are wanted, and where the search goes on, if there may be more."""
+    """The first wanted entries, and where the search continues, if there may be more."""
     found: list[Entry] = []
     wide = replace(query, limit=LIMIT_MAX)
     for _ in range(PAGES_LOOKED_THROUGH):
@@ -129,7 +129,7 @@ async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list
 
 
 async def _title(call: Caller, entry: Entry) -> str | None:
-    """What the thing of that entry is called now, or was when it was deleted; None once it has been erased."""
+    """The title or name of the entry's thing, now or when it was deleted; None if it has been erased."""
     try:
         if entry.kind == "list":
             return (await call.tasks.get_list(call.owner, ListId(entry.id))).name
@@ -149,7 +149,7 @@ def _place(cursor: str | UnsetType) -> Place | None:
 
 
 def _moment(call: Caller, name: str, text: str | UnsetType) -> datetime | None:
-    """The moment that a date names for the caller; a whole day begins at midnight."""
+    """The moment of a date in the caller's time zone; a whole day begins at midnight."""
     if text is UNSET:
         return None
     if not is_readable(text):

@@ -12,8 +12,8 @@ from mcp.types import INVALID_REQUEST, ErrorData, JSONRPCError
 from todo_app.http.errors import MalformedRequest
 from todo_app.mcp.message import Message, id_of, read_message
 
-LINE_MOST: Final = 1024 * 1024  # bytes of one message
-TOO_LONG: Final = f"A message may have at most {LINE_MOST} bytes."
+LINE_MAX: Final = 1024 * 1024  # bytes of one message
+TOO_LONG: Final = f"A message may have at most {LINE_MAX} bytes."
 FINISH_SECONDS: Final = 10.0  # for what is under way when the client ends
 
 
@@ -57,7 +57,7 @@ class Conversation:
     async def _refuse(self, line: bytes, says: str) -> None:
         refusal = JSONRPCError(
             jsonrpc="2.0",
-            id=None if len(line) > LINE_MOST else id_of(line),
+            id=None if len(line) > LINE_MAX else id_of(line),
             error=ErrorData(code=INVALID_REQUEST, message=says),
         )
         await self._out.send(SessionMessage(refusal))
@@ -90,6 +90,6 @@ class Conversation:
 
 def _read(line: bytes) -> Message:
     """The message. Raises `MalformedRequest` where there is none, or one that is too long."""
-    if len(line) > LINE_MOST:
+    if len(line) > LINE_MAX:
         raise MalformedRequest(TOO_LONG)
     return read_message(line)

@@ -1,4 +1,4 @@
-"""`POST /mcp`: the tools over Streamable HTTP, each request by itself, answered in JSON."""
+"""`POST /mcp`: the tools over Streamable HTTP, stateless, with JSON answers."""
 
 import asyncio
 from collections.abc import Iterable
@@ -19,19 +19,19 @@ from todo_core import TaskService
 _TYPE: Final = b"content-type"
 _CALLER: Final = "todo.mcp.caller"
 _FAILURE: Final = "todo.mcp.failure"
-# What is listed depends on the token's scopes.
+# The list of tools depends on the token's scopes.
 _PRIVATE: Final[tuple[Header, ...]] = (FRESH, (b"vary", b"Authorization"))
 
 
 class McpEndpoint:
-    """The tools, as the service's router serves them. The SDK is loaded once, by the first request."""
+    """The endpoint of the tools. The SDK is loaded by the first request."""
 
     def __init__(self, tasks: TaskService) -> None:
         self._tasks = tasks
         self._loading: asyncio.Task[App] | None = None
 
     def route(self) -> HTTPRouteHandler:
-        """Where the router finds it."""
+        """The endpoint's route."""
 
         async def handle(request: Request[Any, Any, Any]) -> Reply:
             return await self.answer(request.scope, request.receive)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ class McpEndpoint:
         return HTTPRouteHandler(MCP, http_method="POST", status_code=200)(handle)
 
     async def answer(self, request: Scope, receive: Receive) -> Reply:
-        """The SDK's answer. Raises a `TodoError` for what cannot be read, and for a tool that the scopes forbid."""
+        """The SDK's answer. Raises a `TodoError` for an unreadable request, a missing scope, or a bug in a tool."""
         exchange = Exchange.of(request)
         require_type(exchange, (JSON,))
         caller = Caller(self._tasks, request["user"], read_time_zone(exchange))
@@ -63,7 +63,7 @@ class McpEndpoint:
 
 
 def _load() -> App:
-    """Loads the SDK. In a thread, at the first use: a server that no agent calls never pays for it."""
+    """Load the SDK, which takes long: in a thread, and only if an agent calls."""
     from todo_app.mcp.server import http_server
 
     def scope_of(request: Any) -> Scope:
@@ -82,7 +82,7 @@ def _plain(headers: Iterable[Header]) -> list[Header]:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """What was read of the request once more, and then whatever comes."""
+    """A `receive` that returns the body that was read, and then what follows."""
     kept: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
@@ -92,7 +92,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Takes an answer from an ASGI application, whole."""
+    """Collects the answer of an ASGI application."""
 
     def __init__(self) -> None:
         self._start: Message = {}

@@ -1,4 +1,4 @@
-"""The tools' JSON Schemas, made of the wire's structs and as short as they can be: a model reads each of them."""
+"""The tools' JSON Schemas, made from the wire structs and kept short, since a model reads all of them."""
 
 from typing import Any, Final, TypeAlias
 
@@ -8,7 +8,7 @@ from msgspec import Meta
 Json: TypeAlias = dict[str, Any]
 
 AT_ONCE: Final = 50
-"""How many things one call may be about."""
+"""The maximum number of things in one call."""
 
 _KEPT: Final = ("type", "format", "enum", "minimum", "maximum", "minItems", "maxItems", "maxLength")
 LIST: Final = Meta(extra_json_schema={"minItems": 1, "maxItems": AT_ONCE})
@@ -53,12 +53,12 @@ def _described(name: str, schema: Json) -> Json:
 
 
 def _says_all(schema: Json) -> bool:
-    """Whether the schema names its values, or is an id."""
+    """Whether the schema lists its values, or is an id, and so needs no description."""
     return not {"enum", "format"}.isdisjoint(schema) or any("enum" in each for each in schema.get("anyOf", ()))
 
 
 def _short(schema: Json) -> Json:
-    """What a model needs of it: the rules are checked by the core, whose refusals name them."""
+    """The schema without rules: the core checks them, and its refusals state them."""
     if {"type": "null"} in schema.get("anyOf", ()):
         return _or_null(*(_short(each) for each in schema["anyOf"] if each != {"type": "null"}))
     short: Json = {"type": "string"} if "enum" in schema else {}
@@ -69,7 +69,7 @@ def _short(schema: Json) -> Json:
 
 
 def _or_null(schema: Json) -> Json:
-    """Not a list of types: some models' dialects of JSON Schema have one type in each place."""
+    """A schema or null. Not a list of types: some models' dialects of JSON Schema do not support it."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 

@@ -1,4 +1,4 @@
-"""The tools as the protocol's SDK serves them. Nothing else imports the SDK, which takes long to load."""
+"""The tools in the protocol's SDK, which takes long to load and is imported only here and in `stdio`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,19 +28,19 @@ from todo_app.mcp.tool import Caller, Tool
 from todo_app.mcp.tools import INSTRUCTIONS, ONE_PAGE, TOOLS
 from todo_core import InsufficientScope, TodoError
 
-LISTED_FOR: Final = 300_000  # milliseconds for which a client may keep the list
-_NAME_LENGTH: Final = 100  # of an unknown tool's name, as much is repeated
+LISTED_FOR: Final = 300_000  # milliseconds for which a client may cache the list
+_NAME_LENGTH: Final = 100  # characters of an unknown tool's name that are repeated
 
 Request: TypeAlias = ServerRequestContext[Any]
 WhoAsks: TypeAlias = Callable[[Request], Caller]
-"""For whom a request is."""
+"""The caller of a request."""
 
 Report: TypeAlias = Callable[[Request, Exception], None]
-"""Called with what a tool raised that the transport should know of: a missing scope, or a bug."""
+"""Called with an exception that the transport must handle: a missing scope, or a bug."""
 
 
 def http_server(who: WhoAsks, report: Report) -> App:
-    """The tools over HTTP, each request by itself. There is no list of hosts: a proxy may have another name."""
+    """The tools over HTTP, stateless. The Host is not checked: a proxy may have another name."""
     server = server_for(who, report)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +52,7 @@ def http_server(who: WhoAsks, report: Report) -> App:
 
 
 def server_for(who: WhoAsks, report: Report) -> "Server[Any]":
-    """A server of the tools that whoever asks may use."""
+    """A server of the tools that the caller's scopes allow."""
 
     async def list_tools(request: Request, params: PaginatedRequestParams | None) -> ListToolsResult:
         if params is not None and params.cursor:
@@ -89,7 +89,7 @@ async def _outcome(
         if isinstance(error, InsufficientScope):
             report(error)
         return _result(answers.refusal(error), failed=True)
-    except Exception as error:  # the SDK would tell the client what it says
+    except Exception as error:  # the SDK would send its message to the client
         report(error)
         return _result(answers.refusal(InternalError("Internal error.")), failed=True)
     results = answer.get("results", ())
@@ -118,4 +118,4 @@ def _listed(tool: Tool) -> Listed:
 
 
 LISTED: Final = {name: _listed(tool) for name, tool in TOOLS.items()}
-"""What is listed of each tool, by name."""
+"""The SDK's description of each tool, by name."""

@@ -13,7 +13,7 @@ from mcp.server.stdio import stdio_server
 from todo_app.container import Container
 from todo_app.local import LocalDatabase, bring_up_to_date
 from todo_app.log import Log
-from todo_app.mcp.conversation import LINE_MOST, Conversation
+from todo_app.mcp.conversation import LINE_MAX, Conversation
 from todo_app.mcp.server import server_for
 from todo_app.mcp.tool import Caller
 from todo_app.settings import Settings
@@ -21,7 +21,7 @@ from todo_app.signals import Signals
 from todo_core import Identity, Scope, owner_id
 
 CLIENT: Final = "todo mcp"
-"""How the log of changes names whoever came this way."""
+"""The client in the log of changes."""
 
 _STDERR: Final = 2
 _CHUNK: Final = 64 * 1024
@@ -63,9 +63,9 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
 
 
 async def _lines() -> AsyncIterator[bytes]:
-    """The lines of standard input; of one that is too long no more than shows it, so that memory is bounded.
+    """The lines of standard input; only the beginning of one that is too long, so that memory is bounded.
 
-    Read in a thread that nobody waits for: a signal ends the process also while the client says nothing.
+    Read in a daemon thread, so that a signal ends the process while it waits for input.
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
 
@@ -80,5 +80,5 @@ async def _lines() -> AsyncIterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line
-        rest = rest[: LINE_MOST + 1]
+        rest = rest[: LINE_MAX + 1]
     yield rest

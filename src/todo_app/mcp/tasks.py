@@ -39,7 +39,7 @@ async def list_tasks(call: Caller, asked: Any) -> Json:
 
 
 def _texts(value: Any) -> list[str]:
-    """As the API's query has that value."""
+    """The value as texts of the API's query."""
     if isinstance(value, bool):
         return ["true" if value else "false"]
     return value if isinstance(value, list) else [str(value)]
@@ -56,9 +56,9 @@ async def get_task(call: Caller, asked: Named) -> Json:
 
 
 class AddTask(wire.NewTask, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task to be made, or several."""
+    """A new task, or several."""
 
-    title: wire.Title | UnsetType = UNSET  # type: ignore[assignment]  # there is none beside `tasks`
+    title: wire.Title | UnsetType = UNSET  # type: ignore[assignment]  # absent with `tasks`
     tasks: Annotated[list[dict[str, Any]], LIST] | UnsetType = UNSET
 
 
@@ -78,14 +78,14 @@ async def add_task(call: Caller, asked: AddTask) -> Json:
     if asked.tasks is UNSET:
         return await add(decoded(_NEW, msgspec.json.encode(asked)))
     if beside := wire.given(asked, wire.NewTask):
-        raise InvalidInput([Problem(name, "must stand in each of tasks, not beside them") for name in beside])
+        raise InvalidInput([Problem(name, "must be in each item of tasks, not beside tasks") for name in beside])
     return await several(
         [({"index": n}, partial(add_given, members)) for n, members in enumerate(asked.tasks)], "tasks"
     )
 
 
 class UpdateTask(wire.TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall change of one task, or of several."""
+    """Changes of one task, or of several."""
 
     id: UUID | UnsetType = UNSET
     ids: Annotated[list[str], LIST] | UnsetType = UNSET
@@ -96,7 +96,7 @@ async def update_task(call: Caller, asked: UpdateTask) -> Json:
     """Change a task, or several alike. What is left out stays; null clears."""
     members = asked.members()
     if not members:
-        raise InvalidInput([Problem("", "name what shall change")])
+        raise InvalidInput([Problem("", "must have at least one member to change")])
 
     async def edit(task_id: TaskId) -> Json:
         return answers.changed(await call.tasks.edit(call.owner, task_id, call.options, **members))
@@ -105,7 +105,7 @@ async def update_task(call: Caller, asked: UpdateTask) -> Json:
 
 
 class CompleteTask(Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks are done."""
+    """Which tasks to complete."""
 
     occurrence: str | UnsetType = UNSET
 
@@ -143,7 +143,7 @@ async def delete_task(call: Caller, asked: Named) -> Json:
 
 
 class MoveTask(wire.Move, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where which tasks shall be."""
+    """Which tasks to move, and where."""
 
     id: UUID | UnsetType = UNSET
     ids: Annotated[list[str], LIST] | UnsetType = UNSET

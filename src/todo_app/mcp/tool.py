@@ -1,4 +1,4 @@
-"""What a tool is: declared with what it takes and gives, and asked by somebody who may do what it needs."""
+"""The declaration of a tool: its arguments, answer, scope and hints; and how it is called."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from todo_core import (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """For whom a tool works. `zone`: the user's time zone, which says which day is today."""
+    """The caller of a tool. `zone`: the user's time zone, which decides which day is today."""
 
     tasks: TaskService
     identity: Identity
@@ -41,18 +41,18 @@ class Caller:
 
     @property
     def owner(self) -> OwnerId:
-        """Whose tasks these are."""
+        """The user."""
         return self.identity.owner
 
     @property
     def options(self) -> WriteOptions:
-        """The terms on which this caller writes."""
+        """The options of this caller's writes."""
         return WriteOptions(client=self.identity.client, zone=self.zone)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One tool. `takes`: its arguments; `gives`: the schema of its answer; the hints are those of MCP."""
+    """One tool. `takes`: the struct of its arguments; `gives`: the schema of its answer; hints as in MCP."""
 
     name: str
     says: str
@@ -74,7 +74,7 @@ class Tool:
         return msgspec.json.Decoder(self.takes)
 
     async def answer(self, call: Caller, arguments: Mapping[str, Any]) -> Json:
-        """What came of it. Raises a `TodoError`."""
+        """Run the tool. Raises a `TodoError`."""
         if not call.identity.may(self.scope):
             raise InsufficientScope(self.scope)
         return await self.run(call, read(self._decoder, arguments))
@@ -96,7 +96,7 @@ def tool(takes: type[A], scope: Scope, gives: Json, **hints: bool) -> Callable[[
 
 
 def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any]) -> A:
-    """The arguments; an empty text, and null where nothing can be cleared, stand for what is left out."""
+    """The arguments. Models send "" or null for absent arguments: both are dropped, unless null clears the member."""
     required = {field.encode_name for field in msgspec.structs.fields(decoder.type) if field.required}
     given = {
         name: value
@@ -113,7 +113,7 @@ _CLEARED: Final = frozenset(wire.TaskPatch.__struct_fields__)
 
 
 async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
-    """What came of each, in order; a refusal beside what it is about. Raises `InvalidInput` for none or too many."""
+    """The outcome of each call, in order, with refusals. Raises `InvalidInput` for none or too many."""
     asked = list(work)
     if not 1 <= len(asked) <= AT_ONCE:
         raise InvalidInput([Problem(name, f"must have 1 to {AT_ONCE} items")])
@@ -122,7 +122,7 @@ async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
     for about, one in asked:
         try:
             if outage is not None:
-                raise outage  # the others would wait for the database as long, one after the other
+                raise outage  # each of the others would wait for the database as long
             results.append(await one())
         except TodoError as error:
             outage = error if isinstance(error, StoreUnavailable) else outage
@@ -138,6 +138,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 async def for_each(named: Any, act: Callable[[TaskId], Awaitable[Json]]) -> Json:
+    """The outcome of `act` for the named task, or of each named task as by `several`."""
     match named.id, named.ids:
         case UUID() as one, msgspec.UNSET:
             return await act(TaskId(one))

@@ -30,4 +30,4 @@ TOOLS: Final[dict[str, Tool]] = {
         changes.undo,
     )
 }
-"""By name."""
+"""All tools, by name."""

@@ -1,4 +1,4 @@
-"""Proof for a storage of your own: the promises of `todo_core.ports` as tests. Needs pytest and Hypothesis.
+"""Tests of a storage of your own: the promises of `todo_core.ports`. Needs pytest and Hypothesis.
 
     class TestMyTaskStore(TaskStoreContract):
         @pytest.fixture
@@ -9,13 +9,13 @@
         with asyncio.Runner() as runner:
             assert_stores_agree(MemoryTaskStore(), MyTaskStore(), run=runner.run)
 
-The tests are coroutines: pytest-asyncio (in auto mode) or another plugin must run them. A store need not be empty, as
-long as nobody uses it at the same time: every test makes owners of its own.
+The tests are coroutines: pytest-asyncio (in auto mode) or another plugin must run them. The store need not be empty,
+since every test makes owners of its own, but nothing else may use it at the same time.
 """
 
 import pytest
 
-# Before they are imported: so that a failing assertion shows its values.
+# Before the modules are imported, so that failing assertions show their values.
 _CHAPTERS = "agreement belongings convergence editing families isolation keeping listing log once placing sync undoing"
 for _module in _CHAPTERS.split():
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
@@ -47,4 +47,4 @@ class TaskStoreContract(
     SyncContract,
     PlacingContract,
 ):
-    """Subclass it with a fixture `store` that gives a `TaskStore`; pytest then runs every promise on it."""
+    """All contract tests. Subclass it with a fixture `store` that provides a `TaskStore`."""

@@ -1,8 +1,8 @@
-"""A random history of operations, run on two stores at once: both must answer the same, errors and order included."""
+"""Random histories of operations, run on two stores: both must answer the same, including errors and order."""
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -10,9 +10,8 @@ from unicodedata import normalize
 from unittest.mock import ANY
 from uuid import uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Place
 from todo_core.errors import TodoError
@@ -36,6 +35,7 @@ from todo_core.testing.examples import (
     tasks_of,
 )
 from todo_core.testing.log import replayed, whole_log
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import (
     add,
     add_once,
@@ -56,11 +56,10 @@ from todo_core.testing.writing import (
 )
 from todo_core.versioned import Version
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Form: TypeAlias = Literal["NFC", "NFD", "NFKC", "NFKD"]
 Call: TypeAlias = Callable[[OwnedTasks], Awaitable[object]]
 
-# Few of each, so that they meet. The owners differ only where a storage might be careless.
+# Few of each, so that operations meet. The owners differ only in case and wildcards, which a storage might confuse.
 _ID_COUNT: Final = 5
 _IDS: Final = of_any_kind(st.sampled_from([make_id(number) for number in range(_ID_COUNT)]))
 _KEYS: Final = of_any_kind(st.sampled_from(NASTY_KEYS[:4]))
@@ -72,26 +71,19 @@ _EXPECTED: Final = st.none() | _VERSIONS | st.frozensets(_VERSIONS)
 
 
 def assert_stores_agree(left: TaskStore, right: TaskStore, *, run: Run, examples: int = 100, steps: int = 30) -> None:
-    """Fail with a history on which the two differ: of so many with a few steps, and then of as many with up to `steps`.
+    """Fail with a history on which the two stores differ.
 
-    It is reported as it was found. To make it shorter takes minutes with a real storage, and short ones came first.
-    `run` runs a coroutine to its end, always on one event loop: `asyncio.Runner().run` does. Of an error of the core
-    its code and its message count, of a `ValueError` that it is one.
+    Tries `examples` histories with a few steps, and then as many with up to `steps`. `run` runs a coroutine to its end,
+    always on the same event loop, such as `asyncio.Runner().run`. Errors of the core are compared by code and problems,
+    a `ValueError` by its type only.
     """
 
     class Histories(_Histories):
         def __init__(self) -> None:
             super().__init__((left, right), run)
 
-    for most in (min(_FEW_STEPS, steps), steps):
-        chosen = settings(
-            max_examples=examples,
-            stateful_step_count=most,
-            deadline=None,
-            phases=[Phase.reuse, Phase.generate],
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        )
-        run_state_machine_as_test(Histories, settings=chosen)
+    for step_count in (min(_FEW_STEPS, steps), steps):
+        run_histories(Histories, examples=examples, steps=step_count)
 
 
 class _Histories(RuleBasedStateMachine):
@@ -99,7 +91,7 @@ class _Histories(RuleBasedStateMachine):
         super().__init__()
         self.stores = stores
         self.run = run
-        self.prefix = uuid4().hex  # owners of this history's own: no need to empty the stores
+        self.prefix = uuid4().hex  # owners of this history alone, so that the stores need not be emptied
         self.seen: dict[str, dict[TaskId, Task]] = {}
         self.erases = False  # the log forgets what was erased
 
@@ -255,11 +247,11 @@ class _Histories(RuleBasedStateMachine):
             self.undo_all(who, len(numbers))
 
     def undo_all(self, who: str, changes: int) -> None:
-        """Undoing every change, the last first, leads back to the beginning."""
+        """Undoing every change, last first, restores the beginning."""
         for number in reversed(range(1, 0 if self.erases else changes + 1)):
             undone = self.both(who, partial(_commit, plan=undoing(number, NOON)))
             if not isinstance(undone, Committed):
-                assert undone == ("invalid_input", None, ANY)  # a version that is as high as versions get
+                assert undone == ("invalid_input", None, ANY)  # the highest version is reached
                 return
         assert self.erases or self.both(who, lambda tasks: tasks.page(TaskQuery())) == Page((), None)
         assert self.erases or self.both(who, lambda tasks: tasks.lists()) == ()
@@ -271,12 +263,12 @@ async def _outcome(call: Call, tasks: OwnedTasks) -> object:
     except TodoError as problem:
         return problem.code, getattr(problem, "current", None), getattr(problem, "problems", None)
     except ValueError:
-        return ValueError  # how it is worded is each storage's own
+        return ValueError  # a storage may choose the message
 
 
 @st.composite
 def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
-    """One of several plans of that owner's."""
+    """One of several plans of that owner."""
     task_id, at, expected = draw(_IDS), draw(moments), draw(_EXPECTED)
     members = draw(settings_of())
     return draw(
@@ -292,7 +284,7 @@ def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
 
 
 def _places(names: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """Some places, most of which are none."""
+    """Places, most of which do not exist."""
     return st.dictionaries(st.sampled_from(names), _IDS | st.none(), max_size=2).map(
         lambda where: {name: each for name, each in where.items() if each or name in ("list_id", "parent_id")}
     )
@@ -303,7 +295,7 @@ async def _commit(tasks: OwnedTasks, plan: Plan) -> Committed:
 
 
 async def _log(tasks: OwnedTasks, query: ChangeQuery) -> tuple[list[Entry], Place | None]:
-    """A page of the log, without the moments, which are each storage's own."""
+    """A page of the log, without the times, which the storage sets."""
     page = await tasks.changes(query)
     return [replace(entry, at=NOON) for entry in page.items], page.next
 
@@ -311,7 +303,7 @@ async def _log(tasks: OwnedTasks, query: ChangeQuery) -> tuple[list[Entry], Plac
 async def _walk(tasks: OwnedTasks, sort: Sort, limit: int) -> list[Task]:
     page = await tasks.page(TaskQuery(sort=sort, limit=limit))
     walked = list(page.items)
-    # There are as many tasks as ids at the most: a storage that repeats them must fail, not go on for ever.
+    # There are at most as many tasks as ids: a storage that repeats tasks must fail, not loop forever.
     while page.next is not None and len(walked) <= _ID_COUNT:
         page = await tasks.page(TaskQuery(sort=sort, limit=limit, after=page.next))
         walked.extend(page.items)

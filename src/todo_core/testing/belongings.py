@@ -1,4 +1,4 @@
-"""What an owner has at one moment, and what must hold of it at every moment."""
+"""Everything that an owner has at one moment, and the invariants of it."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -21,12 +21,12 @@ Content: TypeAlias = Mapping[UUID, Mapping[str, object]]
 Orders: TypeAlias = Mapping[object, list[UUID]]
 LISTS: Final = "lists"
 COUNTED: Final = frozenset({"version", "updated_at"})
-"""What goes on, whatever is taken back."""
+"""The members that an undo does not set back."""
 
 
 @dataclass(frozen=True)
 class Belongings:
-    """What one owner has at one moment."""
+    """Everything that one owner has at one moment."""
 
     owner: OwnerId
     tasks: Mapping[TaskId, Task]
@@ -36,7 +36,7 @@ class Belongings:
 
     @classmethod
     async def read(cls, tasks: OwnedTasks, owner: OwnerId) -> "Belongings":
-        """That owner's, while nobody writes."""
+        """Read everything. Nothing may be written meanwhile."""
         found = (await tasks.page(TaskQuery(limit=None))).items
         lists = await tasks.lists()
         assert [each.position for each in lists] == sorted(each.position for each in lists)
@@ -51,17 +51,17 @@ class Belongings:
 
     @cached_property
     def things(self) -> dict[UUID, Thing]:
-        """Everything that there is."""
+        """All tasks and lists, by id."""
         found: dict[UUID, Thing] = dict(self.tasks)  # type: ignore[arg-type]  # ids of one kind are ids
         return found | {each.id: each for each in self.lists.values()}
 
     @cached_property
     def number(self) -> int:
-        """That of the last change."""
+        """The number of the last change."""
         return max((entry.number for entry in self.log), default=0)
 
     def taken_with(self, head: Entry) -> list[UUID]:
-        """What that deletion took, and is in the trash still."""
+        """The ids of what that deletion took and is still in the trash."""
         last = {entry.id: entry for entry in self.log}
         deleted = [each for each in self.log if each.number == head.number and each.after is None]
         taken = [each for each in deleted if head.id in (each.id, each.root)]
@@ -70,7 +70,7 @@ class Belongings:
 
     @cached_property
     def content(self) -> Content:
-        """Everything, but for what goes on whatever is taken back."""
+        """All things' members, without those that an undo does not set back."""
         return {
             each.id: {name: getattr(each, name) for name in each.__slots__ if name not in COUNTED}
             for each in self.things.values()
@@ -78,7 +78,7 @@ class Belongings:
 
     @cached_property
     def orders(self) -> Orders:
-        """The ids of siblings in their order: lists, what is at the top of each, and what is below each task."""
+        """The ids of siblings by position: of the lists, of each list's top level, and of each task's subtasks."""
         orders: dict[object, list[UUID]] = {}
         for thing in sorted(self.things.values(), key=lambda each: each.position):
             orders.setdefault(among(thing), []).append(thing.id)
@@ -91,14 +91,14 @@ class Belongings:
 
 
 def among(thing: Thing) -> object:
-    """Which order that thing is in."""
+    """The key in `orders` of that thing's siblings."""
     if isinstance(thing, TaskList):
         return LISTS
     return ("below", thing.parent_id) if thing.parent_id else ("in", thing.list_id)
 
 
 def assert_in_place(state: Belongings) -> None:
-    """Families are trees of at most five levels, each in one list that exists, and siblings have a position each."""
+    """Subtasks form trees of at most five levels, each in one existing list; siblings have different positions."""
     for task in state.tasks.values():
         assert task.list_id is None or task.list_id in state.lists, f"{task} is in no list"
         levels, above = 1, task
@@ -114,7 +114,7 @@ def assert_in_place(state: Belongings) -> None:
 
 
 def assert_log(state: Belongings, erased: Collection[UUID] = ()) -> None:
-    """The log tells what there is, and what is not there can be restored, unless it was erased."""
+    """The log replayed gives what is stored, and everything deleted is in the trash, unless it was erased."""
     if not erased:
         assert replayed(state.owner, state.log) == state.things
         assert sorted({entry.number for entry in state.log}) == list(range(1, state.number + 1))

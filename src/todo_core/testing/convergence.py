@@ -1,4 +1,4 @@
-"""Several clients of one owner, on a network that fails: whoever has caught up has exactly what is stored."""
+"""Random histories of several clients of one owner on an unreliable network: each must end with an exact copy."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -13,9 +13,8 @@ from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from todo_core.changes import ChangeQuery, Entry, Kind, kind_of, place_of
 from todo_core.errors import ResyncRequired, TodoError
@@ -28,15 +27,15 @@ from todo_core.sync import SyncPage, SyncToken
 from todo_core.task import OwnerId, Task, TaskId
 from todo_core.testing.examples import LATER, NOON, make_fresh, make_id
 from todo_core.testing.log import replayed, whole_log
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import changing, creating, deleting, erasing, restoring, undoing
 from todo_core.use_cases import TaskService
 from todo_core.use_cases.base import DEFAULTS, WriteOptions
 from todo_core.use_cases.changes import SYNC_MARGIN
 from todo_core.versioned import Version
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 Forget: TypeAlias = Callable[[OwnerId, datetime], Coroutine[Any, Any, None]]
-"""Forgets an owner's changes that were made before that moment."""
+"""Prunes an owner's changes that were made before that moment."""
 
 Key: TypeAlias = tuple[Kind, UUID]
 Operation: TypeAlias = Callable[[TaskService, WriteOptions], Awaitable[Committed]]
@@ -51,14 +50,14 @@ _HEARD_WITHIN: Final = 10.0  # seconds
 
 
 class Stream(Protocol):
-    """What a process sends to a client that has come as far as some token: the pages behind it, as things change."""
+    """A stream of a process to one client: the pages after a token, as things change."""
 
     async def arrived(self) -> Sequence[SyncPage]:
-        """The pages that have come since this was asked before. Raises `ResyncRequired` where there are none."""
+        """The pages received since the last call. Raises `ResyncRequired`."""
         ...
 
     async def close(self) -> None:
-        """Send nothing any more."""
+        """Close the stream."""
         ...
 
 
@@ -66,11 +65,11 @@ class Streams(Protocol):
     """The streams of one process."""
 
     def changed(self, owner: OwnerId, number: int) -> object:
-        """This process has stored that change of the owner's."""
+        """This process has stored that change of the owner."""
         ...
 
     async def open(self, service: TaskService, owner: OwnerId, token: SyncToken, limit: int) -> Stream:
-        """A stream of pages of at most so many things."""
+        """Open a stream of pages of at most `limit` things."""
         ...
 
 
@@ -83,41 +82,31 @@ def assert_clients_converge(
     examples: int = 100,
     steps: int = 40,
 ) -> None:
-    """Fail with a history after which a client that has caught up has something else than what is stored.
+    """Fail with a history after which a client that has caught up differs from what is stored.
 
-    Several clients copy one owner's things, in pages of any size or by a stream, and write: what they do offline is
-    sent under keys, as often as it takes. Requests and answers are lost, or come twice; streams break; where `forget`
-    is given, the store forgets changes. `others` are the same storage as further processes have it. It fails, too,
-    where a write that was answered is not in the log exactly once, where numbers have gaps, and where the log replayed
-    is not what is stored. `streams` makes those of a process; without it `changed` is asked. `run` runs a coroutine to
-    its end, always on one event loop.
+    Several clients copy one owner's things, by pages of any size or by a stream, and write: what they do offline is
+    sent under keys, and repeated until it is answered. Requests and answers are lost or duplicated, streams break, and
+    with `forget` the store prunes changes. `others` are the same storage in further processes. It also fails if an
+    answered write is not in the log exactly once, if numbers have gaps, or if the log replayed differs from what is
+    stored. `streams` makes the streams of a process; by default they poll `changed`. `run` is that of
+    `assert_stores_agree`.
     """
 
     class Histories(_Clients):
         def __init__(self) -> None:
             super().__init__([store, *others], run, forget, streams or AskingStreams)
 
-    run_state_machine_as_test(Histories, settings=_settings(examples, steps))
-
-
-def _settings(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        phases=[Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
+    run_histories(Histories, examples=examples, steps=steps)
 
 
 class AskingStreams:
-    """Streams that ask the store."""
+    """Streams that poll the store."""
 
     def __init__(self, _: TaskStore) -> None:
         pass
 
     def changed(self, owner: OwnerId, number: int) -> None:
-        """As `Streams.changed`: each stream finds out by itself."""
+        """As `Streams.changed`: not needed, since each stream polls."""
 
     async def open(self, service: TaskService, owner: OwnerId, token: SyncToken, limit: int) -> Stream:
         """As `Streams.open`."""
@@ -125,7 +114,7 @@ class AskingStreams:
 
 
 class _Asking:
-    """A stream that asks whether there is a change, and then for all pages behind its token."""
+    """A stream that polls for changes, and then reads all pages after its token."""
 
     def __init__(self, service: TaskService, owner: OwnerId, token: SyncToken, limit: int) -> None:
         self._service, self._owner, self._token, self._limit = service, owner, token, limit
@@ -134,7 +123,7 @@ class _Asking:
     async def arrived(self) -> Sequence[SyncPage]:
         """As `Stream.arrived`."""
         pages: list[SyncPage] = []
-        more = self._number is None  # at first there may be what came before it was opened
+        more = self._number is None  # at first, there may be changes from before it was opened
         numbers = await self._service.store.changed({self._owner: self._number or 0})
         self._number = numbers.get(self._owner, self._number or 0)
         more = more or bool(numbers)
@@ -149,13 +138,13 @@ class _Asking:
 
 @dataclass
 class Write:
-    """What a user has done offline. It is sent until it is answered, under one key, which is the client in the log."""
+    """A write made offline. It is sent under one key until it is answered; the key is also the client in the log."""
 
     operation: Operation
     base: Version | None = None
     key: str = field(default_factory=lambda: uuid4().hex)
     numbers: set[int | None] = field(default_factory=set)
-    """The changes that answers have named."""
+    """The numbers of changes in its answers."""
 
     async def sent(self, service: TaskService) -> None:
         """Carry it out. Raises what the operation raises."""
@@ -166,17 +155,17 @@ class Write:
 
 @dataclass
 class Replica:
-    """A client's copy: all that a client needs to do."""
+    """A client's copy, with all that a client must implement."""
 
     things: dict[Key, Thing] = field(default_factory=dict)
     token: str | None = None
     named: set[Key] | None = None
-    """What a first sync has named, while one is under way."""
+    """What a first sync has listed so far, while one is under way."""
     queue: list[Write] = field(default_factory=list)
     stream: Stream | None = None
 
     def take(self, page: SyncPage, owner: OwnerId) -> None:
-        """Become what the page says."""
+        """Apply a page."""
         if page.full:
             self.named = (self.named or set()) | {(item.kind, item.id) for item in page.items}
         elif self.named is not None:
@@ -190,16 +179,16 @@ class Replica:
         self.token = page.next.encode(owner)
 
     def begin_anew(self) -> None:
-        """Ask for everything the next time; what is there already stays until a first sync is over."""
+        """Fetch everything next time; the present copy stays until the first sync ends."""
         self.token = self.named = None
 
     def tasks(self) -> list[Task]:
-        """The tasks that it has."""
+        """The tasks in the copy."""
         return [thing for thing in self.things.values() if isinstance(thing, Task)]
 
 
 class _Clock:
-    """A clock that stands still at the moment since when changes are kept: never later than what the log says."""
+    """A clock that stands still at the moment since when changes are kept."""
 
     def __init__(self) -> None:
         self.kept_since = datetime.now(UTC)
@@ -224,7 +213,7 @@ def _plans(draw: st.DrawFn, owner: OwnerId) -> Plan:
 
 @st.composite
 def _writes(draw: st.DrawFn, owner: OwnerId, tasks: Sequence[Task]) -> Write:
-    """What a user who sees these tasks may do."""
+    """A write of a user who sees these tasks."""
     text, own_id = draw(_TEXTS), _Ids().new(NOON)
 
     def create(service: TaskService, options: WriteOptions) -> Awaitable[Committed]:
@@ -277,12 +266,12 @@ class _Clients(RuleBasedStateMachine):
 
     @property
     def service(self) -> TaskService:
-        """That of the process which has its turn: each call goes to another one than the call before."""
+        """The service of the next process, in turn."""
         return next(self._processes)[0]
 
     @invariant()
     def read_the_log(self) -> None:
-        """Take down what is new there, before it may be forgotten."""
+        """Copy new entries, before they may be pruned."""
         query = ChangeQuery(limit=200, after=place_of(self.log[-1]) if self.log else None)
         self.log += self.run(self.tasks.changes(query)).items
 
@@ -303,7 +292,7 @@ class _Clients(RuleBasedStateMachine):
 
     @rule(task_id=_IDS, times=st.integers(3, 8), gone=_IDS)
     def write_often(self, task_id: TaskId, times: int, gone: TaskId) -> None:
-        """So that listing everything is less than saying what changed."""
+        """So often that listing everything takes fewer items than the changes."""
         for _ in range(times):
             self.commit(changing(task_id, lambda task: task.toggled(at=LATER)))
         self.commit(deleting(gone))
@@ -345,7 +334,7 @@ class _Clients(RuleBasedStateMachine):
 
     @rule(which=_WHICH, twice=st.booleans(), lost=st.booleans(), hears=_WHICH)
     def send(self, which: int, twice: bool, lost: bool, hears: int) -> None:
-        """The request may come twice, to two processes; an answer that is lost is asked for again."""
+        """The request may arrive twice, at two processes; it is repeated if the answer is lost."""
         for write in self.clients[which].queue[:1]:
             self.run(self._sent([write] * (1 + twice)))
             self._answer([] if lost else [self.clients[which]])
@@ -353,7 +342,7 @@ class _Clients(RuleBasedStateMachine):
 
     @rule(limit=_LIMITS, which=_WHICH)
     def send_at_once(self, limit: int, which: int) -> None:
-        """All clients, and one of them twice; another one asks meanwhile."""
+        """All clients send, one of them twice, while another one reads."""
         writes = [write for client in self.clients for write in client.queue[:1]]
         reader = self.clients[which]
         self.run(self._break(reader))
@@ -405,7 +394,7 @@ class _Clients(RuleBasedStateMachine):
 
     @rule(which=_WHICH, read=st.integers(0, 2))
     def break_a_stream(self, which: int, read: int) -> None:
-        """The first pages have come; those behind them are lost."""
+        """The first pages arrive; the others are lost."""
         client = self.clients[which]
         for page in self._arrived(client)[:read]:
             client.take(page, self.owner)
@@ -413,14 +402,14 @@ class _Clients(RuleBasedStateMachine):
 
     @rule(times=st.integers(0, 3))
     def all_hear(self, times: int) -> None:
-        """Also of what is written while pages are on their way."""
+        """Also of changes that are written while pages are under way."""
         for _ in range(times):
             self.attempt(self.service.create(self.owner, title="Tea"))
         for client in self.clients:
             self.hear(client)
 
     def hear(self, client: Replica) -> None:
-        """A client that follows a stream is told everything without asking."""
+        """A client with a stream receives everything without asking."""
         began = monotonic()
         while client.stream is not None:
             for page in self._arrived(client):
@@ -470,7 +459,7 @@ class _Clients(RuleBasedStateMachine):
             client.stream = None
 
     async def _page(self, client: Replica, limit: int) -> SyncPage | None:
-        """The next page, for a client that asks instead of following."""
+        """The next page, for a client without a stream."""
         since = self._token(client)
         try:
             page = await self.service.sync(self.owner, since, limit=limit)
@@ -482,7 +471,7 @@ class _Clients(RuleBasedStateMachine):
         return page
 
     def check(self, client: Replica, limit: int) -> None:
-        """The client, caught up, has exactly what is stored."""
+        """After catching up, the client has exactly what is stored."""
         more, pages = True, 0
         while more:
             pages += 1
@@ -515,7 +504,7 @@ class _Clients(RuleBasedStateMachine):
         self.assert_each_write_happened_once()
 
     def assert_each_write_happened_once(self) -> None:
-        """What was answered with a change is in the log as that one and no other; what was refused is not there."""
+        """An answered write is in the log with the number of its answer and no other; a refused one is not there."""
         for write in self.answered:
             found = {entry.number for entry in self.log if entry.client == write.key}
             assert found == write.numbers - {None}

@@ -1,4 +1,4 @@
-"""What storage must promise of edits: atomic, refused as a whole, and none lost."""
+"""The contract of edits: atomic, refused as a whole, and none lost."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -29,11 +29,11 @@ _AT_ONCE = 25
 
 
 class _Refusal(Exception):
-    """What only the change itself can have raised."""
+    """Raised by the change itself only."""
 
 
 class EditingContract:
-    """`edit` reads, changes and writes as one step."""
+    """`edit` reads, changes and writes atomically."""
 
     async def test_an_edit_gives_back_what_is_stored_then(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -93,7 +93,7 @@ class EditingContract:
 
             with pytest.raises(type(problem)) as caught:
                 await edit(tasks, task.id, refuse)
-            # Alike, not the same object: what comes out of another thread may be a copy.
+            # Equal, not identical: an exception from another thread may be a copy.
             assert (type(caught.value), caught.value.args) == (type(problem), problem.args)
         with pytest.raises(VersionConflict):
             await edit(tasks, task.id, lambda task: task.expecting(Version(2)).toggled(at=LATER))

@@ -1,4 +1,4 @@
-"""Owners, moments, tasks and texts to test with, the awkward ones included."""
+"""Owners, moments, tasks and texts to test with, including awkward ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ from todo_core.task import (
     PRIORITIES,
     TAG_LENGTH,
     TITLE_LENGTH,
-    VERSION_MOST,
+    VERSION_MAX,
     ListId,
     OwnerId,
     Settable,
@@ -57,7 +57,7 @@ _UNSEEN = ("i\u0307", "\u212a", "\u212b", "e\u0301", "\xa0", "\u1680", "\u200b",
 _EDGES = ("\ue000", "\ufeff", "\uffee", "\ufffd", "\uffff", "\U00010000", "\U0010ffff", " ", "a ", " a")
 
 NASTY: Final = (*_WORDS.split(), *_UNSEEN, *_EDGES)
-"""Texts that some storage somewhere gets wrong: wildcards, quotes, placeholders, letters whose case is not simple."""
+"""Texts that storages get wrong: wildcards, quotes, placeholders, letters whose case folding is not simple."""
 
 NASTY_KEYS: Final = tuple(
     map(IdempotencyKey, ["a", "A", "a ", " a", " ", "%", "_", "\\", '"', "'", "{}", "null", ",", "~" * KEY_LENGTH])
@@ -66,7 +66,7 @@ NASTY_KEYS: Final = tuple(
 
 
 class _Autumn(tzinfo):
-    """A zone in the repeated hour of its autumn: no moment in it equals one of another zone (PEP 495)."""
+    """A zone in the repeated hour in autumn: no moment in it equals one of another zone (PEP 495)."""
 
     def utcoffset(self, at: datetime | None) -> timedelta:
         return timedelta(hours=0 if at is not None and at.fold else 1)
@@ -79,7 +79,7 @@ class _Autumn(tzinfo):
 
 
 class _Text(str):
-    """As many a library's own type for text."""
+    """Like the string types of some libraries."""
 
     __slots__ = ()
 
@@ -88,28 +88,28 @@ class _Text(str):
 
 
 class _Number(int):
-    """As a member of an enumeration is."""
+    """Like a member of an `IntEnum`."""
 
     def __str__(self) -> str:
         return "another number"
 
 
 class _Moment(datetime):
-    """As a data frame's."""
+    """Like the timestamps of a data frame."""
 
 
 class _Id(UUID):
-    """As a database driver's."""
+    """Like the UUIDs of some database drivers."""
 
 
 class _Tuple(tuple[Any, ...]):
-    """As a named one."""
+    """Like a named tuple."""
 
     __slots__ = ()
 
 
 def alike(value: Any) -> Any:
-    """An equal value of a subclass, or, of a moment, one in another zone that has the same offset at that moment."""
+    """An equal value of a subclass; for a moment, in another zone that has the same offset at that moment."""
     match value:
         case str():
             return _Text(value)
@@ -128,7 +128,7 @@ T = TypeVar("T")
 
 
 def of_any_kind(values: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
-    """These values, and the same in subclasses of their types."""
+    """These values, and equal ones of subclasses."""
     return st.one_of(values, values.map(alike))
 
 
@@ -136,38 +136,38 @@ _numbers = count(1)
 
 
 def make_id(number: int) -> TaskId:
-    """The id with that number: they sort as the numbers do."""
+    """The id with that number. Ids sort by number."""
     return TaskId(UUID(int=0x0198_0000_0000_7000_8000_000000000000 + number))
 
 
 def make_fresh() -> str:
-    """A position behind those of all things made before."""
+    """A position that sorts after those of all things made before."""
     return make_id(next(_numbers)).hex
 
 
 def make_owner(name: str = "owner") -> OwnerId:
-    """An owner that nobody else has: whatever the storage holds already is not theirs."""
+    """A new owner, of whom the storage has nothing."""
     return OwnerId(f"{name}-{uuid4()}")
 
 
 def make_task(**values: Any) -> Task:
-    """A task of Ann's, made at noon, but for what is given. Later ones have greater ids."""
+    """A task of Ann's, created at noon, with these members. Later ones have greater ids."""
     at = values.get("created_at", NOON)
     defaults = {"id": make_id(next(_numbers)), "owner": ANN, "title": "Buy milk", "created_at": at, "updated_at": at}
     return Task(**{**defaults, **values})
 
 
 def make_list(**values: Any) -> TaskList:
-    """A list of Ann's, made at noon, but for what is given. Later ones have greater ids."""
+    """A list of Ann's, created at noon, with these members. Later ones have greater ids."""
     at = values.get("created_at", NOON)
     defaults = {"id": make_id(next(_numbers)), "owner": ANN, "name": "Groceries", "created_at": at, "updated_at": at}
     return TaskList(**{**defaults, **values})
 
 
-def _texts(most: int, lines: str, fits: Callable[[str], bool]) -> st.SearchStrategy[str]:
+def _texts(max_length: int, lines: str, fits: Callable[[str], bool]) -> st.SearchStrategy[str]:
     anything = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters=lines), max_size=10)
     known = st.lists(st.sampled_from([*NASTY, *"abAB "]), max_size=6).map("".join)
-    return st.one_of(known, anything).map(lambda text: text[:most]).filter(fits)
+    return st.one_of(known, anything).map(lambda text: text[:max_length]).filter(fits)
 
 
 titles: Final = of_any_kind(_texts(TITLE_LENGTH, "", is_title))
@@ -182,21 +182,21 @@ searches: Final = of_any_kind(
         st.builds(mul, st.sampled_from(["a", "ab", "ΐ", "a\n", "%"]), st.integers(1, SEARCH_LENGTH)).filter(is_search),
     )
 )
-"""What a listing can search for, repetitive texts among it."""
+"""Texts that a listing can search for, including repetitive ones."""
 
 moments: Final = of_any_kind(
     st.one_of(st.sampled_from([FIRST_MOMENT, NOON, LATER, LAST_MOMENT]), st.datetimes(timezones=st.just(UTC)))
 )
 """Any point in time that a task can hold."""
 
-versions: Final = of_any_kind(st.sampled_from([Version(1), Version(2), Version(2**31), Version(VERSION_MOST)]))
+versions: Final = of_any_kind(st.sampled_from([Version(1), Version(2), Version(2**31), Version(VERSION_MAX)]))
 """Versions that a task can be at."""
 
 
 tags: Final[st.SearchStrategy[Any]] = st.lists(of_any_kind(_texts(TAG_LENGTH, "", is_tag)), max_size=4).map(
     distinct_tags
 )
-"""All of a task's tags, of every kind."""
+"""A task's tags, of every kind."""
 
 priorities: Final[st.SearchStrategy[Any]] = of_any_kind(st.sampled_from([*PRIORITIES, None]))
 """Every priority."""
@@ -219,17 +219,17 @@ _UNTILS: Final = st.builds(
 )
 
 
-def _some(numbers: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.sets(numbers, max_size=most).map(sorted).map(tuple) | st.just(())
+def _some(numbers: st.SearchStrategy[Any], max_size: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.sets(numbers, max_size=max_size).map(sorted).map(tuple) | st.just(())
 
 
 @st.composite
 def recurrences(draw: st.DrawFn, frequencies: Sequence[Frequency] = FREQUENCIES) -> Recurrence:
-    """Rules of recurrence from the whole grammar, of these frequencies; some never come true."""
+    """Recurrence rules from the whole grammar, of these frequencies; some never recur."""
     frequency = draw(st.sampled_from(frequencies))
     months = draw(_some(st.integers(1, 12)))
-    most = {"DAILY": 0, "WEEKLY": 0, "MONTHLY": 5, "YEARLY": 5 if months else 53}[frequency]
-    ordinals = st.just(0) | st.integers(-most, most)
+    highest = {"DAILY": 0, "WEEKLY": 0, "MONTHLY": 5, "YEARLY": 5 if months else 53}[frequency]
+    ordinals = st.just(0) | st.integers(-highest, highest)
     month_days = () if frequency == "WEEKLY" else draw(_some(st.integers(-31, 31).filter(bool), 31))
     weekdays = draw(_some(st.builds(Weekday, ordinals, st.integers(0, 6)), 7))
     chosen = months or month_days or weekdays
@@ -267,12 +267,12 @@ MEMBERS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "created_at": moments,
     "updated_at": moments,
 }
-"""What each member of a task can be, but for its id and its owner; in no list, and each at a position of its own."""
+"""Values of each member of a task, except id and owner; without list and parent, and with a unique position."""
 
 SETTABLE: Final = {name: MEMBERS[name] for name in MEMBERS if name in Settable.__annotations__} | {
     "completed": st.booleans()
 }
-"""What each member can be set to; two dates may contradict each other."""
+"""Values that each member can be set to; two dates may contradict each other."""
 
 
 @st.composite
@@ -307,7 +307,7 @@ def lists_of(owner: OwnerId, ids: st.SearchStrategy[TaskId]) -> st.SearchStrateg
 
 @st.composite
 def settings_of(draw: st.DrawFn) -> dict[str, Any]:
-    """Some members, as a user may set them."""
+    """Some members with values that a user may set."""
     return {name: draw(SETTABLE[name]) for name in draw(st.sets(st.sampled_from(sorted(SETTABLE)), max_size=4))}
 
 
@@ -326,7 +326,7 @@ _NOWHERE: Final[list[Any]] = [None, "none"]
 
 @st.composite
 def queries(draw: st.DrawFn, ids: st.SearchStrategy[TaskId]) -> TaskQuery:
-    """Listings of every shape, continuing from places where there may be no task."""
+    """Queries of every shape, with cursors where there may be no task."""
     sort = draw(st.sampled_from(Sort))
     return TaskQuery(
         completed=draw(st.sampled_from([None, True, False])),

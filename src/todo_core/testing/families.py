@@ -1,18 +1,17 @@
-"""A random history of two owners who organize their tasks, and what must hold of both after every step."""
+"""Random histories of two owners with lists and subtasks, and the invariants after every step."""
 
 # ruff: noqa: S101 (these are tests)
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from todo_core.errors import (
     ChangeNotFound,
@@ -31,41 +30,34 @@ from todo_core.recurrence import Recurrence
 from todo_core.task import ListId, OwnerId, Task, TaskId
 from todo_core.testing.belongings import LISTS, Belongings, Content, among, assert_in_place, assert_log
 from todo_core.testing.examples import NOON, make_fresh, make_id
+from todo_core.testing.running import Run, run_histories
 from todo_core.testing.writing import creating_list, deleting, deleting_list, moving, placing
 from todo_core.use_cases import TaskService
 
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 _WHO: Final = st.sampled_from(["ann", "ann", "bob"])
 _FAMILIES: Final = st.lists(st.integers(0, 4), max_size=8)
 
 
 def assert_families_hold(store: TaskStore, *, run: Run, examples: int = 100, steps: int = 30) -> None:
-    """Fail with a history after which something is out of place: of so many, each with up to that many steps.
+    """Fail with a history after which an invariant does not hold: `examples` histories of up to `steps` steps.
 
     Two owners create, edit, move, complete, delete, restore, erase and undo, with ids of their own and of the other.
-    After every step each family is a tree of at most five levels in one list that exists, the positions of siblings are
-    distinct, the log replayed is what is stored, its numbers have no gap, what is not there can be restored, or was
-    erased, and the other owner's things, log and trash are as they were. Undoing everything in reverse order leads back
-    through every state to nothing. `run` as of `assert_stores_agree`.
+    After every step subtasks form trees of at most five levels, each in one existing list; siblings have different
+    positions; the log replayed gives what is stored; its numbers have no gaps; everything deleted is in the trash,
+    unless it was erased; and the other owner's things, log and trash are unchanged. Undoing everything in reverse order
+    restores every earlier state. `run` is that of `assert_stores_agree`.
     """
 
     class Families(_Families):
         def __init__(self) -> None:
             super().__init__(store, run)
 
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        phases=[Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
-    run_state_machine_as_test(Families, settings=chosen)
+    run_histories(Families, examples=examples, steps=steps)
 
 
 @dataclass
 class _Clock:
-    """A clock that is a second on whenever somebody looks."""
+    """A clock that advances by a second with every call."""
 
     seconds: Iterator[int] = field(default_factory=count)
 
@@ -74,14 +66,14 @@ class _Clock:
 
 
 class _Ids:
-    """Ids that follow each other without room for a position in between."""
+    """Consecutive ids, without room for a position in between."""
 
     def new(self, at: datetime) -> TaskId:
         return TaskId(UUID(hex=make_fresh()))
 
 
 class _EveryDay:
-    """A calendar that knows no rule but that of every day."""
+    """A calendar for daily rules only."""
 
     def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
         assert rule.frequency == "DAILY"
@@ -107,7 +99,7 @@ class _Families(RuleBasedStateMachine):
         return cast("Belongings", self.run(Belongings.read(self.service.store.tasks_of(owner), owner)))
 
     def act(self, who: str, call: Callable[[OwnerId], Awaitable[Committed]]) -> Committed | TodoError:
-        """What comes of the call, after which everything of both owners has been looked at."""
+        """The outcome of the call, after checking everything of both owners."""
         before = self.states[who]
         outcome: Committed | TodoError = self.run(_outcome(call, self.owners[who]))
         for each in self.owners:
@@ -133,12 +125,12 @@ class _Families(RuleBasedStateMachine):
         return outcome
 
     def some(self, who: str, data: st.DataObject, kind: str = "tasks") -> Any:
-        """Mostly the id of something of that owner's."""
+        """An id, mostly of that owner's things."""
         mine = list(getattr(self.states[who], kind))
         return data.draw(_mostly(mine, list(self.ids)))
 
     def somewhere(self, who: str, data: st.DataObject, *names: str) -> Any:
-        """A place, which may contradict itself."""
+        """A place, perhaps a contradictory one."""
         where: dict[str, object] = {}
         for name in names:
             if not data.draw(st.integers(0, 1)):
@@ -153,7 +145,7 @@ class _Families(RuleBasedStateMachine):
 
     @initialize(anns=_FAMILIES, bobs=_FAMILIES)
     def begin(self, anns: list[int], bobs: list[int]) -> None:
-        """Two lists of each, and some families: each task is below one of those before it, or at the top."""
+        """Two lists for each owner, and some tasks, each below an earlier one or at the top level."""
         for who, parents in (("ann", anns), ("bob", bobs)):
             for _ in range(2):
                 self.create_list(who)
@@ -175,7 +167,7 @@ class _Families(RuleBasedStateMachine):
         elif isinstance(outcome, Committed):
             assert outcome.task.id not in {entry.id for entry in before.log}
             assert self.states[who].orders[among(outcome.task)][-1] == outcome.task.id
-            # A new subtask without a list is where its parent is.
+            # A new subtask without a list is in its parent's list.
             _assert_is(outcome.task, {name: where[name] for name in where if where[name] or "parent_id" not in where})
             self.assert_others_keep_their_order(who, before)
         else:
@@ -328,7 +320,7 @@ class _Families(RuleBasedStateMachine):
 
     @rule(who=_WHO, data=st.data())
     def write_several(self, who: str, data: st.DataObject) -> None:
-        """Several things as one change, of which each is decided on what those before it left."""
+        """Several plans as one change, each deciding on the result of those before it."""
         owner, new = self.owners[who], TaskId(UUID(hex=make_fresh()))
         task_list = TaskList.new(id=ListId(UUID(hex=make_fresh())), owner=owner, at=NOON, name="New")
         where: Any = self.somewhere(who, data, "list_id", "parent_id")
@@ -349,7 +341,7 @@ class _Families(RuleBasedStateMachine):
         self.act(who, lambda owner: self.service.store.tasks_of(owner).commit(plan))
 
     def teardown(self) -> None:
-        """Undoing everything in reverse order leads back, state by state, to nothing."""
+        """Undoing everything in reverse order restores every earlier state."""
         for who, contents in self.contents.items():
             for number in [] if self.erased[who] else reversed(range(1, len(contents))):
                 self.act(who, partial(self.service.undo, number=number))
@@ -357,7 +349,7 @@ class _Families(RuleBasedStateMachine):
 
 
 def _mostly(these: Sequence[UUID], others: Sequence[UUID]) -> st.SearchStrategy[UUID]:
-    """One of these, and seldom of the others."""
+    """One of these, rarely one of the others."""
     return st.integers(0, 7).flatmap(lambda seldom: st.sampled_from(these if these and seldom else others))
 
 
@@ -366,7 +358,7 @@ def _assert_is(task: Task, where: Mapping[str, object]) -> None:
 
 
 def _assert_place_is_wrong(outcome: TodoError, where: Mapping[str, object]) -> None:
-    """A place is refused at its members."""
+    """A refused place names its members."""
     assert isinstance(outcome, InvalidInput), outcome
     assert {problem.field for problem in outcome.problems} <= where.keys()
 

@@ -1,4 +1,4 @@
-"""What storage must promise of owners: each has their own tasks and reaches no other's, by no method."""
+"""The contract of owners: no method reaches another owner's tasks."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -33,7 +33,7 @@ def _never_called(task: Task) -> NoReturn:
 
 
 class IsolationContract:
-    """Another owner's task is not there."""
+    """Another owner's tasks look as if they did not exist."""
 
     @pytest.mark.parametrize("attempt", _REACHES.values(), ids=_REACHES)
     @pytest.mark.parametrize("other_has_tasks", [False, True])

@@ -1,4 +1,4 @@
-"""What storage must promise of adding, reading and removing."""
+"""The contract of adding, reading and removing."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -16,7 +16,7 @@ from todo_core.queries import Cursor, Sort, TaskQuery
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     TITLE_LENGTH,
-    VERSION_MOST,
+    VERSION_MAX,
     OwnerId,
     Task,
     TaskId,
@@ -34,12 +34,12 @@ _AWKWARD = {
     "spaces kept": {"title": "  milk \xa0", "description": " "},
     "nasty": {"title": "".join(NASTY)[:TITLE_LENGTH], "description": "".join(NASTY)},
     "done long ago": {"completed_at": FIRST_MOMENT, "created_at": LAST_MOMENT, "updated_at": LATER},
-    "changed as often as can be": {"version": Version(VERSION_MOST)},
+    "changed as often as can be": {"version": Version(VERSION_MAX)},
 }
 
 
 class KeepingContract:
-    """A task is kept as it was given until it is removed."""
+    """A task is stored unchanged until it is removed."""
 
     async def test_the_store_is_ready(self, store: TaskStore) -> None:
         await store.ready()

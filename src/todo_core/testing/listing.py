@@ -1,4 +1,4 @@
-"""What storage must promise of listings: order, pages, filters and search are those of `TaskQuery.page_of`."""
+"""The contract of listings: order, pages, filters and search are those of `TaskQuery.page_of`."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -64,7 +64,7 @@ async def _filled(store: TaskStore, owner: OwnerId, tasks: Sequence[Task]) -> Ow
 
 
 def _varied(owner: OwnerId) -> list[Task]:
-    """Tasks whose every order differs from the others, with ties, added in an order that is none of them."""
+    """Tasks, with ties, that have another order for each sort, and are added in yet another one."""
     tasks = [
         make_task(
             id=make_id(number * 7 % 19),
@@ -80,7 +80,7 @@ def _varied(owner: OwnerId) -> list[Task]:
 
 
 class ListingContract:
-    """A listing is what `TaskQuery.page_of` says of all the owner's tasks."""
+    """A listing is what `TaskQuery.page_of` returns for all of the owner's tasks."""
 
     @pytest.mark.parametrize("sort", Sort)
     async def test_tasks_come_in_the_order_of_the_sort_ties_by_id(self, store: TaskStore, sort: Sort) -> None:

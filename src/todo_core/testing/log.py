@@ -1,4 +1,4 @@
-"""What storage must promise of commits and their log: whole or not at all, numbered without gaps, kept as they were."""
+"""The contract of commits and their log: atomic, numbered without gaps, kept unchanged."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -25,7 +25,7 @@ _CONCURRENT = 25
 
 
 class _Refusal(Exception):
-    """What only the plan itself can have raised."""
+    """Raised by the plan itself only."""
 
 
 class LogContract:
@@ -235,7 +235,7 @@ async def whole_log(tasks: OwnedTasks) -> list[Entry]:
 
 
 def replayed(owner: OwnerId, entries: Iterable[Entry]) -> dict[UUID, Thing]:
-    """The things that a log makes of nothing; what each entry was before is compared on the way."""
+    """The things that result from a log. Checks that each entry's `before` matches."""
     members: dict[UUID, dict[str, Any]] = {}
     kinds: dict[UUID, Kind] = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""What storage must promise of plans under a key: each happens once, whatever is repeated, when and by whom."""
+"""The contract of idempotency keys: a plan under a key happens once, whenever and by whomever it is repeated."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -64,7 +64,7 @@ async def _all(tasks: OwnedTasks) -> set[Task]:
 
 
 def _again(task: Task) -> Task:
-    """What the same request asks for when it comes again later: another id, another moment."""
+    """The task of the same request when it is repeated later: with another id and another time."""
     done = LAST_MOMENT if task.completed else None
     return make_task(
         owner=task.owner, title=task.title, description=task.description, completed_at=done, created_at=LAST_MOMENT
@@ -72,7 +72,7 @@ def _again(task: Task) -> Task:
 
 
 class OnceContract:
-    """A plan under a key is carried out once, and always answered as the first time."""
+    """A plan under a key is carried out once, and a repetition has the first outcome."""
 
     @pytest.mark.parametrize("values", _WISHES.values(), ids=_WISHES)
     async def test_a_repeat_gives_the_first_task_and_stores_none(

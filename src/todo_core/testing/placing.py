@@ -1,4 +1,4 @@
-"""What storage must promise of lists, subtasks and their order: it rests on what is there while a plan decides."""
+"""The contract of lists, subtasks and their order, also with concurrent plans."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -38,12 +38,12 @@ from todo_core.testing.writing import (
 )
 
 _CONCURRENT = 100
-_MOVES = 300  # into one gap: keys would grow beyond their length about twice
+_MOVES = 300  # into one gap: enough for positions to exceed their maximum length about twice
 _TRASH = ChangeQuery(trash=True, newest_first=True)
 
 
 class PlacingContract:
-    """Each task is in one list that exists, families are trees, and siblings have an order."""
+    """Each task is in one existing list, subtasks form trees, and siblings have an order."""
 
     async def test_a_list_is_kept_until_it_is_deleted(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -77,21 +77,21 @@ class PlacingContract:
 
     async def test_one_list_more_than_there_may_be_is_refused(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
-        most = [make_list(owner=owner) for _ in range(LISTS_MAX)]
-        await tasks.commit(_storing(most[:-1]))
+        full = [make_list(owner=owner) for _ in range(LISTS_MAX)]
+        await tasks.commit(_storing(full[:-1]))
         one_more = make_list(owner=owner)
         with pytest.raises(TooMany) as refused:
-            await tasks.commit(_storing([most[-1], one_more]))
+            await tasks.commit(_storing([full[-1], one_more]))
         assert (refused.value.kind, refused.value.limit) == ("lists", LISTS_MAX)
         outcomes = await asyncio.gather(
-            *(tasks.commit(_storing([each])) for each in (most[-1], one_more)), return_exceptions=True
+            *(tasks.commit(_storing([each])) for each in (full[-1], one_more)), return_exceptions=True
         )
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Committed", "TooMany"]
         assert len(await tasks.lists()) == LISTS_MAX
-        await tasks.commit(deleting_list(most[0].id))
+        await tasks.commit(deleting_list(full[0].id))
         await tasks.commit(creating_list(make_list(owner=owner)))
         with pytest.raises(TooMany):
-            await tasks.commit(restoring(most[0].id, LATER))
+            await tasks.commit(restoring(full[0].id, LATER))
 
     async def test_an_id_is_of_a_task_or_of_a_list(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -213,7 +213,7 @@ class PlacingContract:
         first, last = make_task(owner=owner), make_task(owner=owner)
         many = [make_task(owner=owner) for _ in range(_CONCURRENT)]
         await tasks.commit(Plan(decide=lambda _: Decision(tuple(Pair(None, each) for each in (first, last, *many)))))
-        turns = asyncio.Semaphore(20)  # so many at once: a storage answers in time
+        turns = asyncio.Semaphore(20)  # so that no call times out
 
         async def squeeze(task: Task, number: int) -> None:
             where: Where = {"before": last.id} if number % 2 else {"after": first.id}
@@ -438,7 +438,7 @@ async def _place(tasks: OwnedTasks, task: Task) -> Task:
 
 
 async def _chain(tasks: OwnedTasks, owner: OwnerId, levels: int, title: str = "Task") -> list[Any]:
-    """A new list, and so many tasks in it, each below the one before it."""
+    """A new list, and that many tasks in it, each a subtask of the one before."""
     await tasks.commit(creating_list(task_list := make_list(owner=owner, name=title)))
     chain: list[Any] = [task_list]
     for _ in range(levels):
@@ -454,14 +454,14 @@ async def _all(tasks: OwnedTasks) -> list[Task]:
 
 
 async def _order(tasks: OwnedTasks, parent: Task | None = None) -> list[TaskId]:
-    """The ids of the subtasks of that task, or of what is at the top of the inbox, by position."""
+    """The ids of that task's subtasks, or of the inbox's top level, by position."""
     parents: Any = "none" if parent is None else frozenset({parent.id})
     query = TaskQuery(parents=parents, list_id=None if parent else "none", sort=Sort.POSITION, limit=None)
     return [each.id for each in (await tasks.page(query)).items]
 
 
 async def _things(tasks: OwnedTasks) -> list[dict[str, object]]:
-    """Everything that there is, but for what goes on whatever is taken back."""
+    """All things' members, without those that an undo does not set back."""
     found: list[Any] = [*await tasks.lists(), *await _all(tasks)]
     return [{name: getattr(each, name) for name in each.__slots__ if name not in COUNTED} for each in found]
 
@@ -472,7 +472,7 @@ async def _of(tasks: OwnedTasks, change: int | None) -> list[Entry]:
 
 
 async def _trash(tasks: OwnedTasks) -> list[tuple[UUID, int]]:
-    """What has been deleted, newest first, and how many things with it."""
+    """The trash, newest first: ids, and how many things each deletion took."""
     return [(entry.id, entry.took) for entry in (await tasks.changes(_TRASH)).items]
 
 

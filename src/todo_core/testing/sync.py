@@ -1,4 +1,4 @@
-"""What storage must promise to those who keep a copy: who follows the pages has exactly what is stored."""
+"""The contract of synchronization: a client that follows the pages has exactly what is stored."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -25,7 +25,7 @@ _MANY_PAGES: Final = 200
 
 
 def asked(since: SyncToken | None = None, limit: int = 50, kept_since: datetime = _AGES_AGO) -> SyncQuery:
-    """A query of somebody who has come so far."""
+    """A query of a client with that token."""
     return SyncQuery(now=datetime.now(UTC), kept_since=kept_since, since=since, limit=limit)
 
 
@@ -46,7 +46,7 @@ def _here(thing: Thing) -> SyncItem:
 
 
 class SyncContract:
-    """`sync` tells a client of everything, and then of what changed; `changed` says whose log has grown."""
+    """`sync` returns everything, and then what changed; `changed` returns the owners with new changes."""
 
     async def test_a_first_sync_gives_everything_and_then_what_changed(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -173,7 +173,7 @@ class SyncContract:
         behind = (await tasks.sync(asked(since))).next
         await remove(tasks, task.id)
         await tasks.commit(erasing(task.id))
-        for token in (since, behind):  # the entry that the second was behind is gone with the text
+        for token in (since, behind):  # the entry of the second token's mark was erased too
             assert (await tasks.sync(asked(token))).items == (SyncItem("task", task.id, None),)
 
     async def test_one_owner_is_told_nothing_of_another(self, store: TaskStore) -> None:

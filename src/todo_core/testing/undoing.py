@@ -1,4 +1,4 @@
-"""What storage must promise of taking back: it rests on the log that is kept, and on what is there now."""
+"""The contract of undoing, restoring and erasing."""
 
 # ruff: noqa: S101 (these are tests)
 
@@ -25,7 +25,7 @@ _TRASH = ChangeQuery(trash=True, newest_first=True)
 
 
 def _content(task: Task) -> Content:
-    """The task without what goes on, whatever is taken back."""
+    """The task's members, without those that an undo does not set back."""
     members = {name: getattr(task, name) for name in Task.__slots__}
     return {name: value for name, value in members.items() if name not in {"version", "updated_at"}}
 
@@ -35,7 +35,7 @@ async def _all(tasks: OwnedTasks) -> list[Content]:
 
 
 class UndoingContract:
-    """A change can be undone, a deletion restored, and what is erased is gone."""
+    """A change can be undone, a deletion restored, and erased content is gone."""
 
     async def test_undoing_every_change_in_reverse_order_leads_back_to_the_beginning(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())

@@ -1,4 +1,4 @@
-"""Plans as the contract makes them, and calls that carry out one of them."""
+"""The plans that the contract tests use, and functions that commit them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -26,7 +26,7 @@ def creating(task: Task, once: Once | None = None) -> Plan:
 
 
 def changing(task_id: TaskId, change: Callable[[Task], Task], once: Once | None = None) -> Plan:
-    """Store what `change` makes of a task, unless that is equal."""
+    """Store what `change` returns for a task, unless it is equal."""
 
     def decide(seen: Seen) -> Decision:
         before = seen.task(task_id)
@@ -37,7 +37,7 @@ def changing(task_id: TaskId, change: Callable[[Task], Task], once: Once | None 
 
 
 def deleting(task_id: TaskId, expected: Expected = None, once: Once | None = None) -> Plan:
-    """Delete a task, if it is at an expected version."""
+    """Delete a task, if it has an expected version."""
 
     def decide(seen: Seen) -> Decision:
         return Decision(tuple(deleted(seen, seen.task(task_id).expecting(expected))))
@@ -56,7 +56,7 @@ def placing(task: Task, once: Once | None = None) -> Plan:
 
 
 def moving(task_id: TaskId, where: Where, at: datetime) -> Plan:
-    """Put a task there, with all that is below it."""
+    """Move a task with its subtasks."""
     fresh = make_fresh()
 
     def decide(seen: Seen) -> Decision:
@@ -74,7 +74,7 @@ def creating_list(task_list: TaskList) -> Plan:
 
 
 def changing_list(list_id: ListId, change: Callable[[TaskList], TaskList]) -> Plan:
-    """Store what `change` makes of a list, unless that is equal."""
+    """Store what `change` returns for a list, unless it is equal."""
 
     def decide(seen: Seen) -> Decision:
         before = seen.task_list(list_id)
@@ -85,7 +85,7 @@ def changing_list(list_id: ListId, change: Callable[[TaskList], TaskList]) -> Pl
 
 
 def moving_list(list_id: ListId, where: Mapping[str, ListId], at: datetime) -> Plan:
-    """Put a list before or after another one, or last."""
+    """Move a list before or after another one, or to the end."""
     fresh = make_fresh()
 
     def decide(seen: Seen) -> Decision:
@@ -102,24 +102,24 @@ def deleting_list(list_id: ListId) -> Plan:
 
 
 def undoing(number: int, at: datetime) -> Plan:
-    """Take that change back."""
+    """Undo that change."""
     fresh = make_fresh()
     return Plan(decide=lambda seen: undone(seen, number, at=at, fresh=fresh))
 
 
 def restoring(thing_id: UUID, at: datetime) -> Plan:
-    """Take what was deleted with that thing out of the trash."""
+    """Restore everything that was deleted with that thing."""
     fresh = make_fresh()
     return Plan(decide=lambda seen: restored(seen, thing_id, at=at, fresh=fresh))
 
 
 def erasing(thing_id: UUID) -> Plan:
-    """Forget what was deleted with that thing."""
+    """Erase everything that was deleted with that thing."""
     return Plan(decide=lambda seen: erased(seen, thing_id))
 
 
 def once_for(key: IdempotencyKey, task: Task) -> Once:
-    """That key for the creation of a task like this: its id and its moments do not count."""
+    """That key for the creation of such a task, whatever its id and times."""
     asked = (task.title, task.description, task.completed)
     return Once(key, sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest())
 
@@ -130,17 +130,17 @@ async def add(tasks: OwnedTasks, task: Task) -> Committed:
 
 
 async def add_once(tasks: OwnedTasks, key: IdempotencyKey, task: Task) -> Task:
-    """Commit `creating` under that key; the task that was created under it."""
+    """Commit `creating` under that key; returns the task created under it."""
     return (await tasks.commit(creating(task, once_for(key, task)))).task
 
 
 async def edit(tasks: OwnedTasks, task_id: TaskId, change: Callable[[Task], Task]) -> Task:
-    """Commit `changing`; the task as it is then."""
+    """Commit `changing`; returns the task after it."""
     return (await tasks.commit(changing(task_id, change))).task
 
 
 async def move(tasks: OwnedTasks, task_id: TaskId, **where: Unpack[Where]) -> Task:
-    """Commit `moving`; the task as it is then."""
+    """Commit `moving`; returns the task after it."""
     return (await tasks.commit(moving(task_id, where, LATER))).task
 
 

@@ -1,4 +1,4 @@
-"""What an owner can do: one method an action, the owner first."""
+"""The use cases: one method per action, the owner first."""
 
 from todo_core.use_cases.base import WriteOptions
 from todo_core.use_cases.batch import BatchUseCases
@@ -10,13 +10,12 @@ __all__ = ["TaskService", "WriteOptions"]
 
 
 class TaskService(TaskUseCases, ListUseCases, ChangeUseCases, BatchUseCases):
-    """Everything that can be done with tasks and lists.
+    """Everything that an owner can do with tasks and lists.
 
-    Every method may raise `StoreUnavailable`; those that take a task's id raise `TaskNotFound`, those that take a
-    list's `ListNotFound`; those that take `options` raise `VersionConflict` where the thing is not at the version
-    expected, and `KeyReused`. A refused call changes nothing. What writes returns the thing as it is then, and the
-    number of its change, if it changed anything. Without a `calendar` no task can recur: what needs one raises
-    `RuntimeError`.
+    Every method may raise `StoreUnavailable`. Methods with a task's id raise `TaskNotFound`, those with a list's id
+    `ListNotFound`; those with `options` raise `VersionConflict` and `KeyReused`. A refused call changes nothing. A
+    write returns the thing as it is afterwards, and the number of its change, if it changed anything. Recurring tasks
+    need a `calendar`: without one, methods that compute occurrences raise `RuntimeError`.
     """
 
     __slots__ = ()

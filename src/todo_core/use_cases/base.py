@@ -1,4 +1,4 @@
-"""What every use case has: the ports, and the one way to write."""
+"""What every use case has: the ports, and `_commit`, by which all of them write."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from todo_core.versioned import Expected, Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteOptions:
-    """On which terms something is written.
+    """The conditions of a write.
 
-    `expected`: the version(s) at which the thing must be. `once`: the key under which a repetition changes nothing.
-    `base`: the version that an edit is based on: it is made where none of the members that it sets has changed since.
-    `client`: the program that asks, as the log is to name it. `zone`: the user's time zone, for tasks that have none.
+    `expected`: the version, or versions, that the thing must have. `base`: the version that an edit is based on; it is
+    refused with `MergeConflict` if a member that it sets has changed since. `once`: the key under which a repetition
+    changes nothing. `client`: the calling program, for the log. `zone`: the user's time zone, for tasks without one.
     """
 
     expected: Expected = None
@@ -45,10 +45,10 @@ class UseCases:
     clock: Clock
     ids: IdGenerator
     history_kept: timedelta = timedelta(days=30)
-    """For how long the store keeps changes, and with them what was deleted."""
+    """How long the store keeps changes, and with them what was deleted."""
     calendar: RecurrenceCalendar = field(default_factory=NoCalendar)
     on_change: Callable[[OwnerId, int], object] = _nobody
-    """Called with the number of each change of an owner's that was made here, when it is stored."""
+    """Called with the owner and the number of each change made by this service, after it is stored."""
 
     def _course(self) -> Course:
         return Course(self.calendar)
@@ -57,7 +57,7 @@ class UseCases:
         return Now(self.clock.now(), options.zone)
 
     def _fresh(self, at: datetime) -> str:
-        """A position behind all that were made before."""
+        """A position that sorts after all earlier ones."""
         return self.ids.new(at).hex
 
     async def _commit(
@@ -66,7 +66,7 @@ class UseCases:
         return await self._carry_out(owner, Plan(decide=decide, sees=sees, once=options.once, client=options.client))
 
     async def _carry_out(self, owner: OwnerId, plan: Plan) -> Committed:
-        """Commit that plan, and report the number of its change."""
+        """Commit that plan, and call `on_change` with the number of its change."""
         committed = await self.store.tasks_of(owner).commit(plan)
         if committed.change is not None:
             self.on_change(owner, committed.change)

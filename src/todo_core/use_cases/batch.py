@@ -1,4 +1,4 @@
-"""Several operations as one change: all of them, or none."""
+"""Batches: several operations as one change, all or nothing."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,12 @@ from todo_core.use_cases.base import UseCases, WriteOptions
 BATCH_MAX: Final = 100
 BATCH_RULE: Final = f"must be 1 to {BATCH_MAX} operations"
 Operation: TypeAlias = Callable[..., Awaitable[Committed]]
-"""Calls one method of the service that it is given, which writes."""
+"""A function that calls one writing method of the service that it is given."""
 
 
 @dataclass(slots=True)
 class _Recorder:
-    """A store that takes down what it is asked to write, for one owner."""
+    """A store that records the plans instead of committing them."""
 
     plans: list[Plan] = field(default_factory=list)
 
@@ -36,11 +36,11 @@ class BatchUseCases(UseCases):
     __slots__ = ()
 
     async def batch(self, owner: OwnerId, operations: Sequence[Operation], options: WriteOptions) -> Committed:
-        """What these operations do, in order, as one change, each on what those before it left; all of it or nothing.
+        """Carry out these operations in order as one change, each on the result of those before it; all or nothing.
 
-        Each is called with a service like this one, and calls one method of it that writes. What is returned has the
-        things that each answers with, one after the other. Raises `InvalidInput` unless they are 1 to 100, and what the
-        operations raise: `part` says which of them.
+        Each operation is called with a service like this one, and must call one of its writing methods. Returns the
+        things of all their answers, in order. Raises `InvalidInput` unless there are 1 to 100 operations, and what the
+        operations raise, with the index of the operation in `part`.
         """
         if not 1 <= len(operations) <= BATCH_MAX:
             raise InvalidInput([Problem("operations", BATCH_RULE)])

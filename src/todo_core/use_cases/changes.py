@@ -1,4 +1,4 @@
-"""What happened to an owner's things, and taking it back."""
+"""Use cases of the log: history, sync, undo and the trash."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,27 +16,27 @@ from todo_core.undoing import emptied, erased, restored, undone
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 SYNC_MARGIN: Final = timedelta(hours=1)
-"""So much earlier than changes are forgotten, tokens from before them are: clocks differ."""
+"""Sync tokens expire this much earlier than changes are pruned, because clocks differ."""
 
 
 class ChangeUseCases(UseCases):
-    """Reading the log, staying in step, undoing, and the trash."""
+    """History, sync, undo and the trash."""
 
     __slots__ = ()
 
     async def history(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
-        """One page of what happened to the task that `query.of` names, also after its deletion."""
+        """One page of the log, of the task that `query.of` names; also after its deletion."""
         tasks = self.store.tasks_of(owner)
         page = await tasks.changes(query)
         if not page.items and query.of is not None:
-            await tasks.get(TaskId(query.of))  # there, without a history: from before the log, or unchanged for long
+            await tasks.get(TaskId(query.of))  # it may exist without history, which is pruned by age
         return page
 
     async def sync(self, owner: OwnerId, since: SyncToken | None = None, *, limit: int = LIMIT_DEFAULT) -> SyncPage:
-        """What a client must be told that has come as far as `since`; without it, everything.
+        """One page of what changed after `since`; without it, of everything.
 
-        Who follows `next` until `more` is false has exactly what the owner has. Raises `ResyncRequired`, and
-        `InvalidInput` for a limit that is not 1 to 200.
+        A client that follows `next` until `more` is false has an exact copy. Raises `ResyncRequired`, and
+        `InvalidInput` for a limit outside 1 to 200.
         """
         now = self.clock.now()
         kept_since = now - self.history_kept + SYNC_MARGIN
@@ -46,10 +46,10 @@ class ChangeUseCases(UseCases):
     async def undo(
         self, owner: OwnerId, number: int, options: WriteOptions = DEFAULTS, *, may_delete: bool = True
     ) -> Committed:
-        """The owner's change with that number taken back; undoing that one does it again.
+        """Undo the change with that number, as a new change, which can be undone in turn.
 
-        Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` where that deletes and `may_delete` is not
-        given.
+        Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` if that deletes something and not
+        `may_delete`.
         """
         now = self.clock.now()
         fresh = self._fresh(now)
@@ -62,19 +62,19 @@ class ChangeUseCases(UseCases):
         return await self._commit(owner, Sees(entries=frozenset({number})), decide, options)
 
     def _are_forgotten(self, entries: Iterable[Entry], now: datetime) -> bool:
-        """Whether a store may have forgotten a part of that change: it forgets by pieces, and no part is restored."""
+        """Whether a part of that change may have been pruned: a store prunes entry by entry, not whole changes."""
         return any(entry.at < now - self.history_kept for entry in entries)
 
     async def trash(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
-        """One page of the owner's deletions that nothing has taken back."""
+        """One page of the owner's trash: deletions that have not been undone or restored."""
         return await self.store.tasks_of(owner).changes(replace(query, trash=True))
 
     async def restore(
         self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS, *, answers_whole: bool = True
     ) -> Committed:
-        """What the deletion of that thing took is back. Raises `NotInTrash` and `TooMany`.
+        """Restore everything that the deletion of that thing took. Raises `NotInTrash` and `TooMany`.
 
-        All of it is returned, or without `answers_whole` that thing alone.
+        Returns all of it, or without `answers_whole` that thing alone.
         """
         now = self.clock.now()
         fresh = self._fresh(now)
@@ -90,15 +90,15 @@ class ChangeUseCases(UseCases):
         return await self._commit(owner, Sees(history=frozenset({thing_id})), decide, options)
 
     async def erase(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
-        """What the deletion of that thing took is gone for good, from its history too. Raises `NotInTrash`."""
+        """Erase everything that the deletion of that thing took, from the history too. Raises `NotInTrash`."""
         return await self._commit(
             owner, Sees(history=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
         )
 
     async def empty_trash(self, owner: OwnerId, options: WriteOptions = DEFAULTS) -> Committed:
-        """Erase everything that is in the trash now, some hundred deletions at a time, and nothing that comes later.
+        """Erase everything that is in the trash now, up to 200 deletions at a time, and nothing deleted later.
 
-        Under a key that was used nothing is erased.
+        Under a key that was used before, nothing is erased.
         """
         newest = await self.trash(owner, ChangeQuery(newest_first=True, limit=1))
         until = max((entry.number for entry in newest.items), default=0)

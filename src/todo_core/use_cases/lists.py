@@ -1,4 +1,4 @@
-"""What an owner can do with lists."""
+"""Use cases of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,11 +23,11 @@ class ListUseCases(UseCases):
     __slots__ = ()
 
     async def lists(self, owner: OwnerId) -> Sequence[TaskList]:
-        """All of the owner's lists, in their order."""
+        """All of the owner's lists, by position."""
         return await self.store.tasks_of(owner).lists()
 
     async def get_list(self, owner: OwnerId, list_id: ListId) -> TaskList:
-        """The list as it is now."""
+        """The list with that id."""
         for task_list in await self.lists(owner):
             if task_list.id == list_id:
                 return task_list
@@ -41,7 +41,7 @@ class ListUseCases(UseCases):
         own_id: ListId | None = None,
         **members: Unpack[NewList],
     ) -> Committed:
-        """A new list of that owner, behind all others; `own_id` as of `create`. Raises `InvalidInput` and `TooMany`."""
+        """Create a list, after all others. `own_id` as in `create`. Raises `InvalidInput`, `TooMany`, `TaskExists`."""
         now = self.clock.now()
         fresh = self.ids.new(now)
         if own_id is not None:
@@ -60,7 +60,7 @@ class ListUseCases(UseCases):
     async def edit_list(
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **members: Unpack[ListSettable]
     ) -> Committed:
-        """The list with these members; the others stay. Raises `InvalidInput`."""
+        """Set these members; the others stay. Raises `InvalidInput` and `MergeConflict`."""
         now = self.clock.now()
 
         def pairs(_: Seen, before: TaskList) -> list[Pair]:
@@ -71,7 +71,7 @@ class ListUseCases(UseCases):
     async def move_list(
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **where: ListId
     ) -> Committed:
-        """The list, `before` or `after` another one, and otherwise the last. Raises `InvalidInput`."""
+        """Move the list `before` or `after` another one, or to the end. Raises `InvalidInput`."""
         now = self.clock.now()
         fresh = self._fresh(now)
 
@@ -81,7 +81,7 @@ class ListUseCases(UseCases):
         return await self._change_list(owner, list_id, pairs, options)
 
     async def delete_list(self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The list and its tasks are in the trash; what is returned has no list."""
+        """Move the list and its tasks to the trash. The answer has no list."""
 
         def decide(seen: Seen) -> Decision:
             return Decision(tuple(deleted(seen, seen.task_list(list_id).expecting(options.expected))))
@@ -101,7 +101,7 @@ class ListUseCases(UseCases):
             pairs = change(seen, before)
             if options.base is not None:
                 require_mergeable(seen, before, members, options.base)
-            before.expecting(options.expected)  # after the rules: what is wrong at any version is reported first
+            before.expecting(options.expected)  # last, so that what is wrong at any version is reported first
             after = next((pair.after for pair in pairs if pair.thing.id == list_id), before)
             return Decision(tuple(pairs), (after or before,))
 

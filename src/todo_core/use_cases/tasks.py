@@ -1,4 +1,4 @@
-"""What an owner can do with tasks."""
+"""Use cases of tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 _NOBODY: Final = OwnerId("nobody")
-"""Whose a task is that is never stored."""
+"""The owner of a preview, which is never stored."""
 
 
 class TaskUseCases(UseCases):
@@ -33,10 +33,10 @@ class TaskUseCases(UseCases):
         own_id: TaskId | None = None,
         **members: Unpack[NewTask],
     ) -> Committed:
-        """A new task of that owner, the last of its siblings. Raises `InvalidInput` and `TooMany`.
+        """Create a task, the last of its siblings. Raises `InvalidInput` and `TooMany`.
 
-        `own_id`: its id, which its client made. Made alike before, it is there already, and nothing happens; raises
-        `TaskExists` where the id is another thing's, or was.
+        `own_id`: an id that the client chose. If it was already created with the same members, nothing changes and the
+        task is returned; raises `TaskExists` if another thing has or had the id.
         """
         now = self.clock.now()
         fresh = self.ids.new(now)
@@ -55,7 +55,7 @@ class TaskUseCases(UseCases):
         return await self._commit(owner, sees, decide, options)
 
     async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
-        """The task as it is now."""
+        """The task with that id."""
         return await self.store.tasks_of(owner).get(task_id)
 
     async def page(self, owner: OwnerId, query: TaskQuery) -> Page:
@@ -63,16 +63,16 @@ class TaskUseCases(UseCases):
         return await self.store.tasks_of(owner).page(query)
 
     async def summary(self, owner: OwnerId) -> Summary:
-        """How many tasks the owner has."""
+        """The numbers of the owner's tasks."""
         return await self.store.tasks_of(owner).summary()
 
     async def edit(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **members: Unpack[Settable]
     ) -> Committed:
-        """The task with these members; the others stay. Raises `InvalidInput`.
+        """Set these members; the others stay. Raises `InvalidInput` and `MergeConflict`.
 
-        To complete a task that recurs is to complete this occurrence: it moves on to its next one, and stays open. With
-        another `list_id` or `parent_id` it moves to the end there, as by `move`.
+        Completing a task that recurs completes its current occurrence: it moves to the next one and stays open. With
+        another `list_id` or `parent_id` it moves to the end there, as `move` does.
         """
         now, plain = self._now(options), members.copy()
         where: Where = {}
@@ -93,11 +93,11 @@ class TaskUseCases(UseCases):
     async def move(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **where: Unpack[Where]
     ) -> Committed:
-        """The task there, with all that is below it. Raises `InvalidInput`, naming what is wrong with that place."""
+        """Move the task with its subtasks. Raises `InvalidInput`, naming the members of `where` at fault."""
         return await self._change(owner, task_id, Step, options, where)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The task, done if it was open and open if it was done; of one that recurs this occurrence is done."""
+        """Complete the task, or its current occurrence, if it is open; reopen it if it is completed."""
         now = self._now(options)
         return await self._change(
             owner, task_id, lambda task: self._course().toggled(task.expecting(options.expected), now), options
@@ -106,9 +106,9 @@ class TaskUseCases(UseCases):
     async def complete(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
     ) -> Committed:
-        """The task, done. Repeating it changes nothing, unless the task recurs: then each completes one occurrence.
+        """Complete the task. Of one that recurs each call completes an occurrence; otherwise repeating changes nothing.
 
-        With `occurrence`, the due date that was seen, that one only: where the task has moved on nothing happens.
+        With `occurrence`, the due date that the caller saw, nothing changes if the task has moved on since.
         """
         now = self._now(options)
         return await self._change(owner, task_id, lambda task: self._course().completed(task, now, occurrence), options)
@@ -116,7 +116,10 @@ class TaskUseCases(UseCases):
     async def skip(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
     ) -> Committed:
-        """As `complete`, without having been done. Raises `InvalidInput` for a task that does not recur."""
+        """Move to the next occurrence without completing this one. `occurrence` as in `complete`.
+
+        Raises `InvalidInput` for a task that does not recur.
+        """
         now = self._now(options)
         return await self._change(owner, task_id, lambda task: self._course().skipped(task, now, occurrence), options)
 
@@ -129,7 +132,7 @@ class TaskUseCases(UseCases):
         due_date: str,
         start_date: str | None = None,
     ) -> Committed:
-        """This occurrence at another date; those after it stay where they are. Raises `InvalidInput`."""
+        """Move the current occurrence to another date; later ones stay where they are. Raises `InvalidInput`."""
         now = self._now(options)
         return await self._change(
             owner, task_id, lambda task: self._course().rescheduled(task, now, due_date, start_date), options
@@ -138,25 +141,25 @@ class TaskUseCases(UseCases):
     async def occurrences(
         self, owner: OwnerId, task_id: TaskId, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None
     ) -> list[str]:
-        """When the task will be due, this time first. Raises `InvalidInput` for a limit that is not 1 to 100."""
+        """The task's next due dates, current one first. Raises `InvalidInput` for a limit outside 1 to 100."""
         task = await self.store.tasks_of(owner).get(task_id)
         return self._course().occurrences(task, Now(self.clock.now(), zone), limit)
 
     async def preview(
         self, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None, **members: Unpack[Settable]
     ) -> list[str]:
-        """When a new task with these members would be due, this time first. Raises as `create` and `occurrences` do."""
+        """The due dates that a new task with these members would have. Raises as `create` and `occurrences` do."""
         now = self.clock.now()
         new: NewTask = {"title": "preview", **members}
         task = Task.new(id=self.ids.new(now), owner=_NOBODY, at=now, **new)
         return self._course().occurrences(self._course().checked(task), Now(now, zone), limit)
 
     async def reopen(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The task, not done. Repeating it changes nothing."""
+        """Reopen the task. Repeating it changes nothing."""
         return await self.edit(owner, task_id, options, completed=False)
 
     async def delete(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
-        """The task is in the trash, and all that is below it; what is returned has no task."""
+        """Move the task and its subtasks to the trash. The answer has no task."""
 
         def decide(seen: Seen) -> Decision:
             return Decision(tuple(deleted(seen, seen.task(task_id).expecting(options.expected))))
@@ -174,7 +177,7 @@ class TaskUseCases(UseCases):
         only_elsewhere: bool = False,
         members: Mapping[str, object] = MappingProxyType({}),
     ) -> Committed:
-        """A change of one task, which sets `members`, and moves; `only_elsewhere`: unless it is there already."""
+        """Change one task, which sets `members`, and move it; `only_elsewhere`: unless it is there already."""
         now = self._now(options)
         fresh = None if where is None else self._fresh(now.at)
 
@@ -188,7 +191,7 @@ class TaskUseCases(UseCases):
                 pairs = together(moved(seen, before, where, at=now.at, fresh=fresh), pairs)
             if step.moves_on:
                 pairs = together(pairs, brought_along(before, step.task, seen.below([task_id]), at=now.at))
-            before.expecting(options.expected)  # after the rules: what is wrong at any version is reported first
+            before.expecting(options.expected)  # last, so that what is wrong at any version is reported first
             after = next((pair.thing for pair in pairs if pair.thing.id == task_id), before)
             return Decision(tuple(pairs), (after,))
 

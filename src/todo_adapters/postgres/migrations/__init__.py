@@ -1,4 +1,4 @@
-"""The schema's history, and the means to bring a database up to date. Part of the package: no alembic.ini is needed."""
+"""The schema's migrations, and how to apply them. Part of the package: no alembic.ini is needed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,27 +12,27 @@ from todo_adapters.postgres.engine import connection_arguments
 from todo_adapters.postgres.failures import unavailable_where_it_passes
 
 if TYPE_CHECKING:
-    from alembic.config import Config  # Alembic takes long to load, and a server on a current schema has no use for it
+    from alembic.config import Config  # Alembic takes long to load, and a server with a current schema does not need it
 
 # Not Alembic's usual name: the database may be shared with a program that uses Alembic too.
 VERSION_TABLE: Final = "todo_schema_version"
 _LOCK: Final = 0x746F646F  # "todo"
 Piece: TypeAlias = Callable[[Connection, Any], Any]
-"""Changes the next rows behind a place (None: the first); the place behind them, or None where there are no more."""
+"""Changes the next rows after a place (None: the first); returns the place after them, or None if none are left."""
 
 
 class UnfitDatabase(Exception):
-    """The database cannot hold the tasks, whatever is migrated; the message says why."""
+    """No migration can make the database usable; the message says why."""
 
 
 def migrate(url: str, revision: str = "head", *, again: bool = False) -> None:
     """Bring the schema up to date, or forward or back to `revision`: a number, or "base".
 
-    Several processes may do so at once: one does the work, the others wait and find it done. A schema that is one
-    revision ahead is left as it is. Each change of the schema is made wholly or not at all; a change of rows is made a
-    piece at a time, and a migration that was interrupted goes on where it stopped. `again`: of a schema that is up to
-    date, change the rows that servers of older versions have written since. Raises `ValueError` for a URL that is
-    none, `UnfitDatabase`, and `StoreUnavailable`, also where somebody keeps a table locked for over five seconds.
+    Several processes may call this at the same time: one does the work while the others wait. A schema that is one
+    revision ahead is left as it is. Each schema change is atomic; rows are changed a piece at a time, and an
+    interrupted migration continues where it stopped. `again`: if the schema is up to date, change the rows that servers
+    of older versions have written since. Raises `ValueError` for an invalid URL, `UnfitDatabase`, and
+    `StoreUnavailable`, also if a table stays locked for more than five seconds.
     """
     with _connection(url) as connection:
         with _nobody_else(connection):
@@ -50,12 +50,12 @@ def migrate(url: str, revision: str = "head", *, again: bool = False) -> None:
 
 @contextmanager
 def _nobody_else(connection: Connection) -> Iterator[None]:
-    """A transaction in which nobody else migrates."""
+    """A transaction during which no other process migrates."""
     with connection.begin():
-        # For the transaction, not the session: behind a pooler no session is anybody's own.
+        # For the transaction, not the session: behind a pooler, clients share sessions.
         connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _check_encoding(connection)
-        # An ALTER that waits for a long transaction makes everybody else wait behind itself: better fail, and retry.
+        # An ALTER that waits for a long transaction blocks all others behind it: better fail, and try again.
         connection.execute(text("set local lock_timeout = '5s'"))
         yield
 
@@ -79,7 +79,7 @@ def _change_rows(connection: Connection, piece: Piece) -> None:
 
 
 def _pieces(found: str | None, revision: str) -> list[tuple[str, Piece]]:
-    """How the revisions on the way change rows: each as `upgrade_piece` or `downgrade_piece`, and on which schema."""
+    """The row changes of the revisions on the way: `upgrade_piece` or `downgrade_piece`, with the schema it needs."""
     from alembic.script import ScriptDirectory
 
     if found is None:  # there are no rows
@@ -102,13 +102,13 @@ def _is_older(revision: str, than: str | None) -> bool:
 
 
 def current_revision(url: str) -> str | None:
-    """The revision of the schema in the database; None where there is none. Raises as `migrate` does."""
+    """The revision of the schema in the database, or None. Raises as `migrate` does."""
     with _connection(url) as connection:
         return current(connection)
 
 
 def is_current(url: str) -> bool:
-    """Whether this version can work on the schema: it is up to date, or, as in a rolling deploy, one revision ahead.
+    """Whether this version can use the schema: it is up to date, or one revision ahead, as in a rolling deploy.
 
     Raises as `migrate` does.
     """
@@ -117,7 +117,7 @@ def is_current(url: str) -> bool:
 
 
 def _is_current(connection: Connection) -> bool:
-    """As `is_current`. Revisions are numbered one by one, so that a newer one can be told without knowing it."""
+    """As `is_current`. Revisions are numbered consecutively, so that a newer one is recognized without knowing it."""
     found, known = current(connection), head()
     if found is not None and int(found) > int(known) + 1:
         raise UnfitDatabase(f"The schema is at revision {found}, too far ahead of this version, which knows {known}.")
@@ -125,19 +125,19 @@ def _is_current(connection: Connection) -> bool:
 
 
 def head() -> str:
-    """The newest revision that this version knows: the number that begins its file's name."""
+    """The newest revision that this version knows: the number at the beginning of a file's name."""
     return max(file.name.partition("_")[0] for file in files(__name__).joinpath("versions").iterdir() if file.is_file())
 
 
 def current(connection: Connection) -> str | None:
-    """As `current_revision`, on a connection at hand."""
+    """As `current_revision`, on an open connection."""
     if not connection.dialect.has_table(connection, VERSION_TABLE):
         return None
     return connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar_one_or_none()
 
 
 def configuration(connection: Connection | None = None) -> "Config":
-    """What Alembic's own commands take, for this history and that connection."""
+    """The configuration for Alembic's commands, on that connection."""
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
@@ -152,7 +152,7 @@ def _connection(url: str) -> Iterator[Connection]:
     engine = create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(**arguments),
-        # Said, since a database may be set to another default: after the wait for the lock, the newest state counts.
+        # A database may have another default; after the wait for the lock, the newest state must be read.
         isolation_level="READ COMMITTED",
         poolclass=NullPool,
         use_native_hstore=False,

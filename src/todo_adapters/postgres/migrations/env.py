@@ -1,4 +1,4 @@
-"""Run by Alembic: connects its commands to the connection that the caller opened, within the caller's transaction."""
+"""Executed by Alembic: runs its commands on the connection, and in the transaction, that the caller opened."""
 
 from alembic import context
 
@@ -9,6 +9,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    include_name=lambda name, kind, _: kind != "table" or name in metadata.tables,  # others' tables may be here too
+    include_name=lambda name, kind, _: kind != "table" or name in metadata.tables,  # others' tables are ignored
 )
 context.run_migrations()
