@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One server per container: `docker run IMAGE` serves, `docker run IMAGE migrate` migrates. docs/deploy.md tells the rest.
+# One server per container: `docker run IMAGE` serves, `docker run IMAGE migrate` migrates. The rest: docs/deploy.md.
 
 # Exact versions. docs/releasing.md says how a release pins this to a digest as well (…@sha256:…).
 ARG PYTHON=3.13.18-slim-trixie
@@ -11,7 +11,7 @@ WORKDIR /app
 COPY run.py pyproject.toml uv.lock ./
 RUN python -c "import run; print(run.pinned_uv()[1])" > /tmp/uv.txt \
  && pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /tmp/uv.txt
-# What uv.lock pins, without tools and without the embedded PostgreSQL; in a layer that outlives changes of the code.
+# The dependencies that uv.lock pins, without tools and the embedded PostgreSQL, in a layer that changes of the code do not rebuild.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --frozen --no-dev --extra server --no-install-project
 COPY README.md LICENSE ./
@@ -25,11 +25,11 @@ LABEL org.opencontainers.image.title="todo-api" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /app/.venv /app/.venv
 ENV PATH="/app/.venv/bin:$PATH" PYTHONUNBUFFERED=1
-# A number, so that Kubernetes can see that it is not root. It owns no file: nothing but /tmp needs to be writable.
+# A number, so that Kubernetes can check that it is not root. It owns no files: only /tmp must be writable.
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
-# Whether the process lives; whether the database does is /health/ready, which the proxy asks.
+# The process only; the proxy checks /health/ready, which includes the database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/live', timeout=4)"]
 ENTRYPOINT ["todo"]

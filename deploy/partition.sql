@@ -1,5 +1,5 @@
--- Keeps each table of a migrated database in sixteen partitions by owner: psql --file deploy/partition.sql
--- All of it or nothing, and nobody else meanwhile. Rows are copied; privileges are to be granted anew.
+-- Partitions each table of a migrated database by owner, sixteen partitions each: psql --file deploy/partition.sql
+-- All or nothing. Run it while nobody writes. Rows are copied; grant privileges again afterwards.
 do $$
 declare
     pieces constant int := 16;

@@ -1,6 +1,7 @@
 """The walls of the house: which room may import what, and what every module owes its reader."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,3 +140,29 @@ def test_every_public_name_of_the_core_is_documented_and_importable_without_any_
 def test_no_function_is_longer_than_thirty_lines(module: str) -> None:
     functions = (node for node in ast.walk(parsed(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno >= LONGEST_FUNCTION] == []
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+
+def test_the_architecture_page_has_every_room_with_about_its_lines() -> None:
+    rows = re.findall(r"^\| `(todo_\w+(?:/\w+)?)` \| ([\d,]+) \|.*\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    rooms = {room: int(lines.replace(",", "")) for room, lines, _ in rows}
+    assert rooms.keys() == {"/".join(module.split("/")[:-1][:2]) for module in MODULES}
+    for room, said in rooms.items():
+        there = [each for each in MODULES if "/".join(each.split("/")[:-1][:2]) == room]
+        lines = sum(len((SRC / each).read_text().splitlines()) for each in there)
+        assert abs(lines - said) <= max(100, lines / 10), f"{room} has {lines} lines"
+    assert not [
+        (room, name)
+        for room, _, read in rows
+        for name in re.findall(r"[\w.]+\.py", read)
+        if not (SRC / room / name).exists()
+    ]
+
+
+def test_the_diagram_shows_every_port_and_every_adapter() -> None:
+    shown = set(re.findall(r"\w+", " ".join(re.findall(r"<text[^>]*>([^<]*)", PAGE.with_suffix(".svg").read_text()))))
+    ports = {each.name for each in parsed("todo_core/ports.py").body if isinstance(each, ast.ClassDef)}
+    adapters = {each.split("/")[1].removesuffix(".py") for each in ADAPTERS} - {"__init__"}
+    assert (ports | adapters) - shown == set()
