@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, store
 from todo_adapters.postgres.known import Known
 from todo_adapters.postgres.reading import Key, read_many
-from todo_core import OwnedTasks, Task, TaskNotFound, Version
-from todo_core.testing.writing import add, edit, remove
+from todo_core import IdempotencyKey, Once, OwnedTasks, Task, TaskNotFound, Version
+from todo_core.testing.writing import add, changing, edit, remove
 
 
 @pytest.fixture
@@ -44,6 +44,20 @@ async def test_what_was_written_or_read_here_is_changed_without_being_read(
     assert reads.asked == [[(ANN, others.id)]]
     assert [await elsewhere.get(each.id) for each in (mine, others)] == [mine, others]
     assert (mine.version, others.version) == (3, 2)
+
+
+async def test_what_was_changed_or_deleted_behind_the_lock_is_not_known(
+    postgres_store: PostgresTaskStore, reads: Spy[Key, Task | None]
+) -> None:
+    tasks, task = postgres_store.tasks_of(ANN), make_task()
+    await add(tasks, task)
+    once = Once(IdempotencyKey("k"), "")
+    await tasks.commit(changing(task.id, lambda task: task.edited(title="Keyed", at=LATER), once))
+    edited = await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
+    assert reads.asked == [[(ANN, task.id)]]
+    assert (edited.title, edited.version) == ("Keyed", 3)
+    await remove(tasks, task.id)
+    assert postgres_store._known.get(ANN, task.id) is None
 
 
 async def test_what_was_changed_elsewhere_is_decided_on_as_it_is_now(

@@ -242,6 +242,9 @@ class PostgresOwnedTasks:
         await make_owner(connection, self._owner)
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
+        for task_id in sees.tasks:  # what is erased must not stay known
+            self._known.saw(self._owner, task_id, None)
+
         async def work(connection: AsyncConnection, waits: bool) -> Committed:
             return await commit_behind_the_lock(
                 connection, self._owner, plan, sees, max_tasks=self._max_tasks, waits=waits
