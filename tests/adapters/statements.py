@@ -57,7 +57,7 @@ async def commit(connection: AsyncConnection, owner: OwnerId, plan: Plan) -> Com
     """Carry out a plan behind its owner's row, as the storage does."""
     try:
         async with batch.driver_of(connection).transaction():
-            return await commit_behind_the_lock(connection, owner, plan, plan.sees, most=10_000, waits=True)
+            return await commit_behind_the_lock(connection, owner, plan, plan.sees, max_tasks=10_000, waits=True)
     except Refused as refused:
         raise refused.refusal from None
 

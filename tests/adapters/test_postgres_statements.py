@@ -321,7 +321,7 @@ def writes() -> dict[str, Send]:
     def behind_the_lock(waits: bool) -> Send:
         plan = plan_creating(new := make_task(owner=user), once(f"lock {waits}"))
         sees = Sees(frozenset({new.id}))
-        return lambda connection: commit_behind_the_lock(connection, user, plan, sees, most=10_000, waits=waits)
+        return lambda connection: commit_behind_the_lock(connection, user, plan, sees, max_tasks=10_000, waits=waits)
 
     sends["behind the lock"] = behind_the_lock(waits=False)
     sends["behind the lock, waiting"] = behind_the_lock(waits=True)

@@ -65,7 +65,10 @@ async def create_list(call: Call[wire.NewList]) -> Reply:
     },
 )
 async def get_list(call: Call[None]) -> Reply:
-    """Get a list."""
+    """Get a list.
+
+    If the client has this version already (`If-None-Match`), the answer is 304, without a body.
+    """
     return reply_with_thing(call, await call.tasks.get_list(call.owner, call.list_id))
 
 

@@ -82,7 +82,10 @@ async def create_task(call: Call[wire.NewTask]) -> Reply:
     },
 )
 async def get_task(call: Call[None]) -> Reply:
-    """Get a task."""
+    """Get a task.
+
+    If the client has this version already (`If-None-Match`), the answer is 304, without a body.
+    """
     return reply_with_thing(call, await call.tasks.get(call.owner, call.task_id))
 
 
