@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres.known import Known
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
@@ -67,11 +66,10 @@ class PostgresTaskStore:
         self._sender = Sender(engine, deadline)
         self._pruning = Pruning(self._sender, history)
         self._max_tasks = max_tasks
-        self._known = Known()
 
     def tasks_of(self, owner: OwnerId) -> "PostgresOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return PostgresOwnedTasks(self._sender, self._pruning, self._known, owner_id(owner), self._max_tasks)
+        return PostgresOwnedTasks(self._sender, self._pruning, owner_id(owner), self._max_tasks)
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
         """As `TaskStore.changed`."""
@@ -98,10 +96,9 @@ class PostgresTaskStore:
 class PostgresOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, sender: Sender, pruning: Pruning, known: Known, owner: OwnerId, max_tasks: int) -> None:
+    def __init__(self, sender: Sender, pruning: Pruning, owner: OwnerId, max_tasks: int) -> None:
         self._sender = sender
         self._pruning = pruning
-        self._known = known
         self._owner = owner
         self._max_tasks = max_tasks
 
@@ -148,8 +145,8 @@ class PostgresOwnedTasks:
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`. A plan for one task goes into a shared statement, any other behind the owner's lock.
 
-        A change of one task is decided on the task as it was last known, or else as it is read, and stored if it has
-        not changed since; otherwise it is decided again behind the lock.
+        A change of one task is decided on the task as it was read, and stored if it has not changed since; otherwise it
+        is decided again behind the lock.
         """
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
@@ -164,9 +161,6 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        if (decision := self._decided_on_known(plan)) is not None:
-            committed = await self._commit_alone(plan, decision, sees)
-            return committed or await self._commit_behind_the_lock(plan, sees)
         while _is_of_one_task(sees) and not (sees.tasks and plan.once):
             seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
             try:
@@ -183,22 +177,8 @@ class PostgresOwnedTasks:
             break
         return await self._commit_behind_the_lock(plan, sees)
 
-    def _decided_on_known(self, plan: Plan) -> Decision | None:
-        """The plan's decision on its one task as it was last known; None if the task must be read first."""
-        known = {task_id: task for task_id in plan.sees.tasks if (task := self._known.get(self._owner, task_id))}
-        if not known or not _is_of_one_task(plan.sees) or plan.once is not None:
-            return None
-        try:
-            decision = decided(plan, Seen(self._owner, known))
-        except (NotSeen, TodoError):
-            return None
-        compared = any(pair.before and pair.after for pair in decision.pairs)  # the statement that writes compares it
-        return decision if compared else None
-
     async def _find(self, task_id: TaskId) -> Task | None:
-        task = await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
-        self._known.saw(self._owner, task_id, task)
-        return task
+        return await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
 
     async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """Store a decision of at most one pair in a shared statement; None if it must go behind the lock."""
@@ -215,7 +195,6 @@ class PostgresOwnedTasks:
             return None
         writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
-        self._known.saw(self._owner, pair.after.id, pair.after if outcome.result is Result.DONE else None)
         match outcome.result:
             case Result.DONE:
                 return Committed(decision.answer, outcome.number)
@@ -242,9 +221,6 @@ class PostgresOwnedTasks:
         await make_owner(connection, self._owner)
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
-        for task_id in sees.tasks:  # what is erased must not stay known
-            self._known.saw(self._owner, task_id, None)
-
         async def work(connection: AsyncConnection, waits: bool) -> Committed:
             return await commit_behind_the_lock(
                 connection, self._owner, plan, sees, max_tasks=self._max_tasks, waits=waits
