@@ -92,7 +92,7 @@ async def test_a_silent_database_is_unavailable_in_time(call: Call) -> None:
 @every_call
 async def test_a_network_that_swallows_everything_delays_nobody_for_longer(database_url: str, call: Call) -> None:
     with passage_to(database_url) as (passage, url):
-        async with opened(url, deadline=0.3) as store:
+        async with opened(url, deadline=1) as store:  # enough for a new connection, afterwards, on a busy machine
             await store.ready()
             passage.swallow(True)
             for _ in range(2):
@@ -155,13 +155,14 @@ async def test_a_database_in_read_only_mode_answers_what_writes_nothing(database
 
 
 async def test_the_databases_own_statement_timeout_is_unavailability(database_url: str) -> None:
-    execute(database_url, "alter database {db} set statement_timeout = '100ms'")
-    async with opened(database_url) as store:
-        await add(store.tasks_of(ANN), task := make_task())
-        with holding(database_url, task), pytest.raises(StoreUnavailable) as problem:
-            await remove(store.tasks_of(ANN), task.id)
+    async with opened(database_url) as before:
+        await add(before.tasks_of(ANN), task := make_task())
+        execute(database_url, "alter database {db} set statement_timeout = '100ms'")  # for connections that come now
+        async with opened(database_url) as store:
+            with holding(database_url, task), pytest.raises(StoreUnavailable) as problem:
+                await remove(store.tasks_of(ANN), task.id)
         assert isinstance(problem.value.__cause__, psycopg.errors.QueryCanceled)
-        assert await store.tasks_of(ANN).get(task.id) == task
+        assert await before.tasks_of(ANN).get(task.id) == task
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_database(database_url: str) -> None:
