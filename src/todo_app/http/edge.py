@@ -68,8 +68,10 @@ class Edge:
                 self._report(exchange, error)
             if exchange.status == 0:
                 await reply_to(error, exchange)(scope, receive, with_headers)
+            raised.__traceback__ = error.__traceback__ = None  # which has the frames that have the error
         finally:
             self._observe(exchange, perf_counter() - started)
+            exchange.leave_scope()
 
 
 def _request_id(fields: dict[bytes, bytes]) -> str:

@@ -59,6 +59,10 @@ class Exchange:
         """The exchange of that ASGI scope."""
         return cast("Exchange", scope[_KEY])
 
+    def leave_scope(self) -> None:
+        """End the cycle of scope and exchange: both are freed now, rather than by the garbage collector."""
+        del self._scope[_KEY]
+
     def give_back_turn(self) -> None:
         """Give the user's next request its turn: this one has ended, or is a stream."""
         if (turn := self.turn) is not None:
