@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -53,7 +52,7 @@ class Service:
     app: App
     store: TaskStore
     container: Container
-    log_file: Path
+    log_file: int
     tokens: dict[str, str] = field(default_factory=dict)
     log_from: int = 0
 
@@ -104,7 +103,7 @@ class Service:
     def raw_log(self) -> bytes:
         """The log as it was written since the last `forget`."""
         self.container.log().flush()
-        return self.log_file.read_bytes()[self.log_from :]
+        return os.pread(self.log_file, os.fstat(self.log_file).st_size, self.log_from)
 
     def forget(self) -> None:
         """Be as good as new. To make a service takes far longer than most of what tests ask of it."""
@@ -123,17 +122,12 @@ def _field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
 def make_service(store: TaskStore | None = None, **values: Any) -> Service:
     """A service on `store`; `values` are settings. Nothing of it is shared with another one."""
     store = store or MemoryTaskStore()
-    descriptor, name = tempfile.mkstemp(prefix="todo-log-")
+    with tempfile.TemporaryFile() as file:
+        descriptor = os.dup(file.fileno())
     container = Container(settings=settings(**values))
     container.store.override(Object(store))
     container.log.override(Object(Log("info", descriptor)))
-    return Service(create_app(container), store, container, Path(name))
-
-
-def discard(service: Service) -> None:
-    """Remove what the service wrote."""
-    service.container.log().flush()
-    os.unlink(service.log_file)  # noqa: PTH108
+    return Service(create_app(container), store, container, descriptor)
 
 
 async def ask(

@@ -116,14 +116,15 @@ class Server:
         return self.process.wait(60)
 
     def discard(self) -> None:
-        """End whatever is left of it."""
-        if self.process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
+        """End whatever is left of it; fails if it does not end when it is told to."""
+        try:
+            if self.process.poll() is None:
                 self.stop()
-        for pid in self.family():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        finally:
+            for pid in self.family():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait(10)
 
     def greeting_token(self) -> str:
         """The token in the greeting."""

@@ -13,7 +13,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
 import pytest
-from asking import discard, make_service
+from asking import make_service
 
 Text: TypeAlias = "str | bytes"
 Use: TypeAlias = "tuple[re.Pattern[Any], str]"
@@ -234,7 +234,6 @@ def compiled() -> Iterator[Use]:
         elif id(thing) not in seen:
             seen[id(thing)] = thing
             waiting += parts_of(thing)
-    discard(service)
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import sqlite_store
-from asking import discard, make_service
+from asking import make_service
 
 import todo_core
 from todo_adapters.memory import MemoryTaskStore
@@ -92,4 +92,3 @@ async def test_the_color_is_read_answered_and_documented() -> None:
     assert {name for name in members if {"title", "color"} <= members[name]} == {
         *("NewTask", "Task", "TaskPatch", "TaskPut"),
     }
-    discard(service)

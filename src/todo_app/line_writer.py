@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import threading
 import time
 import weakref
@@ -49,9 +50,17 @@ class LineWriter:
             self._lines.append(line)
             if not self._writes:
                 self._writes = True
-                threading.Thread(target=self._work, daemon=True).start()
+                self._start()
             elif len(self._lines) == 1:
                 self._changed.notify_all()
+
+    def _start(self) -> None:
+        """Start the thread with all signals blocked: one that it took would not wake the main thread, and be lost."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=self._work, daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def flush(self) -> None:
         """Wait up to `FLUSH_TIMEOUT` until all lines are written. Report on standard error if some are not."""

@@ -164,4 +164,4 @@ def _offset(text: str) -> timezone:
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - {"localtime"}  # some machines have it: their own zone, not one of IANA

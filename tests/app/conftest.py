@@ -1,18 +1,14 @@
 """The service in this process, on a store in memory."""
 
-from collections.abc import Iterator
-
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from factories import ANN
 
 
 @pytest.fixture(scope="session")
-def shared_service() -> Iterator[Service]:
+def shared_service() -> Service:
     """The service that most tests ask, one after the other."""
-    service = make_service()
-    yield service
-    discard(service)
+    return make_service()
 
 
 @pytest.fixture

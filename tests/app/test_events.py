@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from asking import Service, _scope, discard, make_service, token
+from asking import Service, _scope, make_service, token
 from factories import ANN, BOB
 from refusals import problem
 from slow_store import SlowStore
@@ -146,8 +146,6 @@ async def test_what_another_process_stores_is_found_by_a_look() -> None:
             await add(other, f"{number}")
             async with asyncio.timeout(5):  # a look is due within 0.25 s; this machine may be busy
                 assert await stream.titles(1) == [f"{number}"]
-    discard(service)
-    discard(other)
 
 
 async def every_change_arrives(seed: int) -> None:
@@ -161,7 +159,6 @@ async def every_change_arrives(seed: int) -> None:
                 await asyncio.sleep(0)
         for stream in (first, second):
             assert await stream.titles(20) == [f"{number}" for number in range(20)]
-    discard(service)
 
 
 async def test_no_wake_up_is_lost_while_a_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +272,6 @@ async def test_streams_take_no_turns_and_count_as_one_request_each() -> None:
         answer = await service.ask("GET", f"/api/{ANN}/tasks")
         assert answer.headers["ratelimit"].startswith('"default";r=0;')
     problem(await service.ask("GET", EVENTS), 429, "too_many_requests")
-    discard(service)
 
 
 async def test_a_client_that_does_not_read_is_dropped(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +300,6 @@ async def test_the_end_of_the_server_waits_for_no_client(service: Service) -> No
             assert not await stuck.ended()
         async with following(other) as late:
             assert await late.ended()
-    discard(other)
 
 
 async def test_a_silent_stream_says_that_it_lives(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,9 +341,7 @@ class BreakingTasks(MemoryOwnedTasks):
 def breaking(monkeypatch: pytest.MonkeyPatch) -> Any:
     for module, name in ((live, "LOOK_EVERY"), (live, "LOOK_AGAIN"), (event_stream, "READ_AGAIN")):
         monkeypatch.setattr(module, name, 0.01)
-    service = make_service(Breaking())
-    yield service
-    discard(service)
+    return make_service(Breaking())
 
 
 async def test_an_outage_of_the_database_ends_no_stream(breaking: Service) -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import httpx
 import pytest
 import signing
-from asking import Service, discard, make_service, token
+from asking import Service, make_service, token
 from clocks import Seconds, until
 from factories import ANN, BOB
 from issuers import LoopbackIssuer, document, issuing
@@ -246,7 +246,6 @@ async def test_the_running_service_checks_no_signature_in_a_flood_and_those_who_
         assert answer.headers["retry-after"] == answer.headers["ratelimit"].rpartition("t=")[2]
     assert (await service.ask("GET", path)).status_code == 200
     assert len(checked) == 6
-    discard(service)
 
 
 class TestIssuerThatDoesNotAnswer:
@@ -275,7 +274,6 @@ class TestIssuerThatDoesNotAnswer:
             issuer.answer = document(json.dumps({"keys": [signing.jwk("ed")]}).encode())
             await asyncio.sleep(2)  # what Retry-After says
             assert (await self.ask(service, "ed")).status_code == 200
-            discard(service)
 
     async def test_an_address_that_was_shut_out_for_an_unknown_key_is_let_in_when_the_key_is_known(self) -> None:
         with issuing(document(json.dumps({"keys": [signing.jwk("ed")]}).encode())) as issuer:
@@ -289,4 +287,3 @@ class TestIssuerThatDoesNotAnswer:
             await until(lambda: keys._fetching is None)
             assert (await self.ask(service, "ed-old")).status_code == 200
             await service.container.verifier().aclose()
-            discard(service)

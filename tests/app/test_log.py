@@ -10,7 +10,7 @@ from typing import Any
 
 import jwt
 import pytest
-from asking import Service, discard, make_service, token
+from asking import Service, make_service, token
 from clocks import Seconds
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from factories import ANN, BOB
@@ -82,7 +82,6 @@ async def test_a_flood_of_bad_tokens_is_named_in_the_log() -> None:
     first, second = service.log()
     assert (first["status"], second["status"]) == (401, 429)
     assert second["reason"].startswith("too many bad tokens from this address")
-    discard(service)
 
 
 WORDS = "s3cr3t-"
@@ -167,7 +166,6 @@ def test_a_setting_that_ends_with_a_line_end_is_named_in_the_log() -> None:
     service = make_service(trimmed=("BETTER_AUTH_SECRET",))
     (line,) = service.log()
     assert (line["event"], line["level"], line["setting"]) == ("setting_trimmed", "warning", "BETTER_AUTH_SECRET")
-    discard(service)
 
 
 class OwnLog:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from asking import ORIGIN, Service, discard, make_service
+from asking import ORIGIN, Service, make_service
 from factories import ANN, BOB, make_id
 from refusals import problem
 from tool_calls import ACCEPTED, CURRENT, LAST_OF_2025, REVISIONS, ask, call, fields, message
@@ -52,7 +52,6 @@ async def test_the_metadata_names_the_issuer_and_the_scopes() -> None:
     }
     refused = await service.ask("POST", "/mcp", user=None, json_=message("tools/list"))
     assert f'resource_metadata="https://example.org/todo{METADATA}"' in refused.headers["www-authenticate"]
-    discard(service)
 
 
 async def test_without_an_issuer_none_is_named_and_the_url_is_the_requests(service: Service) -> None:
@@ -91,7 +90,6 @@ async def test_it_is_limited_logged_and_counted_like_the_rest() -> None:
     ]
     metrics = (await service.ask("GET", "/metrics", user=None)).text
     assert 'route="/mcp"' in metrics
-    discard(service)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +312,6 @@ async def test_a_bug_is_answered_and_logged_without_what_it_says(
         answer.headers["x-request-id"],
     )
     assert b"secret" not in service.raw_log()
-    discard(service)
 
 
 def test_a_server_that_no_agent_calls_does_not_load_the_sdk() -> None:
@@ -359,7 +356,6 @@ async def test_others_are_answered_while_it_is_loaded(monkeypatch: pytest.Monkey
     assert not first.done()
     loaded.set()
     assert {(await first)["change"], (await second)["change"]} == {1, 2}
-    discard(service)
 
 
 async def test_a_load_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,4 +371,3 @@ async def test_a_load_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(http, "_load", fails)
     problem(await ask(service, "tools/list"), 500, "internal_error")
     assert (await ask(service, "tools/list")).status_code == 200
-    discard(service)

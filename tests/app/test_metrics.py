@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from factories import ANN, make_id
 
 from todo_app import metrics
@@ -62,7 +62,6 @@ async def test_requests_are_counted_by_template_method_and_status() -> None:
     }
     for other in ("todo_rate_limit_store_failures_total", "todo_key_fetch_failures_total", "process_open_fds"):
         assert other in found or sys.platform != "linux"
-    discard(service)
 
 
 async def test_nothing_that_was_sent_can_be_read_there() -> None:
@@ -82,7 +81,6 @@ async def test_nothing_that_was_sent_can_be_read_there() -> None:
         "route", "method", "status", "le", "state", "implementation", "major", "minor", "patchlevel", "version",
     }  # fmt: skip
     assert len(numbers(text)) - before < 100  # strangers do not make it grow
-    discard(service)
 
 
 def test_what_a_killed_process_counted_stays_and_its_connections_do_not(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from clocks import Seconds
 from factories import ANN, BOB, make_id
 from refusals import problem
@@ -81,7 +81,6 @@ async def test_who_asks_too_often_is_told_how_much_of_the_window_is_left() -> No
         assert answer.headers["ratelimit"] == f'"default";r=0;t={left}'
         assert answer.headers.get("retry-after") == (f"{left}" if moved else None)
     problem(answer, 429)
-    discard(service)
 
 
 async def test_a_preflight_needs_no_token_and_plain_options_does(service: Service) -> None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from factories import ANN, make_id
 from refusals import CODES, problem
 
@@ -45,7 +45,6 @@ class BrokenStore(MemoryTaskStore):
 def broken(error: Exception) -> Iterator[Service]:
     service = make_service(BrokenStore(error))
     yield service
-    discard(service)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,6 @@ async def test_of_a_bug_nothing_is_told_but_that_it_is_one(buggy: Service, metho
 async def test_an_id_given_twice_is_told_as_a_conflict() -> None:
     service = make_service(BrokenStore(TaskExists()))
     problem(await service.ask("POST", TASKS, json_={"title": "x"}), HTTPStatus.CONFLICT, "task_exists")
-    discard(service)
 
 
 async def test_a_bug_is_told_to_head_and_options_too(buggy: Service) -> None:

@@ -1,9 +1,7 @@
 """The service below a path prefix, which a proxy strips: what it says of its own addresses begins with the prefix."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from factories import ANN
 
 PREFIXES = ["/todo", "/t", "/api", "/a", f"/api/{ANN}", "/apps/todo-api"]  # also such as paths of its own begin with
@@ -15,11 +13,9 @@ async def prefix(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def below(prefix: str) -> AsyncIterator[Service]:
+async def below(prefix: str) -> Service:
     """A service that is reached below the prefix."""
-    service = make_service(public_url=f"https://example.org{prefix}")
-    yield service
-    discard(service)
+    return make_service(public_url=f"https://example.org{prefix}")
 
 
 async def test_every_address_that_is_given_works_from_outside(below: Service, prefix: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from asking import Service, discard, make_service
+from asking import Service, make_service
 from factories import ANN, BOB
 from refusals import problem
 
@@ -91,7 +91,6 @@ async def test_a_token_of_another_database_or_of_the_future_or_too_old_is_gone(s
     for title in ("one", "two"):
         await add(other, title)
     problem(await other.ask("GET", f"/api/{ANN}/{path}?since={here.encode(ANN)}"), 410, "resync_required")
-    discard(other)
 
 
 async def test_how_long_tokens_are_good_is_a_setting() -> None:
@@ -100,4 +99,3 @@ async def test_how_long_tokens_are_good_is_a_setting() -> None:
     for days, status in ((1.9, 200), (2, 410)):
         token = SyncToken(Mark(0, None, datetime.now(UTC) - timedelta(days=days))).encode(ANN)
         assert (await service.ask("GET", f"{CHANGES}?since={token}")).status_code == status
-    discard(service)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from asking import Service, _scope, discard, make_service
+from asking import Service, _scope, make_service
 from factories import ANN, BOB
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +57,6 @@ async def stalled(**settings: Any) -> AsyncIterator[tuple[Service, Stalled]]:
     yield service, store
     store.let_go.set()
     await until(lambda: not service.container.turns()._lines)
-    discard(service)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -233,7 +232,6 @@ async def test_an_answer_that_nobody_reads_keeps_its_place(monkeypatch: pytest.M
     assert b"".join(message["body"] for message in taken[1:]) == whole.content
     assert [message["more_body"] for message in taken[1:]] == [True] * (len(taken) - 2) + [False]
     assert (await service.ask("HEAD", TASKS)).content == b""
-    discard(service)
 
 
 async def never() -> None:

@@ -11,7 +11,7 @@ from todo_core.due import Dates, discord, instant, is_date, is_readable, is_time
 
 days = st.dates(datetime(1900, 1, 1).date(), datetime(2999, 12, 31).date())
 times = st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31, 23, 59, 59))
-zones = st.sampled_from(sorted(available_timezones()))
+zones = st.sampled_from(sorted(filter(is_time_zone, available_timezones())))
 
 READ = {
     "2026-10-01": "2026-10-01",
@@ -152,6 +152,7 @@ def test_a_zone_is_named_as_the_database_has_it() -> None:
         "+01:00",
         "",
         "../etc/passwd",
+        "localtime",  # what some machines call their own
         "/etc/localtime",
         "UTC\x00",
         "x" * 10**5,

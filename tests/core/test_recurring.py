@@ -16,7 +16,7 @@ from slow_recurrence import named_days
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_core import InvalidInput, Task
 from todo_core.changes import Pair
-from todo_core.due import instant, on_clock
+from todo_core.due import instant, is_time_zone, on_clock
 from todo_core.recurrence import RECURRENCE_FROM, Recurrence, RecurrenceFrom, read_recurrence
 from todo_core.recurring import Course, NoCalendar, Now, Step, brought_along
 from todo_core.testing.examples import recurrences
@@ -386,7 +386,7 @@ def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_m
 
 @settings(max_examples=examples(300))
 @given(
-    zone=st.sampled_from(sorted(available_timezones())),
+    zone=st.sampled_from(sorted(filter(is_time_zone, available_timezones()))),
     year=st.integers(1901, 2998),
     minute=st.integers(0, 24 * 60 - 1),
     day=st.integers(0, 300),
@@ -427,7 +427,7 @@ def turns(zone: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
 def test_in_every_zone_gaps_and_overlaps_of_its_clock_count_as_the_standard_says() -> None:
     """RFC 5545 §3.3.5: a time that is skipped is moved on by the gap; of one that comes twice the first counts."""
     gaps = overlaps = 0
-    for name in sorted(available_timezones()):
+    for name in sorted(filter(is_time_zone, available_timezones())):
         for moment, shift in turns(ZoneInfo(name)):
             if shift > timedelta(0):
                 gaps += 1
