@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import has_been_used
 from e2e.npm import NODE
 from pages import ROOT, Block, Reader, blocks_of, pages
 from serving import database_pid
 
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.binaries import find_binaries
+from todo_adapters.postgres.migrations import migrate
 
 pytestmark = [
     pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="there is no bash or no curl"),
@@ -26,6 +28,8 @@ NOT_RUN = {  # each says why in its document
     "docs/scaling.md": 6,
 }
 
+# Read by somebody who has never started the server; the other pages find the data of an earlier start.
+BEGINNINGS = {"README.md", "docs/embedded-database.md", "docs/tutorial.md"}
 KEPT = {  # what a page is there to make
     "docs/deploy.md": {".env"},
     "docs/embedded-database.md": {"tasks.dump"},
@@ -33,14 +37,19 @@ KEPT = {  # what a page is there to make
 }
 # Followed to the end, with a real issuer, by the tests of issuers, which need node.
 FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"} if NODE else set()
-PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED)) for page in pages()]
+# What the page runs are tests, which are run anyway.
+TESTED = {"examples/README.md"}
+PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED)) for page in pages()]
 
 
 @pytest.fixture
 def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     """Somebody with PostgreSQL's programs and a database, as far as the page speaks of them."""
     variables, programs, places = {"TODO_DATA_DIR": str(tmp_path / "data")}, list[Path](), dict[str, str]()
-    text = (ROOT / request.node.callspec.params["page"]).read_text()
+    page = request.node.callspec.params["page"]
+    text = (ROOT / page).read_text()
+    if page not in BEGINNINGS:
+        has_been_used(tmp_path / "data", migrate)
     if "(Linux)" in text and sys.platform != "linux":
         pytest.skip("it is about what only Linux has")
     if DATABASE in text:
@@ -48,7 +57,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if "$DATABASE_URL" in text:
         variables["DATABASE_URL"] = request.getfixturevalue("database_url")
         programs.append(find_binaries(Account(os.geteuid(), os.getegid(), dropped=False)))
-    if request.node.callspec.params["page"] == "examples/README.md":
+    if page == "examples/README.md":
         # The page's command, with some of its tests: all of them are run in `examples` itself.
         variables["PYTEST_ADDOPTS"] = "-k owner"
     with Reader(tmp_path / "clone", *programs, places=places, **variables) as reader:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from databases import roomy_folder
+from databases import has_been_used, roomy_folder
 
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
 from todo_adapters.embedded.account import Account
@@ -132,20 +132,10 @@ def new_folder(place: Path) -> Path:
     return place / "data"
 
 
-@pytest.fixture(scope="session")
-def made() -> Iterator[Path]:
-    """A data folder to copy, because making one takes half a second."""
-    with tempfile.TemporaryDirectory(prefix="todo-", dir=roomy_folder()) as place:
-        EmbeddedPostgres.start(Path(place), durable=False).stop()
-        Path(place, "postgres/postgres.log").unlink()
-        yield Path(place)
-
-
 @pytest.fixture
-def folder(made: Path, new_folder: Path) -> Path:
+def folder(new_folder: Path) -> Path:
     """A data folder that has been used before."""
-    subprocess.run(["cp", "-a", made, new_folder], check=True)
-    return new_folder
+    return has_been_used(new_folder)
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ def assert_each_is_of_one_owner(url: str, sent: Sent) -> None:
             assert {(column, value in OWNER) for _, column, value in inserts} <= {("user_id", True)}, statement
 
 
+@pytest.mark.ci  # by default the random agreement with the store in memory says it, below
 @pytest.mark.asyncio(loop_scope="class")
 class TestSharded(TaskStoreContract):
     """The contract, by statements of one owner each."""

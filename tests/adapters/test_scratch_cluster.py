@@ -79,6 +79,7 @@ def test_workers_share_one_cluster_and_leave_nothing(tmp_path: Path) -> None:
     assert processes_in(place) == []
 
 
+@pytest.mark.ci
 def test_a_killed_worker_leaves_nothing(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, "-n", "1", "--max-worker-restart", "0", killed=0)
     assert "crashed" in outcome.stdout, outcome.stdout + outcome.stderr
@@ -95,6 +96,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert [place for place in places(tmp_path) if place.exists() or processes_in(place)] == []
 
 
+@pytest.mark.ci
 def test_a_living_runs_cluster_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TODO_TEST_CLUSTER", "this run's, put back afterwards")
     lock = make_scratch_folder()

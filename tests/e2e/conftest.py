@@ -8,24 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import ScratchCluster
+from databases import ScratchCluster, has_been_used
 from serving import Server, database_pid, serving_events
 
 from todo_adapters.jwt_identity import issue_token
+from todo_adapters.postgres.migrations import migrate
 
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """Where the servers of this test keep their data, and where no database runs on after it."""
+def data_dir(new_data_dir: Path) -> Path:
+    """Where the servers of this test keep their data: there is an empty database, as from an earlier start."""
+    return has_been_used(new_data_dir, migrate)
+
+
+@pytest.fixture
+def new_data_dir(tmp_path: Path) -> Iterator[Path]:
+    """As `data_dir`, and nothing is there yet. No database runs on there after the test."""
     yield tmp_path / "data"
     if (left := database_pid(tmp_path / "data")) is not None:
         os.kill(left, signal.SIGINT)
 
 
 @pytest.fixture
-def serve(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Server]]:
+def serve(tmp_path: Path, new_data_dir: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers and ends them with the test; takes what `Server` takes but for the folder."""
     servers: list[Server] = []
 

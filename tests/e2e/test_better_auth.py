@@ -296,14 +296,16 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         *(pytest.param(*each, marks=pytest.mark.ci) for each in (("page", "/api/auth"), ("client", "/api/auth/"))),
     ],
 )
-def test_the_how_to_followed_literally_leads_to_a_first_task(app: Path, tmp_path: Path, page: str, path: str) -> None:
+def test_the_how_to_followed_literally_leads_to_a_first_task(
+    app: Path, tmp_path: Path, data_dir: Path, page: str, path: str
+) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     (tmp_path / "clone").mkdir()
     settings = {"BETTER_AUTH_URL": url, "BETTER_AUTH_SECRET": SECRET}
     places = {f"BETTER_AUTH_URL={APP}": f"BETTER_AUTH_URL={url}{path}", APP: url}
     with (
         running(app, "app.mjs", **settings | {"BETTER_AUTH_URL": url + path}) as said,
-        Reader(tmp_path / "clone", places=places, TODO_DATA_DIR=str(tmp_path / "data")) as reader,
+        Reader(tmp_path / "clone", places=places, TODO_DATA_DIR=str(data_dir)) as reader,
     ):
         assert said == "listening\n"
         reader.read([SERVE])

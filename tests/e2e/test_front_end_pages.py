@@ -87,14 +87,14 @@ pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
 
 @pytest.mark.ci
-def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path) -> None:
+def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path, data_dir: Path) -> None:
     blocks = [replace(block, runner="") for block in blocks_of(ROOT / "docs/how-to/typescript-client.md")]
     named = dict(re.findall(r" (@?[\w/-]+)@([\d.]+)", "".join(block.text for block in blocks)))
     assert len(named) == 4
     assert named.items() <= PINNED.items()
     assert blocks[-1].language == "text"
     cache = {"npm_config_prefer_offline": "true", "npm_config_audit": "false", "npm_config_fund": "false"}
-    with Reader(tmp_path / "clone", TODO_DATA_DIR=str(tmp_path / "data"), **cache) as reader:
+    with Reader(tmp_path / "clone", TODO_DATA_DIR=str(data_dir), **cache) as reader:
         reader.read(blocks)
 
 

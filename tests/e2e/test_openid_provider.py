@@ -81,10 +81,10 @@ def says(token: str) -> dict[str, Any]:
 
 
 @NEEDS_NODE
-def test_a_reader_reaches_their_tasks_as_the_page_says(provider: str, tmp_path: Path) -> None:
+def test_a_reader_reaches_their_tasks_as_the_page_says(provider: str, tmp_path: Path, data_dir: Path) -> None:
     token = signed_in(provider, ANN)["access_token"]
     assert says(token)["sub"] == ANN
-    variables = {"TODO_DATA_DIR": str(tmp_path / "data"), "TOKEN": token}
+    variables = {"TODO_DATA_DIR": str(data_dir), "TOKEN": token}
     (tmp_path / "clone").mkdir()
     with Reader(tmp_path / "clone", places={ISSUER: provider}, **variables) as reader:
         reader.read([replace(block, runner="") for block in blocks_of(PAGE)])

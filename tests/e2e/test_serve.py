@@ -21,12 +21,14 @@ pytestmark = [
 ]
 
 
-def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(serve: Serve, data_dir: Path) -> None:
-    first = serve(TODO_DATA_DIR=str(data_dir))
+def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
+    serve: Serve, new_data_dir: Path
+) -> None:
+    first = serve(TODO_DATA_DIR=str(new_data_dir))
     greeting = first.greeting()
     assert first.answers(), "it said so too early"
     assert f"Serving {first.url} (documentation at {first.url}/docs)" in greeting
-    assert f"Data in {data_dir}" in greeting
+    assert f"Data in {new_data_dir}" in greeting
     assert [event["url"] for event in serving_events(first)] == [first.url]
     if shutil.which("curl"):
         request = greeting[greeting.index("  curl ") :]
@@ -38,13 +40,13 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(s
         done = client.patch(f"/api/dev/tasks/{made['id']}/complete").json()
         kept = client.get("/api/dev/tasks").json()
     assert first.stop() == 0
-    check_ended(first, data_dir)
+    check_ended(first, new_data_dir)
 
-    second = serve(TODO_DATA_DIR=str(data_dir)).started()
+    second = serve(TODO_DATA_DIR=str(new_data_dir)).started()
     with second.client(token) as client:  # the secret has been kept as well
         assert client.get(f"/api/dev/tasks/{made['id']}").json() == done
         assert client.get("/api/dev/tasks").json() == kept
-    with second.client(run("token", "dev", TODO_DATA_DIR=str(data_dir)).stdout.strip()) as client:
+    with second.client(run("token", "dev", TODO_DATA_DIR=str(new_data_dir)).stdout.strip()) as client:
         assert client.get("/api/dev/tasks").json() == kept
 
 
@@ -110,14 +112,14 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
         *(pytest.param(each, marks=pytest.mark.ci) for each in ("at once", "as the database starts", "as it greets")),
     ],
 )
-def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, data_dir: Path, beginning: str) -> None:
-    server = serve(TODO_DATA_DIR=str(data_dir))
-    eventually(lambda: BEGINNINGS[beginning](server, data_dir), START_SECONDS)
+def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, new_data_dir: Path, beginning: str) -> None:
+    server = serve(TODO_DATA_DIR=str(new_data_dir))
+    eventually(lambda: BEGINNINGS[beginning](server, new_data_dir), START_SECONDS)
     started = time.monotonic()
     assert server.stop() in {0, 130, -signal.SIGTERM}
     assert time.monotonic() - started < GRACE - 5, "a worker did not hear of it"
     eventually(lambda: server.family() == [])
-    assert database_pid(data_dir) is None
+    assert database_pid(new_data_dir) is None
     assert "Traceback" not in server.said()
 
 
