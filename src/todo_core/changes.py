@@ -162,7 +162,7 @@ def entry_of(pair: Pair, *, number: int, at: datetime, client: str | None) -> En
     )
 
 
-def rooted(pairs: Sequence[Pair]) -> list[Pair]:
+def with_roots(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, with `root` and `took` set on each deletion: its root is the topmost deleted thing above it."""
     gone: dict[UUID, Thing] = {pair.thing.id: pair.thing for pair in pairs if pair.after is None}
     roots = {thing_id: _root(thing, gone) for thing_id, thing in gone.items()}
@@ -182,18 +182,18 @@ def _root(thing: Thing, gone: Mapping[UUID, Thing]) -> UUID:
     return thing.id
 
 
-def together(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
+def merged(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
     """Two lists of pairs decided on the same state, merged: one pair per thing, with the members that either sets."""
-    merged = {pair.thing.id: pair for pair in first}
+    pairs = {pair.thing.id: pair for pair in first}
     for pair in second:
-        other = merged.get(pair.thing.id)
+        other = pairs.get(pair.thing.id)
         if other is not None and other.after is not None and pair.after is not None:
             _, differing = difference(pair)
             values: dict[str, Any] = differing or {}
             both = replace(other.after, **values)
             pair = Pair(pair.before, both, pair.named or other.named)
-        merged[pair.thing.id] = pair
-    return list(merged.values())
+        pairs[pair.thing.id] = pair
+    return list(pairs.values())
 
 
 def encoded(members: Members | None) -> dict[str, Any] | None:

@@ -8,12 +8,12 @@ from operator import or_
 from typing import cast
 from uuid import UUID
 
-from todo_core.changes import Pair, rooted
+from todo_core.changes import Pair, with_roots
 from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound, TodoError
+from todo_core.families import misplaced
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
 from todo_core.lists import TaskList, Thing
-from todo_core.places import misplaced
 from todo_core.seen import NotSeen, Seen, Sees
 from todo_core.task import Task
 from todo_core.versioned import Version
@@ -81,7 +81,7 @@ def decided(plan: Plan, seen: Seen) -> Decision:
     """The plan's decision on `seen`, checked: a storage may write it.
 
     Raises what `decide` raises; `TaskExists` if it creates a thing that exists; `InvalidInput` if a thing would be in
-    an invalid place (`places.misplaced`); `ValueError` if it writes another owner's thing, one thing twice, or a thing
+    an invalid place (`families.misplaced`); `ValueError` if it writes another owner's thing, one twice, or a thing
     that it has not seen in its present state.
     """
     decision = plan.decide(seen)
@@ -186,7 +186,7 @@ def _counted(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, with a new root for deletions whose root was created by the same change, and so is not in the log."""
     deleting = [pair for pair in pairs if pair.after is None]
     gone = {pair.thing.id for pair in deleting}
-    lost = {pair.thing.id: pair for pair in rooted([pair for pair in deleting if pair.root not in {None, *gone}])}
+    lost = {pair.thing.id: pair for pair in with_roots([pair for pair in deleting if pair.root not in {None, *gone}])}
     took = Counter(pair.root for pair in deleting)
     counted = [replace(pair, took=1 + took[pair.thing.id]) if pair.thing.id in gone else pair for pair in pairs]
     return [lost.get(pair.thing.id, pair) for pair in counted]

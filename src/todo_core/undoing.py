@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from todo_core.changes import LOGGED, Entry, Kind, Members, Pair, rooted
+from todo_core.changes import LOGGED, Entry, Kind, Members, Pair, with_roots
 from todo_core.errors import ChangeNotFound, InsufficientScope, NotInTrash, Problem, UndoConflict
+from todo_core.families import LEVELS_MAX, ancestors, misplaced
 from todo_core.lists import TaskList, Thing
-from todo_core.places import LEVELS_MAX, ancestors, misplaced, unshared
+from todo_core.places import with_free_positions
 from todo_core.plans import Decision
 from todo_core.seen import NotSeen, Seen, Sees
 from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId
@@ -40,7 +41,7 @@ def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: boo
     pairs = _grouped(entries, [_reverse(entry, now[entry.id], last.get(entry.id), seen, at) for entry in entries])
     if conflicts := misplaced(seen, pairs):
         raise UndoConflict(conflicts)
-    pairs = unshared(seen, pairs, fresh)
+    pairs = with_free_positions(seen, pairs, fresh)
     return Decision(tuple(pairs), tuple(pair.after for pair in pairs if pair.after is not None))
 
 
@@ -93,7 +94,7 @@ def _reverse(entry: Entry, now: Thing | None, last: Entry | None, seen: Seen, at
 
 def _grouped(entries: Sequence[Entry], pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, with `root` and `took` set on each deletion; things that were in the trash before keep their group."""
-    made = {pair.thing.id: pair.root for pair in rooted(pairs) if pair.after is None}
+    made = {pair.thing.id: pair.root for pair in with_roots(pairs) if pair.after is None}
     back = {entry.id: entry.root for entry in entries if entry.id in made and entry.action != "created"}
     roots = made | {thing_id: root if root in made else None for thing_id, root in back.items()}
     heads = {thing_id: roots.get(root, root) or root for thing_id, root in roots.items() if root is not None}
@@ -125,7 +126,7 @@ def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decisio
         family[top.id] = replace(top, list_id=list_id, parent_id=parent_id)
     placed = [family.get(TaskId(each.id), each) for each in things]
     pairs = [Pair(None, each, "restored", entry.root) for each, entry in zip(placed, entries, strict=True)]
-    pairs = unshared(seen, pairs, fresh)
+    pairs = with_free_positions(seen, pairs, fresh)
     return Decision(tuple(pairs), tuple(pair.thing for pair in pairs if pair.before is None))
 
 

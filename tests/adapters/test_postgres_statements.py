@@ -57,7 +57,7 @@ from todo_core import (
     VersionConflict,
 )
 from todo_core.changes import Place
-from todo_core.places import deleted
+from todo_core.families import deleted
 from todo_core.sync import Mark, Stage
 from todo_core.testing.writing import changing, deleting, erasing, restoring
 from todo_core.testing.writing import creating as plan_creating

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from todo_app.api import examples, wire
+from todo_app.api import examples, members, wire
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
@@ -50,7 +50,7 @@ class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class _OfOne(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: Annotated[UUID, Meta(description="The id of a task or list that exists, or that an earlier operation creates.")]
     version: Annotated[
-        wire.VersionNumber | UnsetType, Meta(description="Only if the thing has this version, as with `If-Match`.")
+        members.VersionNumber | UnsetType, Meta(description="Only if the thing has this version, as with `If-Match`.")
     ] = UNSET
 
     @property
@@ -85,7 +85,7 @@ class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     """Complete a task, or reopen it."""
 
     completed: bool = True
-    occurrence: wire.Seen | UnsetType = UNSET
+    occurrence: members.Seen | UnsetType = UNSET
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -97,7 +97,7 @@ class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
 class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="skip"):
     """Skip an occurrence."""
 
-    occurrence: wire.Seen | UnsetType = UNSET
+    occurrence: members.Seen | UnsetType = UNSET
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -107,8 +107,8 @@ class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reschedule"):
     """Move an occurrence to another date."""
 
-    due_date: wire.GivenDate
-    start_date: wire.GivenDate | UnsetType = UNSET
+    due_date: members.GivenDate
+    start_date: members.GivenDate | UnsetType = UNSET
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -118,10 +118,10 @@ class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fiel
 class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move"):
     """Move a task."""
 
-    list_id: wire.ListId | UnsetType | None = UNSET
-    parent_id: wire.ParentId | UnsetType | None = UNSET
-    before: wire.Neighbour | UnsetType = UNSET
-    after: wire.Neighbour | UnsetType = UNSET
+    list_id: members.ListId | UnsetType | None = UNSET
+    parent_id: members.ParentId | UnsetType | None = UNSET
+    before: members.Neighbour | UnsetType = UNSET
+    after: members.Neighbour | UnsetType = UNSET
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""
@@ -171,8 +171,8 @@ class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
 class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move_list"):
     """Move a list."""
 
-    before: wire.Neighbour | UnsetType = UNSET
-    after: wire.Neighbour | UnsetType = UNSET
+    before: members.Neighbour | UnsetType = UNSET
+    after: members.Neighbour | UnsetType = UNSET
 
     async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
         """Do it, on these terms."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from todo_app.api.examples import CURSOR, SYNC_TOKEN, TASK
-from todo_app.api.wire import LINE_PATTERN, TEXT_PATTERN
+from todo_app.api.members import LINE_PATTERN, TEXT_PATTERN
 from todo_app.http.names import escaped, unknown
 from todo_core import (
     ChangeQuery,

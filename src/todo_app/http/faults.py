@@ -10,7 +10,8 @@ from msgspec import UnsetType
 from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 from msgspec.structs import FieldInfo, fields
 
-from todo_app.api.wire import READ_ONLY, Ignored
+from todo_app.api.members import Ignored
+from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
 from todo_core import Problem
 from todo_core.lists import RULES as LIST_RULES

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api import wire
 from todo_app.api.listing import OF_LISTING, listing_of
+from todo_app.api.members import Title
 from todo_app.api.operation import READ, WRITE
 from todo_app.http.reading import decoded
 from todo_app.mcp import answers, schema
@@ -58,7 +59,7 @@ async def get_task(call: Caller, asked: Named) -> Json:
 class AddTask(wire.NewTask, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new task, or several."""
 
-    title: wire.Title | UnsetType = UNSET  # type: ignore[assignment]  # absent with `tasks`
+    title: Title | UnsetType = UNSET  # type: ignore[assignment]  # absent with `tasks`
     tasks: Annotated[list[dict[str, Any]], LIST] | UnsetType = UNSET
 
 

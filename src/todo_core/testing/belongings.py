@@ -10,8 +10,8 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry
+from todo_core.families import LEVELS_MAX
 from todo_core.lists import TaskList, Thing
-from todo_core.places import LEVELS_MAX
 from todo_core.ports import OwnedTasks
 from todo_core.queries import TaskQuery
 from todo_core.task import POSITION_LENGTH, ListId, OwnerId, Task, TaskId

@@ -11,8 +11,9 @@ import pytest
 
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Pair
 from todo_core.errors import InvalidInput, ListNotFound, Problem, TaskExists, TooMany, UndoConflict
+from todo_core.families import CYCLE_RULE, LEVELS_MAX, LEVELS_RULE
 from todo_core.lists import LISTS_MAX, TaskList
-from todo_core.places import CYCLE_RULE, LEVELS_MAX, LEVELS_RULE, Where
+from todo_core.places import Where
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery

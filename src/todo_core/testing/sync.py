@@ -10,8 +10,8 @@ import pytest
 
 from todo_core.changes import kind_of
 from todo_core.errors import InvalidInput, ResyncRequired
+from todo_core.families import deleted
 from todo_core.lists import TaskList, Thing
-from todo_core.places import deleted
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.sync import Mark, SyncItem, SyncPage, SyncQuery, SyncToken

@@ -7,9 +7,10 @@ from typing import Unpack
 from uuid import UUID
 
 from todo_core.changes import Pair
+from todo_core.families import deleted
 from todo_core.idempotency import IdempotencyKey, Once
 from todo_core.lists import TaskList
-from todo_core.places import Where, deleted, moved, moved_list, placed
+from todo_core.places import Where, moved, moved_list, placed
 from todo_core.plans import Committed, Decision, Plan
 from todo_core.ports import OwnedTasks
 from todo_core.seen import Seen, Sees

@@ -7,10 +7,11 @@ from typing import Unpack
 
 from todo_core.changes import Pair, changed
 from todo_core.errors import ListNotFound
+from todo_core.families import deleted
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, require_own_id, sees_own_id
-from todo_core.places import deleted, moved_list
+from todo_core.places import moved_list
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
 from todo_core.task import ListId, OwnerId

@@ -5,10 +5,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Unpack
 
-from todo_core.changes import Pair, together
+from todo_core.changes import Pair, merged
+from todo_core.families import deleted
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, require_own_id, sees_own_id
-from todo_core.places import Where, deleted, is_there, moved, placed
+from todo_core.places import Where, is_there, moved, placed
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.recurring import OCCURRENCES_DEFAULT, Now, Step, brought_along
@@ -188,9 +189,9 @@ class TaskUseCases(UseCases):
                 require_mergeable(seen, before, members, options.base)
             pairs = [Pair(before, step.task, step.named)] if step.task != before else []
             if where is not None and fresh and not (only_elsewhere and is_there(before, where)):
-                pairs = together(moved(seen, before, where, at=now.at, fresh=fresh), pairs)
+                pairs = merged(moved(seen, before, where, at=now.at, fresh=fresh), pairs)
             if step.moves_on:
-                pairs = together(pairs, brought_along(before, step.task, seen.below([task_id]), at=now.at))
+                pairs = merged(pairs, brought_along(before, step.task, seen.below([task_id]), at=now.at))
             before.expecting(options.expected)  # last, so that what is wrong at any version is reported first
             after = next((pair.thing for pair in pairs if pair.thing.id == task_id), before)
             return Decision(tuple(pairs), (after,))
