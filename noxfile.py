@@ -38,6 +38,9 @@ CHOICE = [] if CI else ["-m", "not ci"]
 NAMED = any(argument.startswith(("-s", "--session", "-t", "--tag", "-k", "--keyword")) for argument in sys.argv[1:])
 FORCED = CI or NAMED or bool(os.environ.get("TODO_TEST_FORCE"))
 
+MEMORY = Path("/dev/shm")  # noqa: S108  (pytest makes a folder of its own there)
+MEMORY_NEEDED = 4 * 1024**3  # bytes
+
 Body: TypeAlias = Callable[[nox.Session], None]
 # What every session reads.
 COMMON = ["noxfile.py", "run.py", "pyproject.toml", "uv.lock"]
@@ -61,6 +64,13 @@ os.environ["PATH"] = os.pathsep.join([*_path, *map(str, sorted(_shims.glob("vers
 def run(session: nox.Session, module: str, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run a tool of the environment that nox itself runs in."""
     session.run(sys.executable, "-m", module, *arguments, env=env)
+
+
+def in_memory() -> dict[str, str]:
+    """Temporary files in memory, if there is plenty: the tests' databases sync them all the time."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
+    runs_programs = roomy and not os.statvfs(MEMORY).f_flag & getattr(os, "ST_NOEXEC", 0)
+    return {"TMPDIR": str(MEMORY)} if runs_programs else {}
 
 
 @dataclass(frozen=True)
@@ -254,7 +264,7 @@ def imports(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Behaviour: all other tests, of the parts that a change is about; in CI all, with coverage (`-- tests/app -x`)."""
     if session.posargs or CI:
-        run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]))
+        run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]), env=in_memory())
         return
     before = {name: digest(reads_of(name)) for name in PARTS}
     chosen = [name for name in PARTS if not is_green(name, before[name])]
@@ -263,7 +273,8 @@ def tests(session: nox.Session) -> None:
     session.log(f"{', '.join(chosen)}: what other parts are about has not changed since they were last green")
     for name in chosen:
         forget(name)
-    run(session, "pytest", *SEPARATE, *PARALLEL, *CHOICE, *(path for name in chosen for path in tests_of(name)))
+    paths = [path for name in chosen for path in tests_of(name)]
+    run(session, "pytest", *SEPARATE, *PARALLEL, *CHOICE, *paths, env=in_memory())
     for name in chosen:
         if digest(reads_of(name)) == before[name]:
             note(name, before[name])

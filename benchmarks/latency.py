@@ -12,8 +12,7 @@ from benchmarks import report
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import Batch
 from todo_adapters.postgres.sender import Sender
-from todo_core import OwnedTasks, OwnerId, Task, TaskId, TaskQuery
-from todo_core.testing.writing import add, edit
+from todo_core import Decision, OwnedTasks, OwnerId, Pair, Plan, Seen, Sees, Task, TaskId, TaskQuery
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 
@@ -43,7 +42,8 @@ async def measure(url: str, calls: int) -> str:
     for tasks, owner in zip(ways.values(), "ab", strict=True):
         for number in range(1, 21):
             task_id, name = TaskId(UUID(int=number)), OwnerId(f"latency-{owner}")
-            await add(tasks, Task.new(id=task_id, owner=name, title="Late", at=_NOW))
+            created = Decision((Pair(None, task := Task.new(id=task_id, owner=name, title="Late", at=_NOW)),), (task,))
+            await tasks.commit(Plan(decide=lambda _, created=created: created))
     rows = []
     for name, act in _ACTS.items():
         took: dict[str, list[float]] = {way: [] for way in ways}
@@ -67,11 +67,19 @@ def _tasks(engine: AsyncEngine, sender: Sender, owner: str) -> OwnedTasks:
 
 
 _FIRST = TaskId(UUID(int=1))
+
+
+def _toggled(seen: Seen) -> Decision:
+    before = seen.task(_FIRST)
+    after = before.toggled(at=_NOW)
+    return Decision((Pair(before, after),), (after,))
+
+
 _Act = Callable[[OwnedTasks], Awaitable[object]]
 
 
 _ACTS: dict[str, _Act] = {
     "get": lambda tasks: tasks.get(_FIRST),
     "first page of 20": lambda tasks: tasks.page(TaskQuery(limit=20)),
-    "toggle": lambda tasks: edit(tasks, _FIRST, lambda task: task.toggled(at=_NOW)),
+    "toggle": lambda tasks: tasks.commit(Plan(decide=_toggled, sees=Sees(frozenset({_FIRST})))),
 }

@@ -160,6 +160,12 @@ def test_every_public_name_of_the_core_is_documented_and_importable_without_any_
     assert set(public) <= {name for module in CORE for name in documented(parsed(module))}
 
 
+def test_benchmarks_do_without_what_their_environment_lacks() -> None:
+    sources = {path.name: path.read_text() for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py")}
+    assert sources
+    assert not [name for name, source in sources.items() if "todo_core.testing" in source]  # which imports pytest
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_function_is_longer_than_thirty_lines(module: str) -> None:
     functions = (node for node in ast.walk(parsed(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

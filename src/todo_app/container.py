@@ -14,10 +14,10 @@ from todo_app.http.turns import Turns
 from todo_app.log import Log
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings
-from todo_app.spared import spared
+from todo_app.without_packages import without_packages
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
-with spared("pydantic", "starlette", "fastapi", "werkzeug"):  # it imports every framework that is installed
+with without_packages("pydantic", "starlette", "fastapi", "werkzeug"):  # it imports every framework that is installed
     from dependency_injector.containers import DeclarativeContainer
     from dependency_injector.providers import Dependency, Provider, Singleton
 

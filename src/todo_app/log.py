@@ -12,9 +12,9 @@ import msgspec
 
 from todo_app.http.exchange import Exchange
 from todo_app.line_writer import LineWriter
-from todo_app.spared import spared
+from todo_app.without_packages import without_packages
 
-with spared("rich"):  # colors for a terminal, which would be a third of the command line's loading time
+with without_packages("rich"):  # colors for a terminal, which would be a third of the command line's loading time
     import structlog
 
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage

@@ -668,9 +668,9 @@ def test_a_creation_that_takes_too_long_is_given_up(new_folder: Path) -> None:
 
 
 @contextmanager
-def a_folder_for_everybody() -> Iterator[Path]:
+def a_folder_for_everybody(parent: str | None = None) -> Iterator[Path]:
     """A folder outside of pytest's, which only its owner may enter."""
-    with tempfile.TemporaryDirectory(prefix="todo-") as made:
+    with tempfile.TemporaryDirectory(prefix="todo-", dir=parent) as made:
         Path(made).chmod(0o755)
         yield Path(made)
 
@@ -787,7 +787,7 @@ def test_root_that_may_signal_nobody_ends_its_database(new_folder: Path, user: C
 @only_linux_root
 def test_it_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None:
     mounted = 'mount -t tmpfs -o size=4k none /dev/shm && exec "$@"'
-    with a_folder_for_everybody() as place:
+    with a_folder_for_everybody("/var/tmp") as place:  # noqa: S108  (not in /dev/shm)
         tiny = user(place / "data", within=["unshare", "--mount", "sh", "-c", mounted, "sh"])
         url = tiny.url()
         parallel = "set debug_parallel_query = on; set parallel_setup_cost = 0"

@@ -251,11 +251,11 @@ async def test_an_unknown_member_is_told_which_one_may_be_meant(
         "list_id, parent_id"
     )
     for method, below in WRITES[:3]:
-        others = f"known are {known}{', id' if method == 'POST' else ''}"
+        others = f"use one of {known}{', id' if method == 'POST' else ''}"
         advice = f"did you mean {meant}?" if meant else others
         answer = await service.ask(method, TASKS + below.format(**task), json_={"title": "x", name: "y"})
         assert problem(answer, 422)["errors"] == [
-            {"pointer": f"/{name[:100]}" if name else "", "detail": f"is unknown here: {advice}"}
+            {"pointer": f"/{name[:100]}" if name else "", "detail": f"is unknown: {advice}"}
         ]
 
 

@@ -192,9 +192,9 @@ async def test_an_unknown_parameter_is_told_which_one_may_be_meant(
     advice = (
         f"did you mean {meant}?"
         if meant
-        else "known are completed, q, priority, tag, list_id, parent_id, due_from, due_before, sort, limit, cursor"
+        else "use one of completed, q, priority, tag, list_id, parent_id, due_from, due_before, sort, limit, cursor"
     )
-    assert told[0] == {"pointer": f"/{name}", "detail": f"is unknown here: {advice}"}
+    assert told[0] == {"pointer": f"/{name}", "detail": f"is unknown: {advice}"}
     assert [each["pointer"] for each in told] == [f"/{name}", "/limit"]
 
 

@@ -179,11 +179,11 @@ async def test_what_is_wrong_is_named_and_nothing_is_done(
 @pytest.mark.parametrize(
     ("tool", "given", "says"),
     [
-        ("get_task", {"task_id": UNKNOWN}, "is unknown here: did you mean id?"),
-        ("delete_task", {"taskIds": [UNKNOWN]}, "is unknown here: did you mean ids?"),
+        ("get_task", {"task_id": UNKNOWN}, "is unknown: did you mean id?"),
+        ("delete_task", {"taskIds": [UNKNOWN]}, "is unknown: did you mean ids?"),
         ("reopen_task", {"version": 1}, "is read-only: leave it out"),
-        ("complete_task", {"nonsense": 1}, "is unknown here: known are id, ids, occurrence"),
-        ("list_lists", {"nonsense": 1}, "is unknown here: nothing is taken, leave it out"),
+        ("complete_task", {"nonsense": 1}, "is unknown: use one of id, ids, occurrence"),
+        ("list_lists", {"nonsense": 1}, "is unknown: leave it out"),
         ("add_task", {"title": "a", "priority": "urgent"}, "must be high, medium or low, or null for none"),
         ("add_task", {"title": "a", "recurrence_from": "x"}, "must be due_date or completion"),
         (

@@ -29,9 +29,9 @@ def unknown(name: str, known: Collection[str]) -> Problem:
     """The problem for an unknown name, with a suggestion."""
     plain = _plain(name[:_NAME_LENGTH])
     found = {_plain(each): each for each in known}.get(plain) or _meant(plain, known)
-    others = f"known are {', '.join(known)}" if known else "nothing is taken, leave it out"
+    others = f"use one of {', '.join(known)}" if known else "leave it out"
     advice = f"did you mean {found}?" if found else others
-    return Problem(escaped(name), f"is unknown here: {advice}")
+    return Problem(escaped(name), f"is unknown: {advice}")
 
 
 def _meant(plain: str, known: Collection[str]) -> str | None:

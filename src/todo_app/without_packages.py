@@ -9,9 +9,9 @@ from types import ModuleType
 
 
 @contextmanager
-def spared(*packages: str) -> Iterator[None]:
+def without_packages(*packages: str) -> Iterator[None]:
     """A context in which these packages cannot be imported, unless they were before."""
-    finder = _Spared([name for name in packages if name not in sys.modules])
+    finder = _Blocker([name for name in packages if name not in sys.modules])
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -19,7 +19,7 @@ def spared(*packages: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-class _Spared(MetaPathFinder):
+class _Blocker(MetaPathFinder):
     def __init__(self, packages: Sequence[str]) -> None:
         self._packages = packages
 
