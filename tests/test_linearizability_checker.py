@@ -113,7 +113,7 @@ def random_history(seed: int) -> list[Call[Action]]:
     return calls
 
 
-def test_it_agrees_with_trying_every_order() -> None:
+def test_the_checker_agrees_with_trying_every_order() -> None:
     verdicts = [(judged(*history), brute_force(history)) for history in map(random_history, range(400))]
     assert [mine for mine, _ in verdicts] == [other for _, other in verdicts]
     assert 50 < sum(mine for mine, _ in verdicts) < 350

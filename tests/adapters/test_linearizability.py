@@ -244,7 +244,7 @@ BREAKS: dict[str, Change] = {
 
 @pytest.mark.ci
 @pytest.mark.parametrize("sabotage", BREAKS.values(), ids=BREAKS)
-async def test_a_store_that_is_not_linearizable_is_found_out(
+async def test_a_store_that_is_not_linearizable_is_detected(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
 ) -> None:
     sabotage(monkeypatch)

@@ -98,7 +98,7 @@ async def test_every_address_of_a_name_gets_its_turn(database_url: str, monkeypa
             await engine.dispose()
 
 
-async def test_what_did_not_answer_is_asked_last_from_then_on(database_url: str) -> None:
+async def test_addresses_that_did_not_answer_are_tried_last_afterwards(database_url: str) -> None:
     with passage_to(database_url) as (_, url):
         async with silent() as hole:
             addresses = Addresses(connection_arguments(through(url, (hole.address, hole.port))), timeout=1)
@@ -158,7 +158,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_where_all_fail_the_reason_is_the_last_ones() -> None:
+async def test_if_all_addresses_fail_the_last_reason_is_reported() -> None:
     addresses = Addresses(connection_arguments("postgresql://u@127.0.0.1:1,127.0.0.1:2/x"), timeout=1)
     with pytest.raises(psycopg.OperationalError, match="port 2 failed: Connection refused"):
         await addresses.connect()

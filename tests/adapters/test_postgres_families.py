@@ -57,7 +57,7 @@ async def test_no_cycle_no_orphan_and_no_split_family_comes_of_concurrent_moves(
 
 @pytest.mark.ci
 @pytest.mark.timeout(300)
-async def test_a_storage_without_the_owners_lock_is_found_out(
+async def test_a_storage_without_the_owner_lock_is_detected(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     with pytest.raises(AssertionError):
@@ -93,7 +93,7 @@ async def stored_list(tasks: OwnedTasks, count: int) -> Any:
     return task_list.id, (await tasks.commit(Plan(decide=lambda _: Decision(made)))).change
 
 
-async def test_deleting_a_list_and_taking_that_back_is_as_many_statements_whatever_is_in_it(
+async def test_deleting_a_list_and_undoing_it_takes_the_same_statements_for_any_size(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks, sent = postgres_store.tasks_of(ANN), [0]
@@ -120,7 +120,7 @@ async def test_deleting_a_list_and_taking_that_back_is_as_many_statements_whatev
     assert max(counts[0]) < 15
 
 
-async def test_what_is_decided_on_many_things_holds_up_nobody_else(postgres_store: PostgresTaskStore) -> None:
+async def test_decisions_about_many_things_do_not_block_the_event_loop(postgres_store: PostgresTaskStore) -> None:
     tasks = postgres_store.tasks_of(ANN)
     list_id, _ = await stored_list(tasks, MANY)
     in_main_thread: dict[int, bool] = {}

@@ -57,7 +57,7 @@ async def test_an_edit_that_was_overtaken_locks_its_owner(postgres_store: Postgr
     await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
 
 
-async def test_a_refusal_behind_the_lock_releases_it(postgres_store: PostgresTaskStore, database_url: str) -> None:
+async def test_a_refusal_under_the_lock_releases_the_lock(postgres_store: PostgresTaskStore, database_url: str) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, task := make_task())
     overtaken = interrupted(database_url, RENAME, "Renamed", task.id)

@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("code", REFUSED)
-async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     service = make_service(rate_limit="1/hour") if code == "too_many_requests" else make_service()
     name, request = REFUSED[code]
     method, path, _, _ = OPERATIONS[name]
@@ -232,6 +232,6 @@ def failing(error: Exception) -> Any:
     return fail
 
 
-def test_every_refusal_but_the_slow_one_is_tried() -> None:
+def test_every_refusal_example_is_tried_except_three() -> None:
     """That one takes 20 seconds: test_bodies.py has it. test_trash.py has `undo_conflict`; `too_many` takes many."""
     assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow", "too_many", "undo_conflict"}

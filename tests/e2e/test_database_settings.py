@@ -18,13 +18,13 @@ REFUSED = {"PGHOSTADDR": "192.0.2.1", "PGOPTIONS": "-c no.such=1 -z", "PGSSLMODE
 CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
-def test_migrations_go_their_own_way(empty_database_url: str) -> None:
+def test_migrations_use_their_own_database_url(empty_database_url: str) -> None:
     migrated = run("migrate", DATABASE_URL=NOWHERE, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
     assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
     assert current_revision(empty_database_url) == head()
 
 
-def test_a_way_that_leads_nowhere_is_named(empty_database_url: str) -> None:
+def test_an_unreachable_migrations_url_is_named(empty_database_url: str) -> None:
     refused = run("migrate", DATABASE_URL=empty_database_url, TODO_MIGRATIONS_DATABASE_URL=NOWHERE)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.startswith("todo: TODO_MIGRATIONS_DATABASE_URL: the database cannot be reached")

@@ -105,7 +105,7 @@ def test_a_stream_says_what_changes_from_now_on_and_continues_with_its_last_id(t
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.ci)])
-def test_a_stop_ends_streams_within_a_second_and_without_an_error(
+def test_server_stops_within_a_second_with_open_streams_and_without_an_error(
     serve: Serve, database_url: str, number: signal.Signals
 ) -> None:
     server = serve("--workers", "2", DATABASE_URL=database_url, **VARIABLES).started()

@@ -166,7 +166,7 @@ def test_every_answer_below_api_tells_the_limit(replicas: Replicas) -> None:
         assert "ratelimit" not in client.get(path).headers
 
 
-def test_bad_tokens_have_a_limit_of_their_own_and_shut_nobody_out_who_is_in(replicas: Replicas) -> None:
+def test_bad_tokens_have_their_own_limit_and_do_not_block_known_tokens(replicas: Replicas) -> None:
     known, _ = replicas.clients("dave")
     assert known.get("/api/dave/tasks").status_code == 200
 

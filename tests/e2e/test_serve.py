@@ -112,7 +112,7 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
         *(pytest.param(each, marks=pytest.mark.ci) for each in ("at once", "as the database starts", "as it greets")),
     ],
 )
-def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, new_data_dir: Path, beginning: str) -> None:
+def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir: Path, beginning: str) -> None:
     server = serve(TODO_DATA_DIR=str(new_data_dir))
     eventually(lambda: BEGINNINGS[beginning](server, new_data_dir), START_SECONDS)
     started = time.monotonic()
@@ -123,7 +123,7 @@ def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, new_data_d
     assert "Traceback" not in server.said()
 
 
-def test_an_interrupt_that_comes_in_a_finalizer_is_told_nobody() -> None:
+def test_an_interrupt_in_a_finalizer_prints_nothing() -> None:
     lines = (
         "import os, signal",
         "from todo_app.signals import Signals",

@@ -67,7 +67,7 @@ def test_tasks_survive_a_restart(serve: Serve, database_url: str, token: str) ->
         assert client.get("/api/ann/tasks").json()["items"] == made[::-1]
 
 
-def test_who_cannot_start_says_why_in_one_line(database_url: str) -> None:
+def test_a_server_that_cannot_start_says_why_in_one_line(database_url: str) -> None:
     good = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     for name, variables in [
         ("BETTER_AUTH_SECRET", {"DATABASE_URL": database_url}),

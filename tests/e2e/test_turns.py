@@ -71,7 +71,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system takes what it likes of an answer")
-def test_answers_that_nobody_reads_are_held_back_and_held_by_nobody_else(start: Callable[..., Server]) -> None:
+def test_unread_answers_are_bounded_per_user_and_block_nobody_else(start: Callable[..., Server]) -> None:
     """A page of 0.9 MB fits into what the system would keep for a connection: sixteen may be kept, and no hundred."""
     server = start()
     with server.client(token("ann")) as ann, server.client(token("bob")) as bob, ExitStack() as open_:
