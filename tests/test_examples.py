@@ -108,7 +108,7 @@ def test_starlette_pages_through_many_tasks(starlette: Callable[[str], httpx.Cli
     assert rest["next_cursor"] is None
 
 
-def test_starlette_tells_of_every_refusal(starlette: Callable[[str], httpx.Client]) -> None:
+def test_starlette_reports_every_refusal(starlette: Callable[[str], httpx.Client]) -> None:
     ann = starlette("ann")
     for body in (b"", b"{", b"\xff", b"[" * 100_000, b"[]", b'{"title": 1}', b'{"title": "x", "owner": "bob"}'):
         answer = ann.post("/tasks", content=body)

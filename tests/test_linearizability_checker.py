@@ -101,7 +101,7 @@ def explains(order: tuple[Call[Action], ...]) -> bool:
 
 
 def random_history(seed: int) -> list[Call[Action]]:
-    """Six calls at random times whose answers are right for some order, which now and then is not theirs."""
+    """Six calls at random times; their answers fit some order, which sometimes contradicts the times."""
     chance = random.Random(seed)
     tasks, calls = NO_TASKS, []
     for number in range(6):

@@ -33,7 +33,7 @@ def load(monkeypatch: pytest.MonkeyPatch, *arguments: str, **variables: str) -> 
 
 
 def body(noxfile: ModuleType, name: str) -> Callable[[Any], None]:
-    """What a session does where it is not skipped, and without a note that it was green."""
+    """The body of a session, without the check that may skip it and without the note that it passed."""
     found: Callable[[Any], None] = inspect.unwrap(getattr(noxfile, name).func)
     return found
 
@@ -92,7 +92,7 @@ def test_a_session_runs_its_own_tests_unless_others_are_named(monkeypatch: pytes
         taken = [*(arguments or ["-q"]), *expected]
         assert session.command[-len(taken) :] == taken
         assert session.command.count(own) == len(expected)
-        assert not (arguments and "not ci" in session.command), "what is named runs, whatever its mark"
+        assert not (arguments and "not ci" in session.command), "tests that are named run, whatever their mark"
 
 
 def test_a_test_file_named_on_the_command_line_runs_even_if_ignored(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from todo_adapters.embedded.binaries import find_binaries
 from todo_adapters.postgres.migrations import migrate
 
 pytestmark = [
-    pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="there is no bash or no curl"),
+    pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="bash or curl is not installed"),
 ]
 DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has a database
 NOT_RUN = {  # each says why in its document
@@ -51,7 +51,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if page not in BEGINNINGS:
         has_been_used(tmp_path / "data", migrate)
     if "(Linux)" in text and sys.platform != "linux":
-        pytest.skip("it is about what only Linux has")
+        pytest.skip("the page is about Linux only")
     if DATABASE in text:
         places[DATABASE] = request.getfixturevalue("database_url")
     if "$DATABASE_URL" in text:

@@ -160,7 +160,7 @@ def cost(use: Use, text: Text, times: int) -> int:
 
 
 def grown(use: Use, attack: tuple[str, str, str]) -> str | None:
-    """Where the cost grows faster than the text, as often as one looks."""
+    """Where the cost grows faster than the text, in every measurement."""
 
     def text(size: int) -> Text:
         before, unit, behind = attack

@@ -8,7 +8,7 @@ import pytest
 
 SITE = Path(__file__).parents[1] / "site"
 DOCS = SITE.with_name("docs")
-pytestmark = pytest.mark.skipif(not SITE.exists(), reason="there is no site: nox -s docs makes it")
+pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built: run nox -s docs")
 FOREIGN = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 
 

@@ -109,7 +109,7 @@ async def test_a_call_that_fails_for_its_data_leaves_its_neighbours_alone(databa
     assert database.batches == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]
 
 
-async def test_an_outage_is_told_to_every_call_of_the_batch_and_nothing_is_sent_again(database: Database) -> None:
+async def test_an_outage_is_reported_to_every_call_of_the_batch_and_nothing_is_sent_again(database: Database) -> None:
     database.gate.set()
     database.fails = lambda _: StoreUnavailable()
     coalescer = coalescer_of(database)

@@ -26,9 +26,9 @@ SOURCES = Path(__file__).parents[2] / "src"
 IS_ROOT = os.geteuid() == 0
 ORDINARY_UID = pwd.getpwnam("nobody").pw_uid
 only_linux_root = pytest.mark.skipif(
-    not IS_ROOT or sys.platform != "linux", reason="only there are capabilities, and mounts of one's own"
+    not IS_ROOT or sys.platform != "linux", reason="needs the capabilities and private mounts of Linux"
 )
-only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can switch to another account")
 
 # A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
 # after everything is imported: the interpreter itself may lie where that user cannot read.
@@ -477,7 +477,7 @@ def child_of(parent: int) -> int:
         pytest.param("a:b", id="colon", marks=pytest.mark.ci),
     ],
 )
-def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(
+def test_a_data_folder_unfit_for_a_socket_gets_a_private_socket_folder_elsewhere(
     place: Path, user: Callable[..., User], name: str
 ) -> None:
     folder = place / name

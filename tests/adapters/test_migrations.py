@@ -133,7 +133,7 @@ def test_revisions_are_numbered_one_by_one() -> None:
 
 
 def at_revision(url: str, ahead: int) -> str:
-    """Have the schema say that it is that much newer than what this version knows."""
+    """Mark the schema as that many revisions newer than what this version knows."""
     revision = f"{int(head()) + ahead:04}"
     with psycopg.connect(url) as connection:
         connection.execute("update todo_schema_version set version_num = %s", [revision])

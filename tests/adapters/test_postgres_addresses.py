@@ -18,7 +18,7 @@ from todo_adapters.postgres.engine import connection_arguments
 from todo_core import StoreUnavailable
 from todo_core.testing.writing import add
 
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only there every 127.x.y.z is this machine")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="every 127.x.y.z is a local address on Linux only")
 
 
 class Silent:
@@ -68,7 +68,7 @@ def through(url: str, *others: tuple[str, int], query: str = "") -> str:
 
 
 @only_linux
-async def test_a_request_is_answered_though_the_first_address_swallows_packets(database_url: str) -> None:
+async def test_a_request_is_answered_even_if_the_first_address_drops_packets(database_url: str) -> None:
     with passage_to(database_url) as (_, url), full("127.0.0.2") as port:
         engine = create_engine(through(url, ("127.0.0.2", port)), pool_timeout=4)
         tasks = (store := PostgresTaskStore(engine, deadline=4)).tasks_of(ANN)
@@ -168,7 +168,7 @@ async def test_if_all_addresses_fail_the_last_reason_is_reported() -> None:
     await engine.dispose()
 
 
-async def test_a_standby_is_preferred_to_what_answered_before(database_url: str) -> None:
+async def test_a_standby_is_preferred_to_an_address_that_answered_before(database_url: str) -> None:
     with passage_to(database_url) as (passage, url):
         arguments = connection_arguments(f"{url}?target_session_attrs=prefer-standby")
         addresses = Addresses(arguments, timeout=1)

@@ -87,7 +87,7 @@ async def writer(url: str, seed: int, *fault: str) -> asyncio.subprocess.Process
 
 
 async def written(url: str, *fault: str, beside: Callable[[psycopg.Connection[Any]], None]) -> Acknowledged:
-    """What three processes were acknowledged; `beside` is called all the while."""
+    """The changes that were acknowledged to three processes; `beside` is called meanwhile."""
     processes = [await writer(url, 100 * seed, *fault) for seed in range(3)]
     writing = asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     with psycopg.connect(url, autocommit=True) as connection:
@@ -186,7 +186,7 @@ async def test_a_storage_without_one_of_the_mechanisms_is_detected(
         await assert_whole(database_url, engine, acknowledged)
     except AssertionError:
         return
-    assert seen or deadlocks(database_url), "nothing was noticed"
+    assert seen or deadlocks(database_url), "the fault was not detected"
 
 
 # A statement whose snapshot is older than its lock: between the two it waits for somebody's advisory lock.

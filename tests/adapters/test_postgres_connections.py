@@ -70,7 +70,7 @@ async def test_half_of_the_pool_is_left_to_others(database_url: str, size: int, 
     async with pool_of(database_url, size) as (engine, lent):
         for _ in range(3):
             await asyncio.gather(*(lent.run(backend) for _ in range(size)))
-            assert in_use(engine) <= kept  # how many it is hangs on who ended before whom
+            assert in_use(engine) <= kept  # the number depends on which call ended first
         ends = [asyncio.Event() for _ in range(size)]
         working = [asyncio.create_task(lent.run(lambda _, end=end: end.wait())) for end in ends]
         await until(lambda: in_use(engine) == size)

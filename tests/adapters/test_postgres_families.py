@@ -34,7 +34,7 @@ async def mover(url: str, seed: int, *fault: str) -> asyncio.subprocess.Process:
 
 
 async def moved_by_two_processes(store: PostgresTaskStore, url: str, *fault: str) -> Belongings:
-    """What there is, in its place, after two processes of several clients each have moved everything about."""
+    """All things in their places, after two processes with several clients each have moved them."""
     before = await movers.fill(TaskService(store, SystemClock(), SystemIds()))
     processes = [await mover(url, 100 * seed, *fault) for seed in range(2)]
     outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
@@ -42,7 +42,9 @@ async def moved_by_two_processes(store: PostgresTaskStore, url: str, *fault: str
     found = await Belongings.read(store.tasks_of(movers.OWNER), movers.OWNER)
     assert_in_place(found)
     assert_log(found)
-    assert found.number == before + sum(int(output) for output, _ in outputs), "a number is of two changes, or of none"
+    assert found.number == before + sum(int(output) for output, _ in outputs), (
+        "a number belongs to two changes, or to none"
+    )
     return found
 
 

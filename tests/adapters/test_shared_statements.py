@@ -68,7 +68,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spies]:
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
-    """Whose plans went behind the lock."""
+    """The owners whose plans were decided under the lock."""
     owners: list[OwnerId] = []
 
     async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
@@ -88,7 +88,7 @@ async def admin(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]
 
 @contextmanager
 def table_locked(url: str) -> Iterator[None]:
-    """While no statement on the table gets anywhere."""
+    """Block every statement on the table meanwhile."""
     with psycopg.connect(url) as other:
         other.execute("lock table tasks in access exclusive mode")
         yield
@@ -330,7 +330,7 @@ async def test_a_cancelled_call_does_not_affect_calls_in_the_same_statement(
     assert [type(outcome) for outcome in outcomes] == [
         Committed, asyncio.CancelledError, Committed, asyncio.CancelledError, Committed,
     ]  # fmt: skip
-    assert inserts.sizes == [3, 1]  # who is cancelled on the way is carried out, who is before is not
+    assert inserts.sizes == [3, 1]  # a call cancelled while it is sent is carried out, one cancelled before is not
     assert len((await tasks.page(TaskQuery())).items) == 5
     await postgres_store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]

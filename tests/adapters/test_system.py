@@ -20,7 +20,7 @@ clock: Clock = SystemClock()
 moments = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime.max, timezones=st.just(UTC))
 
 
-def test_the_clock_tells_the_present_in_utc() -> None:
+def test_the_clock_gives_the_current_time_in_utc() -> None:
     before = datetime.now(UTC)
     assert before <= clock.now() <= datetime.now(UTC)
     assert clock.now().utcoffset() == timedelta(0)

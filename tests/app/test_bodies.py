@@ -185,9 +185,9 @@ async def test_brackets_inside_strings_do_not_count_as_nesting(service: Service)
 
 
 async def test_an_unterminated_string_is_refused_quickly(service: Service, task: dict[str, Any]) -> None:
-    started = time.process_time()  # what others do on the machine does not count
+    started = time.process_time()  # other processes of the machine do not count
     await refused_everywhere(service, task, 400, body=b"[" * 101 + b'"' + b'\\"' * 30_000)
-    assert time.process_time() - started < 5  # a fiftieth is enough; a search that looks back takes ten for each
+    assert time.process_time() - started < 5  # 0.1 s is usual; a search that backtracks takes 10 s for each request
 
 
 async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task: dict[str, Any]) -> None:

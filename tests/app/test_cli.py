@@ -143,7 +143,7 @@ def test_the_secret_is_created_once_and_private(
 
 @pytest.fixture
 def generous_umask() -> Iterator[None]:
-    """What files a system makes whose users each have a group of their own."""
+    """The umask of systems where each user has a group of their own."""
     before = os.umask(0o002)
     yield
     os.umask(before)

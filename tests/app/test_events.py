@@ -170,7 +170,7 @@ async def test_no_wake_up_is_lost_while_a_page_is_read(monkeypatch: pytest.Monke
 
 
 async def test_a_wake_up_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test before can fail: here a stream forgets after it has read that it was woken."""
+    """Shows that the previous test can fail: this stream forgets a wake-up that came while it read."""
     monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
     right = event_stream.EventStream._next
 

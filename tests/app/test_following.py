@@ -129,7 +129,7 @@ def test_clients_of_two_stores_on_one_database_converge(
 
 @pytest.fixture
 def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no look and no wake-up has told within this time is lost."""
+    """A change that neither polling nor a wake-up has reported within this time is lost."""
     monkeypatch.setattr(convergence, "_HEARD_WITHIN", 0.2)
 
 

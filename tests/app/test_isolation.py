@@ -63,7 +63,7 @@ async def make(service: Service, user: str, title: str = "private") -> str:
 
 
 def said(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Everything that an answer says but for its request's own id and what is left of the limit."""
+    """Everything in an answer except its request id and what is left of the limit."""
     own = answer.headers["x-request-id"]
     headers = [
         (name, value) for name, value in answer.headers.multi_items() if name not in {"x-request-id", "ratelimit"}
@@ -163,7 +163,7 @@ async def test_only_the_token_identifies_the_user(service: Service, name: str) -
 
 
 async def test_deleting_an_id_of_another_user_on_the_own_path_deletes_nothing(service: Service) -> None:
-    """Ids are a user's own: what one deletes, the other keeps."""
+    """Ids are separate for each user."""
     mine = await make(service, "ann")
     assert (await service.ask("DELETE", f"{home('bob')}/{mine}", user="bob")).status_code == 404
     assert (await service.ask("GET", f"{home('ann')}/{mine}", user="ann")).status_code == 200

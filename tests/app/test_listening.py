@@ -84,7 +84,7 @@ def test_only_one_of_two_listeners_with_the_same_address_listens(port: int) -> N
             Listener("127.0.0.1", port)
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="there is nothing to share a port with")
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
 def test_a_port_is_not_shared_even_with_so_reuseport(port: int) -> None:
     with closing(Listener("127.0.0.1", port)) as listener, socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -99,7 +99,7 @@ def test_a_port_is_not_shared_even_with_so_reuseport(port: int) -> None:
             Listener("127.0.0.1", port)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT exists on Linux only")
 def test_a_connection_whose_client_reads_nothing_holds_little_and_ends(
     monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:

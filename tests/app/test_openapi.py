@@ -138,7 +138,9 @@ async def test_the_document_lists_exactly_the_served_routes(service: Service) ->
 
 def test_the_committed_copy_is_up_to_date() -> None:
     copy = Path(__file__).parents[2] / "docs/openapi.json"
-    assert json.loads(copy.read_text("utf-8")) == DOCUMENT, "look at the change: `todo openapi > docs/openapi.json`"
+    assert json.loads(copy.read_text("utf-8")) == DOCUMENT, (
+        "review the change, then run `todo openapi > docs/openapi.json`"
+    )
 
 
 async def test_the_document_is_served_as_it_is_printed(service: Service) -> None:

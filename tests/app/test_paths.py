@@ -51,7 +51,7 @@ async def test_an_unsupported_method_gets_405_with_the_allowed_methods(
 
 
 @path
-async def test_options_tells_the_methods(service: Service, task: dict[str, Any], path: str) -> None:
+async def test_options_lists_the_allowed_methods(service: Service, task: dict[str, Any], path: str) -> None:
     answer = await service.ask("OPTIONS", path.format(**task))
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["allow"] == ALLOWED[path]

@@ -78,7 +78,7 @@ def test_every_refusal_has_a_status_and_a_code_of_its_own() -> None:
         status, title = status_of(kind)
         assert title
         assert kind.code in CODES[status]
-        if kind not in STATUSES:  # a finer class is told as the one that it refines
+        if kind not in STATUSES:  # a subclass is answered like its base class
             assert kind.code == next(parent for parent in kind.__mro__ if parent in STATUSES).code
     assert {code for codes in CODES.values() for code in codes} == {kind.code for kind in errors}
 

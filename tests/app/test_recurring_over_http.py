@@ -146,7 +146,7 @@ async def test_occurrences_start_with_the_current_one(service: Service) -> None:
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Midway", None])
 async def test_today_is_of_the_time_zone_that_the_request_names(service: Service, zone: str | None) -> None:
-    """There is no hour at which it is the same day in the first two."""
+    """The first two time zones never have the same date."""
 
     def tomorrow() -> str:
         return f"{datetime.now(ZoneInfo(zone or 'UTC')).date() + timedelta(days=1)}"
@@ -228,7 +228,7 @@ async def test_a_preview_refuses_the_same_input_as_creating_a_task(
 
 
 async def test_today_in_a_preview_is_the_local_day_of_the_user(service: Service) -> None:
-    """26 hours lie between these zones: it is never the same day in both."""
+    """These time zones are 26 hours apart: they never have the same date."""
     query = "due_date=2020-01-31&recurrence=FREQ%3DDAILY&limit=2"
     east, west = [
         (await service.ask("GET", f"{PREVIEW}?{query}", headers={"Time-Zone": zone})).json()["items"][1]

@@ -287,7 +287,7 @@ def test_secrets_stay_out_of_what_is_printed() -> None:
         {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT_STORE": "valkeys://u:p%40@[::1]:6379/0"},
     ],
 )
-def test_whatever_settings_accept_the_wiring_accepts(env: dict[str, str]) -> None:
+def test_the_wiring_accepts_whatever_the_settings_accept(env: dict[str, str]) -> None:
     container = Container(settings=Settings.read({"DATABASE_URL": "postgresql://localhost/x", **env}))
     for part in (
         container.verifier,

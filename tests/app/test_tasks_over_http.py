@@ -20,7 +20,7 @@ MEMBERS = [
 
 
 def check_task(answer: httpx.Response, status: int, **members: object) -> dict[str, object]:
-    """The task in the answer, after making sure that it is told as it should be."""
+    """The task in the answer, after checking the form of the answer."""
     assert answer.status_code == status, answer.text
     check_dressed(answer)
     assert answer.headers["content-type"] == JSON

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @contextmanager
 def without_network(page: "Page", waiting: int) -> Iterator[None]:
-    """What is done meanwhile waits: so many changes; afterwards none does."""
+    """Take the page offline; in the end this many changes wait, and after the reconnection none."""
     page.context.set_offline(True)
     page.get_by_text(OFFLINE).wait_for()
     yield

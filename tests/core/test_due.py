@@ -114,14 +114,14 @@ def test_a_zone_that_this_edition_of_the_database_lacks_has_no_moment() -> None:
     assert instant("2026-10-01T17:00:00", "Europe/Atlantis") is None
 
 
-def test_a_whole_day_or_a_floating_time_is_no_moment() -> None:
+def test_a_whole_day_or_a_floating_time_has_no_instant() -> None:
     assert instant("2026-10-01", "Europe/Madrid") is None
     assert instant("2026-10-01T17:00:00", None) is None
     assert instant(None, "Europe/Madrid") is None
 
 
 @given(day=days, time=times, zone=zones)
-def test_what_is_stored_reads_as_itself(day: object, time: datetime, zone: str) -> None:
+def test_a_stored_date_is_read_unchanged(day: object, time: datetime, zone: str) -> None:
     for written in (f"{day}", time.replace(microsecond=0).isoformat()):
         assert is_date(written)
         assert settled(None, written, zone).due_date == written

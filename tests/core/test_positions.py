@@ -28,7 +28,7 @@ def test_between_gives_a_position_between_two_others(two: tuple[str, str]) -> No
     if made is not None:
         assert low < made < high
         assert is_position(made)
-        assert not made.endswith("0"), "nothing could come in front of it, but for what it begins with"
+        assert not made.endswith("0"), "only its own prefixes could come before it"
 
 
 @given(keys)

@@ -151,7 +151,7 @@ def test_a_page_is_the_matching_tasks_in_order_behind_its_place(tasks: Sequence[
 
 
 def matches(query: TaskQuery, task: Task) -> bool:
-    """Said once more, in another way."""
+    """The same rules, written again in another way."""
     text = f"{task.title}\x1f{task.description or ''}"
     due = task.due_date
     parents = frozenset({"none"}) if query.parents == "none" else query.parents

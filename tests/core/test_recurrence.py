@@ -337,7 +337,7 @@ def test_the_calendar_looks_at_each_year_once_and_asks_about_each_kind_once() ->
 
 
 def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
-    """Whatever its count and however far away: each year is looked at once, and again for the last of a count."""
+    """For any count and any distance, each year is looked at once, and once more for the last date of a count."""
 
     @settings(max_examples=examples(200))
     @given(
@@ -352,7 +352,7 @@ def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
         task = make_task(due_date=f"{due}", anchor=f"{due}", recurrence=str(rule), recurrence_from=recurrence_from)
         at = Now(now)
         counted.forget()
-        with suppress(InvalidInput):  # a rule that never comes true is found out as dearly as others
+        with suppress(InvalidInput):  # finding that a rule never matches costs as much as any other search
             course.checked(task)
         assert counted.years <= YEARS_MAX
         assert counted.kinds <= KINDS_MAX
@@ -394,7 +394,7 @@ def test_weekdays_are_those_that_dateutil_names() -> None:
 
 
 def test_dateutil_is_never_asked_for_dates_it_searches_until_the_year_9999(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It searches so for a rule that names no day: no part that it is asked about is one, or for long."""
+    """It does so for a rule without any day: no part of a rule that it is asked about is without days for long."""
     looked: list[int] = []
     rebuild = rrule._iterinfo.rebuild  # type: ignore[attr-defined]  # where it begins a year
 

@@ -242,7 +242,7 @@ def test_utc_by_another_name_is_utc() -> None:
 
 
 def test_the_strategies_name_every_member() -> None:
-    """A member that no test draws is a member that no storage is tried with."""
+    """Storages are tested only with the members that the strategies generate."""
     names = {field.name for field in fields_of(Task)}
     assert MEMBERS.keys() | {"id", "owner"} == names
     assert RULES.keys() - {"completed"} == names

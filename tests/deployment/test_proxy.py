@@ -159,7 +159,7 @@ def test_replicas_are_replaced_under_load_without_failed_requests(
 
 
 def _healthy_again(client: httpx.Client) -> bool:
-    """Caddy has seen both replicas: as many answers as it may take to be sure all come."""
+    """Whether Caddy uses both replicas again: all of these requests, in turn at each, are answered."""
     return all(_status(client, "/health/live") == 200 for _ in range(10))
 
 

@@ -57,7 +57,7 @@ async def asked(client: Client, tool: str, **arguments: Any) -> Any:
 
 
 async def works_through_a_day(client: Client) -> None:
-    """Add, find, reschedule, complete and take back, as an agent does."""
+    """Add, find, reschedule, complete and undo, as an agent does."""
     assert [tool.name for tool in (await client.list_tools()).tools] == list(TOOLS)
     made = await asked(
         client, "add_task", tasks=[{"title": "Call Mum"}, {"title": "Pay rent", "due_date": "2026-12-01"}]
@@ -293,7 +293,7 @@ async def test_a_hundred_simultaneous_calls_are_all_answered(shared: Server) -> 
 
 
 @pytest.mark.ci  # by default tests/app/test_mcp_http.py says the same of the app
-@pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="loaded libraries are read from /proc")
 def test_a_server_loads_the_sdk_when_an_agent_first_calls(database_url: str, serve: Serve) -> None:
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
     token = issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC))

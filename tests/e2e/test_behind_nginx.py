@@ -108,7 +108,7 @@ def test_an_etag_passes_nginx_unchanged(behind: httpx.Client) -> None:
 
 @pytest.mark.parametrize("behind", [{"gzip off;": ""}], indirect=True)
 def test_an_etag_is_weak_if_nginx_compresses_and_the_version_replaces_it(behind: httpx.Client) -> None:
-    """What the page says of nginx: it heeds no `no-transform`."""
+    """As the page says, nginx ignores `no-transform`."""
     made = behind.post("/todo/api/ann/tasks", json={"title": "x"})
     url = made.headers["location"]
     read = behind.get(url)
@@ -121,7 +121,7 @@ def test_an_etag_is_weak_if_nginx_compresses_and_the_version_replaces_it(behind:
 
 
 def test_events_pass_as_they_happen(behind: httpx.Client) -> None:
-    """And are not gathered, or kept back until there is enough to compress: each is waited for before the next."""
+    """nginx neither buffers events nor waits until there is enough to compress: each arrives before the next."""
     with behind.stream("GET", "/todo/api/ann/events") as answer:
         lines = answer.iter_lines()
         assert next(lines).startswith("retry: ")

@@ -66,7 +66,7 @@ def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, data
 
 
 def libpq_variables() -> set[str]:
-    """Every variable that libpq reads at a connection: one for an option of its own, and those that are none."""
+    """Every variable that libpq reads when it connects: those of its options, and some that belong to no option."""
     options = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     return options | {"PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGDATESTYLE", "PGGEQO"}
 
@@ -110,7 +110,7 @@ def test_a_parameter_that_nobody_knows_is_named_and_nothing_else_of_the_url(empt
         assert not any(secret in refused.stderr for secret in ("hunter2", password, empty_database_url))
 
 
-def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str) -> None:
+def test_options_missing_in_a_url_are_taken_from_libpqs_variables(database_url: str) -> None:
     given = psycopg.conninfo.conninfo_to_dict(database_url)
     host, port, password = str(given["host"]), str(given["port"]), str(given["password"])
     url = f"postgresql://{given['user']}@/{given['dbname']}"

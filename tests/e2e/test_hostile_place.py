@@ -18,7 +18,7 @@ from effort import IN_CI
 from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
 pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="signals, pipes and terminals of POSIX"),
+    pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, pipes and terminals"),
     pytest.mark.timeout(300),  # a busy machine starts processes slowly
 ]
 SECRET = "of the end-to-end tests, and of no use elsewhere"
@@ -160,7 +160,7 @@ def test_a_reader_that_leaves_is_reported_once_and_holds_nothing_up(
     assert "Traceback" not in server.said()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_reported_once_and_holds_nothing_up(serve: Serve, variables: dict[str, str]) -> None:
     server = serve(through=FULL, **variables).started()
     for _ in range(4):
@@ -218,7 +218,7 @@ def test_an_unwritable_standard_output_is_reported_in_one_line(command: str) -> 
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_an_unwritable_standard_error_does_not_change_the_exit_code() -> None:
     through = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"]
     done = run("serve", DATABASE_URL="postgresql://none", PYTHONUNBUFFERED="", through=through)  # as most run it

@@ -26,7 +26,7 @@ def serve_refused(**variables: str) -> str:
     return refused("serve", "--port", str(free_port()), **variables)
 
 
-def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_told(
+def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_reported(
     serve: Serve, cluster: ScratchCluster, empty_database_url: str, tmp_path: Path, token: str
 ) -> None:
     variables = {"DATABASE_URL": empty_database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATA_DIR": str(tmp_path / "d")}

@@ -297,7 +297,7 @@ def test_credentials_given_twice_are_refused(shared: Server, token: str) -> None
 def test_expect_100_continue_is_answered(shared: Server, token: str) -> None:
     request = post(token, "Expect: 100-continue", f"Content-Length: {len(GOOD)}")
     assert statuses(raw(shared.port, request, 0.2, GOOD)) == [100, 201]
-    # Who would be refused is spared the sending.
+    # A client that would be refused need not send its body.
     assert statuses(raw(shared.port, post("x.y.z", "Expect: 100-continue", "Content-Length: 13"))) == [401]
 
 

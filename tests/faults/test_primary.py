@@ -79,5 +79,5 @@ def test_with_an_asynchronous_standby_the_loss_is_counted(asynchronous: tuple[St
             load.rests()
             machines.quiet()
         stage.comes_back(load)
-    assert load.ledger.given_up > 0, "the standby was not behind: nothing was tried"
+    assert load.ledger.given_up > 0, "the standby was not behind, so nothing was tested"
     assert stage.begun_anew > 0

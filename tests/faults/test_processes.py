@@ -153,7 +153,7 @@ def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serv
 
 
 def may_be_repeated(asked: str) -> bool:
-    """Whether the balancer does so where there was no answer."""
+    """Whether the balancer may repeat this request if there was no answer."""
     return "with a key" in asked or not asked.startswith(("PATCH", "POST"))
 
 
