@@ -20,7 +20,7 @@ class TestSqliteTaskStore(TaskStoreContract):
         await store.aclose()
 
 
-def test_it_answers_as_memory_does(tmp_path: Path) -> None:
+def test_the_example_store_answers_as_memory_does(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         store = SqliteTaskStore(tmp_path / "tasks.db")
         assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=10)

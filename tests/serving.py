@@ -49,7 +49,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
     deadline = time.monotonic() + seconds
     pause = 0.01
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not so within {seconds} seconds"
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"
         time.sleep(pause)
         pause = min(1.5 * pause, 0.1)  # what takes long must not be slowed down by being watched
     return answer

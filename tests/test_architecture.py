@@ -180,7 +180,7 @@ def test_a_file_that_is_longer_than_others_has_a_reason() -> None:
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 
-def test_the_architecture_page_has_every_room_with_about_its_lines() -> None:
+def test_the_architecture_page_lists_every_package_with_its_approximate_line_count() -> None:
     rows = re.findall(r"^\| `(todo_\w+(?:/\w+)?)` \| ([\d,]+) \|.*\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     rooms = {room: int(lines.replace(",", "")) for room, lines, _ in rows}
     assert rooms.keys() == {"/".join(module.split("/")[:-1][:2]) for module in MODULES}

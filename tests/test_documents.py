@@ -36,7 +36,7 @@ def test_every_test_and_file_of_tests_that_is_named_exists() -> None:
     assert not [(document, name) for document, name in named if not is_there(name)]
 
 
-def test_whatever_is_defended_has_a_test_that_shows_it() -> None:
+def test_every_defence_in_the_security_page_has_a_test() -> None:
     defences, evidence = ((ROOT / "docs" / name).read_text() for name in ("security.md", "security-evidence.md"))
     defended = re.findall(
         r"^### (.+)$", defences.partition("## What is defended")[2].partition("\n## ")[0], re.MULTILINE
@@ -66,7 +66,7 @@ def sessions() -> dict[str, str]:
     return {name: mark for mark, name in re.findall(r"^([*-]) (\S+) ->", listed.stdout, re.MULTILINE)}
 
 
-def test_contributors_are_told_of_every_session_that_is_not_in_the_default_run(sessions: dict[str, str]) -> None:
+def test_contributing_md_names_every_session_outside_the_default_run(sessions: dict[str, str]) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     by_name = {re.sub(r"-3\.\d+$", "-3.", name) for name, mark in sessions.items() if mark == "-"}
     assert by_name

@@ -108,7 +108,7 @@ def test_starlette_pages_through_many_tasks(starlette: Callable[[str], httpx.Cli
     assert rest["next_cursor"] is None
 
 
-def test_starlette_tells_of_every_refusal(starlette: Callable[[str], httpx.Client]) -> None:
+def test_starlette_reports_every_refusal(starlette: Callable[[str], httpx.Client]) -> None:
     ann = starlette("ann")
     for body in (b"", b"{", b"\xff", b"[" * 100_000, b"[]", b'{"title": 1}', b'{"title": "x", "owner": "bob"}'):
         answer = ann.post("/tasks", content=body)
@@ -158,7 +158,7 @@ needs_peercred = pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="
 
 
 @needs_peercred
-def test_a_unix_socket_serves_whoever_the_kernel_says_is_there(ask: Ask, tmp_path: Path) -> None:
+def test_a_unix_socket_serves_the_user_that_the_kernel_reports(ask: Ask, tmp_path: Path) -> None:
     task = ask(do="create", title="Buy oat milk")
     assert task == {"id": task["id"], "title": "Buy oat milk", "description": None, "completed": False}
     assert ask(do="toggle", id=task["id"]) == task | {"completed": True}
@@ -179,7 +179,7 @@ def test_a_unix_socket_pages_through_many_tasks(ask: Ask) -> None:
 
 
 @needs_peercred
-def test_a_unix_socket_tells_of_every_refusal_and_goes_on(ask: Ask) -> None:
+def test_a_unix_socket_reports_every_refusal_and_continues(ask: Ask) -> None:
     for line in (b"{", b"\xff", b"[" * 50_000, b"[]", b'{"do": "fly"}', b'{"do": "create", "title": " "}'):
         assert ask(line)["error"] == "invalid_input"
     assert ask(do="toggle", id="x")["error"] == "invalid_input"

@@ -101,7 +101,7 @@ def explains(order: tuple[Call[Action], ...]) -> bool:
 
 
 def random_history(seed: int) -> list[Call[Action]]:
-    """Six calls at random times whose answers are right for some order, which now and then is not theirs."""
+    """Six calls at random times; their answers fit some order, which sometimes contradicts the times."""
     chance = random.Random(seed)
     tasks, calls = NO_TASKS, []
     for number in range(6):
@@ -113,7 +113,7 @@ def random_history(seed: int) -> list[Call[Action]]:
     return calls
 
 
-def test_it_agrees_with_trying_every_order() -> None:
+def test_the_checker_agrees_with_trying_every_order() -> None:
     verdicts = [(judged(*history), brute_force(history)) for history in map(random_history, range(400))]
     assert [mine for mine, _ in verdicts] == [other for _, other in verdicts]
     assert 50 < sum(mine for mine, _ in verdicts) < 350

@@ -9,7 +9,7 @@ from todo_core.task import DESCRIPTION_LENGTH, is_description
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_a_search_is_as_long_as_it_may_be_and_reads_every_text_to_its_end(kind: str) -> None:
+def test_each_search_has_the_maximum_length_and_nearly_matches_its_text(kind: str) -> None:
     text, needle = SEARCHES[kind]
     assert is_search(needle)
     assert len(folded(needle)) == SEARCH_LENGTH
@@ -19,10 +19,10 @@ def test_a_search_is_as_long_as_it_may_be_and_reads_every_text_to_its_end(kind: 
     assert folded(needle)[1:-1] in folded(text)
 
 
-def test_searches_take_both_ways_through_the_database() -> None:
+def test_searches_cover_both_search_methods_of_the_database() -> None:
     assert {repeats_at_its_end(folded(needle)) for _, needle in SEARCHES.values()} == {True, False}
 
 
-def test_no_character_is_longer_folded() -> None:
+def test_the_search_uses_the_character_that_grows_most_when_folded() -> None:
     widest = folded(SEARCHES["grows when it is folded"].text[0])
     assert len(widest) == max(len(folded(chr(number))) for number in range(0x110000) if not 0xD800 <= number < 0xE000)

@@ -33,7 +33,7 @@ def load(monkeypatch: pytest.MonkeyPatch, *arguments: str, **variables: str) -> 
 
 
 def body(noxfile: ModuleType, name: str) -> Callable[[Any], None]:
-    """What a session does where it is not skipped, and without a note that it was green."""
+    """The body of a session, without the check that may skip it and without the note that it passed."""
     found: Callable[[Any], None] = inspect.unwrap(getattr(noxfile, name).func)
     return found
 
@@ -73,7 +73,7 @@ class Session:
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("-k", "etag", "-x"), ("tests/e2e",)])
 @pytest.mark.parametrize("name", ["tests", "tests_on"])
-def test_arguments_bring_no_other_sessions_tests_back(
+def test_arguments_do_not_add_tests_of_other_sessions(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where nothing is known to be green
@@ -92,10 +92,10 @@ def test_a_session_runs_its_own_tests_unless_others_are_named(monkeypatch: pytes
         taken = [*(arguments or ["-q"]), *expected]
         assert session.command[-len(taken) :] == taken
         assert session.command.count(own) == len(expected)
-        assert not (arguments and "not ci" in session.command), "what is named runs, whatever its mark"
+        assert not (arguments and "not ci" in session.command), "tests that are named run, whatever their mark"
 
 
-def test_what_is_named_is_run_though_it_has_a_session_of_its_own(tmp_path: Path) -> None:
+def test_a_test_file_named_on_the_command_line_runs_even_if_ignored(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=."]
     done = subprocess.run([*command, "--ignore=test_it.py", "test_it.py"], cwd=tmp_path, capture_output=True, text=True)
@@ -120,7 +120,7 @@ def test_ci_runs_every_test_and_measures_coverage(
 
 
 @pytest.mark.parametrize(("variables", "elsewhere"), [({"PYTHONDONTWRITEBYTECODE": "1"}, True), ({}, False)])
-def test_who_wants_no_bytecode_beside_the_sources_has_it_elsewhere(
+def test_pythondontwritebytecode_moves_bytecode_to_another_folder(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], elsewhere: bool
 ) -> None:
     load(monkeypatch, **variables)
@@ -180,7 +180,7 @@ def test_a_green_session_runs_again_once_something_that_it_reads_has_changed(
 
 
 @pytest.mark.usefixtures("project")
-def test_a_session_does_not_run_again_for_what_it_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_does_not_run_again_when_files_it_does_not_read_change(monkeypatch: pytest.MonkeyPatch) -> None:
     noxfile = load(monkeypatch)
     assert runs(noxfile, "src")
     for name in ("docs/page.md", ".coverage.1", "src/a/__pycache__/one.pyc"):
@@ -206,7 +206,7 @@ def test_a_session_runs_again_on_another_python_or_with_other_programs_or_option
 
 
 @pytest.mark.usefixtures("project")
-def test_what_is_asked_for_runs_though_nothing_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicitly_requested_session_runs_even_if_nothing_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runs(load(monkeypatch))
     assert not runs(load(monkeypatch))
     assert runs(load(monkeypatch, CI="true"))
@@ -216,7 +216,9 @@ def test_what_is_asked_for_runs_though_nothing_has_changed(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("project")
-def test_what_was_red_or_only_in_part_green_or_edited_meanwhile_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_runs_again_after_a_failure_a_partial_run_or_an_edit_during_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail() -> NoReturn:
         raise AssertionError
 
@@ -257,7 +259,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("edited", "named"), EDITS.items(), ids=EDITS)
-def test_an_edit_runs_the_sessions_and_the_parts_that_are_about_it(
+def test_an_edit_runs_the_sessions_and_parts_that_depend_on_the_file(
     monkeypatch: pytest.MonkeyPatch, edited: str, named: str
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -273,7 +275,7 @@ def test_an_edit_runs_the_sessions_and_the_parts_that_are_about_it(
 
 
 @pytest.mark.usefixtures("project")
-def test_of_the_parts_those_run_that_an_edit_is_about_and_after_a_failure_all_that_ran(
+def test_only_parts_affected_by_an_edit_run_and_after_a_failure_they_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def ran(during: Callable[[], None] = lambda: None) -> set[str]:
@@ -319,7 +321,7 @@ def test_every_test_is_in_one_part_or_in_a_session_of_its_own(monkeypatch: pytes
     assert {path: held for path, held in holders.items() if held != 1} == {}
 
 
-def test_all_sources_are_what_some_part_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_source_file_belongs_to_some_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     noxfile = load(monkeypatch)
     near = [part for name, part in noxfile.PARTS.items() if name not in ("documents", "service")]

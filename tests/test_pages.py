@@ -18,7 +18,7 @@ from todo_adapters.embedded.binaries import find_binaries
 from todo_adapters.postgres.migrations import migrate
 
 pytestmark = [
-    pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="there is no bash or no curl"),
+    pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="bash or curl is not installed"),
 ]
 DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has a database
 NOT_RUN = {  # each says why in its document
@@ -51,7 +51,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if page not in BEGINNINGS:
         has_been_used(tmp_path / "data", migrate)
     if "(Linux)" in text and sys.platform != "linux":
-        pytest.skip("it is about what only Linux has")
+        pytest.skip("the page is about Linux only")
     if DATABASE in text:
         places[DATABASE] = request.getfixturevalue("database_url")
     if "$DATABASE_URL" in text:
@@ -81,7 +81,7 @@ def test_a_reader_has_the_environment_once_the_page_activates_it(tmp_path: Path)
         reader.read([activates, uses])
 
 
-def test_a_pytest_on_a_page_leaves_alone_what_the_one_around_it_made(tmp_path: Path) -> None:
+def test_a_page_runs_with_its_own_temporary_folder_for_pytest(tmp_path: Path) -> None:
     with Reader(tmp_path / "clone") as reader:
         reader.read([Block("sh", "echo $PYTEST_DEBUG_TEMPROOT", 1), Block("text", f"{tmp_path}…", 2)])
 
@@ -93,7 +93,7 @@ def test_a_pytest_on_a_page_leaves_alone_what_the_one_around_it_made(tmp_path: P
         ("printf '10 %%\\r20 %%\\n'", "shows progress"),
     ],
 )
-def test_a_page_prints_what_a_terminal_shows_well(command: str, fault: str, tmp_path: Path) -> None:
+def test_output_that_a_terminal_does_not_show_well_is_refused(command: str, fault: str, tmp_path: Path) -> None:
     with Reader(tmp_path / "clone") as reader, pytest.raises(AssertionError, match=fault):
         reader.read([Block("sh", command, 1)])
 
@@ -109,18 +109,18 @@ def test_a_file_that_a_command_leaves_is_noticed(tmp_path: Path) -> None:
         assert reader.left_behind() == {"answer.json"}
 
 
-def test_what_is_not_run_is_counted() -> None:
+def test_blocks_that_are_not_run_are_counted() -> None:
     excused = Counter(page for page in pages() for block in blocks_of(ROOT / page) if block.excuse)
     assert excused == NOT_RUN
 
 
-def test_what_another_test_runs_is_run_there() -> None:
+def test_blocks_that_another_test_runs_are_on_a_page_named_in_that_test() -> None:
     named = {(page, block.runner) for page in pages() for block in blocks_of(ROOT / page) if block.runner}
     assert named
     assert not [(page, test) for page, test in named if Path(page).name not in (ROOT / test).read_text()]
 
 
-def test_a_file_that_a_page_shows_is_used_on_it() -> None:
+def test_a_file_that_a_page_shows_is_used_on_that_page() -> None:
     for page in pages():
         blocks = blocks_of(ROOT / page)
         for number, block in enumerate(blocks):

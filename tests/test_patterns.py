@@ -160,7 +160,7 @@ def cost(use: Use, text: Text, times: int) -> int:
 
 
 def grown(use: Use, attack: tuple[str, str, str]) -> str | None:
-    """Where the cost grows faster than the text, as often as one looks."""
+    """Where the cost grows faster than the text, in every measurement."""
 
     def text(size: int) -> Text:
         before, unit, behind = attack
@@ -267,14 +267,14 @@ def written_in_place() -> Iterator[Use]:
 USES = list(dict.fromkeys([*compiled(), *written_in_place()]))
 
 
-def test_the_patterns_are_found_wherever_they_stand() -> None:
+def test_the_regular_expressions_of_the_sources_are_found() -> None:
     found = {pattern.pattern for pattern, _ in USES}
     assert {"[0-9]{1,9}", "postgres(ql)?://", "/api/[^/]+/tasks/[^/]+"} <= {str(each) for each in found}
     assert len(found) > 20
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: f"{use[1]} {use[0].pattern!r:.60}")
-def test_no_pattern_can_be_pumped(use: Use) -> None:
+def test_no_pattern_has_catastrophic_backtracking(use: Use) -> None:
     assert pumped(*use) is None
 
 
@@ -290,10 +290,10 @@ def test_no_pattern_can_be_pumped(use: Use) -> None:
         (r"(\w+\s?)*;", "fullmatch"),
     ],
 )
-def test_a_pattern_that_can_be_is_noticed(pattern: Any, method: str) -> None:
+def test_a_pattern_with_catastrophic_backtracking_is_detected(pattern: Any, method: str) -> None:
     assert pumped(re.compile(pattern), method)
 
 
 @pytest.mark.parametrize("pattern", [r"(?:a++)++b", r"[^,]*(?:,[^,]*)*", r"(?=.*\S)[^\x00]{1,200}", r"(?>a|ab)*+c"])
-def test_a_pattern_that_cannot_be_passes(pattern: str) -> None:
+def test_a_pattern_without_catastrophic_backtracking_passes(pattern: str) -> None:
     assert pumped(re.compile(pattern), "fullmatch") is None

@@ -35,7 +35,7 @@ GENERATE = maker()
 
 
 @pytest.mark.parametrize("name", GENERATE.PAGES)  # type: ignore[attr-defined]
-def test_a_page_is_what_the_code_says(name: str) -> None:
+def test_a_generated_page_is_up_to_date(name: str) -> None:
     due = "run `python docs/reference/generate.py`"
     assert (MAKER.parent / name).read_text() == GENERATE.page(name), due  # type: ignore[attr-defined]
 
@@ -59,7 +59,7 @@ def told(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", todo_core.__all__)
-def test_the_page_of_the_core_shows_every_member_as_what_it_is(name: str) -> None:
+def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> None:
     what, said = getattr(todo_core, name), told(name)
     if isinstance(what, type) and issubclass(what, enum.Enum):
         assert not [one.name for one in what if f"- `{one.name} = {one.value!r}`" not in said]
@@ -73,7 +73,7 @@ def test_the_page_of_the_core_shows_every_member_as_what_it_is(name: str) -> Non
     assert not [each for each, value in members.items() if inspect.isfunction(value) and f"`{each}: " in said]
 
 
-def test_what_every_operation_may_answer_is_told_once() -> None:
+def test_the_refusals_of_every_operation_are_listed_once() -> None:
     text = (MAKER.parent / "http.md").read_text()
     for each in operations():
         section = text[text.index(f"operation id `{each.id}`") :].partition("\n## ")[0]

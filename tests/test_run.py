@@ -107,7 +107,7 @@ def test_the_first_serve_installs_without_tools_and_hands_everything_over(clone:
     assert clone.installs() == [SERVER]
 
 
-def test_every_other_command_is_the_service_s_own_and_its_output_stays_clean(clone: Clone) -> None:
+def test_every_other_command_goes_to_the_service_and_nothing_is_added_to_its_output(clone: Clone) -> None:
     assert clone.run("token", "ann").stdout == "todo: token ann\n"
     assert clone.run("--version").stdout == "todo: --version\n"
 
@@ -208,7 +208,7 @@ def test_a_killed_install_is_waited_for_and_then_repaired(clone: Clone) -> None:
     assert clone.installs() == [SERVER, SERVER]
 
 
-def test_of_two_runs_at_once_one_installs_and_both_start(clone: Clone) -> None:
+def test_two_simultaneous_runs_install_once_and_both_start(clone: Clone) -> None:
     runs = [clone.start("serve", SLOW="0.5") for _ in range(2)]
     assert [run.communicate()[0] for run in runs] == ["todo: serve\n"] * 2
     assert clone.installs() == [SERVER]

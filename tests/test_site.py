@@ -8,7 +8,7 @@ import pytest
 
 SITE = Path(__file__).parents[1] / "site"
 DOCS = SITE.with_name("docs")
-pytestmark = pytest.mark.skipif(not SITE.exists(), reason="there is no site: nox -s docs makes it")
+pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built: run nox -s docs")
 FOREIGN = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 
 
@@ -33,7 +33,7 @@ def test_every_document_is_a_page() -> None:
     assert documents <= {path.relative_to(SITE).with_suffix("") for path in SITE.glob("**/*.html")}
 
 
-def test_who_opens_the_folder_comes_to_the_first_page() -> None:
+def test_index_html_redirects_to_the_first_page() -> None:
     page = (SITE / "index.html").read_text()
     addresses = re.findall(r'(?:url=|href=")([^"]+)"', page)
     assert addresses == ["README.html", "README.html"], "one for browsers to follow, one to click on"

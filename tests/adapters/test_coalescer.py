@@ -109,7 +109,7 @@ async def test_a_call_that_fails_for_its_data_leaves_its_neighbours_alone(databa
     assert database.batches == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]
 
 
-async def test_an_outage_is_told_to_every_call_of_the_batch_and_nothing_is_sent_again(database: Database) -> None:
+async def test_an_outage_is_reported_to_every_call_of_the_batch_and_nothing_is_sent_again(database: Database) -> None:
     database.gate.set()
     database.fails = lambda _: StoreUnavailable()
     coalescer = coalescer_of(database)
@@ -130,7 +130,7 @@ async def test_a_call_cancelled_before_it_is_sent_is_left_out(database: Database
     assert database.batches == [[1], [3]]
 
 
-async def test_a_call_cancelled_on_its_way_disturbs_nobody(database: Database) -> None:
+async def test_a_call_cancelled_while_it_is_sent_does_not_affect_others(database: Database) -> None:
     coalescer = coalescer_of(database)
     cancelled, kept = coalescer.call(1), coalescer.call(2)
     await until(lambda: database.under_way == 1)
@@ -140,7 +140,7 @@ async def test_a_call_cancelled_on_its_way_disturbs_nobody(database: Database) -
     assert database.batches == [[1, 2]]
 
 
-async def test_a_caller_that_gives_up_takes_nothing_from_the_others(database: Database) -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others(database: Database) -> None:
     async def ask(coalescer: Coalescer[int, int], number: int) -> int:
         return await coalescer.call(number)
 
@@ -208,7 +208,7 @@ async def test_calls_sent_singly_end_with_the_first_outage(database: Database) -
     assert database.batches == [[0, 1, 2, 3, 4], [0], [1]]
 
 
-async def test_a_call_cancelled_while_it_is_sent_singly_disturbs_nobody(database: Database) -> None:
+async def test_a_call_cancelled_while_it_is_sent_singly_does_not_affect_others(database: Database) -> None:
     def fails(calls: Sequence[int]) -> Exception | None:
         if calls == [0]:
             answers[0].cancel()

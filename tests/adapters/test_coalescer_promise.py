@@ -184,7 +184,7 @@ test_every_call_is_answered_in_time.settings = settings(
 )
 
 
-def test_who_waits_behind_calls_that_are_sent_singly_is_answered_in_time() -> None:
+def test_a_call_that_waits_behind_calls_sent_singly_is_answered_in_time() -> None:
     async def send(calls: Sequence[str]) -> Sequence[str]:
         if len(calls) > 1:
             raise Poison

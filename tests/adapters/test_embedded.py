@@ -26,9 +26,9 @@ SOURCES = Path(__file__).parents[2] / "src"
 IS_ROOT = os.geteuid() == 0
 ORDINARY_UID = pwd.getpwnam("nobody").pw_uid
 only_linux_root = pytest.mark.skipif(
-    not IS_ROOT or sys.platform != "linux", reason="only there are capabilities, and mounts of one's own"
+    not IS_ROOT or sys.platform != "linux", reason="needs the capabilities and private mounts of Linux"
 )
-only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
+only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can switch to another account")
 
 # A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
 # after everything is imported: the interpreter itself may lie where that user cannot read.
@@ -208,7 +208,7 @@ def test_data_survive_a_restart(new_folder: Path) -> None:
         assert read(database.url) == ["kept"]
 
 
-def test_it_is_durable_unless_told_otherwise(new_folder: Path) -> None:
+def test_the_database_is_durable_unless_told_otherwise(new_folder: Path) -> None:
     names = "'fsync', 'synchronous_commit', 'full_page_writes'"
     question = f"select string_agg(setting, ' ' order by name) from pg_settings where name in ({names})"  # noqa: S608
     with EmbeddedPostgres.start(new_folder) as database:
@@ -217,7 +217,7 @@ def test_it_is_durable_unless_told_otherwise(new_folder: Path) -> None:
         assert ask(database.url, question) == "off off off"
 
 
-def test_its_database_sorts_and_stores_unicode_the_same_way_everywhere(folder: Path) -> None:
+def test_unicode_is_sorted_and_stored_the_same_way_everywhere(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, durable=False) as database:
         described = "select concat(pg_encoding_to_char(encoding), ' ', datlocprovider, ' ', datlocale) from pg_database"
         assert ask(database.url, f"{described} where datname = 'todo'") == "UTF8 b C.UTF-8"
@@ -225,20 +225,20 @@ def test_its_database_sorts_and_stores_unicode_the_same_way_everywhere(folder: P
         assert ask(database.url, "select current_setting('timezone')") == "UTC"
 
 
-def test_it_takes_as_many_connections_as_it_is_told(folder: Path) -> None:
+def test_the_number_of_connections_can_be_set(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, durable=False, max_connections=30) as database, ExitStack() as opened:
         for _ in range(25):
             opened.enter_context(psycopg.connect(database.url))
 
 
-def test_it_opens_no_network_port(folder: Path) -> None:
+def test_the_database_opens_no_network_port(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, durable=False) as database:
         assert ask(database.url, "select current_setting('listen_addresses')") == ""
         sockets = folder / "postgres/cluster"
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
 
 
-def test_nobody_enters_without_the_password_and_it_is_nowhere_to_be_seen(folder: Path) -> None:
+def test_connecting_needs_the_password_and_the_password_is_never_visible(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, durable=False) as database:
         kept = folder / "postgres/cluster/password"
         password = kept.read_text()
@@ -265,7 +265,7 @@ def test_secrets_in_our_environment_do_not_reach_its_processes(folder: Path, mon
         assert "a secret of ours" not in argv_and_environment(Path("/proc", str(postmaster_pid(folder))))
 
 
-def test_its_log_repeats_no_words_of_users(folder: Path) -> None:
+def test_the_database_log_contains_no_user_data(folder: Path) -> None:
     with EmbeddedPostgres.start(folder, durable=False) as database:
         write(database.url, "private")
         with psycopg.connect(database.url) as connection:
@@ -289,7 +289,7 @@ def test_other_files_in_the_data_folder_are_left_alone(new_folder: Path) -> None
 # Who ends it
 
 
-def test_stopping_twice_is_stopping_once(folder: Path) -> None:
+def test_stopping_twice_does_not_stop_the_next_database(folder: Path) -> None:
     database = EmbeddedPostgres.start(folder, durable=False)
     database.stop()
     with EmbeddedPostgres.start(folder, durable=False) as again:
@@ -297,7 +297,7 @@ def test_stopping_twice_is_stopping_once(folder: Path) -> None:
         assert ask(again.url, "select 1") == 1
 
 
-def test_the_last_user_ends_it_also_if_another_started_it(folder: Path, user: Callable[..., User]) -> None:
+def test_the_last_user_stops_the_database_even_if_another_started_it(folder: Path, user: Callable[..., User]) -> None:
     first, second = user(folder), user(folder)
     assert first.url() == (url := second.url())
     first.do("stop")
@@ -307,7 +307,7 @@ def test_the_last_user_ends_it_also_if_another_started_it(folder: Path, user: Ca
     assert starts(folder) == 1
 
 
-def test_two_users_in_one_process_are_two_users(folder: Path) -> None:
+def test_two_users_in_one_process_are_counted_separately(folder: Path) -> None:
     first = EmbeddedPostgres.start(folder, durable=False)
     with EmbeddedPostgres.start(folder, durable=False) as second:
         first.stop()
@@ -315,7 +315,7 @@ def test_two_users_in_one_process_are_two_users(folder: Path) -> None:
     assert not is_running(folder)
 
 
-def test_a_worker_forked_from_the_server_does_not_end_it(folder: Path, user: Callable[..., User]) -> None:
+def test_a_worker_forked_from_the_server_does_not_stop_the_database(folder: Path, user: Callable[..., User]) -> None:
     server = user(folder)
     url = server.url()
     server.do("stop in a child")
@@ -324,7 +324,7 @@ def test_a_worker_forked_from_the_server_does_not_end_it(folder: Path, user: Cal
     assert not is_running(folder)
 
 
-def test_an_open_connection_does_not_hold_up_the_end(folder: Path) -> None:
+def test_an_open_connection_does_not_delay_the_stop(folder: Path) -> None:
     database = EmbeddedPostgres.start(folder, durable=False)
     with psycopg.connect(database.url) as connection:
         connection.execute("select 1")
@@ -333,7 +333,7 @@ def test_an_open_connection_does_not_hold_up_the_end(folder: Path) -> None:
         connection.close()
 
 
-def test_ctrl_c_is_not_for_the_database(folder: Path, user: Callable[..., User]) -> None:
+def test_ctrl_c_does_not_stop_the_database(folder: Path, user: Callable[..., User]) -> None:
     server = user(folder)
     url = server.url()
     os.killpg(server.process.pid, signal.SIGINT)
@@ -380,7 +380,7 @@ def bystander(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_an_unrelated_process_with_the_databases_old_pid_is_no_hindrance_and_is_not_harmed(
+def test_an_unrelated_process_with_the_old_pid_is_not_harmed_and_not_in_the_way(
     folder: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
     with EmbeddedPostgres.start(folder) as database:
@@ -408,16 +408,14 @@ def test_an_unrelated_process_with_the_databases_old_pid_is_no_hindrance_and_is_
         ),
     ],
 )
-def test_a_spoilt_pid_file_is_no_hindrance(folder: Path, content: str) -> None:
+def test_a_damaged_pid_file_does_not_prevent_the_start(folder: Path, content: str) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     (folder / "postgres/cluster/data/postmaster.pid").write_text(content)
     with EmbeddedPostgres.start(folder, durable=False) as database:
         assert ask(database.url, "select 1") == 1
 
 
-def test_of_many_that_start_at_once_one_makes_the_database_and_all_use_it(
-    new_folder: Path, user: Callable[..., User]
-) -> None:
+def test_many_simultaneous_starts_create_one_database_that_all_use(new_folder: Path, user: Callable[..., User]) -> None:
     users = [user(new_folder) for _ in range(6)]
     urls = {each.url() for each in users}
     assert len(urls) == 1
@@ -479,7 +477,7 @@ def child_of(parent: int) -> int:
         pytest.param("a:b", id="colon", marks=pytest.mark.ci),
     ],
 )
-def test_a_folder_that_no_socket_fits_into_gets_a_private_one_elsewhere(
+def test_a_data_folder_unfit_for_a_socket_gets_a_private_socket_folder_elsewhere(
     place: Path, user: Callable[..., User], name: str
 ) -> None:
     folder = place / name
@@ -502,7 +500,7 @@ def socket_folder(url: str) -> Path:
     return Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
 
 
-def test_a_socket_that_fits_nowhere_is_one_clear_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_fits_nowhere_is_reported_in_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("todo_adapters.embedded.sockets._holds_socket", lambda _: False)
     with pytest.raises(EmbeddedDatabaseError, match=r"No Unix socket fits .* TODO_DATA_DIR"):
         EmbeddedPostgres.start(folder, durable=False)
@@ -542,7 +540,7 @@ def test_programs_in_a_folder_with_strange_characters_are_good(place: Path, user
             started.do("stop")
 
 
-def test_a_temporary_folder_that_will_not_do_for_them_is_one_clear_sentence(
+def test_an_unsuitable_temporary_folder_is_reported_in_one_sentence(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with odd_programs() as packages:
@@ -555,7 +553,7 @@ def test_a_temporary_folder_that_will_not_do_for_them_is_one_clear_sentence(
 # What it refuses
 
 
-def test_without_the_wheel_it_imports_and_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_wheel_the_import_works_and_the_start_says_what_to_install(tmp_path: Path) -> None:
     script = "import sys; sys.path.insert(0, sys.argv[1])\n" + USER.replace("sys.argv[1:]", "sys.argv[2:]")
     bare = [sys.executable, "-I", "-S", "-c", script, str(SOURCES), str(tmp_path / "data"), "", "", ""]
     answer = subprocess.run(bare, capture_output=True, text=True, check=False)
@@ -570,13 +568,13 @@ def test_data_of_another_major_version_are_left_alone(folder: Path) -> None:
         EmbeddedPostgres.start(folder, durable=False)
 
 
-def test_a_path_with_a_line_break_is_one_clear_sentence(place: Path) -> None:
+def test_a_path_with_a_line_break_is_reported_in_one_sentence(place: Path) -> None:
     with pytest.raises(EmbeddedDatabaseError, match=r"^TODO_DATA_DIR: .* has a line break, .*name another\.$"):
         EmbeddedPostgres.start(place / "a\nb")
     assert list(place.iterdir()) == []
 
 
-def test_a_place_that_is_no_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedDatabaseError, match=r"cannot use the folder .*/file/data/postgres .* TODO_DATA_DIR"):
         EmbeddedPostgres.start(tmp_path / "file/data")
@@ -610,7 +608,7 @@ def test_folders_above_the_data_are_made_for_us_alone(place: Path) -> None:
         assert stat.S_IMODE((place / name).stat().st_mode) == 0o700
 
 
-def test_a_lost_password_is_one_clear_sentence_and_starts_nothing(folder: Path) -> None:
+def test_a_lost_password_is_reported_in_one_sentence_and_starts_nothing(folder: Path) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     (folder / "postgres/cluster/password").unlink()
     with pytest.raises(EmbeddedDatabaseError, match=r"password"):
@@ -628,7 +626,7 @@ def test_a_server_that_hangs_is_not_joined_but_can_be_ended(folder: Path, monkey
     assert not is_running(folder)
 
 
-def test_its_log_does_not_grow_for_ever(folder: Path) -> None:
+def test_the_database_log_does_not_grow_forever(folder: Path) -> None:
     log = folder / "postgres/postgres.log"
     with log.open("a") as grown:
         grown.truncate(11 * 1024 * 1024)
@@ -637,7 +635,7 @@ def test_its_log_does_not_grow_for_ever(folder: Path) -> None:
     assert log.with_suffix(".log.1").exists()
 
 
-def test_a_server_that_fails_to_start_is_told_with_its_own_words(folder: Path) -> None:
+def test_a_failed_start_is_reported_with_the_message_of_the_database(folder: Path) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     shutil.rmtree(folder / "postgres/cluster/data/pg_wal")
     with pytest.raises(EmbeddedDatabaseError, match=r"did not start: .*pg_wal.* \(see .*postgres\.log\)"):
@@ -645,7 +643,7 @@ def test_a_server_that_fails_to_start_is_told_with_its_own_words(folder: Path) -
     assert not is_running(folder)
 
 
-def test_waiting_for_another_process_ends(new_folder: Path) -> None:
+def test_waiting_for_another_process_has_a_time_limit(new_folder: Path) -> None:
     (new_folder / "postgres").mkdir(parents=True)
     for name, reason in {"gate": "Another process", "cluster": "does not answer"}.items():
         lock = FileLock(new_folder / f"postgres/{name}.lock")
@@ -690,7 +688,7 @@ def test_root_keeps_the_data_where_it_was_told_and_opens_no_folder_to_others(pla
 
 
 @only_root
-def test_root_copies_programs_that_the_lesser_account_cannot_read(
+def test_root_copies_programs_that_the_unprivileged_account_cannot_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = tmp_path / "hidden"
@@ -729,7 +727,7 @@ def test_root_runs_no_programs_from_a_folder_that_others_could_write(
 
 
 @only_root
-def test_root_ends_no_process_that_the_lesser_account_names(folder: Path, user: Callable[..., User]) -> None:
+def test_root_ends_no_process_that_the_unprivileged_account_names(folder: Path, user: Callable[..., User]) -> None:
     killed = user(folder)
     killed.url()
     killed.kill()
@@ -750,7 +748,7 @@ def test_root_ends_no_process_that_the_lesser_account_names(folder: Path, user: 
 
 
 @only_root
-def test_root_removes_no_folder_that_the_lesser_account_names(folder: Path, place: Path) -> None:
+def test_root_removes_no_folder_that_the_unprivileged_account_names(folder: Path, place: Path) -> None:
     of_root = place / "todo-api-mine"
     of_root.mkdir()
     (of_root / ".s.PGSQL.5432").touch()
@@ -768,7 +766,7 @@ def test_root_removes_no_folder_that_the_lesser_account_names(folder: Path, plac
     "kept",
     [pytest.param("", id="none"), pytest.param(",+setuid,+setgid,+chown", id="some", marks=pytest.mark.ci)],
 )
-def test_root_without_capabilities_is_one_clear_sentence(
+def test_root_without_capabilities_is_reported_in_one_sentence(
     new_folder: Path, user: Callable[..., User], kept: str
 ) -> None:
     refused = user(new_folder, within=["setpriv", f"--bounding-set=-all{kept}", "--inh-caps=-all"]).error()
@@ -777,7 +775,7 @@ def test_root_without_capabilities_is_one_clear_sentence(
 
 
 @only_linux_root
-def test_root_that_may_signal_nobody_ends_its_database(new_folder: Path, user: Callable[..., User]) -> None:
+def test_root_that_may_not_signal_others_still_stops_its_database(new_folder: Path, user: Callable[..., User]) -> None:
     started = user(new_folder, within=["setpriv", "--bounding-set=-kill", "--inh-caps=-all"])
     started.url()
     started.do("stop")
@@ -785,7 +783,7 @@ def test_root_that_may_signal_nobody_ends_its_database(new_folder: Path, user: C
 
 
 @only_linux_root
-def test_it_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None:
+def test_the_database_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None:
     mounted = 'mount -t tmpfs -o size=4k none /dev/shm && exec "$@"'
     with a_folder_for_everybody("/var/tmp") as place:  # noqa: S108  (not in /dev/shm)
         tiny = user(place / "data", within=["unshare", "--mount", "sh", "-c", mounted, "sh"])
@@ -798,7 +796,7 @@ def test_it_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None
 
 
 @only_root
-def test_a_uid_without_a_name_is_one_clear_sentence_and_may_use_what_is_made(
+def test_a_uid_without_a_name_is_reported_and_may_use_an_existing_database(
     folder: Path, user: Callable[..., User]
 ) -> None:
     nameless = 54321
@@ -818,7 +816,7 @@ def test_a_uid_without_a_name_is_one_clear_sentence_and_may_use_what_is_made(
 
 
 @only_root
-def test_root_without_an_account_to_become_is_one_clear_sentence(
+def test_root_without_an_unprivileged_account_is_reported_in_one_sentence(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("todo_adapters.embedded.account._LESSER_ACCOUNTS", ("no-such-account",))
@@ -841,7 +839,7 @@ def readable_packages() -> str:
 
 
 @only_root
-def test_an_ordinary_user_has_it_too(user: Callable[..., User]) -> None:
+def test_an_ordinary_user_can_use_the_database(user: Callable[..., User]) -> None:
     with a_folder_for_everybody() as place:
         folder = place / "home"
         folder.mkdir(mode=0o700)
@@ -859,7 +857,7 @@ def test_an_ordinary_user_has_it_too(user: Callable[..., User]) -> None:
 
 
 @only_root
-def test_a_folder_that_may_not_be_written_is_one_clear_sentence(user: Callable[..., User]) -> None:
+def test_a_folder_that_is_not_writable_is_reported_in_one_sentence(user: Callable[..., User]) -> None:
     with a_folder_for_everybody() as place:
         sentence = user(place, uid=ORDINARY_UID, packages=readable_packages()).error()
     assert sentence.startswith(f"The embedded database cannot use the folder {place}/postgres")

@@ -36,7 +36,7 @@ def content(path: Path) -> bytes:
         return b""
 
 
-async def test_the_text_of_what_is_erased_leaves_the_tables_and_after_a_rewrite_their_files(
+async def test_erased_text_leaves_the_tables_and_after_a_rewrite_their_files(
     engine: AsyncEngine, cluster: ScratchCluster, database_url: str
 ) -> None:
     store = PostgresTaskStore(engine)

@@ -51,19 +51,19 @@ def good_tokens() -> dict[str, str]:
 
 @given(st.text() | st.text(string.ascii_letters + string.digits + "-_.=+/", max_size=400))
 @example("\ud800.\ud800.\ud800")
-async def test_text_proves_nobody(text: str) -> None:
+async def test_arbitrary_text_is_refused_as_a_token(text: str) -> None:
     with pytest.raises(NotAuthenticated):
         await with_keys().authenticate(text)
 
 
 @given(st.binary(), st.binary())
-async def test_signed_bytes_prove_nobody(first: bytes, second: bytes) -> None:
+async def test_arbitrary_signed_bytes_are_refused_as_a_token(first: bytes, second: bytes) -> None:
     with pytest.raises(NotAuthenticated):
         await hs256_alone().authenticate(compact(first, second, hs(SECRET)))
 
 
 @given(place=st.integers(0, 5000), flip=st.integers(1, 255), alg=st.sampled_from(list(GOOD)))
-async def test_a_changed_character_anywhere_proves_nobody(place: int, flip: int, alg: str) -> None:
+async def test_a_token_with_a_changed_character_anywhere_is_refused(place: int, flip: int, alg: str) -> None:
     good = good_tokens()[alg]
     place %= len(good)
     changed = good[:place] + chr(ord(good[place]) ^ flip) + good[place + 1 :]

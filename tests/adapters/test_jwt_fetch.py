@@ -88,7 +88,7 @@ async def test_a_complete_document_comes_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_anything_else_fails_and_nothing_worse(name: str) -> None:
+async def test_any_other_answer_raises_fetch_failed(name: str) -> None:
     with issuing(BAD[name]) as issuer:
         with pytest.raises(FetchFailed):
             await Fetch(issuer.url, timeout=3)()
@@ -144,14 +144,14 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
         assert turns > 10
 
 
-async def test_nobody_listens() -> None:
+async def test_a_refused_connection_raises_fetch_failed() -> None:
     with issuing(document(BODY)) as issuer:
         url = issuer.url
     with pytest.raises(FetchFailed, match="Connect"):
         await Fetch(url, timeout=3)()
 
 
-async def test_a_certificate_that_nobody_vouches_for() -> None:
+async def test_a_self_signed_certificate_is_refused() -> None:
     with issuing(document(BODY), tls=self_signed()[0]) as issuer:
         for context in (None, ssl.create_default_context()):
             with pytest.raises(FetchFailed, match="CERTIFICATE_VERIFY_FAILED"):
@@ -159,7 +159,7 @@ async def test_a_certificate_that_nobody_vouches_for() -> None:
         assert not issuer.requests
 
 
-async def test_a_certificate_for_another_name() -> None:
+async def test_a_certificate_for_another_name_is_refused() -> None:
     server, certificate = self_signed()
     context = ssl.create_default_context(cadata=certificate.decode())
     with issuing(document(BODY), tls=server) as issuer:
@@ -168,7 +168,7 @@ async def test_a_certificate_for_another_name() -> None:
         assert await Fetch(issuer.url, timeout=3, tls=context)() == BODY
 
 
-async def test_https_where_http_is_spoken() -> None:
+async def test_https_to_an_http_server_raises_fetch_failed() -> None:
     with issuing(document(BODY)) as issuer, pytest.raises(FetchFailed):
         await Fetch(issuer.url.replace("http:", "https:"), timeout=0.5)()
 
@@ -227,7 +227,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> l
 
 
 @pytest.mark.parametrize("count", [1, 3, 15])
-async def test_addresses_that_swallow_packets_leave_time_for_the_one_that_answers_and_it_is_asked_first_next_time(
+async def test_an_address_that_answers_is_reached_in_time_and_tried_first_next_time(
     monkeypatch: pytest.MonkeyPatch, swallowing: Swallowing, count: int
 ) -> None:
     with issuing(document(BODY)) as issuer:
@@ -254,7 +254,7 @@ async def test_an_address_that_accepts_and_never_answers_is_passed_over(monkeypa
         assert await Fetch("http://keys.example/jwks", timeout=3)() == BODY
 
 
-async def test_where_no_address_answers_the_time_allowed_is_for_all_together(
+async def test_if_no_address_answers_the_time_limit_covers_all_of_them(
     monkeypatch: pytest.MonkeyPatch, swallowing: Swallowing
 ) -> None:
     resolving(monkeypatch, *[swallowing.address] * 3)

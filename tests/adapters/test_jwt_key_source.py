@@ -151,7 +151,7 @@ async def test_a_fetch_that_outlasts_the_cooldown_stays_the_only_one(
     assert len(issuer.requests) == 1
 
 
-async def test_at_a_cold_start_without_an_issuer_every_token_is_open_and_keys_are_fetched_soon_after_it_is_back(
+async def test_at_a_cold_start_without_an_issuer_no_token_is_judged_until_keys_are_fetched(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
     issuer.answer = document(b"", "500 Internal Server Error")
@@ -166,7 +166,7 @@ async def test_at_a_cold_start_without_an_issuer_every_token_is_open_and_keys_ar
     assert (len(issuer.requests), failures.count) == (4, 3)
 
 
-async def test_after_a_rotation_without_an_issuer_unknown_keys_are_open_and_known_ones_good(
+async def test_after_a_rotation_without_an_issuer_only_tokens_of_known_keys_are_judged(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     assert await believes(authenticator, by("ed"))
@@ -183,7 +183,7 @@ async def test_after_a_rotation_without_an_issuer_unknown_keys_are_open_and_know
     assert not await is_open(authenticator, by("mallory"))
 
 
-async def test_a_key_that_came_just_after_a_fetch_is_fetched_when_the_cooldown_ends_though_nobody_asks(
+async def test_a_key_published_just_after_a_fetch_is_fetched_when_the_cooldown_ends(
     issuer: LoopbackIssuer,
 ) -> None:
     policy = replace(both_ways(issuer.url), fetch_cooldown=timedelta(seconds=0.5))
@@ -247,7 +247,7 @@ async def test_a_hanging_issuer_never_delays_known_keys(issuer: LoopbackIssuer, 
     assert len(issuer.requests) <= 2
 
 
-async def test_one_who_gives_up_does_not_take_the_fetch_away(
+async def test_a_cancelled_caller_does_not_cancel_the_fetch(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer
 ) -> None:
     async def slow(writer: asyncio.StreamWriter) -> None:

@@ -109,7 +109,7 @@ def test_a_key_without_kid_serves_tokens_without_kid_alone() -> None:
     assert keys.find("EdDSA", "ed") is None
 
 
-def test_two_keys_of_one_name_and_kind_serve_nothing() -> None:
+def test_two_keys_with_the_same_kid_and_kind_are_not_used() -> None:
     keys = key_set(document(jwk("ed"), jwk("ed-old", kid="ed")))
     assert keys.find("EdDSA", "ed") is None
 
@@ -136,12 +136,12 @@ def test_sets_are_equal_when_their_keys_are() -> None:
         b"[" * 60000,
     ],
 )
-def test_what_is_no_key_set_is_refused(text: bytes) -> None:
+def test_an_invalid_key_set_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         key_set(text)
 
 
-def test_an_empty_set_is_one() -> None:
+def test_an_empty_key_set_is_valid() -> None:
     assert key_set(document()) == KeySet()
 
 
@@ -159,6 +159,6 @@ VALUES = (
         st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]), VALUES)
     )
 )
-def test_any_members_make_a_set_or_are_left_out(keys: list[dict[str, object]]) -> None:
+def test_any_keys_are_usable_or_left_out(keys: list[dict[str, object]]) -> None:
     for key in key_set(document(*keys)).keys:
         assert key.algorithms

@@ -30,7 +30,7 @@ class TestMemory:
                 await authenticator.authenticate(forged)
             assert authenticator.cached(forged) is None
 
-    async def test_one_changed_character_is_another_token(self) -> None:
+    async def test_a_token_with_one_changed_character_is_not_remembered(self) -> None:
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), SystemClock())
         good = token()
         await authenticator.authenticate(good)
@@ -48,14 +48,14 @@ class TestMemory:
             *(Identity(OwnerId(name)) for name in "234"),
         ]
 
-    async def test_no_token_is_kept(self) -> None:
+    async def test_no_token_text_is_kept_in_memory(self) -> None:
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), SystemClock())
         good = token()
         await authenticator.authenticate(good)
         state = repr(vars(authenticator))
         assert not any(part in state for part in good.split("."))
 
-    async def test_a_remembered_token_holds_no_longer_and_no_earlier(self) -> None:
+    async def test_a_remembered_token_is_valid_only_between_nbf_and_exp(self) -> None:
         clock = FrozenClock()
         start, now = clock.time, clock.now().timestamp()
         authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), clock)

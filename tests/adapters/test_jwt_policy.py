@@ -34,7 +34,7 @@ class TestPolicy:
             ({"secret": json.dumps(jwk("ed")).encode()}, "looks like a key"),
         ],
     )
-    def test_a_weak_secret(self, settings: dict[str, bytes], reason: str) -> None:
+    def test_a_weak_secret_is_refused(self, settings: dict[str, bytes], reason: str) -> None:
         with pytest.raises(ValueError, match=reason) as refusal:
             JwtPolicy(**settings)
         assert not settings.get("secret") or settings["secret"].decode() not in str(refusal.value)
@@ -45,17 +45,17 @@ class TestPolicy:
         "https://auth.example:99999/", "https://auth.example:x/", "https://a b/", "https://auth.example/\r\nX: y", "https://é/",
         "http://10.0.0.1/", "http://[::2]/", "HTTP://auth.example/",
     ])  # fmt: skip
-    def test_a_bad_url(self, url: str) -> None:
+    def test_a_bad_url_is_refused(self, url: str) -> None:
         with pytest.raises(ValueError, match="JWKS URL"):
             JwtPolicy(jwks_url=url, issuer=ISSUER, audience=AUDIENCE)
 
     @pytest.mark.parametrize(
         "url", ["https://auth.example/jwks?x=1", "http://localhost:3000/", "http://127.9.9.9/", "http://[::1]:1/"]
     )
-    def test_a_good_url(self, url: str) -> None:
+    def test_a_good_url_is_accepted(self, url: str) -> None:
         assert JwtPolicy(jwks_url=url, issuer=ISSUER, audience=AUDIENCE).jwks_url == url
 
-    def test_http_to_another_machine_only_where_that_is_allowed(self) -> None:
+    def test_http_to_another_machine_must_be_allowed(self) -> None:
         url = "http://web:3000/jwks"
         assert JwtPolicy(jwks_url=url, issuer=ISSUER, audience=AUDIENCE, insecure_keys=True).jwks_url == url
         for bad in ("ftp://web/", "http://", "http://u:p@web/"):
@@ -63,7 +63,7 @@ class TestPolicy:
                 JwtPolicy(jwks_url=bad, issuer=ISSUER, audience=AUDIENCE, insecure_keys=True)
 
     @pytest.mark.parametrize(("issuer", "audience"), [(None, AUDIENCE), (ISSUER, None), ("", AUDIENCE), (ISSUER, "")])
-    def test_keys_without_issuer_or_audience(self, issuer: str | None, audience: str | None) -> None:
+    def test_keys_without_issuer_or_audience_are_refused(self, issuer: str | None, audience: str | None) -> None:
         with pytest.raises(ValueError, match="needs an issuer and an audience"):
             JwtPolicy(jwks_url="https://auth.example/jwks", issuer=issuer, audience=audience)
 
@@ -93,21 +93,21 @@ class TestIssue:
         identity = await JwtAuthenticator(JwtPolicy(secret=SECRET), clock).authenticate(issued)
         assert identity == Identity(OwnerId("Ann"), "cron", frozenset({"tasks:read", "tasks:write"}))
 
-    def test_a_token_that_allows_nothing_is_not_made(self) -> None:
+    def test_a_token_without_scopes_is_not_issued(self) -> None:
         with pytest.raises(ValueError, match="must allow something"):
             issue_token(SECRET, "Ann", timedelta(minutes=5), FrozenClock().now(), scopes=[])
 
     @pytest.mark.parametrize("subject", ["", "a" * 256, "a\0", "\ud800"])
-    def test_a_subject_that_can_own_nothing(self, subject: str) -> None:
+    def test_a_subject_that_cannot_be_an_owner_is_refused(self, subject: str) -> None:
         with pytest.raises(InvalidInput):
             issue_token(SECRET, subject, timedelta(1), datetime.now(UTC))
 
     @pytest.mark.parametrize("lifetime", [timedelta(0), timedelta(seconds=0.9), timedelta(-1)])
-    def test_no_lifetime(self, lifetime: timedelta) -> None:
+    def test_a_lifetime_of_less_than_a_second_is_refused(self, lifetime: timedelta) -> None:
         with pytest.raises(ValueError, match="a second at least"):
             issue_token(SECRET, "Ann", lifetime, datetime.now(UTC))
 
-    def test_a_weak_secret(self) -> None:
+    def test_a_weak_secret_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least 32 bytes"):
             issue_token(b"weak", "Ann", timedelta(1), datetime.now(UTC))
 
@@ -119,17 +119,17 @@ class TestBearer:
     def test_the_scheme_is_case_insensitive(self, value: bytes) -> None:
         assert bearer_token([value]) == "a.b.c"
 
-    def test_every_character_of_a_token68(self) -> None:
+    def test_every_character_of_a_token68_is_accepted(self) -> None:
         token68 = string.ascii_letters + string.digits + "-._~+/=="
         assert bearer_token([b"Bearer " + token68.encode()]) == token68
 
-    def test_up_to_8_kib(self) -> None:
+    def test_a_token_of_up_to_8_kib_is_accepted(self) -> None:
         assert len(bearer_token([b"Bearer " + b"a" * 8185])) == 8185
 
     @pytest.mark.parametrize(
         "values", [[], [b""], [b"Basic YTpi"], [b"Token abc"], [b"Bearertoken"], [b"abc"], [b"DPoP a.b.c"]]
     )
-    def test_no_bearer_credentials_at_all(self, values: list[bytes]) -> None:
+    def test_missing_bearer_credentials_are_refused_without_an_error_code(self, values: list[bytes]) -> None:
         with pytest.raises(CredentialsRefused) as refusal:
             bearer_token(values)
         assert refusal.value.error is None
@@ -140,13 +140,13 @@ class TestBearer:
         [b"Bearer a\r\nX: y"], [b"Bearer a\0"], [b'Bearer "a"'], [b"Bearer a=b"], [b"Bearer \xc3\xa9"],
         [b"Bearer \xff"], [b"Bearer " + b"a" * 8186], [b"Bearer a;b"], [b"Bearer %00"],
     ])  # fmt: skip
-    def test_a_malformed_request(self, values: list[bytes]) -> None:
+    def test_malformed_credentials_are_an_invalid_request(self, values: list[bytes]) -> None:
         with pytest.raises(CredentialsRefused) as refusal:
             bearer_token(values)
         assert refusal.value.error == "invalid_request"
 
     @given(st.lists(st.binary(max_size=40) | st.binary(max_size=40).map(b"Bearer ".__add__), max_size=3))
-    def test_anything_is_a_token_or_a_refusal(self, values: list[bytes]) -> None:
+    def test_any_header_values_give_a_token_or_are_refused(self, values: list[bytes]) -> None:
         try:
             found = bearer_token(values)
         except CredentialsRefused:

@@ -78,7 +78,7 @@ async def test_a_refusal_says_what_is_wrong(policy: JwtPolicy, name: str) -> Non
     assert await reason(policy, make()) == words
 
 
-async def test_a_way_that_is_off_is_named_with_what_turns_it_on() -> None:
+async def test_a_disabled_algorithm_is_named_with_the_setting_that_enables_it() -> None:
     hs256 = JwtPolicy(secret=SECRET, keys_off="BETTER_AUTH_URL is not set")
     assert await reason(hs256, token("EdDSA")) == "algorithm not accepted here: EdDSA (BETTER_AUTH_URL is not set)"
     keys = JwtPolicy(jwks_url="https://x/", issuer="i", audience="a", hs256_off="BETTER_AUTH_SECRET is not set")
@@ -86,7 +86,7 @@ async def test_a_way_that_is_off_is_named_with_what_turns_it_on() -> None:
 
 
 @pytest.mark.parametrize("header", [{"alg": ODD}, {"alg": "EdDSA", "kid": ODD}, {"alg": "HS256", "typ": ODD}])
-async def test_what_a_stranger_wrote_is_short_and_escaped(policy: JwtPolicy, header: dict[str, str]) -> None:
+async def test_token_content_in_a_reason_is_shortened_and_escaped(policy: JwtPolicy, header: dict[str, str]) -> None:
     said = await reason(policy, compact(json.dumps(header).encode(), claims(), hs(SECRET)))
     assert len(said) < 300
     assert said.isprintable()

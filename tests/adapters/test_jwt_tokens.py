@@ -49,7 +49,7 @@ async def test_every_algorithm_proves_the_owner(authenticator: JwtAuthenticator,
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
-async def test_an_attack_proves_nobody(authenticator: JwtAuthenticator, attack: Attack) -> None:
+async def test_an_attack_token_is_refused(authenticator: JwtAuthenticator, attack: Attack) -> None:
     with pytest.raises(NotAuthenticated) as refusal:
         await authenticator.authenticate(attack.forge())
     assert refusal.value.error == "invalid_token"
@@ -108,7 +108,7 @@ OURS = [
 
 
 @pytest.mark.parametrize(("claimed", "scopes"), OURS)
-async def test_the_scopes_are_those_of_ours_that_the_token_names(
+async def test_the_scopes_are_the_known_ones_that_the_token_names(
     authenticator: JwtAuthenticator, claimed: dict[str, object], scopes: set[str] | None
 ) -> None:
     for alg in ("HS256", "EdDSA"):
@@ -132,7 +132,7 @@ async def test_the_client_is_the_program_that_the_token_was_issued_to(
     assert (await authenticator.authenticate(token(**claimed))).client == client
 
 
-async def test_what_is_wrong_is_said_without_any_part_of_the_token(authenticator: JwtAuthenticator) -> None:
+async def test_the_reason_of_a_refusal_contains_no_part_of_the_token(authenticator: JwtAuthenticator) -> None:
     for attack in ATTACKS:
         forged = attack.forge()
         with pytest.raises(CredentialsRefused) as refusal:

@@ -27,7 +27,7 @@ Batch: TypeAlias = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Sequence
 
 
 def as_it_is(patch: pytest.MonkeyPatch) -> None:
-    """Shares statements as in earnest."""
+    """Shares statements as in production."""
 
 
 def in_batches(max_calls: int, max_concurrent: int) -> Change:
@@ -54,7 +54,7 @@ def over_a_slow_network(patch: pytest.MonkeyPatch) -> None:
 
 
 def dawdle_with_answers(patch: pytest.MonkeyPatch) -> None:
-    """What was read stays on its way for some milliseconds: allowed in itself, and what staleness needs."""
+    """Delays what was read by some milliseconds: this is allowed, and stale reads need it to show."""
     read = reading.read_many
 
     async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
@@ -142,7 +142,7 @@ async def recorder(url: str, tables: str, seed: int) -> asyncio.subprocess.Proce
 
 
 def join_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
-    """A question that is being asked already is not asked again: its batch began before the call."""
+    """A read that is already under way is not sent again, although its batch began before the call."""
     dawdle_with_answers(patch)
     under_way: dict[object, asyncio.Future[Any]] = {}
     ask = Coalescer.call
@@ -159,7 +159,7 @@ def join_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
 
 
 def answer_from_an_earlier_batch(patch: pytest.MonkeyPatch) -> None:
-    """Of every three reads of a task one is answered from memory."""
+    """One of three reads of a task is answered from memory."""
     read, known, count = reading.read_many, {}, iter(range(10**9))
 
     async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
@@ -181,7 +181,7 @@ def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_the_lock(patch: pytest.MonkeyPatch) -> None:
-    """What is decided behind the owner's lock is decided without it, and stored whatever came in between."""
+    """Decides without the owner's lock, and stores the result whatever happened in between."""
     patch.setattr(transaction, "_LOCK_IF_FREE", transaction._LOCK.replace("for no key update", ""))
     patch.setattr(transaction, "_READ", transaction._READ.replace("for no key update", ""))
 
@@ -244,7 +244,7 @@ BREAKS: dict[str, Change] = {
 
 @pytest.mark.ci
 @pytest.mark.parametrize("sabotage", BREAKS.values(), ids=BREAKS)
-async def test_a_store_that_is_not_linearizable_is_found_out(
+async def test_a_store_that_is_not_linearizable_is_detected(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
 ) -> None:
     sabotage(monkeypatch)
@@ -262,4 +262,4 @@ async def test_a_store_that_is_not_linearizable_is_found_out(
     finally:
         for each in stores:
             await each.aclose()
-    pytest.fail("nothing was noticed")
+    pytest.fail("the fault was not detected")

@@ -111,7 +111,7 @@ def test_an_empty_database_is_brought_up_to_date_once(empty_database_url: str) -
     assert is_current(empty_database_url)
 
 
-def test_the_way_back_leaves_nothing_and_the_way_forth_the_same_again(empty_database_url: str) -> None:
+def test_downgrading_removes_everything_and_upgrading_gives_the_same_schema_again(empty_database_url: str) -> None:
     migrate(empty_database_url)
     schema = rows(empty_database_url, SCHEMA)
     assert len(schema) > 30
@@ -133,7 +133,7 @@ def test_revisions_are_numbered_one_by_one() -> None:
 
 
 def at_revision(url: str, ahead: int) -> str:
-    """Have the schema say that it is that much newer than what this version knows."""
+    """Mark the schema as that many revisions newer than what this version knows."""
     revision = f"{int(head()) + ahead:04}"
     with psycopg.connect(url) as connection:
         connection.execute("update todo_schema_version set version_num = %s", [revision])
@@ -196,7 +196,7 @@ def columns_of(url: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("start", REVISIONS)
-def test_rows_pass_every_later_revision_and_come_back_as_they_were(empty_database_url: str, start: str) -> None:
+def test_rows_survive_every_upgrade_and_downgrade_unchanged(empty_database_url: str, start: str) -> None:
     migrate(empty_database_url, start)
     columns = columns_of(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
@@ -242,7 +242,7 @@ def expected(url: str) -> list[tuple[Any, ...]]:
     return [(task.owner, task.id, searchable(task)) for task in stored]
 
 
-def test_search_texts_are_made_anew_in_bounded_pieces_and_back(empty_database_url: str) -> None:
+def test_search_texts_are_rebuilt_in_bounded_pieces_in_both_directions(empty_database_url: str) -> None:
     old = fill_with_old_texts(empty_database_url)
     tasks = rows(empty_database_url, TASKS)
     migrate(empty_database_url, "0003")
@@ -254,7 +254,7 @@ def test_search_texts_are_made_anew_in_bounded_pieces_and_back(empty_database_ur
     assert rows(empty_database_url, TASKS) == tasks
 
 
-def test_what_servers_of_the_version_before_write_meanwhile_is_made_anew_the_next_time(empty_database_url: str) -> None:
+def test_rows_written_by_older_servers_meanwhile_are_rebuilt_the_next_time(empty_database_url: str) -> None:
     fill_with_old_texts(empty_database_url)
     with psycopg.connect(empty_database_url) as server:
         late = "update tasks set title = title || '!', search_text = search_text || '!' where title like '%%7'"
@@ -292,7 +292,7 @@ def test_a_change_of_rows_that_was_interrupted_goes_on_where_it_stopped(empty_da
     assert rows(empty_database_url, TEXTS) == expected(empty_database_url)
 
 
-async def test_keys_of_before_the_log_replay_after_it_and_are_there_on_the_way_back(empty_database_url: str) -> None:
+async def test_keys_from_before_the_log_still_replay_and_survive_a_downgrade(empty_database_url: str) -> None:
     url = empty_database_url
     await asyncio.to_thread(migrate, url, "0002")
     tasks = [make_task(title=title, completed_at=LATER, description="x\ny") for title in TITLES]
@@ -314,7 +314,7 @@ async def test_keys_of_before_the_log_replay_after_it_and_are_there_on_the_way_b
     assert rows(url, "select * from idempotency_keys order by key") == before
 
 
-async def test_tasks_of_before_the_log_are_served_and_begin_their_history_when_they_are_first_changed(
+async def test_tasks_from_before_the_log_are_served_and_get_history_at_their_first_change(
     empty_database_url: str,
 ) -> None:
     url = empty_database_url
@@ -333,7 +333,7 @@ async def test_tasks_of_before_the_log_are_served_and_begin_their_history_when_t
     await engine.dispose()
 
 
-async def test_the_way_back_loses_lists_and_where_tasks_were_and_nothing_else(empty_database_url: str) -> None:
+async def test_downgrading_loses_only_lists_and_the_places_of_tasks(empty_database_url: str) -> None:
     url = empty_database_url
     await asyncio.to_thread(migrate, url)
     engine = create_async(url)
@@ -366,7 +366,9 @@ def once_for(pair: Pair) -> Once:
     return Once(IdempotencyKey(f"{pair.thing.id}"), "same")
 
 
-def test_the_migrations_make_what_the_table_says(empty_database_url: str, cluster: ScratchCluster) -> None:
+def test_the_migrations_make_the_schema_that_the_tables_declare(
+    empty_database_url: str, cluster: ScratchCluster
+) -> None:
     migrate(empty_database_url)
     direct = cluster.create_database()
     with connected(direct) as connection:
@@ -385,7 +387,7 @@ def test_alembic_finds_nothing_left_to_migrate(empty_database_url: str) -> None:
         command.check(configuration(connection))
 
 
-def test_many_who_migrate_at_once_do_it_once(empty_database_url: str) -> None:
+def test_simultaneous_migrations_run_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(migrate, [empty_database_url] * 8))
     assert is_current(empty_database_url)
@@ -511,7 +513,7 @@ def test_the_longest_names_fit_the_primary_key(database_url: str) -> None:
         connection.execute(INSERT, row(owner="\U0010ffff" * 255, title="😀" * 200, description="😀" * 1000))
 
 
-def test_a_url_that_is_none_is_named_without_being_quoted() -> None:
+def test_an_invalid_url_is_reported_without_being_quoted() -> None:
     for url in (
         "mysql://ann:secret@host/db",
         "secret",
@@ -537,23 +539,23 @@ def test_owners_are_in_the_order_of_their_code_points_whatever_the_locale(databa
 # What a revision that is added can break; the others are about one revision, or about none.
 ABOUT_EVERY_REVISION = (
     test_an_empty_database_is_brought_up_to_date_once,
-    test_the_way_back_leaves_nothing_and_the_way_forth_the_same_again,
+    test_downgrading_removes_everything_and_upgrading_gives_the_same_schema_again,
     test_revisions_are_numbered_one_by_one,
     test_an_older_schema_is_not_served_and_one_that_is_a_revision_newer_is,
     test_a_schema_that_is_further_ahead_is_not_touched,
     test_every_revision_is_reached_from_every_other,
-    test_rows_pass_every_later_revision_and_come_back_as_they_were,
-    test_search_texts_are_made_anew_in_bounded_pieces_and_back,
-    test_what_servers_of_the_version_before_write_meanwhile_is_made_anew_the_next_time,
+    test_rows_survive_every_upgrade_and_downgrade_unchanged,
+    test_search_texts_are_rebuilt_in_bounded_pieces_in_both_directions,
+    test_rows_written_by_older_servers_meanwhile_are_rebuilt_the_next_time,
     test_a_change_of_rows_that_was_interrupted_goes_on_where_it_stopped,
-    test_the_migrations_make_what_the_table_says,
+    test_the_migrations_make_the_schema_that_the_tables_declare,
     test_alembic_finds_nothing_left_to_migrate,
 )
 
 
 @pytest.mark.ci
 @pytest.mark.timeout(400)  # it runs much of this file
-def test_a_further_revision_with_a_column_that_has_a_default_passes_all_of_this(tmp_path: Path) -> None:
+def test_a_new_revision_with_a_default_column_passes_these_tests(tmp_path: Path) -> None:
     shutil.copytree(Path(todo_adapters.__file__).parents[1], tmp_path / "src")
     adapter = tmp_path / "src/todo_adapters/postgres"
     further = FURTHER.format(last=head(), further=f"{int(head()) + 1:04}")

@@ -18,7 +18,7 @@ from todo_adapters.postgres.engine import connection_arguments
 from todo_core import StoreUnavailable
 from todo_core.testing.writing import add
 
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only there every 127.x.y.z is this machine")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="every 127.x.y.z is a local address on Linux only")
 
 
 class Silent:
@@ -68,7 +68,7 @@ def through(url: str, *others: tuple[str, int], query: str = "") -> str:
 
 
 @only_linux
-async def test_a_request_is_answered_though_the_first_address_swallows_packets(database_url: str) -> None:
+async def test_a_request_is_answered_even_if_the_first_address_drops_packets(database_url: str) -> None:
     with passage_to(database_url) as (_, url), full("127.0.0.2") as port:
         engine = create_engine(through(url, ("127.0.0.2", port)), pool_timeout=4)
         tasks = (store := PostgresTaskStore(engine, deadline=4)).tasks_of(ANN)
@@ -98,7 +98,7 @@ async def test_every_address_of_a_name_gets_its_turn(database_url: str, monkeypa
             await engine.dispose()
 
 
-async def test_what_did_not_answer_is_asked_last_from_then_on(database_url: str) -> None:
+async def test_addresses_that_did_not_answer_are_tried_last_afterwards(database_url: str) -> None:
     with passage_to(database_url) as (_, url):
         async with silent() as hole:
             addresses = Addresses(connection_arguments(through(url, (hole.address, hole.port))), timeout=1)
@@ -158,7 +158,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_where_all_fail_the_reason_is_the_last_ones() -> None:
+async def test_if_all_addresses_fail_the_last_reason_is_reported() -> None:
     addresses = Addresses(connection_arguments("postgresql://u@127.0.0.1:1,127.0.0.1:2/x"), timeout=1)
     with pytest.raises(psycopg.OperationalError, match="port 2 failed: Connection refused"):
         await addresses.connect()
@@ -168,7 +168,7 @@ async def test_where_all_fail_the_reason_is_the_last_ones() -> None:
     await engine.dispose()
 
 
-async def test_a_standby_is_preferred_to_what_answered_before(database_url: str) -> None:
+async def test_a_standby_is_preferred_to_an_address_that_answered_before(database_url: str) -> None:
     with passage_to(database_url) as (passage, url):
         arguments = connection_arguments(f"{url}?target_session_attrs=prefer-standby")
         addresses = Addresses(arguments, timeout=1)

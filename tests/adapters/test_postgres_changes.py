@@ -87,7 +87,7 @@ async def writer(url: str, seed: int, *fault: str) -> asyncio.subprocess.Process
 
 
 async def written(url: str, *fault: str, beside: Callable[[psycopg.Connection[Any]], None]) -> Acknowledged:
-    """What three processes were acknowledged; `beside` is called all the while."""
+    """The changes that were acknowledged to three processes; `beside` is called meanwhile."""
     processes = [await writer(url, 100 * seed, *fault) for seed in range(3)]
     writing = asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     with psycopg.connect(url, autocommit=True) as connection:
@@ -175,7 +175,7 @@ async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_ur
 @pytest.mark.ci
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", sorted(writers.FAULTS))
-async def test_a_storage_without_one_of_the_mechanisms_is_found_out(
+async def test_a_storage_without_one_of_the_mechanisms_is_detected(
     database_url: str, engine: AsyncEngine, fault: str
 ) -> None:
     seen: list[tuple[object, ...]] = []
@@ -186,7 +186,7 @@ async def test_a_storage_without_one_of_the_mechanisms_is_found_out(
         await assert_whole(database_url, engine, acknowledged)
     except AssertionError:
         return
-    assert seen or deadlocks(database_url), "nothing was noticed"
+    assert seen or deadlocks(database_url), "the fault was not detected"
 
 
 # A statement whose snapshot is older than its lock: between the two it waits for somebody's advisory lock.
@@ -300,7 +300,7 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
 
 @pytest.mark.parametrize("form", ["passing", "waiting"])
 @pytest.mark.parametrize(("rivals", "kind", "expected"), RACES.values(), ids=RACES)
-async def test_what_was_committed_between_snapshot_and_lock_counts(
+async def test_changes_committed_between_snapshot_and_lock_are_seen(
     engine: AsyncEngine,
     rival: AsyncConnection,
     database_url: str,
@@ -322,7 +322,7 @@ async def test_what_was_committed_between_snapshot_and_lock_counts(
 
 
 @pytest.mark.parametrize(("rivals", "kind", "expected"), RACES.values(), ids=RACES)
-async def test_what_was_committed_by_whom_a_statement_waited_for_counts(
+async def test_changes_committed_while_a_statement_waited_are_seen(
     engine: AsyncEngine, rival: AsyncConnection, database_url: str, rivals: Rival, kind: Kind, expected: Outcome
 ) -> None:
     await store(rival, [TASK])
@@ -353,7 +353,7 @@ WAITED: dict[str, tuple[Plan, Plan, type[TodoError] | None, list[str]]] = {
 
 
 @pytest.mark.parametrize(("first", "second", "refusal", "left"), WAITED.values(), ids=WAITED)
-async def test_a_plan_that_waited_for_another_is_decided_on_what_that_one_left(
+async def test_a_plan_that_waited_for_another_sees_the_result_of_that_one(
     postgres_store: PostgresTaskStore,
     rival: AsyncConnection,
     database_url: str,
@@ -404,7 +404,7 @@ async def every_kind(stored: PostgresTaskStore, owner: OwnerId, task: Task) -> N
     await remove(tasks, task.id)
 
 
-async def test_owners_whose_rows_are_held_hold_up_nobody_else(engine: AsyncEngine, database_url: str) -> None:
+async def test_owners_with_locked_rows_delay_nobody_else(engine: AsyncEngine, database_url: str) -> None:
     stored = PostgresTaskStore(engine, deadline=30)
     held = [OwnerId(f"held {number}") for number in range(6)]
     strangers = [OwnerId(f"stranger {number}") for number in range(4)]
@@ -533,7 +533,7 @@ async def test_an_owner_is_adopted_once_whoever_writes_first(
         await stored.aclose()
 
 
-async def test_an_adoption_that_was_interrupted_is_made_anew(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_interrupted_adoption_is_repeated(engine: AsyncEngine, database_url: str) -> None:
     with psycopg.connect(database_url) as before:
         before.execute(ADD, columns(old := make_task(created_at=NOON)))
     async with await psycopg.AsyncConnection.connect(database_url) as holder:

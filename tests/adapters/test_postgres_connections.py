@@ -48,7 +48,7 @@ async def test_one_checkout_serves_statement_after_statement(database_url: str) 
         assert len(checkouts) == 1
 
 
-async def test_who_works_at_once_has_a_connection_each(database_url: str) -> None:
+async def test_simultaneous_callers_have_separate_connections(database_url: str) -> None:
     async with pool_of(database_url, 10) as (_, lent):
         for _ in range(3):
             assert len(set(await asyncio.gather(*(lent.run(backend) for _ in range(4))))) == 4
@@ -70,7 +70,7 @@ async def test_half_of_the_pool_is_left_to_others(database_url: str, size: int, 
     async with pool_of(database_url, size) as (engine, lent):
         for _ in range(3):
             await asyncio.gather(*(lent.run(backend) for _ in range(size)))
-            assert in_use(engine) <= kept  # how many it is hangs on who ended before whom
+            assert in_use(engine) <= kept  # the number depends on which call ended first
         ends = [asyncio.Event() for _ in range(size)]
         working = [asyncio.create_task(lent.run(lambda _, end=end: end.wait())) for end in ends]
         await until(lambda: in_use(engine) == size)
@@ -92,7 +92,7 @@ async def test_an_engine_that_keeps_no_connections_gets_each_back(database_url: 
     await engine.dispose()
 
 
-async def test_what_failed_is_not_kept_and_not_fit_for_others_where_it_broke_off(database_url: str) -> None:
+async def test_connections_of_failed_work_are_not_kept_and_unfinished_ones_not_reused(database_url: str) -> None:
     async def fail(connection: AsyncConnection) -> None:
         seen.append(await backend(connection))
         raise LookupError
@@ -119,7 +119,7 @@ async def test_a_kept_connection_that_has_died_is_noticed_before_it_is_used(data
         assert await lent.run(backend) != dead
 
 
-async def test_a_caller_that_gives_up_takes_no_connection_along(database_url: str) -> None:
+async def test_a_cancelled_caller_does_not_leak_a_connection(database_url: str) -> None:
     async def sleep(connection: AsyncConnection) -> Any:
         return await execute(connection, "select pg_sleep(60)", {})
 

@@ -95,7 +95,7 @@ def test_the_environment_says_how_long_to_wait_for_a_connection_unless_the_url_d
         "postgresql://%zzsecret",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_being_quoted(url: str) -> None:
+def test_an_invalid_url_is_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="database URL") as problem:
         create_engine(url)
     assert "secret" not in str(problem.value)
@@ -163,7 +163,7 @@ async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngin
 
 
 @pytest.mark.parametrize("ping_after", [0, 1000])
-async def test_what_died_while_idle_is_replaced_unseen(database_url: str, ping_after: float) -> None:
+async def test_connections_that_died_while_idle_are_replaced_silently(database_url: str, ping_after: float) -> None:
     engine = create_engine(database_url, ping_after=ping_after)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
     await asyncio.gather(store.ready(), tasks.page(TaskQuery()), add(tasks, make_task()))  # several connections
@@ -174,7 +174,7 @@ async def test_what_died_while_idle_is_replaced_unseen(database_url: str, ping_a
     await engine.dispose()
 
 
-async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -> None:
+async def test_a_connection_that_dies_in_use_fails_one_write_and_no_read(database_url: str) -> None:
     engine = create_engine(database_url)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
     with psycopg.connect(database_url) as other:
@@ -192,7 +192,7 @@ async def test_what_dies_in_use_fails_one_write_and_no_read(database_url: str) -
     await engine.dispose()
 
 
-async def test_only_what_sat_idle_is_pinged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_idle_connections_are_pinged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pings = []
 
     def ping(dialect: DefaultDialect, connection: Any) -> bool:

@@ -90,7 +90,9 @@ async def test_a_silent_database_is_unavailable_in_time(call: Call) -> None:
 
 
 @every_call
-async def test_a_network_that_swallows_everything_delays_nobody_for_longer(database_url: str, call: Call) -> None:
+async def test_a_network_that_drops_all_packets_delays_no_call_beyond_the_deadline(
+    database_url: str, call: Call
+) -> None:
     with passage_to(database_url) as (passage, url):
         async with opened(url, deadline=1) as store:  # enough for a new connection, afterwards, on a busy machine
             await store.ready()
@@ -140,7 +142,7 @@ async def test_a_database_that_takes_no_more_connections_is_unavailable(database
         admin.execute(sql.SQL("drop role {}").format(role))
 
 
-async def test_a_database_in_read_only_mode_answers_what_writes_nothing(database_url: str) -> None:
+async def test_a_read_only_database_answers_calls_that_write_nothing(database_url: str) -> None:
     async with opened(database_url) as store:
         await add(store.tasks_of(ANN), task := make_task())
     execute(database_url, "alter database {db} set default_transaction_read_only = on")
@@ -255,7 +257,9 @@ UNIQUE_TITLES = """
         (UNIQUE_TITLES, psycopg.errors.UniqueViolation),
     ],
 )
-async def test_what_will_not_pass_by_itself_rises(database_url: str, damage: str, error: type[Exception]) -> None:
+async def test_errors_that_do_not_pass_by_themselves_are_raised(
+    database_url: str, damage: str, error: type[Exception]
+) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(damage)  # type: ignore[arg-type]
     async with opened(database_url) as store:

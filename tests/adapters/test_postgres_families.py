@@ -34,7 +34,7 @@ async def mover(url: str, seed: int, *fault: str) -> asyncio.subprocess.Process:
 
 
 async def moved_by_two_processes(store: PostgresTaskStore, url: str, *fault: str) -> Belongings:
-    """What there is, in its place, after two processes of several clients each have moved everything about."""
+    """All things in their places, after two processes with several clients each have moved them."""
     before = await movers.fill(TaskService(store, SystemClock(), SystemIds()))
     processes = [await mover(url, 100 * seed, *fault) for seed in range(2)]
     outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
@@ -42,7 +42,9 @@ async def moved_by_two_processes(store: PostgresTaskStore, url: str, *fault: str
     found = await Belongings.read(store.tasks_of(movers.OWNER), movers.OWNER)
     assert_in_place(found)
     assert_log(found)
-    assert found.number == before + sum(int(output) for output, _ in outputs), "a number is of two changes, or of none"
+    assert found.number == before + sum(int(output) for output, _ in outputs), (
+        "a number belongs to two changes, or to none"
+    )
     return found
 
 
@@ -57,7 +59,7 @@ async def test_no_cycle_no_orphan_and_no_split_family_comes_of_concurrent_moves(
 
 @pytest.mark.ci
 @pytest.mark.timeout(300)
-async def test_a_storage_without_the_owners_lock_is_found_out(
+async def test_a_storage_without_the_owner_lock_is_detected(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     with pytest.raises(AssertionError):
@@ -93,7 +95,7 @@ async def stored_list(tasks: OwnedTasks, count: int) -> Any:
     return task_list.id, (await tasks.commit(Plan(decide=lambda _: Decision(made)))).change
 
 
-async def test_deleting_a_list_and_taking_that_back_is_as_many_statements_whatever_is_in_it(
+async def test_deleting_a_list_and_undoing_it_takes_the_same_statements_for_any_size(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks, sent = postgres_store.tasks_of(ANN), [0]
@@ -120,7 +122,7 @@ async def test_deleting_a_list_and_taking_that_back_is_as_many_statements_whatev
     assert max(counts[0]) < 15
 
 
-async def test_what_is_decided_on_many_things_holds_up_nobody_else(postgres_store: PostgresTaskStore) -> None:
+async def test_decisions_about_many_things_do_not_block_the_event_loop(postgres_store: PostgresTaskStore) -> None:
     tasks = postgres_store.tasks_of(ANN)
     list_id, _ = await stored_list(tasks, MANY)
     in_main_thread: dict[int, bool] = {}

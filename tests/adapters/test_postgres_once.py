@@ -73,7 +73,7 @@ def keys_in(url: str) -> list[str]:
         return [key for (key,) in connection.execute("select key from used_keys order by key").fetchall()]
 
 
-async def test_a_repeat_waits_for_the_creation_under_way_elsewhere_and_returns_its_task(
+async def test_a_repeat_waits_for_a_creation_in_another_process_and_returns_its_task(
     postgres_store: PostgresTaskStore, database_url: str, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -86,7 +86,7 @@ async def test_a_repeat_waits_for_the_creation_under_way_elsewhere_and_returns_i
     assert await stored(tasks) == [theirs]
 
 
-async def test_a_repeat_creates_where_the_creation_under_way_elsewhere_comes_to_nothing(
+async def test_a_repeat_creates_the_task_if_the_creation_in_another_process_fails(
     postgres_store: PostgresTaskStore, database_url: str, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -109,7 +109,7 @@ async def test_another_task_under_a_key_that_is_just_being_used_is_refused(
 
 
 @pytest.mark.parametrize("level", ISOLATIONS)
-async def test_it_is_so_whatever_isolation_is_the_databases_default(
+async def test_a_repeat_works_with_every_default_isolation_level(
     database_url: str, engine: AsyncEngine, there: None, level: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -227,7 +227,7 @@ async def test_repeats_that_arrive_together_share_a_statement_with_the_first(
     assert await stored(tasks) == [told[0]]
 
 
-async def test_replicas_that_bring_the_same_keys_in_another_order_both_end(
+async def test_replicas_with_the_same_keys_in_another_order_do_not_deadlock(
     engine: AsyncEngine, database_url: str, there: None
 ) -> None:
     stores = [PostgresTaskStore(engine) for _ in range(2)]
@@ -264,7 +264,7 @@ async def fill(store: PostgresTaskStore, *names: str) -> None:
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-async def test_expired_keys_are_forgotten_by_whoever_creates_next_and_others_kept(
+async def test_the_next_creation_removes_expired_keys_and_keeps_the_others(
     keyed: bool, postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
 ) -> None:
     await fill(postgres_store, "young", "old 1", "old 2")
@@ -309,7 +309,7 @@ LEFT = "select (select count(*) from used_keys), (select count(*) from changes w
 
 
 @pytest.mark.parametrize(("partitioned", "sharded"), [(False, False), (True, False), (True, True)])
-async def test_very_much_that_has_expired_is_forgotten_a_piece_at_a_time_and_by_several_at_once(
+async def test_many_expired_keys_are_removed_in_pieces_and_by_several_stores_at_once(
     database_url: str, partitioned: bool, sharded: bool
 ) -> None:
     engine = create_engine(database_url, sharded=sharded)
@@ -335,7 +335,7 @@ async def test_very_much_that_has_expired_is_forgotten_a_piece_at_a_time_and_by_
 @pytest.mark.parametrize(
     ("table", "moment", "fill"), [(used_keys, used_keys.c.used_at, MANY_KEYS), (changes, changes.c.at, MANY_CHANGES)]
 )
-async def test_a_piece_is_bounded_and_leaves_alone_what_another_replica_is_forgetting(
+async def test_a_cleanup_piece_is_bounded_and_skips_rows_another_replica_is_removing(
     engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch, table: Any, moment: Any, fill: str
 ) -> None:
     monkeypatch.setattr(pruning, "PIECE", 1000)
@@ -352,7 +352,7 @@ async def test_a_piece_is_bounded_and_leaves_alone_what_another_replica_is_forge
         assert ("user 3",) in await (await rival.execute(expired)).fetchall()  # type: ignore[arg-type]
 
 
-async def test_where_somebody_else_is_forgetting_it_all_that_is_left_to_them(database_url: str) -> None:
+async def test_cleanup_is_left_to_another_replica_that_is_already_removing_everything(database_url: str) -> None:
     engine = create_engine(database_url, sharded=True)
     store = PostgresTaskStore(engine)
     async with await psycopg.AsyncConnection.connect(database_url) as rival:
@@ -366,7 +366,7 @@ async def test_where_somebody_else_is_forgetting_it_all_that_is_left_to_them(dat
     await engine.dispose()
 
 
-async def test_where_keys_cannot_be_forgotten_at_the_moment_creating_goes_on(
+async def test_creating_works_even_if_expired_keys_cannot_be_removed(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unavailable(*_: object) -> list[bool]:
@@ -377,7 +377,7 @@ async def test_where_keys_cannot_be_forgotten_at_the_moment_creating_goes_on(
     await store.aclose()
 
 
-async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
+async def test_a_key_that_expires_during_the_request_counts_as_new(
     postgres_store: PostgresTaskStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -394,9 +394,7 @@ async def test_a_key_that_expires_at_the_very_moment_is_a_new_one(
     assert task in await stored(tasks)
 
 
-async def test_forgetting_a_key_and_using_it_again_do_not_wait_for_each_other_in_a_ring(
-    engine: AsyncEngine, database_url: str
-) -> None:
+async def test_removing_a_key_and_using_it_again_do_not_deadlock(engine: AsyncEngine, database_url: str) -> None:
     """Whoever uses it holds the owner and waits for the key; whoever forgets it holds the key and waits for nobody."""
     store = PostgresTaskStore(engine)
     tasks = store.tasks_of(ANN)

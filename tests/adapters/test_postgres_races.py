@@ -57,7 +57,7 @@ async def test_an_edit_that_was_overtaken_locks_its_owner(postgres_store: Postgr
     await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
 
 
-async def test_a_refusal_behind_the_lock_releases_it(postgres_store: PostgresTaskStore, database_url: str) -> None:
+async def test_a_refusal_under_the_lock_releases_the_lock(postgres_store: PostgresTaskStore, database_url: str) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, task := make_task())
     overtaken = interrupted(database_url, RENAME, "Renamed", task.id)
@@ -91,7 +91,7 @@ async def test_an_edit_does_not_overwrite_a_task_that_was_removed_and_added_anew
     assert (edited.title, edited.completed, edited.version) == ("New", True, 2)
 
 
-async def test_an_edit_of_a_task_that_is_removed_meanwhile_finds_none(
+async def test_editing_a_task_that_is_removed_meanwhile_finds_no_task(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -134,7 +134,7 @@ async def test_an_edit_waits_for_the_change_under_way_and_builds_on_it(
         )
 
 
-async def test_what_a_server_of_the_version_before_changes_meanwhile_is_not_overwritten(
+async def test_changes_that_an_older_server_makes_meanwhile_are_not_overwritten(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     """It takes no owner's row: it may come between what a plan behind the lock reads and what it stores."""
@@ -158,7 +158,7 @@ async def test_what_a_server_of_the_version_before_changes_meanwhile_is_not_over
 
 
 @pytest.mark.parametrize("holds_the_owner", [True, False])
-async def test_an_id_that_somebody_is_just_adding_is_taken_once_they_have(
+async def test_an_id_that_another_transaction_is_adding_is_taken_after_its_commit(
     postgres_store: PostgresTaskStore, database_url: str, holds_the_owner: bool
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)

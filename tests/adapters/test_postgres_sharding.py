@@ -139,7 +139,7 @@ async def engine(partitioned_database_url: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def test_calls_of_one_owner_share_a_statement_and_those_of_two_travel_side_by_side(
+async def test_calls_of_one_owner_share_a_statement_and_those_of_two_run_in_parallel(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[list[OwnerId]] = []
@@ -163,7 +163,7 @@ async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engin
     assert sent == {}
 
 
-async def test_so_many_owners_at_once_travel_side_by_side_and_the_others_wait_for_their_turn(
+async def test_a_limited_number_of_owners_runs_in_parallel_and_the_others_wait(
     engine: AsyncEngine, partitioned_database_url: str
 ) -> None:
     tasks = PostgresTaskStore(engine)
@@ -179,7 +179,7 @@ async def test_so_many_owners_at_once_travel_side_by_side_and_the_others_wait_fo
     assert not tasks._sender._coalescers
 
 
-async def test_one_whose_statements_never_end_fails_alone_and_in_time(
+async def test_an_owner_whose_statements_never_end_fails_alone_and_in_time(
     engine: AsyncEngine, partitioned_database_url: str
 ) -> None:
     tasks = PostgresTaskStore(engine, deadline=0.5)
@@ -206,7 +206,7 @@ async def test_plans_are_made_for_the_owner_only_where_tables_are_sharded(
     await engine.dispose()
 
 
-async def test_no_statement_is_left_out_of_the_proof(engine: AsyncEngine, partitioned_database_url: str) -> None:
+async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, partitioned_database_url: str) -> None:
     with psycopg.connect(partitioned_database_url) as connection:
         connection.execute("insert into used_keys select 'old', 'k', now() - interval '25 h', 'x', 1, '[]'")
     tasks = PostgresTaskStore(engine)
@@ -285,7 +285,7 @@ SCHEMA: Final = """
 """
 
 
-def test_tables_in_partitions_have_what_they_had_and_are_migrated_as_others(database_url: str) -> None:
+def test_partitioned_tables_keep_schema_and_rows_and_are_migrated_like_others(database_url: str) -> None:
     tables = {"tables": list(metadata.tables)}
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(ADD, columns(task := make_task()) | {"owner": ANN})

@@ -76,7 +76,7 @@ def key(task: Task) -> tuple[OwnerId, TaskId]:
     return task.owner, task.id
 
 
-async def test_each_reader_gets_the_own_task(connection: AsyncConnection) -> None:
+async def test_each_reader_gets_its_own_task(connection: AsyncConnection) -> None:
     anns, bobs = make_task(id=make_id(1)), make_task(id=make_id(1), owner=BOB, title="Bob's")
     await store(connection, [anns, bobs])
     keys = [key(bobs), (ANN, make_id(2)), key(anns), key(bobs)]
@@ -84,7 +84,7 @@ async def test_each_reader_gets_the_own_task(connection: AsyncConnection) -> Non
 
 
 @FORMS
-async def test_of_two_who_create_one_id_the_first_succeeds(connection: AsyncConnection, form: str) -> None:
+async def test_the_first_of_two_creations_of_one_id_succeeds(connection: AsyncConnection, form: str) -> None:
     await store(connection, [there := make_task()])
     await have_owners(connection, BOB)
     first, second, bobs = (
@@ -120,7 +120,7 @@ async def state(connection: AsyncConnection) -> list[tuple[object, ...]]:
 
 
 @FORMS
-async def test_of_two_who_swap_one_task_exactly_one_succeeds(connection: AsyncConnection, form: str) -> None:
+async def test_exactly_one_of_two_swaps_of_one_task_succeeds(connection: AsyncConnection, form: str) -> None:
     tasks = [make_task() for _ in range(3)]
     await store(connection, [tasks[1], tasks[0]])
     toggled = [swap(task, task.toggled(at=LATER)) for task in tasks]
@@ -156,7 +156,7 @@ async def test_a_batch_that_only_completes_sends_no_texts(
     assert ["title" in values for values in statements] == [sent]
 
 
-async def test_a_deletion_takes_the_own_owners_task_that_was_expected_and_what_is_below_it(
+async def test_a_deletion_removes_only_the_expected_task_of_its_owner_and_its_subtasks(
     connection: AsyncConnection,
 ) -> None:
     tasks = [make_task(owner=owner) for owner in (ANN, BOB, ANN, BOB)]
@@ -177,9 +177,7 @@ async def test_a_deletion_takes_the_own_owners_task_that_was_expected_and_what_i
 
 
 @FORMS
-async def test_a_swap_does_not_take_a_task_that_was_deleted_and_created_anew_for_the_one_seen(
-    connection: AsyncConnection, form: str
-) -> None:
+async def test_a_swap_detects_that_a_task_was_deleted_and_created_again(connection: AsyncConnection, form: str) -> None:
     await store(connection, [task := make_task()])
     before = make_task(id=task.id, created_at=task.created_at, updated_at=LATER)
     assert results(await getattr(SWAPPING, form)(connection, [swap(before, before.toggled(at=LATER))])) == [LOST]
@@ -220,7 +218,7 @@ async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection, for
     assert await state(connection) == [(ANN, 3, 3, 3), (BOB, 1, 1, 1)]
 
 
-async def test_of_two_keys_for_one_id_the_one_that_was_refused_stays_unused(connection: AsyncConnection) -> None:
+async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection) -> None:
     await have_owners(connection, ANN)
     task = make_task()
     calls = [creation(task, once("one")), creation(make_task(id=task.id), once("two"))]
@@ -230,7 +228,9 @@ async def test_of_two_keys_for_one_id_the_one_that_was_refused_stays_unused(conn
 
 @pytest.mark.parametrize("writing", [CREATING, SWAPPING])
 @FORMS
-async def test_an_owner_without_a_row_is_told_so(connection: AsyncConnection, writing: Writing, form: str) -> None:
+async def test_a_write_of_an_owner_without_a_row_reports_that(
+    connection: AsyncConnection, writing: Writing, form: str
+) -> None:
     await store(connection, [anns := make_task(), bobs := make_task(owner=BOB)])
     await connection.execute(text("delete from owners where user_id = 'bob'"))
     calls = {
@@ -383,7 +383,7 @@ def syncs(user: OwnerId, thing: TaskId) -> dict[str, Send]:
     }
 
 
-async def test_every_statement_goes_by_keys(connection: AsyncConnection) -> None:
+async def test_every_statement_uses_an_index(connection: AsyncConnection) -> None:
     for statement in FILL:
         await connection.execute(text(statement))
     for name, send in {**writes(), **reads()}.items():
@@ -392,7 +392,7 @@ async def test_every_statement_goes_by_keys(connection: AsyncConnection) -> None
             assert any(table in plan for table in ("tasks_", "owners", "changes", "used_keys", "lists")), (name, plan)
 
 
-async def test_a_piece_of_what_has_expired_is_found_by_its_age_also_where_others_were_forgotten(
+async def test_expired_rows_are_found_by_age_even_after_earlier_cleanups(
     connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "PIECE", 10)  # few of many, as in a large table

@@ -168,7 +168,7 @@ def test_a_server_runs_on_the_settings_that_the_page_on_neon_shows(server: TlsSe
 
 
 @pytest.mark.parametrize("options", [{"sslmode": "disable"}, {"sslmode": "verify-full", "sslrootcert": "OTHER"}])
-async def test_without_tls_or_with_another_server_than_the_one_meant_there_is_no_connection(
+async def test_connections_without_tls_or_to_the_wrong_server_are_refused(
     server: TlsServer, options: dict[str, str], tmp_path: Path
 ) -> None:
     other = str(make_certificate(tmp_path, name="other"))

@@ -35,7 +35,7 @@ async def test_exactly_the_limit_passes_and_each_key_has_its_own() -> None:
     assert (await limiter.hit("bob")) == (True, 2, 3600)
 
 
-async def test_the_count_begins_anew_when_the_window_has_ended_and_not_before() -> None:
+async def test_the_count_restarts_when_the_window_has_ended_and_not_before() -> None:
     clock = Seconds()
     limiter = MemoryRateLimiter("1/minute", now=clock)
     await limiter.hit("ann")
@@ -45,7 +45,7 @@ async def test_the_count_begins_anew_when_the_window_has_ended_and_not_before() 
     assert await limiter.hit("ann") == (True, 0, 60)
 
 
-async def test_a_peek_tells_whether_the_next_would_pass_and_how_many_would_and_counts_nothing() -> None:
+async def test_a_peek_reports_the_remaining_count_and_counts_nothing() -> None:
     limiter = MemoryRateLimiter("2/minute", now=Seconds())
     assert limiter.peek("ann") == limiter.peek("ann") == (True, 2, 60)
     await limiter.hit("ann")
@@ -88,7 +88,7 @@ async def test_two_processes_that_share_a_valkey_let_exactly_the_limit_pass(valk
     await asyncio.gather(one.aclose(), other.aclose())
 
 
-async def test_a_flood_is_counted_to_the_last_and_is_no_outage(valkey: ValkeyServer) -> None:
+async def test_every_request_of_a_flood_is_counted_and_no_outage_is_reported(valkey: ValkeyServer) -> None:
     failures: list[None] = []
     limiter = SharedRateLimiter("100/hour", url_of(valkey), timeout=0.25, on_failure=lambda: failures.append(None))
     await limiter.hit("bob")
@@ -104,7 +104,7 @@ async def test_a_flood_is_counted_to_the_last_and_is_no_outage(valkey: ValkeySer
     await limiter.aclose()
 
 
-async def test_a_queue_of_many_users_is_no_outage(valkey: ValkeyServer) -> None:
+async def test_a_queue_of_many_users_is_not_reported_as_an_outage(valkey: ValkeyServer) -> None:
     failures: list[None] = []
     limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=lambda: failures.append(None))
     await limiter.hit("bob")
@@ -114,7 +114,7 @@ async def test_a_queue_of_many_users_is_no_outage(valkey: ValkeyServer) -> None:
     await limiter.aclose()
 
 
-async def test_who_gives_up_takes_no_count_away(valkey: ValkeyServer) -> None:
+async def test_a_cancelled_caller_does_not_affect_the_count_of_others(valkey: ValkeyServer) -> None:
     limiter = SharedRateLimiter("10/hour", url_of(valkey), timeout=60)
     first, second = (asyncio.create_task(limiter.hit("ann")) for _ in range(2))
     await asyncio.sleep(0)
@@ -146,7 +146,7 @@ async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_l
     await limiter.aclose()
 
 
-async def test_after_an_outage_every_act_is_counted_at_once(valkey: ValkeyServer) -> None:
+async def test_counting_is_exact_immediately_after_an_outage(valkey: ValkeyServer) -> None:
     failures: list[None] = []
     limiter = SharedRateLimiter("9/hour", url_of(valkey), timeout=60, on_failure=lambda: failures.append(None))
     await asyncio.gather(*(limiter.hit("ann") for _ in range(8)))  # opens all of its connections
@@ -161,7 +161,7 @@ async def test_after_an_outage_every_act_is_counted_at_once(valkey: ValkeyServer
     heir.stop()
 
 
-async def test_a_store_that_hangs_costs_one_short_wait_and_not_one_each() -> None:
+async def test_a_hanging_store_costs_one_short_wait_and_not_one_per_request() -> None:
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

@@ -60,7 +60,7 @@ def places(folder: Path) -> set[Path]:
 
 
 def processes_in(place: Path) -> list[str]:
-    """The processes that stand in a folder, as PostgreSQL's do in their data."""
+    """The processes whose working directory is below a folder, as PostgreSQL's is in its data folder."""
     return [str(entry) for entry in Path("/proc").glob("[0-9]*") if stands_in(entry, place)]
 
 
@@ -88,7 +88,7 @@ def test_a_killed_worker_leaves_nothing(tmp_path: Path) -> None:
     assert processes_in(place) == []
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed_by_the_next_run(tmp_path: Path) -> None:
     run_suite(tmp_path, killed=0)
     (left,) = places(tmp_path)
     assert processes_in(left) != []
@@ -123,7 +123,7 @@ def test_databases_are_separate_and_go_when_they_are_dropped(cluster: ScratchClu
     cluster.drop(other)
 
 
-def test_a_template_that_failed_to_build_is_not_there(cluster: ScratchCluster) -> None:
+def test_a_template_that_failed_to_build_is_built_again(cluster: ScratchCluster) -> None:
     def fail(_: str) -> None:
         raise RuntimeError("no")
 

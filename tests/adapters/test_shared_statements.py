@@ -68,7 +68,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spies]:
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
-    """Whose plans went behind the lock."""
+    """The owners whose plans were decided under the lock."""
     owners: list[OwnerId] = []
 
     async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
@@ -88,7 +88,7 @@ async def admin(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]
 
 @contextmanager
 def table_locked(url: str) -> Iterator[None]:
-    """While no statement on the table gets anywhere."""
+    """Block every statement on the table meanwhile."""
     with psycopg.connect(url) as other:
         other.execute("lock table tasks in access exclusive mode")
         yield
@@ -114,7 +114,7 @@ def rename(title: str) -> Callable[[Task], Task]:
     return lambda task: task.edited(title=task.title + title, at=LATER)
 
 
-async def test_of_edits_of_one_task_that_arrive_together_one_is_swapped_and_the_others_go_behind_the_lock(
+async def test_simultaneous_edits_of_one_task_make_one_swap_and_then_use_the_lock(
     postgres_store: PostgresTaskStore, spy: Callable[[str], Spies], transactions: list[OwnerId]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -291,7 +291,7 @@ async def test_a_deletion_whose_connection_is_lost_is_unavailable_and_not_sent_a
     assert transactions == [ANN] * 2
 
 
-async def test_of_deletions_of_one_task_that_arrive_together_one_is_done(
+async def test_simultaneous_deletions_of_one_task_happen_once(
     postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
 ) -> None:
     other = PostgresTaskStore(engine)
@@ -308,7 +308,7 @@ async def test_of_deletions_of_one_task_that_arrive_together_one_is_done(
     await other.aclose()
 
 
-async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_with(
+async def test_a_cancelled_call_does_not_affect_calls_in_the_same_statement(
     engine: AsyncEngine,
     postgres_store: PostgresTaskStore,
     database_url: str,
@@ -330,7 +330,7 @@ async def test_a_cancelled_call_takes_nothing_from_those_it_shares_a_statement_w
     assert [type(outcome) for outcome in outcomes] == [
         Committed, asyncio.CancelledError, Committed, asyncio.CancelledError, Committed,
     ]  # fmt: skip
-    assert inserts.sizes == [3, 1]  # who is cancelled on the way is carried out, who is before is not
+    assert inserts.sizes == [3, 1]  # a call cancelled while it is sent is carried out, one cancelled before is not
     assert len((await tasks.page(TaskQuery())).items) == 5
     await postgres_store.aclose()
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
@@ -368,7 +368,7 @@ async def test_closing_waits_for_the_answers_under_way_and_waiting(
     assert await (await admin.execute("select count(*) from tasks")).fetchone() == (5,)
 
 
-async def test_of_each_kind_only_the_stated_number_of_statements_is_under_way(
+async def test_only_the_stated_number_of_statements_of_each_kind_is_under_way(
     postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
@@ -385,7 +385,7 @@ async def test_of_each_kind_only_the_stated_number_of_statements_is_under_way(
     await in_one_batch(*asking)
 
 
-async def test_the_bound_is_the_one_that_is_set(
+async def test_the_configured_number_of_statements_is_under_way(
     postgres_store: PostgresTaskStore,
     database_url: str,
     admin: psycopg.AsyncConnection[Any],
@@ -402,7 +402,7 @@ async def test_the_bound_is_the_one_that_is_set(
     assert sorted(each.change for each in await asyncio.gather(*asking)) == list(range(1, 21))
 
 
-async def test_what_has_no_bound_is_sent_alone_and_leaves_connections_to_the_rest(engine: AsyncEngine) -> None:
+async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_others(engine: AsyncEngine) -> None:
     sizes: list[int] = []
     under_way = most = 0
 

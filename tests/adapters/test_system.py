@@ -20,7 +20,7 @@ clock: Clock = SystemClock()
 moments = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime.max, timezones=st.just(UTC))
 
 
-def test_the_clock_tells_the_present_in_utc() -> None:
+def test_the_clock_gives_the_current_time_in_utc() -> None:
     before = datetime.now(UTC)
     assert before <= clock.now() <= datetime.now(UTC)
     assert clock.now().utcoffset() == timedelta(0)
@@ -35,7 +35,7 @@ def test_an_id_holds_its_moment_as_the_rfc_lays_it_out(at: datetime) -> None:
     assert made.int >> 64 & 0xFFF == microseconds * 4096 // 1000
 
 
-def test_the_example_of_the_rfc() -> None:
+def test_an_id_matches_the_example_of_the_rfc() -> None:
     assert str(ids.new(datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC))).startswith("017f22e2-79b0-7000-")
 
 
@@ -46,7 +46,7 @@ def test_ids_sort_as_their_moments_do(ats: Sequence[datetime]) -> None:
         assert all(each < other for later, other in made if at < later)
 
 
-def test_moments_one_microsecond_apart_are_told_apart() -> None:
+def test_ids_of_moments_one_microsecond_apart_are_in_order() -> None:
     made = [ids.new(NOON + timedelta(microseconds=number)) for number in range(2000)]
     assert made == sorted(made)
 
@@ -74,7 +74,7 @@ def test_threads_never_get_the_same_id() -> None:
     assert all(some == sorted(some) for some in made)
 
 
-def test_two_generators_do_not_guess_each_others_ids() -> None:
+def test_separate_generators_make_different_ids() -> None:
     made = {SystemIds().new(NOON) for _ in range(1000)}
     assert len(made) == 1000
 

@@ -106,7 +106,7 @@ async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
         (7, 422, ["/operations/1"]),
     ],
 )
-async def test_one_that_is_refused_refuses_all_and_is_named(
+async def test_one_refused_operation_refuses_the_whole_batch_and_is_named(
     service: Service, operation: Any, status: int, at: list[str]
 ) -> None:
     task = await made(service)
@@ -199,7 +199,7 @@ async def test_an_id_of_another_version_or_of_the_future_is_refused(service: Ser
     assert pointers(await service.ask("POST", TASKS, json_={"title": "x", "id": id_})) == ["/id"]
 
 
-async def test_what_was_made_offline_comes_last_in_its_list_and_sorts_by_its_id(service: Service) -> None:
+async def test_a_task_created_offline_is_last_by_position_and_sorted_by_its_id(service: Service) -> None:
     first = await made(service, "first")
     late = await made(service, "late", id="01900000-0000-7000-8000-000000000001")
     by_position = (await service.ask("GET", f"{TASKS}?sort=position")).json()["items"]
@@ -208,7 +208,7 @@ async def test_what_was_made_offline_comes_last_in_its_list_and_sorts_by_its_id(
     assert [each["id"] for each in by_id] == [late["id"], first["id"]]
 
 
-async def test_a_change_is_merged_where_nobody_changed_the_same(service: Service) -> None:
+async def test_a_change_is_merged_if_nobody_else_changed_the_same_members(service: Service) -> None:
     task = await made(service)
     url = f"{TASKS}/{task['id']}"
     base = {"Merge-Base": '"1"'}
@@ -289,7 +289,7 @@ async def test_what_a_batch_restores_is_logged_as_restored(service: Service) -> 
     assert [item["action"] for item in history] == ["restored", "deleted", "created"]
 
 
-async def test_a_hundred_creations_in_a_list_and_moves_look_at_few_pages(service: Service) -> None:
+async def test_a_hundred_creations_and_a_hundred_moves_each_fit_in_one_batch(service: Service) -> None:
     task_list = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Groceries"})).json()["id"]
     operations = [{"op": "create", "task": {"title": f"{number}", "list_id": task_list}} for number in range(100)]
     made_all = await batch(service, *operations)

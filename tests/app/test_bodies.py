@@ -57,12 +57,12 @@ async def test_json_may_be_announced_in_several_ways(service: Service, type_: st
     assert (await service.ask("POST", TASKS, body=GOOD, type_=type_)).status_code == 201
 
 
-async def test_a_merge_patch_makes_no_task(service: Service, task: dict[str, Any]) -> None:
+async def test_a_merge_patch_is_refused_for_post_and_put(service: Service, task: dict[str, Any]) -> None:
     await refused(service, task, "POST", "", 415, body=GOOD, type_=MERGE_PATCH)
     await refused(service, task, "PUT", "/{id}", 415, body=GOOD, type_=MERGE_PATCH)
 
 
-async def test_two_content_types_are_no_content_type(service: Service, task: dict[str, Any]) -> None:
+async def test_two_content_type_headers_are_refused(service: Service, task: dict[str, Any]) -> None:
     both = [(b"content-type", b"application/json"), (b"content-type", b"text/plain")]
     await refused(service, task, "POST", "", 415, body=GOOD, headers=both)
 
@@ -177,17 +177,17 @@ async def test_how_deep_a_body_may_be_nested_is_the_same_on_every_python(
     await refused_everywhere(service, task, status, body=beside)
 
 
-async def test_brackets_in_a_text_nest_nothing(service: Service) -> None:
+async def test_brackets_inside_strings_do_not_count_as_nesting(service: Service) -> None:
     body = {"title": '"[' * 100, "description": '\\"{[' * 250}
     made = await service.ask("POST", TASKS, json_=body)
     assert made.status_code == 201
     assert {name: made.json()[name] for name in body} == body
 
 
-async def test_a_string_that_never_ends_is_refused_in_no_time(service: Service, task: dict[str, Any]) -> None:
-    started = time.process_time()  # what others do on the machine does not count
+async def test_an_unterminated_string_is_refused_quickly(service: Service, task: dict[str, Any]) -> None:
+    started = time.process_time()  # other processes of the machine do not count
     await refused_everywhere(service, task, 400, body=b"[" * 101 + b'"' + b'\\"' * 30_000)
-    assert time.process_time() - started < 5  # a fiftieth is enough; a search that looks back takes ten for each
+    assert time.process_time() - started < 5  # 0.1 s is usual; a search that backtracks takes 10 s for each request
 
 
 async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task: dict[str, Any]) -> None:
@@ -220,7 +220,9 @@ async def test_nesting_of_100000_is_refused_for_its_size(service: Service, task:
         ({"title": "", "z": 1}, ["/title", "/z"]), ({"z": 1, "title": "x", "description": []}, ["/z", "/description"]),
     ],
 )  # fmt: skip
-async def test_what_breaks_a_rule_is_named(service: Service, task: dict[str, Any], body: object, at: list[str]) -> None:
+async def test_members_that_break_a_rule_are_named(
+    service: Service, task: dict[str, Any], body: object, at: list[str]
+) -> None:
     before = await service.tasks_of(ANN)
     assert pointers(await service.ask("POST", TASKS, json_=body)) == at
     assert pointers(await service.ask("PUT", f"{TASKS}/{task['id']}", json_=body)) == at
@@ -243,7 +245,7 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
         ("colour", None), ("project", "list_id"), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
     ],
 )  # fmt: skip
-async def test_an_unknown_member_is_told_which_one_may_be_meant(
+async def test_an_unknown_member_is_refused_with_a_suggestion(
     service: Service, task: dict[str, Any], name: str, meant: str | None
 ) -> None:
     known = (
@@ -259,7 +261,7 @@ async def test_an_unknown_member_is_told_which_one_may_be_meant(
         ]
 
 
-async def test_a_read_only_member_is_called_that(service: Service, task: dict[str, Any]) -> None:
+async def test_a_read_only_member_is_refused_as_read_only(service: Service, task: dict[str, Any]) -> None:
     for method, below in (("PATCH", "/{id}"), ("PATCH", "/{id}/complete")):
         answer = await service.ask(method, TASKS + below.format(**task), json_={"version": 1, "created_at": 2})
         assert [error["detail"] for error in problem(answer, 422)["errors"]] == [
@@ -277,7 +279,7 @@ async def test_a_refusal_of_very_many_members_is_short(service: Service, task: d
 
 
 @pytest.mark.parametrize("body", [b'{"title":1,"title":"x"}', b'{"title":"x","completed":1,"completed":true}'])
-async def test_a_member_that_is_there_twice_is_refused_where_one_of_them_is_wrong(
+async def test_a_duplicate_member_is_refused_if_one_value_is_wrong(
     service: Service, task: dict[str, Any], body: bytes
 ) -> None:
     await refused(service, task, "POST", "", 422, body=body)
@@ -285,7 +287,9 @@ async def test_a_member_that_is_there_twice_is_refused_where_one_of_them_is_wron
 
 
 @pytest.mark.parametrize("body", [b'{"x":1,"title":tru}', b'{"title":1} x', b'{"title":1,"x":"\\ud800"}'])
-async def test_what_is_no_json_behind_a_fault_is_malformed(service: Service, task: dict[str, Any], body: bytes) -> None:
+async def test_invalid_json_after_a_wrong_member_is_malformed(
+    service: Service, task: dict[str, Any], body: bytes
+) -> None:
     await refused_everywhere(service, task, 400, body=body)
 
 

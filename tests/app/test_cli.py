@@ -41,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, out, err
 
 
-async def test_a_token_is_good_for_its_user(
+async def test_a_token_gives_access_to_the_tasks_of_its_user(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, service: Service
 ) -> None:
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
@@ -69,7 +69,7 @@ async def test_a_token_allows_the_scopes_asked_for(
 
 
 @pytest.mark.parametrize("scope", ["", "tasks", "tasks:read tasks:write", "tasks:admin"])
-def test_a_scope_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str], scope: str) -> None:
+def test_an_unknown_scope_is_refused(capsys: pytest.CaptureFixture[str], scope: str) -> None:
     code, out, err = run(capsys, "token", "ann", f"--scope={scope}")
     assert (code, out) == (2, "")
     assert "tasks:read" in err
@@ -88,14 +88,14 @@ def test_a_token_lasts_as_long_as_asked(
     assert (code, claims["exp"] - claims["iat"], claims["sub"]) == (0, seconds, "ann")
 
 
-def test_without_a_time_it_is_an_hour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_lasts_one_hour_by_default(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     claims = jwt.decode(run(capsys, "token", "ann")[1].strip(), SECRET, algorithms=["HS256"])
     assert claims["exp"] - claims["iat"] == 3600
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "0s", "-1h", "1w", "1.5h", "1 h", "1h1m", "1000000000d", "١h", "1H"])
-def test_another_time_is_refused(capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_an_invalid_lifetime_is_refused(capsys: pytest.CaptureFixture[str], text: str) -> None:
     code, out, err = run(capsys, "token", "ann", f"--expires={text}")
     assert (code, out) == (2, "")
     assert "--expires" in err
@@ -116,7 +116,7 @@ async def test_a_token_claims_the_configured_issuer_and_audience(
 
 
 @pytest.mark.parametrize("user", ["", "a\nb", "x" * 256, "\x00", "\udcff"])
-def test_who_can_own_nothing_gets_no_token(
+def test_no_token_is_issued_for_an_invalid_user_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, user: str
 ) -> None:
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
@@ -126,7 +126,7 @@ def test_who_can_own_nothing_gets_no_token(
     assert err.count("\n") == 1
 
 
-def test_a_secret_is_made_once_and_is_nobody_elses(
+def test_the_secret_is_created_once_and_private(
     capsys: pytest.CaptureFixture[str], environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (run(capsys, "token", "ann")[1].strip() for _ in range(2))
@@ -143,7 +143,7 @@ def test_a_secret_is_made_once_and_is_nobody_elses(
 
 @pytest.fixture
 def generous_umask() -> Iterator[None]:
-    """What files a system makes whose users each have a group of their own."""
+    """The umask of systems where each user has a group of their own."""
     before = os.umask(0o002)
     yield
     os.umask(before)
@@ -218,7 +218,7 @@ def test_a_secret_is_on_the_disk_before_it_has_its_name(environment: Path, monke
 
 
 @pytest.mark.parametrize("spoilt", ["", "short", "é" * 40, "better-auth-secret-12345678901234567890"])
-def test_a_spoilt_secret_is_told(capsys: pytest.CaptureFixture[str], environment: Path, spoilt: str) -> None:
+def test_a_damaged_secret_is_reported(capsys: pytest.CaptureFixture[str], environment: Path, spoilt: str) -> None:
     local_secret(environment)
     (environment / "secret").write_text(spoilt)
     code, _, err = run(capsys, "token", "ann")
@@ -227,7 +227,7 @@ def test_a_spoilt_secret_is_told(capsys: pytest.CaptureFixture[str], environment
     assert err.count("\n") == 1
 
 
-def test_a_data_folder_that_is_none_is_told(
+def test_a_data_folder_that_is_a_file_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -266,7 +266,7 @@ def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None
     assert out.isascii()  # whatever encoding a terminal or a file has, it is JSON in UTF-8 there
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"todo {version('todo-api')}\n", "")
 
 
@@ -279,14 +279,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ["token"], ["migrate", "x"],
     ],
 )  # fmt: skip
-def test_what_makes_no_command_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_invalid_command_lines_are_refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("usage: todo")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "x" * 300, "::zz", "a b"])
-def test_a_host_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], environment: Path, host: str) -> None:
+def test_an_unusable_host_is_refused(capsys: pytest.CaptureFixture[str], environment: Path, host: str) -> None:
     code, out, err = run(capsys, "serve", "--host", host)
     assert (code, out) == (2, "")
     assert err.startswith(f"todo: --host {shlex.quote(host)} --port 8000 cannot be used: ")
@@ -304,7 +304,7 @@ def test_a_host_that_is_not_ours_is_refused(capsys: pytest.CaptureFixture[str], 
         ("mysql://u:hunter2@h/x", "must begin with postgresql://"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_told_in_one_line(
+def test_an_unusable_database_is_reported_in_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, reason: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
@@ -316,7 +316,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(
     assert "hunter2" not in err
 
 
-def test_a_database_that_refuses_is_told_with_its_reason(
+def test_a_refusal_by_the_database_is_reported_with_its_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:

@@ -19,7 +19,7 @@ PATHS = openapi()["paths"]
 
 
 @EACH
-def test_it_has_a_scope_and_only_a_get_is_read(operation: Operation) -> None:
+def test_each_operation_has_a_scope_and_only_get_has_the_read_scope(operation: Operation) -> None:
     assert operation.scope in SCOPES
     assert (operation.scope == "tasks:read") == (operation.method == "GET")
 
@@ -48,7 +48,7 @@ def test_no_parameter_is_listed_twice(operation: Operation) -> None:
     assert Counter((each["in"], each["name"]) for each in listed).most_common(1)[0][1] == 1
 
 
-def test_each_has_a_name_and_a_place_of_its_own() -> None:
+def test_each_operation_has_a_unique_name_and_route() -> None:
     names = [each.id for each in (*OPERATIONS, *PUBLIC)]
     places = [(each.method, each.path) for each in OPERATIONS]
     assert len(set(names)) == len(names)

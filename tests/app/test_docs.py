@@ -53,7 +53,9 @@ async def test_every_part_needs_no_token_and_is_asked_for_again_only_if_it_chang
 
 
 @pytest.mark.parametrize("accepted", [None, "", "br", "identity", "gzip;q=0", "gzip; q=0.000", "xgzip", "gzip;q=0, br"])
-async def test_who_does_not_take_gzip_gets_the_same_uncompressed(service: Service, accepted: str | None) -> None:
+async def test_clients_that_do_not_accept_gzip_get_the_page_uncompressed(
+    service: Service, accepted: str | None
+) -> None:
     plain = await service.ask("GET", PAGE, user=None, headers={} if accepted is None else {"Accept-Encoding": accepted})
     zipped = await service.ask("GET", PAGE, user=None, headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in plain.headers
@@ -62,12 +64,12 @@ async def test_who_does_not_take_gzip_gets_the_same_uncompressed(service: Servic
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "GZIP", "br, gzip", "deflate, gzip;q=1.0, *;q=0.5", "gzip;q=0.001"])
-async def test_who_takes_gzip_gets_it(service: Service, accepted: str) -> None:
+async def test_clients_that_accept_gzip_get_gzip(service: Service, accepted: str) -> None:
     answer = await service.ask("GET", PAGE, user=None, headers={"Accept-Encoding": accepted})
     assert answer.headers["content-encoding"] == "gzip"
 
 
-def test_the_page_may_run_and_ask_only_what_comes_from_here() -> None:
+def test_the_page_policy_allows_only_its_own_origin() -> None:
     assert {name: sources for name, *sources in (directive.split() for directive in PAGE_POLICY.split(";"))} == {
         "default-src": ["'none'"],
         "script-src": ["'self'"],
@@ -108,7 +110,7 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
     assert not [(what, limit) for what, limit in limits.items() if f"\n| {what} | {limit}" not in text]
 
 
-async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Service) -> None:
+async def test_the_page_refers_only_to_files_served_with_it(service: Service) -> None:
     page = (await service.ask("GET", PAGE, user=None)).text
     named = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
     assert {f"/{name}" for name in named} == PARTS.keys() - {PAGE}
@@ -116,13 +118,13 @@ async def test_the_page_names_nothing_but_what_is_served_beside_it(service: Serv
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/docs/x", "/docs/swagger-ui.css.gz", "/docs/page.html", "/docs/../docs"])
-async def test_nothing_else_is_served_below_it(service: Service, path: str) -> None:
+async def test_no_other_path_below_docs_is_served(service: Service, path: str) -> None:
     answer = await service.ask("GET", path, user=None)
     problem(answer, 404, "not_found")
 
 
 @pytest.mark.parametrize(("public_url", "docs"), [(None, "/docs"), ("https://example.org/todo/", "/todo/docs")])
-async def test_the_root_leads_to_it(public_url: str | None, docs: str) -> None:
+async def test_the_root_redirects_to_the_documentation(public_url: str | None, docs: str) -> None:
     service = make_service(public_url=public_url)
     for method in ("GET", "HEAD"):
         answer = await service.ask(method, "/", user=None)

@@ -36,7 +36,9 @@ class Wrapped:
         await self.edge({**SCOPE, **scope}, receive, send)
 
 
-async def test_a_request_takes_from_its_arrival_to_its_answers_end_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_duration_of_a_request_runs_from_arrival_to_the_end_of_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Seconds()
     monkeypatch.setattr(edge, "perf_counter", clock)
 

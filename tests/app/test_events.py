@@ -112,7 +112,7 @@ async def numbers(service: Service) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-async def test_an_own_commit_wakes_at_once_without_a_look_at_the_database(
+async def test_a_commit_of_the_same_process_wakes_streams_without_polling(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
@@ -125,7 +125,9 @@ async def test_an_own_commit_wakes_at_once_without_a_look_at_the_database(
         assert await other.titles(1) == ["theirs"]
 
 
-async def test_an_own_batch_wakes_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_of_the_same_process_wakes_streams_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
     operations = [{"op": "create", "task": {"title": f"{number}"}} for number in range(2)]
     async with following(service) as stream:
@@ -136,7 +138,7 @@ async def test_an_own_batch_wakes_at_once(service: Service, monkeypatch: pytest.
             assert await stream.titles(2) == ["0", "1"]
 
 
-async def test_what_another_process_stores_is_found_by_a_look() -> None:
+async def test_changes_of_another_process_are_found_by_polling() -> None:
     assert live.LOOK_EVERY <= 0.25
     store = MemoryTaskStore()
     service, other = make_service(store), make_service(store)
@@ -168,7 +170,7 @@ async def test_no_wake_up_is_lost_while_a_page_is_read(monkeypatch: pytest.Monke
 
 
 async def test_a_wake_up_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test before can fail: here a stream forgets after it has read that it was woken."""
+    """Shows that the previous test can fail: this stream forgets a wake-up that came while it read."""
     monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
     right = event_stream.EventStream._next
 
@@ -302,7 +304,7 @@ async def test_the_end_of_the_server_waits_for_no_client(service: Service) -> No
             assert await late.ended()
 
 
-async def test_a_silent_stream_says_that_it_lives(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_stream_sends_keep_alive_comments(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "COMMENT_EVERY", 0.02)
     async with following(service) as stream:
         await stream.block()
@@ -358,7 +360,7 @@ async def test_an_outage_of_the_database_ends_no_stream(breaking: Service) -> No
         problem(await breaking.ask("GET", EVENTS), 503, problem_of_now.code)
 
 
-async def test_a_log_that_is_another_ends_the_stream_and_is_told_on_return(breaking: Service) -> None:
+async def test_a_replaced_log_ends_the_stream_and_is_reported_on_reconnection(breaking: Service) -> None:
     store: Any = breaking.store
     await add(breaking, "one")
     async with following(breaking) as stream:
@@ -370,7 +372,7 @@ async def test_a_log_that_is_another_ends_the_stream_and_is_told_on_return(break
     problem(await breaking.ask("GET", EVENTS, headers={"Last-Event-ID": here}), 410, "resync_required")
 
 
-async def test_nothing_is_asked_of_the_database_while_nobody_listens(breaking: Service) -> None:
+async def test_the_database_is_not_polled_without_listeners(breaking: Service) -> None:
     store: Any = breaking.store
     await asyncio.sleep(0.1)
     assert store.asked == 0
@@ -386,7 +388,7 @@ async def test_nothing_is_asked_of_the_database_while_nobody_listens(breaking: S
         await eventually(lambda: store.asked > asked)
 
 
-async def test_a_bug_in_the_look_ends_streams_and_is_logged(breaking: Service) -> None:
+async def test_a_bug_while_polling_ends_streams_and_is_logged(breaking: Service) -> None:
     store: Any = breaking.store
     async with following(breaking) as stream:
         await stream.block()
@@ -408,13 +410,13 @@ async def test_head_has_the_stream_s_headers_and_ends(service: Service) -> None:
     assert answer.headers["x-accel-buffering"] == "no"
 
 
-async def test_a_client_that_sends_without_end_is_left(service: Service) -> None:
+async def test_a_client_that_never_stops_sending_is_disconnected(service: Service) -> None:
     answer = await service.ask("GET", EVENTS, body=[b"x" * 65536] * 9)
     assert answer.status_code == 200
     assert reason(service) == "the client disconnected"
 
 
-async def test_the_lag_is_measured_of_what_is_new_only(service: Service) -> None:
+async def test_lag_is_measured_only_for_new_changes(service: Service) -> None:
     before = (await numbers(service))["todo_event_lag_seconds_count"]
     async with following(service) as stream:
         begun = (await stream.block())["id"]

@@ -109,12 +109,14 @@ def test_two_processes_find_each_others_changes_by_looking(monkeypatch: pytest.M
     on_memory(2, examples(100))
 
 
-def test_the_own_changes_of_a_process_need_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_finds_its_own_changes_without_polling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
     on_memory(1, examples(100))
 
 
-def test_two_processes_on_one_database(monkeypatch: pytest.MonkeyPatch, shared_database_url: str) -> None:
+def test_clients_of_two_stores_on_one_database_converge(
+    monkeypatch: pytest.MonkeyPatch, shared_database_url: str
+) -> None:
     monkeypatch.setattr(live, "LOOK_EVERY", 0.001)
     with asyncio.Runner() as runner:
         engines = [create_engine(shared_database_url) for _ in range(2)]
@@ -127,7 +129,7 @@ def test_two_processes_on_one_database(monkeypatch: pytest.MonkeyPatch, shared_d
 
 @pytest.fixture
 def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no look and no wake-up has told within this time is lost."""
+    """A change that neither polling nor a wake-up has reported within this time is lost."""
     monkeypatch.setattr(convergence, "_HEARD_WITHIN", 0.2)
 
 
@@ -166,7 +168,7 @@ def test_a_write_that_wakes_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.ci
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("never_waiting")
-def test_a_look_whose_answer_wakes_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polling_that_wakes_nobody_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_EVERY", 0.001)
 
     async def unheard(self: Any) -> None:

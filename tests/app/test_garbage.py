@@ -15,7 +15,7 @@ TASKS = f"/api/{ANN}/tasks"
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """Meanwhile nothing is freed but what nobody refers to."""
+    """Disable the garbage collector: only objects without references are freed."""
     gc.collect()
     gc.disable()
     yield

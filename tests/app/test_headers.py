@@ -33,7 +33,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "request_"), ANSWERS)
-async def test_every_answer_is_dressed(service: Service, method: str, path: str, request_: Any) -> None:
+async def test_every_answer_has_the_security_headers(service: Service, method: str, path: str, request_: Any) -> None:
     answer = await service.ask(method, path, **request_)
     check_dressed(answer)
     private = path == TASKS and answer.status_code in {200, 201}
@@ -60,7 +60,7 @@ async def test_a_callers_request_id_is_kept(service: Service, own: str) -> None:
         b"a,b", b"<script>", b"${jndi:ldap://x}", b"a/b", b"%0d%0a", b" a", b"a ", b"{}", b"=cmd", "١".encode(),
     ],
 )  # fmt: skip
-async def test_any_other_is_replaced(service: Service, own: bytes) -> None:
+async def test_an_invalid_request_id_is_replaced(service: Service, own: bytes) -> None:
     answer = await service.ask("GET", "/nowhere", headers=[(b"x-request-id", own)])
     (given,) = answer.headers.get_list("x-request-id")
     assert re.fullmatch("[0-9a-f]{24}", given)
@@ -68,7 +68,7 @@ async def test_any_other_is_replaced(service: Service, own: bytes) -> None:
     assert service.log()[0]["request_id"] == given
 
 
-async def test_two_request_ids_are_none(service: Service) -> None:
+async def test_two_request_ids_are_replaced(service: Service) -> None:
     answer = await service.ask("GET", "/nowhere", headers=[(b"x-request-id", b"a"), (b"x-request-id", b"b")])
     assert answer.headers["x-request-id"] not in {"a", "b"}
 
@@ -79,7 +79,7 @@ async def test_request_ids_differ(service: Service) -> None:
 
 @pytest.mark.parametrize("path", [TASKS, f"{TASKS}/x", "/nowhere", "/health/live"])
 @pytest.mark.parametrize("user", [ANN, None])
-async def test_pages_of_ours_may_read_answers(service: Service, path: str, user: str | None) -> None:
+async def test_pages_of_allowed_origins_may_read_answers(service: Service, path: str, user: str | None) -> None:
     answer = await service.ask("GET", path, user=user, headers={"Origin": ORIGIN})
     assert answer.headers.get_list("access-control-allow-origin") == [ORIGIN]
     assert {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")} == EXPOSED
@@ -98,7 +98,7 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize("origin", STRANGERS)
-async def test_pages_of_others_may_not(service: Service, origin: str) -> None:
+async def test_pages_of_other_origins_may_not_read_answers(service: Service, origin: str) -> None:
     for path in (TASKS, "/nowhere"):
         answer = await service.ask("GET", path, headers={"Origin": origin})
         assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -110,13 +110,13 @@ async def test_pages_of_others_may_not(service: Service, origin: str) -> None:
     assert "evil" not in answer.text
 
 
-async def test_two_origins_are_none(service: Service) -> None:
+async def test_two_origin_headers_are_not_allowed(service: Service) -> None:
     answer = await service.ask("GET", TASKS, headers=[(b"origin", ORIGIN.encode()), (b"origin", ORIGIN.encode())])
     assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", [TASKS, f"{TASKS}/x", "/api/bob/tasks", "/nowhere"])
-async def test_a_preflight_of_ours_is_let_through_without_a_token(service: Service, path: str) -> None:
+async def test_a_preflight_from_an_allowed_origin_needs_no_token(service: Service, path: str) -> None:
     asking = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "PATCH",

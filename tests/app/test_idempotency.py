@@ -36,7 +36,7 @@ async def test_a_repeat_gives_the_first_answer_and_creates_nothing(service: Serv
     assert len(await service.tasks_of(ANN)) == 1
 
 
-async def test_so_it_does_when_the_task_has_been_changed_or_deleted_since(service: Service) -> None:
+async def test_a_repeat_gives_the_first_answer_even_after_a_change_or_deletion(service: Service) -> None:
     first = await post(service)
     url = first.headers["location"]
     await service.ask("PATCH", url, json_={"title": "Bread", "completed": True})
@@ -59,7 +59,7 @@ async def test_another_task_under_the_same_key_is_refused(service: Service, body
     assert len(await service.tasks_of(ANN)) == 1
 
 
-async def test_what_counts_is_what_a_body_says_not_how(service: Service) -> None:
+async def test_bodies_are_compared_by_content_not_by_spelling(service: Service) -> None:
     first = await post(service, {"title": "Milk"})
     spaced = await service.ask("POST", TASKS, body=b' {"title" : "M\\u0069lk"}\n', headers={"Idempotency-Key": KEY})
     same(spaced, first)
@@ -83,7 +83,7 @@ async def test_without_a_key_every_request_creates(service: Service) -> None:
     same(await post(service), first)
 
 
-async def test_of_many_at_once_one_creates(service: Service) -> None:
+async def test_many_simultaneous_requests_with_one_key_create_one_task(service: Service) -> None:
     answers = await asyncio.gather(*(post(service) for _ in range(20)))
     (first,) = [answer for answer in answers if "idempotency-replayed" not in answer.headers]
     for answer in answers:
@@ -122,12 +122,12 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("key", GARBAGE)
-async def test_anything_else_is_refused_and_creates_nothing(service: Service, key: str | bytes) -> None:
+async def test_an_invalid_key_is_refused_and_creates_nothing(service: Service, key: str | bytes) -> None:
     problem(await post(service, key=key), 400, "malformed_request")
     assert await service.tasks_of(ANN) == []
 
 
-async def test_two_keys_are_none(service: Service) -> None:
+async def test_two_key_headers_are_refused(service: Service) -> None:
     for values in ((b'"a"', b'"b"'), (b"a", b"a"), (b"", b"a")):
         sent = [(b"idempotency-key", value) for value in values]
         problem(await service.ask("POST", TASKS, json_=MILK, headers=sent), 400, "malformed_request")
@@ -184,7 +184,7 @@ async def test_another_request_under_a_key_is_refused_by_method_path_or_body(ser
     assert [task.title for task in await service.tasks_of(ANN)] == ["Milk", "a"]
 
 
-async def test_what_changed_nothing_keeps_its_key_and_has_no_change(service: Service) -> None:
+async def test_a_request_that_changed_nothing_uses_its_key_but_gets_no_change_number(service: Service) -> None:
     url = (await service.ask("POST", TASKS, json_=MILK)).headers["location"]
     sent = {"Idempotency-Key": KEY}
     for replayed in (False, True):

@@ -87,7 +87,7 @@ def door() -> Door:
     return Door()
 
 
-async def test_after_as_many_bad_tokens_none_of_that_address_is_verified_any_more(door: Door) -> None:
+async def test_after_too_many_bad_tokens_no_token_of_that_address_is_verified(door: Door) -> None:
     await door.flood()
     assert len(door.verifier.verified) == 3
     for bad in ("bad", "worse", "good"):  # also one that would have proved good: nobody has looked yet
@@ -95,7 +95,7 @@ async def test_after_as_many_bad_tokens_none_of_that_address_is_verified_any_mor
     assert len(door.verifier.verified) == 3
 
 
-async def test_the_flood_of_one_address_is_nothing_to_another(door: Door) -> None:
+async def test_a_flood_from_one_address_does_not_affect_another(door: Door) -> None:
     await door.flood()
     assert await door.ask("good", "203.0.113.8") == ANN
     assert await door.ask("bad", "203.0.113.8") == "not_authenticated"
@@ -113,7 +113,7 @@ async def test_good_tokens_count_for_nothing(door: Door) -> None:
     await door.flood()
 
 
-async def test_of_bad_tokens_that_wait_together_for_keys_no_more_are_called_bad_than_may_be(door: Door) -> None:
+async def test_bad_tokens_that_wait_together_for_keys_do_not_exceed_the_limit(door: Door) -> None:
     door.verifier.keys.clear()
     asked = [asyncio.create_task(door.ask("bad")) for _ in range(600)]
     asked += [asyncio.create_task(door.ask("good")) for _ in range(50)]
@@ -129,7 +129,7 @@ async def test_a_token_that_cannot_be_judged_now_counts_for_nothing(door: Door) 
     await door.flood()
 
 
-async def test_who_shows_no_token_is_told_so_and_counts_for_nothing(door: Door) -> None:
+async def test_requests_without_a_token_are_refused_and_not_counted(door: Door) -> None:
     for _ in range(5):
         assert await door.ask(None) == "not_authenticated"
         assert await door.ask("not a token") == "not_authenticated"
@@ -173,7 +173,7 @@ FROM_ONE_PLACE = {
 @pytest.mark.parametrize(
     ("peer", "forwarded", "other_peer", "other_forwarded"), FROM_ONE_PLACE.values(), ids=FROM_ONE_PLACE
 )
-async def test_these_are_one_address(
+async def test_these_clients_count_as_one_address(
     door: Door, peer: str | None, forwarded: str | list[str], other_peer: str | None, other_forwarded: str
 ) -> None:
     await door.flood(peer, forwarded)
@@ -195,7 +195,7 @@ FROM_TWO_PLACES = {
 @pytest.mark.parametrize(
     ("peer", "forwarded", "other_peer", "other_forwarded"), FROM_TWO_PLACES.values(), ids=FROM_TWO_PLACES
 )
-async def test_these_are_two_addresses(
+async def test_these_clients_count_as_two_addresses(
     door: Door, peer: str, forwarded: str, other_peer: str, other_forwarded: str
 ) -> None:
     await door.flood(peer, forwarded)
@@ -205,7 +205,7 @@ async def test_these_are_two_addresses(
 @pytest.mark.parametrize(
     "forwarded", ["198.51.100.{}", "10.0.0.{}", "198.51.100.{}, 10.0.0.2", "2001:db8:{}::1", "x{}"]
 )
-async def test_nobody_but_a_trusted_proxy_is_believed(forwarded: str) -> None:
+async def test_forwarded_addresses_are_believed_only_from_a_trusted_proxy(forwarded: str) -> None:
     for door, peer in ((Door(), PEER), (Door(trusting=False), PROXY), (Door(), "::ffff:203.0.113.7")):
         for number in range(3):
             assert await door.ask("bad", peer, forwarded.format(number)) == "not_authenticated"
@@ -221,7 +221,7 @@ async def test_addresses_that_ask_no_more_are_forgotten(door: Door) -> None:
     assert len(door.limiter._windows) == 1
 
 
-async def test_the_running_service_checks_no_signature_in_a_flood_and_those_who_are_in_stay_in(
+async def test_the_service_checks_no_signature_in_a_flood_and_known_tokens_still_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     checked: list[str] = []
@@ -263,7 +263,7 @@ class TestIssuerThatDoesNotAnswer:
         bearer = signing.compact({"alg": "EdDSA", "kid": name}, signing.claims(), signing.eddsa(name))
         return await service.ask("GET", self.PATH, headers={"Authorization": f"Bearer {bearer}"})
 
-    async def test_every_token_of_its_keys_is_503_and_nobody_is_shut_out_when_it_is_back(self) -> None:
+    async def test_tokens_get_503_during_an_issuer_outage_and_no_address_is_blocked_after_it(self) -> None:
         with issuing(self.DOWN) as issuer:
             service = self.service(issuer)
             for _ in range(20):
@@ -275,7 +275,7 @@ class TestIssuerThatDoesNotAnswer:
             await asyncio.sleep(2)  # what Retry-After says
             assert (await self.ask(service, "ed")).status_code == 200
 
-    async def test_an_address_that_was_shut_out_for_an_unknown_key_is_let_in_when_the_key_is_known(self) -> None:
+    async def test_an_address_blocked_for_an_unknown_key_is_admitted_when_the_key_is_known(self) -> None:
         with issuing(document(json.dumps({"keys": [signing.jwk("ed")]}).encode())) as issuer:
             service = self.service(issuer)
             answers = [(await self.ask(service, "ed-old")).status_code for _ in range(7)]

@@ -63,7 +63,7 @@ async def make(service: Service, user: str, title: str = "private") -> str:
 
 
 def said(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Everything that an answer says but for its request's own id and what is left of the limit."""
+    """Everything in an answer except its request id and what is left of the limit."""
     own = answer.headers["x-request-id"]
     headers = [
         (name, value) for name, value in answer.headers.multi_items() if name not in {"x-request-id", "ratelimit"}
@@ -72,7 +72,7 @@ def said(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
 
 
 @users
-async def test_anothers_path_is_forbidden_whatever_is_there(service: Service, me: str, other: str) -> None:
+async def test_paths_of_another_user_are_forbidden_whatever_the_id(service: Service, me: str, other: str) -> None:
     theirs, mine = await make(service, other), await make(service, me)
     before = await service.tasks_of(me, other)
     for method, path, request in ROUTES:
@@ -88,7 +88,7 @@ async def test_anothers_path_is_forbidden_whatever_is_there(service: Service, me
 
 
 @users
-async def test_anothers_id_is_as_unknown_as_no_ones(service: Service, me: str, other: str) -> None:
+async def test_an_id_of_another_user_is_answered_like_an_unknown_id(service: Service, me: str, other: str) -> None:
     theirs, trashed = await make(service, other), await make(service, other)
     await service.ask("DELETE", f"{home(other)}/{trashed}", user=other)
     before = await service.tasks_of(me, other)
@@ -105,7 +105,7 @@ async def test_anothers_id_is_as_unknown_as_no_ones(service: Service, me: str, o
 
 
 @users
-async def test_both_of_anothers_is_forbidden_not_unknown(service: Service, me: str, other: str) -> None:
+async def test_path_and_id_of_another_user_are_forbidden_not_unknown(service: Service, me: str, other: str) -> None:
     theirs = await make(service, other)
     for method, path, request in ONE:
         answer = await service.ask(method, at(other, path, theirs), user=me, **request)
@@ -113,7 +113,7 @@ async def test_both_of_anothers_is_forbidden_not_unknown(service: Service, me: s
 
 
 @users
-async def test_a_listing_shows_ones_own_only(service: Service, me: str, other: str) -> None:
+async def test_a_listing_shows_only_the_users_own_tasks(service: Service, me: str, other: str) -> None:
     for number in range(3):
         await make(service, other, f"theirs {number}")
     mine = await make(service, me)
@@ -124,7 +124,7 @@ async def test_a_listing_shows_ones_own_only(service: Service, me: str, other: s
 
 
 @users
-async def test_anothers_cursor_opens_no_door(service: Service, me: str, other: str) -> None:
+async def test_a_cursor_of_another_user_shows_only_own_tasks(service: Service, me: str, other: str) -> None:
     mine = [await make(service, me, f"mine {number}") for number in range(3)]
     for number in range(3):
         await make(service, other, f"theirs {number}")
@@ -139,14 +139,14 @@ async def test_anothers_cursor_opens_no_door(service: Service, me: str, other: s
 
 
 @users
-async def test_anothers_location_is_closed(service: Service, me: str, other: str) -> None:
+async def test_a_location_of_another_user_is_forbidden(service: Service, me: str, other: str) -> None:
     made = await service.ask("POST", home(other), user=other, json_={"title": "x"})
     problem(await service.ask("GET", made.headers["location"], user=me), 403)
     assert (await service.ask("GET", made.headers["location"], user=other)).status_code == 200
 
 
 @users
-async def test_a_body_names_no_owner(service: Service, me: str, other: str) -> None:
+async def test_an_owner_in_a_body_is_refused_or_ignored(service: Service, me: str, other: str) -> None:
     mine = await make(service, me)
     problem(await service.ask("POST", home(me), user=me, json_={"title": "x", "user_id": other}), 422)
     answer = await service.ask("PUT", f"{home(me)}/{mine}", user=me, json_={"title": "x", "user_id": other})
@@ -155,15 +155,15 @@ async def test_a_body_names_no_owner(service: Service, me: str, other: str) -> N
 
 
 @pytest.mark.parametrize("name", ["X-User-Id", "X-User", "X-Forwarded-User", "X-Remote-User", "Cookie", "From"])
-async def test_no_header_but_the_token_says_who_asks(service: Service, name: str) -> None:
+async def test_only_the_token_identifies_the_user(service: Service, name: str) -> None:
     problem(await service.ask("GET", home("bob"), user="ann", headers={name: "bob"}), 403)
     problem(await service.ask("GET", home("bob"), user=None, headers={name: "bob"}), 401)
     for query in ("access_token", "token", "user_id"):
         problem(await service.ask("GET", f"{home('bob')}?{query}={service.token('bob')}", user=None), 401)
 
 
-async def test_the_same_id_may_be_two_users_tasks(service: Service) -> None:
-    """Ids are a user's own: what one deletes, the other keeps."""
+async def test_deleting_an_id_of_another_user_on_the_own_path_deletes_nothing(service: Service) -> None:
+    """Ids are separate for each user."""
     mine = await make(service, "ann")
     assert (await service.ask("DELETE", f"{home('bob')}/{mine}", user="bob")).status_code == 404
     assert (await service.ask("GET", f"{home('ann')}/{mine}", user="ann")).status_code == 200

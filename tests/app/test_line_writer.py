@@ -118,9 +118,7 @@ def test_a_broken_pipe_is_not_written_to_for_every_line(
     assert read_all(pipe[0], 50 * len(LINE)) == 50 * LINE
 
 
-def test_what_one_write_does_not_take_is_written_by_the_next(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partial_write_is_continued_by_the_next_write(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     hasty = SimpleNamespace(getpid=os.getpid, write=lambda descriptor, data: os.write(descriptor, data[:7]))
     monkeypatch.setattr(module, "os", hasty)
     writer = LineWriter(pipe[1])
@@ -129,7 +127,7 @@ def test_what_one_write_does_not_take_is_written_by_the_next(
     assert os.read(pipe[0], 1000) == LINE
 
 
-def test_what_nobody_reads_is_reported_when_the_server_ends(
+def test_unread_lines_are_reported_when_the_server_ends(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "FLUSH_TIMEOUT", 0.05)

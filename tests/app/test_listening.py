@@ -38,9 +38,7 @@ def test_every_host_that_python_resolves_is_listened_on(port: int, host: str, re
             socket.create_connection((other, port), 5).close()
 
 
-def test_of_several_addresses_those_that_this_machine_does_not_have_are_passed_over(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_addresses_that_this_machine_does_not_have_are_skipped(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = (socket.SOCK_STREAM, 6, "")
     found = [
         (socket.AF_INET6, *stream, ("::1", port, 0, 0)),
@@ -76,7 +74,7 @@ def test_a_host_that_cannot_be_listened_on_is_refused_in_one_line(port: int, hos
     assert str(refused.value).isprintable() or host == "\udcff"
 
 
-def test_of_two_that_took_an_address_at_the_same_moment_one_listens(port: int) -> None:
+def test_only_one_of_two_listeners_with_the_same_address_listens(port: int) -> None:
     with closing(Listener("127.0.0.1", port)) as one, closing(Listener("127.0.0.1", port)) as two:
         two.listen()
         refused = f"--host 127.0.0.1 --port {port} cannot be used: Address already in use; choose another --port"
@@ -86,8 +84,8 @@ def test_of_two_that_took_an_address_at_the_same_moment_one_listens(port: int) -
             Listener("127.0.0.1", port)
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="there is nothing to share a port with")
-def test_a_port_is_not_shared_with_who_would_share_it(port: int) -> None:
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
+def test_a_port_is_not_shared_even_with_so_reuseport(port: int) -> None:
     with closing(Listener("127.0.0.1", port)) as listener, socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.listen()
@@ -101,7 +99,7 @@ def test_a_port_is_not_shared_with_who_would_share_it(port: int) -> None:
             Listener("127.0.0.1", port)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT exists on Linux only")
 def test_a_connection_whose_client_reads_nothing_holds_little_and_ends(
     monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:

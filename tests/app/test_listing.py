@@ -48,7 +48,7 @@ def next_link(answer: httpx.Response) -> str | None:
     return str(target)
 
 
-async def test_who_has_nothing_sees_an_empty_page(service: Service) -> None:
+async def test_a_user_without_tasks_gets_an_empty_page(service: Service) -> None:
     answer = await service.ask("GET", TASKS)
     assert titles(answer) == []
     assert answer.json()["next_cursor"] is None
@@ -85,7 +85,7 @@ async def test_the_newest_comes_first(service: Service, seven: list[str]) -> Non
         ("%6Cimit=1", [6]),
     ],
 )
-async def test_a_query_chooses(service: Service, seven: list[str], query: str, shown: list[int]) -> None:
+async def test_query_parameters_select_tasks(service: Service, seven: list[str], query: str, shown: list[int]) -> None:
     assert titles(await service.ask("GET", f"{TASKS}?{query}")) == [seven[number] for number in shown]
 
 
@@ -106,7 +106,7 @@ async def test_links_lead_through_everything_and_keep_the_filters(
     assert walked == whole
 
 
-async def test_who_is_called_oddly_can_follow_links_too(service: Service) -> None:
+async def test_links_work_for_user_names_with_special_characters(service: Service) -> None:
     owner = "a/b c?<>;ä"
     target: str | None = f"/api/{quote(owner, safe='')}/tasks"
     for title in ("x", "y", "z"):
@@ -185,7 +185,7 @@ async def test_a_wrong_query_is_refused_by_name(service: Service, query: str, at
         ("next_cursor", "cursor"), ("title", None), ("page", None),
     ],
 )  # fmt: skip
-async def test_an_unknown_parameter_is_told_which_one_may_be_meant(
+async def test_an_unknown_parameter_is_refused_with_a_suggestion(
     service: Service, name: str, meant: str | None
 ) -> None:
     told = problem(await service.ask("GET", f"{TASKS}?{name}=1&limit=0"), 422)["errors"]
@@ -224,7 +224,7 @@ async def test_a_bad_cursor_is_refused(service: Service, cursor: str) -> None:
     assert problems == (["/cursor"] if "%FF" not in cursor else [""])
 
 
-async def test_a_cursor_belongs_to_its_order(service: Service, seven: list[str]) -> None:
+async def test_a_cursor_is_refused_with_another_sort_order(service: Service, seven: list[str]) -> None:
     cursor = (await service.ask("GET", f"{TASKS}?limit=1&sort=title")).json()["next_cursor"]
     assert pointers(await service.ask("GET", f"{TASKS}?cursor={cursor}&sort=-title")) == ["/cursor"]
     assert pointers(await service.ask("GET", f"{TASKS}?cursor={cursor}")) == ["/cursor"]
@@ -238,5 +238,5 @@ async def test_a_cursor_belongs_to_its_order(service: Service, seven: list[str])
         st.tuples(st.sampled_from(["-created_at", "title"]), st.text(), st.none() | st.text()).map(encoded),
     )
 )
-async def test_no_cursor_breaks_anything(service: Service, cursor: str) -> None:
+async def test_any_made_up_cursor_is_refused(service: Service, cursor: str) -> None:
     assert pointers(await service.ask("GET", f"{TASKS}?cursor={cursor}")) == ["/cursor"]

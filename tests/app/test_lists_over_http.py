@@ -85,12 +85,12 @@ async def test_a_list_is_moved_next_to_another(service: Service) -> None:
         ({"name": "x", "position": "a"}, ["/position"]), ({"name": "x", "user_id": BOB}, ["/user_id"]),
     ],
 )  # fmt: skip
-async def test_what_is_no_list_is_refused_with_all_faults(service: Service, body: Any, at: list[str]) -> None:
+async def test_an_invalid_list_is_refused_with_all_faults(service: Service, body: Any, at: list[str]) -> None:
     assert pointers(await service.ask("POST", LISTS, json_=body)) == at
     assert await names(service) == []
 
 
-async def test_the_version_expected_counts_for_lists_too(service: Service) -> None:
+async def test_a_stale_if_match_is_refused_for_lists_too(service: Service) -> None:
     path = f"{LISTS}/{await new_list(service)}"
     stale = {"If-Match": '"9"'}
     for method, below, body in (("PATCH", "", {"name": "x"}), ("PUT", "", {"name": "x"}), ("DELETE", "", ...)):
@@ -116,7 +116,7 @@ async def test_tasks_are_in_a_list_or_in_the_inbox_and_counted_there(service: Se
         problem(await service.ask("GET", f"{TASKS}?{query}"), 422, "invalid_input")
 
 
-async def test_a_subtask_is_where_its_parent_is_and_goes_where_it_goes(service: Service) -> None:
+async def test_a_subtask_is_in_the_list_of_its_parent_and_moves_with_it(service: Service) -> None:
     groceries = await new_list(service)
     parent = await made(service, "Cake")
     child = await made(service, "Eggs", parent_id=parent["id"])
@@ -196,7 +196,7 @@ async def test_a_move_that_contradicts_itself_is_refused(service: Service) -> No
     assert (await service.ask("GET", f"{TASKS}/{task['id']}")).json() == task
 
 
-async def test_an_id_of_somebody_elses_in_a_body_is_as_unknown_as_no_ones(service: Service) -> None:
+async def test_an_id_of_another_user_in_a_body_is_answered_like_an_unknown_id(service: Service) -> None:
     theirs, lists = await made(service, user=BOB), await new_list(service, user=BOB)
     mine, my_list = await made(service), await new_list(service)
     requests: list[tuple[str, str, dict[str, Any]]] = [
@@ -222,7 +222,7 @@ async def test_an_id_of_somebody_elses_in_a_body_is_as_unknown_as_no_ones(servic
     assert [(task.id.hex, task.version) for task in await service.tasks_of(ANN)] == [(mine["id"].replace("-", ""), 1)]
 
 
-async def test_deleting_takes_all_that_is_below_and_restoring_brings_it_back(service: Service) -> None:
+async def test_deleting_a_task_deletes_its_subtasks_and_restoring_restores_them(service: Service) -> None:
     parent = await made(service, "Cake")
     child = await made(service, "Eggs", parent_id=parent["id"])
     await service.ask("DELETE", f"{TASKS}/{child['id']}")
@@ -261,7 +261,7 @@ async def test_a_list_goes_to_the_trash_with_its_tasks_and_comes_back_with_them(
     assert (await service.ask("GET", f"{TASKS}/{other['id']}")).json() == other
 
 
-async def test_what_was_deleted_in_a_list_that_is_gone_comes_back_in_the_inbox(service: Service) -> None:
+async def test_a_task_deleted_from_a_list_that_is_gone_is_restored_to_the_inbox(service: Service) -> None:
     groceries = await new_list(service)
     task = await made(service, list_id=groceries)
     await service.ask("DELETE", f"{TASKS}/{task['id']}")
@@ -332,7 +332,7 @@ async def test_undoing_a_move_into_a_gap_that_is_full_by_now_makes_room(service:
     assert await listed(service) == order
 
 
-async def test_undoing_a_swap_of_places_leads_back(service: Service) -> None:
+async def test_undoing_a_swap_of_two_tasks_restores_their_places(service: Service) -> None:
     groceries = await new_list(service)
     ids = {name: (await made(service, name))["id"] for name in ("A", "B", "Y")}
     ids["X"] = (await made(service, "X", list_id=groceries))["id"]

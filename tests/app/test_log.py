@@ -24,7 +24,7 @@ MEMBERS = {"time", "level", "event", "method", "route", "status", "ms", "user", 
 ODD = '\r\n{"event":"request","status":200}\r\n'
 
 
-async def test_a_request_is_told_in_one_line(service: Service) -> None:
+async def test_a_request_is_logged_in_one_line(service: Service) -> None:
     answer = await service.ask("POST", TASKS, json_={"title": "x"})
     (line,) = service.log()
     assert set(line) == MEMBERS
@@ -49,7 +49,7 @@ async def test_a_request_is_told_in_one_line(service: Service) -> None:
         ("GET", f"{TASKS}/", ANN, None, 404),
     ],
 )
-async def test_the_route_is_told_by_its_template(
+async def test_the_route_is_logged_as_a_template(
     service: Service, method: str, path: str, user: str | None, route: str | None, status: int
 ) -> None:
     await service.ask(method, path, user=user)
@@ -130,7 +130,7 @@ async def test_the_log_holds_nothing_that_was_sent(service: Service, request_: d
         ("\x1b[2J\x00\x7f", "/%0d%0a%7b%7d", {}),
     ],
 )
-async def test_nobody_writes_lines_of_their_own(
+async def test_a_request_cannot_inject_log_lines(
     service: Service, method: str, path: str, headers: dict[str, str]
 ) -> None:
     await service.ask(method, path, headers=headers)
@@ -143,7 +143,7 @@ async def test_nobody_writes_lines_of_their_own(
 @pytest.mark.parametrize(
     "user", ["a\u2028b", "</script>", '","status":500,"x":"', "\\", "😀", "\u202e", "%0d%0a", "${x}"]
 )
-async def test_a_users_name_stays_a_value(service: Service, user: str) -> None:
+async def test_a_user_name_cannot_inject_log_members(service: Service, user: str) -> None:
     await service.ask("GET", "/api/x/tasks", user=user)
     (line,) = service.log()
     assert set(line) == MEMBERS
@@ -151,12 +151,12 @@ async def test_a_users_name_stays_a_value(service: Service, user: str) -> None:
     assert line["status"] == 403
 
 
-async def test_a_method_that_is_not_unicode_is_told_all_the_same(service: Service) -> None:
+async def test_a_method_that_is_not_unicode_is_logged_escaped(service: Service) -> None:
     await service.ask("G\ud800T", "/health/live")
     assert service.log()[0]["method"] == "G\\ud800T"
 
 
-async def test_a_closed_connection_is_no_bug(service: Service) -> None:
+async def test_a_closed_connection_is_not_logged_as_a_bug(service: Service) -> None:
     answer = await service.ask("POST", TASKS, body=[b'{"ti', None])  # type: ignore[list-item]
     assert answer.status_code == 400
     assert [line["event"] for line in service.log()] == ["request"]
@@ -200,12 +200,12 @@ def an_exchange() -> Exchange:
     return Exchange({"method": "GET", "headers": []}, "id", {})
 
 
-def test_how_long_a_request_took_is_told_in_milliseconds(own: OwnLog) -> None:
+def test_the_duration_of_a_request_is_logged_in_milliseconds(own: OwnLog) -> None:
     own.at("info").request(an_exchange(), 1.2345678)
     assert [line["ms"] for line in own.lines()] == [1234.568]
 
 
-def test_whoever_wants_warnings_only_is_told_of_no_requests(own: OwnLog) -> None:
+def test_requests_are_not_logged_at_level_warning(own: OwnLog) -> None:
     log = own.at("warning")
     log.request(an_exchange(), 0.001)
     log.events.info("unwanted")
@@ -213,7 +213,7 @@ def test_whoever_wants_warnings_only_is_told_of_no_requests(own: OwnLog) -> None
     assert [line["event"] for line in own.lines()] == ["rate_limit_store_unavailable"]
 
 
-def test_an_outage_of_the_shared_limits_store_is_told_once_a_minute(
+def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
     own: OwnLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Seconds()
@@ -225,7 +225,7 @@ def test_an_outage_of_the_shared_limits_store_is_told_once_a_minute(
         assert len(own.lines()) == told
 
 
-def test_of_a_librarys_trouble_its_words_and_the_exceptions_name_are_told(own: OwnLog) -> None:
+def test_a_library_error_is_logged_with_its_message_and_exception_name(own: OwnLog) -> None:
     handler = module._Adopting(own.at("info"))
     try:
         raise ValueError("hunter2")

@@ -22,13 +22,13 @@ async def heard(client: Conversation, *lines: bytes) -> list[str]:
         return [message async for message in client.messages(sent(*lines))]
 
 
-async def test_what_is_cancelled_is_not_waited_for() -> None:
+async def test_a_cancelled_call_is_not_waited_for() -> None:
     cancelled = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}'
     assert len(await heard(Conversation(), ASKED, cancelled)) == 2
 
 
 @pytest.mark.parametrize("params", [b"[]", b"7", b'{"requestId":[]}', b'{"requestId":2}', b"{}"])
-async def test_a_client_that_cancels_nothing_is_waited_for_so_long(
+async def test_a_call_that_is_not_cancelled_is_waited_for_until_the_time_limit(
     monkeypatch: pytest.MonkeyPatch, params: bytes
 ) -> None:
     monkeypatch.setattr(conversation, "FINISH_SECONDS", 0.01)

@@ -54,14 +54,14 @@ async def test_the_metadata_names_the_issuer_and_the_scopes() -> None:
     assert f'resource_metadata="https://example.org/todo{METADATA}"' in refused.headers["www-authenticate"]
 
 
-async def test_without_an_issuer_none_is_named_and_the_url_is_the_requests(service: Service) -> None:
+async def test_without_an_issuer_the_metadata_names_none_and_uses_the_request_url(service: Service) -> None:
     told = (await service.ask("GET", METADATA, user=None, headers={"Host": "localhost:8000"})).json()
     assert told["resource"] == "http://localhost:8000/mcp"
     assert "authorization_servers" not in told
 
 
 @pytest.mark.parametrize("host", ['a"b', "a b", "a/../b", "x" * 300, "ü"])
-async def test_a_host_that_is_none_is_never_quoted(service: Service, host: str) -> None:
+async def test_an_invalid_host_is_never_quoted(service: Service, host: str) -> None:
     problem(await service.ask("GET", METADATA, user=None, headers={"Host": host}), 400, "malformed_request")
     refused = await service.ask("POST", "/mcp", user=None, headers={"Host": host}, json_={})
     assert refused.headers["www-authenticate"] == 'Bearer realm="todo"'
@@ -78,7 +78,7 @@ async def test_pages_of_other_origins_are_refused_and_hosts_are_not_looked_at(se
     assert "Mcp-Method" in preflight.headers["access-control-allow-headers"]
 
 
-async def test_it_is_limited_logged_and_counted_like_the_rest() -> None:
+async def test_mcp_is_rate_limited_logged_and_counted_like_other_routes() -> None:
     service = make_service(rate_limit="2/hour")
     assert (await ask(service, "tools/list")).headers["ratelimit"].startswith('"default";r=1;')
     assert (await service.ask("GET", f"/api/{ANN}/tasks")).status_code == 200
@@ -96,13 +96,13 @@ async def test_it_is_limited_logged_and_counted_like_the_rest() -> None:
     ("method", "path", "status"),
     [("GET", "/mcp", 405), ("DELETE", "/mcp", 405), ("POST", "/mcp/", 404), ("POST", "/mcp/x", 404)],
 )
-async def test_nothing_else_is_served_there(service: Service, method: str, path: str, status: int) -> None:
+async def test_no_other_method_or_path_is_served_at_mcp(service: Service, method: str, path: str, status: int) -> None:
     problem(await service.ask(method, path), status)
     problem(await service.ask(method, path, user=None), 401)
 
 
 @pytest.mark.parametrize("path", ["/%6dcp", "//mcp", "/./mcp"])
-async def test_no_other_spelling_of_its_path_passes_the_gate(service: Service, path: str) -> None:
+async def test_other_spellings_of_the_mcp_path_are_not_found(service: Service, path: str) -> None:
     problem(await service.ask("POST", path, user=None, json_=message("tools/list")), 404)
     problem(await service.ask("POST", path, json_=message("tools/list")), 404)
 
@@ -153,9 +153,7 @@ async def test_a_body_is_bounded_and_must_be_json(service: Service) -> None:
         b'{"jsonrpc":"2.0","method":"tools/call","params":{"name":"add_task","arguments":{"title":"x"}}}',
     ],
 )
-async def test_what_is_no_good_request_gets_an_answer_and_changes_nothing(
-    service: Service, body: bytes, revision: str
-) -> None:
+async def test_an_invalid_request_is_answered_and_changes_nothing(service: Service, body: bytes, revision: str) -> None:
     answer = await post(service, body, revision)
     assert answer.status_code in {200, 202, 400, 404, 406}, answer.text
     if answer.status_code == 200:
@@ -183,7 +181,9 @@ async def test_what_is_no_good_request_gets_an_answer_and_changes_nothing(
         b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":"\\ud800"}}',
     ],
 )
-async def test_what_is_no_message_is_refused_with_what_one_is(service: Service, body: bytes, revision: str) -> None:
+async def test_a_body_that_is_not_a_message_is_refused_with_an_explanation(
+    service: Service, body: bytes, revision: str
+) -> None:
     refused = await post(service, body, revision)
     assert problem(refused, 400, "malformed_request")["detail"] == NO_MESSAGE
     assert "pydantic" not in refused.text
@@ -252,14 +252,14 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(service: Service) -> 
         assert answer.json()["error"] == {"code": -32602, "message": "Unknown tool: rm_rf"}
 
 
-async def test_a_cursor_of_the_list_of_tools_is_refused_for_it_has_one_page(service: Service) -> None:
+async def test_a_cursor_for_the_list_of_tools_is_refused(service: Service) -> None:
     for revision in REVISIONS:
         answer = await ask(service, "tools/list", {"cursor": "abc"}, revision=revision)
         assert answer.json()["error"] == {"code": -32602, "message": ONE_PAGE}
         assert "result" in (await ask(service, "tools/list", {"cursor": ""}, revision=revision)).json()
 
 
-async def test_a_hundred_calls_at_once_are_answered_each(service: Service) -> None:
+async def test_a_hundred_simultaneous_calls_are_all_answered(service: Service) -> None:
     answers = await asyncio.gather(
         *(ask(service, "tools/call", {"name": "add_task", "arguments": {"title": f"{n}"}}) for n in range(100))
     )
@@ -292,9 +292,7 @@ async def test_a_client_that_leaves_before_its_body_is_whole_changes_nothing(ser
 
 
 @BOTH
-async def test_a_bug_is_answered_and_logged_without_what_it_says(
-    monkeypatch: pytest.MonkeyPatch, revision: str
-) -> None:
+async def test_a_bug_is_answered_and_logged_without_its_message(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
     service = make_service()
 
     async def fails(*_: Any, **__: Any) -> Any:
@@ -336,7 +334,7 @@ asyncio.run(main())
     assert done.returncode == 0, done.stderr
 
 
-async def test_others_are_answered_while_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_requests_are_answered_while_the_sdk_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     service, loading, loaded = make_service(), threading.Event(), threading.Event()
     from todo_app.mcp import http
 

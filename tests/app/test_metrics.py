@@ -64,7 +64,7 @@ async def test_requests_are_counted_by_template_method_and_status() -> None:
         assert other in found or sys.platform != "linux"
 
 
-async def test_nothing_that_was_sent_can_be_read_there() -> None:
+async def test_the_metrics_contain_nothing_that_clients_sent() -> None:
     service = make_service()
     sent = ["u-4711-secret", "t-4711-secret", "q-4711-secret", "m-4711-SECRET", "id-4711-secret"]
     user, title, query, method, request_id = sent
@@ -103,7 +103,7 @@ def test_a_process_whose_shared_folder_was_swept_away_tells_its_own_numbers(tmp_
     assert numbers(done.stdout)["todo_rate_limit_store_failures_total"] == 4
 
 
-def test_a_number_that_has_come_to_a_stranger_is_no_worker_of_ours(
+def test_a_pid_reused_by_another_user_does_not_count_as_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(pid: int, signal: int) -> None:

@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_it_is_in_the_data_folder_for_its_owner_alone_and_goes_with_the_server(data: Path, temporary: Path) -> None:
+def test_the_metrics_folder_is_private_in_the_data_folder_and_removed_at_the_end(data: Path, temporary: Path) -> None:
     with metrics_folder(data) as folder:
         assert folder.parent == data
         assert folder.stat().st_mode & 0o777 == data.stat().st_mode & 0o777 == 0o700
@@ -42,7 +42,7 @@ def test_it_is_in_the_data_folder_for_its_owner_alone_and_goes_with_the_server(d
     assert not list(temporary.iterdir())
 
 
-def test_what_a_killed_server_left_behind_is_removed_and_what_another_one_uses_is_not(data: Path) -> None:
+def test_folders_of_killed_servers_are_removed_and_folders_in_use_are_kept(data: Path) -> None:
     with metrics_folder(data) as used:
         subprocess.run([sys.executable, "-c", IS_KILLED, str(data)], check=False, timeout=60)
         assert len(list(data.iterdir())) == 2
@@ -50,14 +50,16 @@ def test_what_a_killed_server_left_behind_is_removed_and_what_another_one_uses_i
             assert set(data.iterdir()) == {used, mine}
 
 
-def test_a_data_folder_that_cannot_be_written_is_no_reason_not_to_start(data: Path, temporary: Path) -> None:
+def test_a_temporary_folder_is_used_if_the_data_folder_is_not_writable(data: Path, temporary: Path) -> None:
     data.write_text("no folder")
     with metrics_folder(data) as folder:
         assert folder.parent == temporary
     assert not list(temporary.iterdir())
 
 
-def test_what_is_not_ours_is_left_alone(temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_files_and_folders_of_others_are_left_alone(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "elsewhere").mkdir()
     (temporary / "todo-metrics-link").symlink_to(tmp_path / "elsewhere")
     (temporary / "todo-metrics-file").touch()
@@ -70,7 +72,7 @@ def test_what_is_not_ours_is_left_alone(temporary: Path, tmp_path: Path, monkeyp
         assert set(temporary.iterdir()) == {*before, temporary / "todo-metrics-strangers", folder}
 
 
-def test_a_folder_that_was_swept_away_is_no_reason_not_to_end(data: Path) -> None:
+def test_a_metrics_folder_that_was_already_removed_does_not_prevent_the_end(data: Path) -> None:
     with metrics_folder(data) as folder:
         folder.rmdir()
     assert not list(data.iterdir())

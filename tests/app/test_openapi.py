@@ -43,14 +43,14 @@ def found(ref: str) -> Any:
     return part
 
 
-def test_it_is_openapi_3_1() -> None:
+def test_the_document_is_openapi_3_1() -> None:
     assert re.fullmatch(r"3\.1\.\d", DOCUMENT["openapi"])
     assert {"title", "version"} <= DOCUMENT["info"].keys()
     assert DOCUMENT["paths"]
     assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_every_reference_leads_somewhere_and_nothing_is_idle() -> None:
+def test_every_reference_resolves_and_no_component_is_unused() -> None:
     used = set(references(DOCUMENT))
     for ref in used:
         assert found(ref)
@@ -122,7 +122,7 @@ def test_a_pattern_and_the_cores_rule_agree_on_every_character(member: str, obey
     assert [text for text in texts if bool(pattern.search(text)) != obeys(with_line_feeds(text))] == []
 
 
-async def test_it_lists_exactly_what_is_served(service: Service) -> None:
+async def test_the_document_lists_exactly_the_served_routes(service: Service) -> None:
     gate = service.app._app  # type: ignore[attr-defined]
     served = {
         (re.sub(r"/-(?=/|$)", "/{}", route.path_format), method)  # the gate puts `-` in the place of ids
@@ -136,18 +136,20 @@ async def test_it_lists_exactly_what_is_served(service: Service) -> None:
     assert listed - documentation == served - documentation - of_agents
 
 
-def test_the_committed_copy_shows_every_change() -> None:
+def test_the_committed_copy_is_up_to_date() -> None:
     copy = Path(__file__).parents[2] / "docs/openapi.json"
-    assert json.loads(copy.read_text("utf-8")) == DOCUMENT, "look at the change: `todo openapi > docs/openapi.json`"
+    assert json.loads(copy.read_text("utf-8")) == DOCUMENT, (
+        "review the change, then run `todo openapi > docs/openapi.json`"
+    )
 
 
-async def test_it_is_served_as_it_is_printed(service: Service) -> None:
+async def test_the_document_is_served_as_it_is_printed(service: Service) -> None:
     answer = await service.ask("GET", "/openapi.json", user=None)
     assert answer.headers["content-type"] == JSON
     assert answer.json() == DOCUMENT
 
 
-def test_every_refusal_that_it_names_exists() -> None:
+def test_every_refusal_named_in_the_document_exists() -> None:
     codes = {kind.code: str(int(status_of(kind)[0])) for kind in STATUSES}
     for _, _, operation in OPERATIONS:
         for status, response in operation["responses"].items():

@@ -83,7 +83,7 @@ async def send(service: Service, name: str, kind: str | None, body: Any, given: 
 
 
 def check(name: str, answer: Any) -> dict[str, Any]:
-    """Assert that the answer is one that the document tells of; the part that tells of it."""
+    """Assert that the document describes the answer; return the part that describes it."""
     told = OPERATIONS[name][3]["responses"][str(answer.status_code)]
     for header, ref in told["headers"].items():
         described = DOCUMENT["components"]["headers"][ref["$ref"].rpartition("/")[2]]
@@ -114,14 +114,14 @@ def check(name: str, answer: Any) -> dict[str, Any]:
 
 
 def form(value: Any) -> Any:
-    """A value without what is another one every time."""
+    """A value without the parts that differ every time."""
     if isinstance(value, dict):
         return {name: None if name in VARYING else form(inner) for name, inner in value.items()}
     return [form(inner) for inner in value] if isinstance(value, list) else value
 
 
 async def prepare(service: Service, name: str) -> None:
-    """The example's task; for what takes a change back, changed."""
+    """Store the task of the example; if the operation undoes a change, change it first."""
     tasks = service.store.tasks_of(TASK.owner)
     if "lists" in OPERATIONS[name][3]["tags"] and name != "createList":
         await tasks.commit(creating_list(GROCERIES))
@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("code", REFUSED)
-async def test_every_refusal_is_told_in_the_words_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     service = make_service(rate_limit="1/hour") if code == "too_many_requests" else make_service()
     name, request = REFUSED[code]
     method, path, _, _ = OPERATIONS[name]
@@ -232,6 +232,6 @@ def failing(error: Exception) -> Any:
     return fail
 
 
-def test_every_refusal_but_the_slow_one_is_tried() -> None:
-    """That one takes 20 seconds: test_bodies.py has it. test_trash.py has `undo_conflict`; `too_many` takes many."""
+def test_every_refusal_example_is_tried_except_three() -> None:
+    """test_bodies.py has `body_too_slow`, taking 20 s; test_trash.py has `undo_conflict`; `too_many` takes many."""
     assert DOCUMENT["components"]["examples"].keys() == {*REFUSED, "body_too_slow", "too_many", "undo_conflict"}

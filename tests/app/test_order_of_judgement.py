@@ -42,7 +42,9 @@ PAIRS = [
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize("faults", [*((fault,) for fault in FAULTS), *PAIRS], ids="+".join)
-async def test_the_first_fault_is_told(service: Service, task: Request, method: str, faults: tuple[str, ...]) -> None:
+async def test_the_fault_that_is_checked_first_is_reported(
+    service: Service, task: Request, method: str, faults: tuple[str, ...]
+) -> None:
     request: Request = {"method": method, "owner": ANN, "id": task["id"], "headers": [], "body": b'{"title":"y"}'}
     for fault in faults:
         FAULTS[fault](request)
@@ -53,7 +55,7 @@ async def test_the_first_fault_is_told(service: Service, task: Request, method: 
     assert await service.tasks_of(ANN, BOB) == before
 
 
-async def test_a_wrong_length_is_told_after_the_id(service: Service) -> None:
+async def test_an_unknown_id_is_reported_before_a_wrong_content_length(service: Service) -> None:
     answer = await service.ask(
         "PUT", f"/api/{ANN}/tasks/{make_id(1)}", headers=[(b"content-length", b"x")], body=[b"{}"]
     )
@@ -72,7 +74,7 @@ async def test_the_limit_comes_after_the_path_and_before_the_rest() -> None:
     assert await service.tasks_of(OwnerId(ANN)) == []
 
 
-async def test_who_asks_too_often_is_told_how_much_of_the_window_is_left() -> None:
+async def test_a_rate_limited_answer_says_how_much_of_the_window_is_left() -> None:
     service = make_service(rate_limit="1/hour")
     service.container.limiter()._now = clock = Seconds()  # type: ignore[attr-defined]
     for moved, left in ((0, 3600), (600, 3000), (1000, 2000)):

@@ -36,7 +36,7 @@ path = pytest.mark.parametrize("path", ALLOWED)
 
 
 @path
-async def test_a_method_that_a_path_does_not_answer_is_told_which_it_does(
+async def test_an_unsupported_method_gets_405_with_the_allowed_methods(
     service: Service, task: dict[str, Any], path: str
 ) -> None:
     for method in METHODS + ODD_METHODS:
@@ -51,7 +51,7 @@ async def test_a_method_that_a_path_does_not_answer_is_told_which_it_does(
 
 
 @path
-async def test_options_tells_the_methods(service: Service, task: dict[str, Any], path: str) -> None:
+async def test_options_lists_the_allowed_methods(service: Service, task: dict[str, Any], path: str) -> None:
     answer = await service.ask("OPTIONS", path.format(**task))
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["allow"] == ALLOWED[path]
@@ -74,7 +74,7 @@ def _without(answer: Any, names: set[str]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in answer.headers.multi_items() if name not in names]
 
 
-async def test_head_of_what_is_refused_has_no_body_either(service: Service) -> None:
+async def test_a_refused_head_has_no_body(service: Service) -> None:
     for head in (
         await service.ask("HEAD", f"{TASKS}/{make_id(1)}"),
         await service.ask("HEAD", TASKS, user=None),
@@ -130,7 +130,7 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize("path", NOWHERE)
-async def test_nothing_is_served_elsewhere(service: Service, path: str) -> None:
+async def test_no_other_path_is_served(service: Service, path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         problem(await service.ask(method, path, json_={"title": "x"}), 404, "not_found")
         stranger = await service.ask(method, path, user=None, json_={"title": "x"})
@@ -147,7 +147,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("below", ELSEWHERE)
-async def test_nothing_is_served_beside_the_tasks(service: Service, task: dict[str, Any], below: str) -> None:
+async def test_no_other_path_below_tasks_is_served(service: Service, task: dict[str, Any], below: str) -> None:
     before = await service.tasks_of(ANN)
     for method in ("GET", "PATCH", "DELETE", "PUT"):
         problem(await service.ask(method, TASKS + below.format(**task), json_={"title": "y"}), 404)
@@ -164,7 +164,7 @@ IDS = [
 
 
 @pytest.mark.parametrize("spelling", IDS)
-async def test_an_id_in_another_form_names_no_task(service: Service, task: dict[str, Any], spelling: str) -> None:
+async def test_an_id_in_another_spelling_is_not_found(service: Service, task: dict[str, Any], spelling: str) -> None:
     before = await service.tasks_of(ANN)
     named = spelling.format(id=task["id"], hex=str(task["id"]).replace("-", ""))
     for method, below in (("GET", ""), ("PUT", ""), ("PATCH", ""), ("PATCH", "/complete"), ("DELETE", "")):
@@ -173,6 +173,6 @@ async def test_an_id_in_another_form_names_no_task(service: Service, task: dict[
     assert await service.tasks_of(ANN) == before
 
 
-async def test_percent_encoding_of_what_needs_none_is_the_same_path(service: Service, task: dict[str, Any]) -> None:
+async def test_unnecessary_percent_encoding_gives_the_same_path(service: Service, task: dict[str, Any]) -> None:
     encoded = "".join(f"%{ord(char):02x}" for char in str(task["id"]))
     assert (await service.ask("GET", f"/api/%61nn/t%61sks/{encoded}")).json() == task

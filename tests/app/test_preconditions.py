@@ -34,7 +34,7 @@ change = pytest.mark.parametrize(("method", "below", "body"), CHANGES)
         '"\xe9", "1"',
     ],
 )
-async def test_who_has_the_version_is_not_sent_it_again(service: Service, url: str, tag: str) -> None:
+async def test_a_matching_if_none_match_is_answered_with_304(service: Service, url: str, tag: str) -> None:
     answer = await service.ask("GET", url, headers=[(b"if-none-match", tag.encode("latin-1"))])
     assert (answer.status_code, answer.content) == (304, b"")
     check_dressed(answer)
@@ -63,7 +63,7 @@ async def test_who_has_the_version_is_not_sent_it_again(service: Service, url: s
         "",
     ],
 )
-async def test_who_has_another_version_is_sent_the_task(service: Service, url: str, tag: str) -> None:
+async def test_another_if_none_match_is_answered_with_the_task(service: Service, url: str, tag: str) -> None:
     answer = await service.ask("GET", url, headers={"If-None-Match": tag})
     assert (answer.status_code, answer.json()["version"]) == (200, 1)
 
@@ -77,7 +77,7 @@ async def test_several_headers_are_one_list(service: Service, url: str) -> None:
 
 @change
 @pytest.mark.parametrize("tag", ['"1-gzip"', '"2-gzip", "1-br"', '"1"', "*", '"7", "1"', " * ", 'W/"1", "1"', '"1",'])
-async def test_a_change_of_the_version_that_was_seen_is_made(
+async def test_a_change_with_a_matching_if_match_succeeds(
     service: Service, url: str, method: str, below: str, body: object, tag: str
 ) -> None:
     answer = await service.ask(method, url + below, headers={"If-Match": tag}, json_=body)
@@ -100,7 +100,7 @@ async def test_a_change_of_another_version_is_refused_with_the_current_tag(
 
 
 @change
-async def test_a_version_that_is_gone_by_now_is_stale(
+async def test_a_change_with_the_if_match_of_an_older_version_is_refused(
     service: Service, url: str, method: str, below: str, body: object
 ) -> None:
     await service.ask("PATCH", url, json_={"title": "meanwhile"})
@@ -114,7 +114,7 @@ GARBAGE = ["1", "x", '"1', '1"', '"1" "2"', 'w/"1"', "W/1", '"1"; "2"', "**", '"
 
 @change
 @pytest.mark.parametrize("tag", GARBAGE)
-async def test_what_is_no_entity_tag_is_refused_and_nothing_is_changed(
+async def test_an_invalid_if_match_is_refused_and_changes_nothing(
     service: Service, url: str, method: str, below: str, body: object, tag: str
 ) -> None:
     before = await service.tasks_of(ANN)
@@ -123,7 +123,7 @@ async def test_what_is_no_entity_tag_is_refused_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("tag", GARBAGE)
-async def test_a_reader_is_told_so_too(service: Service, url: str, tag: str) -> None:
+async def test_an_invalid_if_none_match_is_refused(service: Service, url: str, tag: str) -> None:
     problem(await service.ask("GET", url, headers={"If-None-Match": tag}), 400, "malformed_request")
 
 
@@ -136,7 +136,7 @@ async def test_a_long_list_of_tags_is_read_and_a_very_long_one_is_refused(servic
 
 
 @change
-async def test_a_list_of_more_tags_than_anybody_holds_is_refused(
+async def test_more_than_fifty_entity_tags_are_refused(
     service: Service, url: str, method: str, below: str, body: object
 ) -> None:
     fifty = ", ".join(f'"{version}"' for version in range(101, 151))

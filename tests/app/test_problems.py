@@ -78,13 +78,13 @@ def test_every_refusal_has_a_status_and_a_code_of_its_own() -> None:
         status, title = status_of(kind)
         assert title
         assert kind.code in CODES[status]
-        if kind not in STATUSES:  # a finer class is told as the one that it refines
+        if kind not in STATUSES:  # a subclass is answered like its base class
             assert kind.code == next(parent for parent in kind.__mro__ if parent in STATUSES).code
     assert {code for codes in CODES.values() for code in codes} == {kind.code for kind in errors}
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
-async def test_an_outage_is_told_with_a_time_to_wait(away: Service, method: str, path: str) -> None:
+async def test_an_outage_is_answered_with_retry_after(away: Service, method: str, path: str) -> None:
     away.forget()
     answer = await away.ask(method, path, json_={"title": "x"} if not path.endswith("complete") else ...)
     problem(answer, 503, "store_unavailable")
@@ -99,7 +99,7 @@ async def test_readiness_follows_the_store_and_liveness_does_not(away: Service, 
 
 
 @pytest.mark.parametrize(("method", "path"), [*EVERY_ROUTE, ("GET", "/health/ready")])
-async def test_of_a_bug_nothing_is_told_but_that_it_is_one(buggy: Service, method: str, path: str) -> None:
+async def test_a_bug_is_answered_without_any_details(buggy: Service, method: str, path: str) -> None:
     buggy.forget()
     answer = await buggy.ask(method, path, json_={"title": "x"} if not path.endswith("complete") else ...)
     told = problem(answer, 500, "internal_error")
@@ -114,12 +114,12 @@ async def test_of_a_bug_nothing_is_told_but_that_it_is_one(buggy: Service, metho
     assert "hunter2" not in buggy.raw_log().decode()
 
 
-async def test_an_id_given_twice_is_told_as_a_conflict() -> None:
+async def test_an_id_that_already_exists_is_a_conflict() -> None:
     service = make_service(BrokenStore(TaskExists()))
     problem(await service.ask("POST", TASKS, json_={"title": "x"}), HTTPStatus.CONFLICT, "task_exists")
 
 
-async def test_a_bug_is_told_to_head_and_options_too(buggy: Service) -> None:
+async def test_a_bug_is_answered_with_500_to_head(buggy: Service) -> None:
     head = await buggy.ask("HEAD", TASKS)
     assert (head.status_code, head.content) == (500, b"")
 
@@ -137,7 +137,9 @@ async def test_a_bug_is_told_to_head_and_options_too(buggy: Service) -> None:
         ([(b"authorization", b"Bearer \xff\x00")], "invalid_request"),
     ],
 )
-async def test_who_is_not_known_is_told_how_to_be(service: Service, headers: Any, error: str | None) -> None:
+async def test_an_unauthenticated_client_gets_a_bearer_challenge(
+    service: Service, headers: Any, error: str | None
+) -> None:
     answer = await service.ask("GET", TASKS, user=None, headers=headers)
     told = problem(answer, 401, "not_authenticated")
     assert told["detail"] == "A valid bearer token is required."
@@ -152,7 +154,7 @@ async def test_a_good_token_twice_is_refused(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/health/live", "/nowhere"])
-async def test_what_is_public_needs_no_token_and_minds_none(service: Service, path: str) -> None:
+async def test_public_paths_need_no_token_and_ignore_a_bad_one(service: Service, path: str) -> None:
     plain = await service.ask("GET", path, user=None)
     for headers in ([(b"authorization", b"Bearer x")], [(b"authorization", b"x")] * 2):
         assert (await service.ask("GET", path, user=None, headers=headers)).status_code == plain.status_code

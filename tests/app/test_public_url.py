@@ -32,12 +32,12 @@ async def test_every_address_that_is_given_works_from_outside(below: Service, pr
     assert (await below.ask("DELETE", location.removeprefix(prefix))).status_code == 204
 
 
-async def test_the_document_names_it_as_its_server(below: Service, prefix: str) -> None:
+async def test_the_openapi_document_names_the_public_url_as_server(below: Service, prefix: str) -> None:
     document = (await below.ask("GET", "/openapi.json", user=None)).json()
     assert document["servers"] == [{"url": prefix}]
 
 
-async def test_the_log_and_the_numbers_have_the_routes_as_ever(below: Service) -> None:
+async def test_the_log_has_routes_without_the_prefix(below: Service) -> None:
     await below.ask("GET", f"/api/{ANN}/tasks")
     assert [line["route"] for line in below.log()] == ["/api/{user_id}/tasks"]
 

@@ -59,7 +59,7 @@ async def test_every_way_to_complete_moves_a_task_to_its_next_occurrence(
     assert history[0]["fields"] == {"due_date": [f"{ahead(1)}", f"{ahead(2)}"]}
 
 
-async def test_what_was_read_may_be_sent_back_with_a_tick(service: Service) -> None:
+async def test_a_task_that_was_read_can_be_put_back_completed(service: Service) -> None:
     url = await make(service, recurrence="RRULE:freq=daily")
     read = (await service.ask("GET", url)).json()
     assert (read["recurrence"], read["recurrence_from"]) == ("FREQ=DAILY", "due_date")
@@ -67,7 +67,7 @@ async def test_what_was_read_may_be_sent_back_with_a_tick(service: Service) -> N
     assert (done["due_date"], done["recurrence"]) == (f"{ahead(1)}", "FREQ=DAILY")
 
 
-async def test_an_occurrence_that_was_seen_is_completed_once(service: Service) -> None:
+async def test_completing_the_same_occurrence_twice_completes_it_once(service: Service) -> None:
     url = await make(service)
     body = {"completed": True, "occurrence": f"{ahead(0)}"}
     first, second = [await service.ask("PATCH", f"{url}/complete", json_=body) for _ in range(2)]
@@ -94,7 +94,7 @@ async def test_skipping_and_rescheduling(service: Service) -> None:
     assert {name for item in history[:3] for name in item["fields"]} == {"due_date"}
 
 
-async def test_what_does_not_recur_has_nothing_to_skip(service: Service) -> None:
+async def test_skipping_a_task_that_does_not_recur_is_refused(service: Service) -> None:
     url = await make(service, recurrence=None)
     refused = problem(await service.ask("POST", f"{url}/skip"), 422, "invalid_input")
     assert refused["errors"] == [
@@ -112,7 +112,7 @@ async def test_what_does_not_recur_has_nothing_to_skip(service: Service) -> None
         ({"recurrence_from": "now"}, ["/recurrence_from"]),
     ],
 )
-async def test_a_rule_that_cannot_be_is_refused_at_its_pointer(
+async def test_an_impossible_rule_is_refused_with_its_pointer(
     service: Service, body: dict[str, Any], pointers: list[str]
 ) -> None:
     url = await make(service)
@@ -134,7 +134,7 @@ async def test_changing_the_due_date_never_loses_the_rule(service: Service, meth
     assert (cleared["recurrence"], cleared["due_date"]) == (None, None)
 
 
-async def test_occurrences_begin_with_this_time(service: Service) -> None:
+async def test_occurrences_start_with_the_current_one(service: Service) -> None:
     url = await make(service, due_date="2097-01-31", recurrence="FREQ=MONTHLY;COUNT=4")
     answer = await service.ask("GET", f"{url}/occurrences?limit=3")
     assert (answer.status_code, answer.json()) == (200, {"items": ["2097-01-31", "2097-02-28", "2097-03-31"]})
@@ -146,7 +146,7 @@ async def test_occurrences_begin_with_this_time(service: Service) -> None:
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Midway", None])
 async def test_today_is_of_the_time_zone_that_the_request_names(service: Service, zone: str | None) -> None:
-    """There is no hour at which it is the same day in the first two."""
+    """The first two time zones never have the same date."""
 
     def tomorrow() -> str:
         return f"{datetime.now(ZoneInfo(zone or 'UTC')).date() + timedelta(days=1)}"
@@ -165,7 +165,7 @@ async def test_today_is_of_the_time_zone_that_the_request_names(service: Service
 
 
 @pytest.mark.parametrize("name", ["Mars/Base", "", "europe/madrid", "UTC,UTC", "x" * 5000])
-async def test_a_time_zone_that_is_none_is_refused(service: Service, name: str) -> None:
+async def test_an_invalid_time_zone_is_refused(service: Service, name: str) -> None:
     url = await make(service)
     headers = {"Time-Zone": name}
     answers: list[httpx.Response] = [
@@ -219,7 +219,7 @@ async def test_an_overdue_preview_is_that_of_the_task(service: Service, recurren
         (f"{RULED}&due_date=2096-01-31", ["/due_date"]),
     ],
 )
-async def test_a_preview_refuses_what_creating_the_task_would(
+async def test_a_preview_refuses_the_same_input_as_creating_a_task(
     service: Service, query: str, pointers: list[str]
 ) -> None:
     refused = await service.ask("GET", f"{PREVIEW}?{query}")
@@ -227,8 +227,8 @@ async def test_a_preview_refuses_what_creating_the_task_would(
     assert [error["pointer"] for error in refused.json()["errors"]] == pointers
 
 
-async def test_which_day_is_today_in_a_preview_is_decided_where_its_user_is(service: Service) -> None:
-    """26 hours lie between these zones: it is never the same day in both."""
+async def test_today_in_a_preview_is_the_local_day_of_the_user(service: Service) -> None:
+    """These time zones are 26 hours apart: they never have the same date."""
     query = "due_date=2020-01-31&recurrence=FREQ%3DDAILY&limit=2"
     east, west = [
         (await service.ask("GET", f"{PREVIEW}?{query}", headers={"Time-Zone": zone})).json()["items"][1]

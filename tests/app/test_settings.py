@@ -57,7 +57,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
 
-def test_other_variables_mean_nothing() -> None:
+def test_unknown_variables_are_ignored() -> None:
     assert Settings.read({"TODO_SOMETHING": "x", "PATH": "/bin"}) == Settings.read({})
 
 
@@ -72,7 +72,7 @@ def test_other_variables_mean_nothing() -> None:
         ("http://[::1]:3000", "http://[::1]:3000"),
     ],
 )
-def test_better_auths_url_says_where_the_keys_are_and_who_issues(url: str, origin: str) -> None:
+def test_better_auth_url_sets_the_key_url_and_the_issuer(url: str, origin: str) -> None:
     settings = Settings.read({"BETTER_AUTH_URL": url})
     assert settings.jwks_url == url.rstrip("/") + "/api/auth/jwks"
     assert settings == Settings.read({"BETTER_AUTH_URL": url.rstrip("/") + "//"})
@@ -103,7 +103,7 @@ def test_keys_come_over_http_from_another_machine_only_where_that_is_allowed() -
         assert "allows" not in str(refused.value)
 
 
-def test_a_url_that_no_keys_are_fetched_from_may_be_http() -> None:
+def test_better_auth_url_may_be_http_if_keys_come_from_elsewhere() -> None:
     env = {"BETTER_AUTH_URL": "http://app.internal", "TODO_JWKS_URL": "https://app.internal/keys"}
     settings = Settings.read(env)
     assert (settings.issuer, settings.jwks_url) == ("http://app.internal", "https://app.internal/keys")
@@ -127,7 +127,7 @@ def test_a_line_end_at_the_end_of_a_setting_is_left_out_once_and_reported(end: s
     assert Settings.read({"BETTER_AUTH_SECRET": end}) == Settings.read({})
 
 
-def test_each_of_those_can_be_overridden_and_then_holds_for_hs256_too() -> None:
+def test_settings_derived_from_better_auth_url_can_be_overridden_also_for_hs256() -> None:
     settings = Settings.read(
         {
             "BETTER_AUTH_URL": "https://app.example.com",
@@ -141,7 +141,7 @@ def test_each_of_those_can_be_overridden_and_then_holds_for_hs256_too() -> None:
     assert settings.checks_audience_of_hs256
 
 
-def test_the_others_are_taken_as_they_are() -> None:
+def test_the_other_settings_are_taken_unchanged() -> None:
     settings = Settings.read(
         {
             "DATABASE_URL": "postgresql://u:p@h/d?sslmode=require",
@@ -253,7 +253,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("name", "value"), NONSENSE)
-def test_nonsense_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:
+def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.read({name: value})
     message = str(refused.value)
@@ -287,7 +287,7 @@ def test_secrets_stay_out_of_what_is_printed() -> None:
         {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT_STORE": "valkeys://u:p%40@[::1]:6379/0"},
     ],
 )
-def test_whatever_settings_accept_the_wiring_accepts(env: dict[str, str]) -> None:
+def test_the_wiring_accepts_whatever_the_settings_accept(env: dict[str, str]) -> None:
     container = Container(settings=Settings.read({"DATABASE_URL": "postgresql://localhost/x", **env}))
     for part in (
         container.verifier,

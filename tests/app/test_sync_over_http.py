@@ -30,7 +30,7 @@ async def page(service: Service, since: str | None = None, **query: object) -> d
     return dict(answer.json())
 
 
-async def test_everything_at_first_then_what_changed_and_what_is_gone(service: Service) -> None:
+async def test_the_first_sync_gives_everything_and_later_ones_changes_and_deletions(service: Service) -> None:
     made = [await add(service, title) for title in ("one", "two", "three")]
     first = await page(service, limit=2)
     second = await page(service, first["next"], limit=2)
@@ -49,7 +49,7 @@ async def test_everything_at_first_then_what_changed_and_what_is_gone(service: S
     assert (await page(service, changed["next"]))["next"] == changed["next"]
 
 
-async def test_what_is_no_token_is_refused_by_name(service: Service) -> None:
+async def test_an_invalid_sync_token_is_refused_by_name(service: Service) -> None:
     await add(service, "one")
     good = (await page(service))["next"]
     await add(service, "theirs", BOB)

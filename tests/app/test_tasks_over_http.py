@@ -20,7 +20,7 @@ MEMBERS = [
 
 
 def check_task(answer: httpx.Response, status: int, **members: object) -> dict[str, object]:
-    """The task in the answer, after making sure that it is told as it should be."""
+    """The task in the answer, after checking the form of the answer."""
     assert answer.status_code == status, answer.text
     check_dressed(answer)
     assert answer.headers["content-type"] == JSON
@@ -75,7 +75,7 @@ async def test_an_id_is_the_same_in_capitals(service: Service, task: dict[str, o
     assert (await service.ask("GET", f"{TASKS}/{str(task['id']).upper()}")).json() == task
 
 
-async def test_what_a_reader_was_given_can_be_put_back(service: Service, task: dict[str, object], url: str) -> None:
+async def test_a_task_can_be_put_back_as_it_was_read(service: Service, task: dict[str, object], url: str) -> None:
     assert check_task(await service.ask("PUT", url, json_=task), 200) == task
 
 
@@ -89,7 +89,7 @@ async def test_putting_ignores_the_members_that_only_the_server_writes(
     ]
 
 
-async def test_putting_keeps_what_it_does_not_name(service: Service, task: dict[str, object], url: str) -> None:
+async def test_put_keeps_members_that_it_does_not_name(service: Service, task: dict[str, object], url: str) -> None:
     await service.ask("PATCH", f"{url}/complete")
     kept = {"description": task["description"], "completed": True}
     check_task(await service.ask("PUT", url, json_={"title": "y"}), 200, title="y", version=3, **kept)
@@ -125,14 +125,12 @@ async def test_patching_with_nothing_changes_nothing(service: Service, task: dic
 
 
 @pytest.mark.parametrize("patch", [None, [], "x", 1, [{"op": "remove", "path": "/title"}]])
-async def test_a_patch_that_is_no_object_would_replace_the_task_and_is_refused(
-    service: Service, url: str, patch: object
-) -> None:
+async def test_a_patch_that_is_not_an_object_is_refused(service: Service, url: str, patch: object) -> None:
     problem(await service.ask("PATCH", url, json_=patch, type_=MERGE_PATCH), 422)
 
 
 @pytest.mark.parametrize("body", [..., {}])
-async def test_completing_without_saying_how_toggles(service: Service, url: str, body: object) -> None:
+async def test_completing_without_a_value_toggles(service: Service, url: str, body: object) -> None:
     done = check_task(await service.ask("PATCH", f"{url}/complete", json_=body), 200, completed=True, version=2)
     assert done["completed_at"] == done["updated_at"]
     answer = await service.ask("PATCH", f"{url}/complete", json_=body)
@@ -153,7 +151,7 @@ async def test_completing_with_a_body_sets_and_repeating_changes_nothing(
     assert (await service.ask("PATCH", f"{url}/complete", json_={"completed": False})).json() == opened
 
 
-async def test_deleting_leaves_nothing(service: Service, url: str) -> None:
+async def test_a_deleted_task_is_not_found(service: Service, url: str) -> None:
     answer = await service.ask("DELETE", url)
     assert (answer.status_code, answer.content) == (204, b"")
     check_dressed(answer)
@@ -163,7 +161,7 @@ async def test_deleting_leaves_nothing(service: Service, url: str) -> None:
     problem(await service.ask("DELETE", url), 404, "task_not_found")
 
 
-async def test_what_a_delete_carries_means_nothing(service: Service, url: str) -> None:
+async def test_the_body_of_a_delete_is_ignored(service: Service, url: str) -> None:
     assert (await service.ask("DELETE", url, body=b"\xff", type_="x/y")).status_code == 204
 
 

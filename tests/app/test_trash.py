@@ -37,7 +37,7 @@ async def test_a_change_is_undone_by_its_number_and_the_undo_too(service: Servic
     assert history[2]["fields"] == {"title": ["Milk", "Bread"], "priority": ["high", None]}
 
 
-async def test_what_a_later_change_has_set_is_named(service: Service) -> None:
+async def test_a_refused_undo_names_members_set_by_later_changes(service: Service) -> None:
     task = await made(service)
     for title in ("One", "Two"):
         await service.ask("PATCH", f"{TASKS}/{task['id']}", json_={"title": title})
@@ -89,7 +89,7 @@ async def test_the_trash_is_paged_newest_first(service: Service) -> None:
         assert pointers(await service.ask("GET", f"{HOME}/trash?{query}")) == at
 
 
-async def test_what_is_erased_leaves_the_history_and_does_not_come_back(service: Service) -> None:
+async def test_erased_tasks_leave_the_history_and_cannot_be_restored(service: Service) -> None:
     ids = [(await made(service, title=f"Secret {number}"))["id"] for number in range(3)]
     problem(await service.ask("DELETE", f"{HOME}/trash/{ids[0]}"), 404, "not_in_trash")
     for each in ids:

@@ -87,7 +87,7 @@ async def test_sixteen_are_worked_on_sixty_four_wait_and_the_others_are_refused(
         assert store.most == 16
 
 
-async def test_who_came_first_is_served_first() -> None:
+async def test_waiting_requests_are_served_in_order_of_arrival() -> None:
     async with stalled(concurrent_requests_per_user=1) as (service, store):
         asked = [listing(service, number) for number in range(20)]
         served = []
@@ -101,7 +101,7 @@ async def test_who_came_first_is_served_first() -> None:
         assert served == [str(number) for number in range(20)]
 
 
-async def test_the_numbers_are_settings() -> None:
+async def test_the_numbers_of_running_and_waiting_requests_are_settings() -> None:
     async with stalled(concurrent_requests_per_user=2, waiting_requests_per_user=0) as (service, store):
         asked = [listing(service, number) for number in range(2)]
         await until(lambda: len(store.inside) == 2)
@@ -111,7 +111,7 @@ async def test_the_numbers_are_settings() -> None:
         assert (await service.ask("GET", TASKS)).status_code == 200
 
 
-async def test_a_refusal_before_it_takes_no_turn() -> None:
+async def test_requests_refused_before_the_turn_take_no_turn() -> None:
     async with stalled(concurrent_requests_per_user=1, waiting_requests_per_user=0) as (service, store):
         asked = listing(service, "x")
         await until(lambda: store.inside)
@@ -170,7 +170,7 @@ async def test_a_client_that_hangs_up_while_it_waits_leaves_its_place() -> None:
         assert await service.tasks_of(BOB) == []
 
 
-async def test_a_request_waits_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_is_refused_after_the_maximum_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
     async with stalled(concurrent_requests_per_user=1) as (service, store):
         first = listing(service, 1)
@@ -239,7 +239,7 @@ async def never() -> None:
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])
-async def test_a_place_that_is_given_to_who_is_just_leaving_goes_to_the_next(hangs_up: bool) -> None:
+async def test_a_place_given_to_a_leaving_client_goes_to_the_next_one(hangs_up: bool) -> None:
     ann, shared = OwnerId(ANN), Turns(max_concurrent=1, max_waiting=2)
     leaving = asyncio.Event()
 
@@ -295,7 +295,7 @@ ACTIONS = st.lists(
 
 
 @given(ACTIONS, st.integers(1, 3), st.integers(0, 3))
-def test_places_are_neither_lost_nor_made_and_go_in_order(
+def test_places_are_never_lost_or_duplicated_and_are_given_in_order(
     actions: list[tuple[str, str, int]], max_concurrent: int, max_waiting: int
 ) -> None:
     asyncio.run(play(actions, max_concurrent, max_waiting))

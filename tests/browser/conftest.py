@@ -45,7 +45,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> "Iterator[Browser]":
     """The browser itself."""
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: nox -s browser has it")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: run nox -s browser")
     found = {"executable_path": CHROMIUM} if CHROMIUM else unpacked(request.config)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(**found, args=[*FLAGS, "--disable-component-update"])

@@ -92,7 +92,7 @@ def test_every_operation_of_the_document_is_tried() -> None:
 
 
 @NEEDS_NODE
-def test_what_is_shipped_of_swagger_ui_is_what_npm_has(request: pytest.FixtureRequest) -> None:
+def test_the_shipped_swagger_ui_files_equal_those_from_npm(request: pytest.FixtureRequest) -> None:
     """The package-lock's integrity hash, which npm has checked, holds for these bytes."""
     source = Path(__file__).with_name("docs_page")
     package = installed(request.config, source) / "node_modules/swagger-ui-dist"

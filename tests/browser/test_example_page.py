@@ -46,7 +46,7 @@ def at(width: int, *, in_ci: int) -> pytest.MarkDecorator:
 
 
 @at(1280, in_ci=390)
-def test_all_of_it_by_mouse(
+def test_the_whole_page_works_by_mouse(
     width: int, page: "Page", enter: "Callable[[], Page]", client: httpx.Client, complaints: list[str]
 ) -> None:
     page.set_viewport_size({"width": width, "height": 844})
@@ -146,7 +146,7 @@ def keeps_lists(page: "Page", client: httpx.Client) -> None:
 
 
 @at(390, in_ci=1280)
-def test_all_of_it_by_keyboard(
+def test_the_whole_page_works_by_keyboard(
     width: int, page: "Page", origin: str, api: Server, token: str, client: httpx.Client, complaints: list[str]
 ) -> None:
     page.set_viewport_size({"width": width, "height": 844})
@@ -376,7 +376,7 @@ def in_2097(*days: str) -> list[date]:
     return [date.fromisoformat(f"2097-{day}") for day in days]
 
 
-def test_the_dates_of_a_rule_that_stays_are_those_of_its_task(
+def test_an_unchanged_rule_shows_the_next_dates_of_its_task(
     page: "Page", enter: "Callable[[], Page]", client: httpx.Client
 ) -> None:
     task_id = make(client, "Rent", due_date="2097-01-31", recurrence="FREQ=MONTHLY")
@@ -418,7 +418,7 @@ def test_a_rule_that_the_form_cannot_show_stays_as_it_is(
     becomes(page, lambda: task_of(client, BREAD)["recurrence"], None)
 
 
-def test_what_is_overdue_is_said(page: "Page", enter: "Callable[[], Page]", client: httpx.Client) -> None:
+def test_overdue_tasks_are_marked(page: "Page", enter: "Callable[[], Page]", client: httpx.Client) -> None:
     today = date.fromisoformat(page.evaluate("new Date().toLocaleDateString('sv')"))
     make(client, "Yesterday's", due_date=f"{today - timedelta(1)}")
     make(client, "Today's", due_date=f"{today}")
@@ -473,7 +473,7 @@ def test_a_sixth_level_is_refused(page: "Page", enter: "Callable[[], Page]", cli
     assert shown(page) == before
 
 
-def test_what_others_changed_meanwhile_is_not_overwritten(signed_in: "Page", client: httpx.Client) -> None:
+def test_changes_that_others_made_meanwhile_are_not_overwritten(signed_in: "Page", client: httpx.Client) -> None:
     task_id = make(client, MILK)
     dialog = open_dialog(signed_in, MILK)
     dialog.get_by_label("Title").fill("Mine")
@@ -523,7 +523,7 @@ def test_a_write_whose_answer_was_lost_is_sent_again_and_happens_once(signed_in:
     assert keys[0] == keys[1] is not None
 
 
-def test_a_bad_token_is_told(page: "Page", origin: str, api: Server, token: str) -> None:
+def test_a_bad_token_is_reported(page: "Page", origin: str, api: Server, token: str) -> None:
     give_token(page, origin, api, "no token")
     assert complaint(page) == "This is not a token."
     give_token(page, origin, api, token[:-5])
@@ -560,7 +560,7 @@ def test_signing_out_forgets_the_token(signed_in: "Page") -> None:
     ]
 
 
-def test_an_origin_that_is_not_allowed_is_told(page: "Page", origin: str, api: Server, token: str) -> None:
+def test_an_origin_that_is_not_allowed_is_reported(page: "Page", origin: str, api: Server, token: str) -> None:
     give_token(page, origin.replace("127.0.0.1", "localhost"), api, token)
     assert "does not allow this page's origin" in complaint(page)
     assert not page.get_by_role("button", name="Add", exact=True).is_visible()

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @contextmanager
 def without_network(page: "Page", waiting: int) -> Iterator[None]:
-    """What is done meanwhile waits: so many changes; afterwards none does."""
+    """Take the page offline; in the end this many changes wait, and after the reconnection none."""
     page.context.set_offline(True)
     page.get_by_text(OFFLINE).wait_for()
     yield
@@ -60,9 +60,7 @@ def edit(page: "Page", title: str, **texts: str) -> None:
     dialog.get_by_role("button", name="Save").click()
 
 
-def test_what_is_done_in_one_window_is_seen_in_the_other(
-    signed_in: "Page", other: "Page", client: httpx.Client
-) -> None:
+def test_changes_in_one_window_appear_in_the_other(signed_in: "Page", other: "Page", client: httpx.Client) -> None:
     for title in (MILK, BREAD, "Eggs"):
         add(signed_in, title)
     becomes(other, lambda: shown(other), [MILK, BREAD, "Eggs"])
@@ -86,7 +84,7 @@ def test_what_is_done_in_one_window_is_seen_in_the_other(
     signed_in.get_by_role("heading", name="Inbox").wait_for()  # for what it showed is gone
 
 
-def test_a_change_is_one_request_and_what_others_change_none(
+def test_an_own_change_is_one_request_and_a_change_of_others_none(
     asked: list[str], signed_in: "Page", client: httpx.Client
 ) -> None:
     becomes(signed_in, lambda: asked[-1].rpartition("/")[2], "events")
@@ -98,7 +96,7 @@ def test_a_change_is_one_request_and_what_others_change_none(
     assert [url.rpartition("/")[2] for url in asked] == ["tasks"]
 
 
-def test_nothing_is_lost_and_nothing_happens_twice_of_what_was_done_while_one_window_was_offline(
+def test_changes_made_offline_are_neither_lost_nor_applied_twice(
     signed_in: "Page", other: "Page", client: httpx.Client
 ) -> None:
     for title in (MILK, BREAD, "Eggs", "Tea"):
@@ -144,7 +142,7 @@ def much_is_done(page: "Page") -> None:
     choose(page, "Inbox")
 
 
-def test_what_is_refused_after_all_is_kept_with_what_was_typed(
+def test_a_change_that_is_refused_later_keeps_what_was_typed(
     signed_in: "Page", other: "Page", client: httpx.Client
 ) -> None:
     for title in (MILK, BREAD, "Eggs"):
@@ -181,7 +179,9 @@ def test_what_is_refused_after_all_is_kept_with_what_was_typed(
     assert not signed_in.get_by_role("region", name="Not done").is_visible()
 
 
-def test_an_edit_that_began_before_its_task_was_sent_is_based_on_it(signed_in: "Page", client: httpx.Client) -> None:
+def test_an_edit_begun_before_its_task_was_sent_is_based_on_the_sent_task(
+    signed_in: "Page", client: httpx.Client
+) -> None:
     signed_in.context.set_offline(True)
     signed_in.get_by_text(OFFLINE).wait_for()
     add(signed_in, MILK)
@@ -208,7 +208,7 @@ def hold_first(page: "Page", pattern: str) -> "list[Route]":
     return held
 
 
-def test_what_is_edited_while_an_edit_is_under_way_follows_it(signed_in: "Page", client: httpx.Client) -> None:
+def test_edits_made_while_an_edit_is_sent_are_sent_after_it(signed_in: "Page", client: httpx.Client) -> None:
     held = hold_first(signed_in, f"**/tasks/{make(client, MILK)}")
     edit(signed_in, MILK, Title=BREAD)
     becomes(signed_in, lambda: len(held), 1)
@@ -220,7 +220,7 @@ def test_what_is_edited_while_an_edit_is_under_way_follows_it(signed_in: "Page",
     assert signed_in.get_by_role("alert").inner_text() == ""
 
 
-def test_what_the_stream_brings_before_its_answer_is_there_once(signed_in: "Page", client: httpx.Client) -> None:
+def test_a_change_received_by_stream_before_its_answer_is_shown_once(signed_in: "Page", client: httpx.Client) -> None:
     answers: list[tuple[Route, APIResponse]] = []
     signed_in.route("**/tasks", lambda route: answers.append((route, route.fetch())))
     add(signed_in, MILK)
@@ -277,7 +277,7 @@ def test_an_occurrence_that_both_windows_tick_is_completed_once(
     ]
 
 
-def test_what_was_done_offline_can_be_undone_there(signed_in: "Page", client: httpx.Client) -> None:
+def test_changes_can_be_undone_offline(signed_in: "Page", client: httpx.Client) -> None:
     add(signed_in, MILK)
     signed_in.get_by_label(f"Done: {MILK}").click()
     becomes(signed_in, lambda: titles(client, completed="true"), [MILK])
@@ -294,7 +294,7 @@ def test_what_was_done_offline_can_be_undone_there(signed_in: "Page", client: ht
     becomes(signed_in, lambda: titles(client, completed="false"), [MILK, BREAD])
 
 
-def test_a_copy_that_is_too_old_begins_again(signed_in: "Page", client: httpx.Client, owner: str) -> None:
+def test_a_local_copy_that_is_too_old_is_loaded_again(signed_in: "Page", client: httpx.Client, owner: str) -> None:
     gone, kept = make(client, MILK), make(client, BREAD)
     becomes(signed_in, lambda: shown(signed_in), [MILK, BREAD])
     month_ago = SyncToken(Mark(0, None, datetime.now(UTC) - timedelta(days=31))).encode(OwnerId(owner))
@@ -318,7 +318,7 @@ def test_a_copy_that_is_too_old_begins_again(signed_in: "Page", client: httpx.Cl
     assert answers[:2] == [410, 200]
 
 
-def test_a_write_that_cannot_be_stored_yet_keeps_nothing_back(signed_in: "Page", client: httpx.Client) -> None:
+def test_a_write_that_must_wait_does_not_hold_back_changes_of_others(signed_in: "Page", client: httpx.Client) -> None:
     signed_in.route("**/tasks", lambda route: route.fulfill(status=503, json={"title": "Not now", "detail": ""}))
     add(signed_in, MILK)
     signed_in.get_by_text("Waiting here: 1 change.").wait_for()
@@ -328,7 +328,7 @@ def test_a_write_that_cannot_be_stored_yet_keeps_nothing_back(signed_in: "Page",
     becomes(signed_in, lambda: titles(client), [BREAD, MILK])
 
 
-def test_what_waits_outlives_reloading_and_is_its_users_own(
+def test_waiting_changes_survive_a_reload_and_belong_to_their_user(
     signed_in: "Page", origin: str, api: Server, token: str, client: httpx.Client
 ) -> None:
     signed_in.route("**/api/**", lambda route: route.abort())
@@ -345,7 +345,7 @@ def test_what_waits_outlives_reloading_and_is_its_users_own(
     assert shown(signed_in) == [MILK]
 
 
-def test_what_others_do_changes_nothing_under_the_users_hands(
+def test_changes_of_others_do_not_disturb_the_users_input(
     signed_in: "Page", other: "Page", client: httpx.Client
 ) -> None:
     make(client, MILK)

@@ -28,13 +28,13 @@ class ForgetfulStore(MemoryTaskStore):
             mine.log = [entry for entry in mine.log if entry.at >= before]
 
 
-def test_on_memory() -> None:
+def test_clients_of_a_memory_store_converge() -> None:
     with asyncio.Runner() as runner:
         store = ForgetfulStore()
         assert_clients_converge(store, store, run=runner.run, forget=store.forget, examples=examples(400))
 
 
-def test_on_postgres_with_two_processes(shared_database_url: str) -> None:
+def test_clients_of_two_postgres_stores_converge(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
         engines = [create_engine(shared_database_url) for _ in range(2)]
         stores = [PostgresTaskStore(engine) for engine in engines]
@@ -50,7 +50,7 @@ def test_on_postgres_with_two_processes(shared_database_url: str) -> None:
             runner.run(engine.dispose())
 
 
-def test_on_sqlite_with_two_connections(tmp_path: Path) -> None:
+def test_clients_of_two_sqlite_connections_converge(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         stores = [SqliteTaskStore(tmp_path / "tasks.db") for _ in range(2)]
 

@@ -60,7 +60,7 @@ async def test_fifty_completions_at_once_complete_fifty_occurrences_in_order(ser
     assert (await service.get(task.owner, task.id)).version == MANY + 1
 
 
-async def test_many_who_complete_the_occurrence_that_they_saw_complete_one(service: TaskService) -> None:
+async def test_simultaneous_completions_and_skips_of_one_occurrence_happen_once(service: TaskService) -> None:
     task = await daily(service)
     told = await asyncio.gather(
         *(service.complete(task.owner, task.id, occurrence=f"{FIRST}") for _ in range(MANY // 2)),

@@ -50,12 +50,12 @@ def test_memory_and_the_example_on_sqlite_answer_alike(tmp_path: Path) -> None:
         runner.run(store.aclose())
 
 
-def test_families_hold_in_memory() -> None:
+def test_families_of_tasks_stay_consistent_in_memory() -> None:
     with asyncio.Runner() as runner:
         assert_families_hold(MemoryTaskStore(), run=runner.run, examples=examples(50))
 
 
-def test_families_hold_in_postgres(shared_database_url: str) -> None:
+def test_families_of_tasks_stay_consistent_in_postgres(shared_database_url: str) -> None:
     with asyncio.Runner() as runner:
         engine = create_engine(shared_database_url, pool_timeout=30)
         store = PostgresTaskStore(engine, deadline=30)  # a busy machine takes its time
@@ -65,7 +65,7 @@ def test_families_hold_in_postgres(shared_database_url: str) -> None:
 
 
 @pytest.mark.ci
-def test_families_hold_in_the_example_on_sqlite(tmp_path: Path) -> None:
+def test_families_of_tasks_stay_consistent_in_the_example_on_sqlite(tmp_path: Path) -> None:
     store = SqliteTaskStore(tmp_path / "tasks.db")
     with asyncio.Runner() as runner:
         assert_families_hold(store, run=runner.run, examples=25)

@@ -107,13 +107,13 @@ def test_a_storage_may_word_its_errors_as_it_likes() -> None:
         *(pytest.param(kind, marks=pytest.mark.ci) for kind in (WithAnotherVersionInItsConflicts, WithoutKeys)),
     ],
 )
-def test_what_an_error_means_must_agree(kind: type[Another]) -> None:
+def test_storages_must_agree_on_the_meaning_of_errors(kind: type[Another]) -> None:
     with pytest.raises(AssertionError):
         agree(kind, histories=200)
 
 
 @pytest.mark.ci
-def test_a_difference_is_told_with_its_history() -> None:
+def test_a_difference_is_reported_with_its_history() -> None:
     with pytest.raises(AssertionError) as failure:
         agree(WithPagesThatEndTooSoon, histories=200)
     assert "state = Histories()" in "".join(failure.value.__notes__)

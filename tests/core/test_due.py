@@ -54,7 +54,7 @@ def test_an_instant_without_a_zone_is_in_utc() -> None:
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_what_is_no_date_is_never_moved_to_one(text: str) -> None:
+def test_an_invalid_date_is_never_corrected(text: str) -> None:
     assert not is_readable(text)
     assert not is_date(text)
     with pytest.raises(ValueError):  # noqa: PT011 (it is the caller that words the refusal)
@@ -68,7 +68,7 @@ def test_only_text_is_a_date(value: object) -> None:
 
 
 @pytest.mark.parametrize("lenient", ["2026-10-01T17:00", "2026-10-01T17:00:00Z", "2026-10-01t17:00:00"])
-def test_what_is_read_leniently_is_not_stored_so(lenient: str) -> None:
+def test_a_leniently_read_date_is_not_a_stored_form(lenient: str) -> None:
     assert not is_date(lenient)
 
 
@@ -80,13 +80,13 @@ def test_a_whole_day_has_no_zone_and_a_time_may_float() -> None:
     assert settled(None, "2026-10-01T17:00", None).time_zone is None
 
 
-def test_an_instant_may_leave_the_years_in_utc_but_not_in_its_zone() -> None:
+def test_an_instant_may_be_out_of_the_year_range_in_utc_but_not_in_its_zone() -> None:
     assert settled(None, "1900-01-01T00:30:00+01:00", "Etc/GMT-1").due_date == "1900-01-01T00:30:00"
     with pytest.raises(ValueError):  # noqa: PT011
         settled(None, "1900-01-01T00:30:00+01:00", None)
 
 
-def test_two_dates_must_be_alike_and_in_order() -> None:
+def test_start_and_due_date_must_have_the_same_form_and_be_in_order() -> None:
     assert discord("2026-10-01", "2026-10-01") == {}
     assert discord("2026-10-01T09:00:00", "2026-10-01T09:00:01") == {}
     assert discord(None, "2026-10-01") == discord("2026-10-01", None) == {}
@@ -105,7 +105,7 @@ def test_two_dates_must_be_alike_and_in_order() -> None:
         ("2026-01-01T00:00:00", "Asia/Kathmandu", "2025-12-31T18:15:00+00:00"),
     ],
 )
-def test_the_moment_that_a_wall_clock_shows(written: str, zone: str, moment: str) -> None:
+def test_a_local_time_is_converted_to_its_instant(written: str, zone: str, moment: str) -> None:
     assert instant(written, zone) == datetime.fromisoformat(moment)
 
 
@@ -114,14 +114,14 @@ def test_a_zone_that_this_edition_of_the_database_lacks_has_no_moment() -> None:
     assert instant("2026-10-01T17:00:00", "Europe/Atlantis") is None
 
 
-def test_a_whole_day_or_a_floating_time_is_no_moment() -> None:
+def test_a_whole_day_or_a_floating_time_has_no_instant() -> None:
     assert instant("2026-10-01", "Europe/Madrid") is None
     assert instant("2026-10-01T17:00:00", None) is None
     assert instant(None, "Europe/Madrid") is None
 
 
 @given(day=days, time=times, zone=zones)
-def test_what_is_stored_reads_as_itself(day: object, time: datetime, zone: str) -> None:
+def test_a_stored_date_is_read_unchanged(day: object, time: datetime, zone: str) -> None:
     for written in (f"{day}", time.replace(microsecond=0).isoformat()):
         assert is_date(written)
         assert settled(None, written, zone).due_date == written
@@ -144,7 +144,7 @@ def test_dates_sort_as_they_are_written_a_whole_day_before_its_hours(left: objec
     assert (texts[0] < texts[1]) is (keys[0] < keys[1])
 
 
-def test_a_zone_is_named_as_the_database_has_it() -> None:
+def test_a_zone_name_must_be_spelled_as_in_the_database() -> None:
     assert all(is_time_zone(name) for name in ("UTC", "Europe/Madrid", "America/Argentina/Buenos_Aires"))
     for name in (
         "europe/madrid",

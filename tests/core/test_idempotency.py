@@ -24,7 +24,7 @@ def test_printable_ascii_is_a_key(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 256, "a\n", "\x00", "\x1f", "\x7f", "é", "\x80", "\ud800", "１"])
-def test_anything_else_is_none(text: str) -> None:
+def test_any_other_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="idempotency_key must be 1 to 255"):
         idempotency_key(text)
 

@@ -70,7 +70,7 @@ def titled(title: str) -> Callable[[Task], Task]:
     return lambda task: task.edited(title=title, at=LATER)
 
 
-def test_a_look_at_what_was_not_asked_for_asks_for_it() -> None:
+def test_reading_something_that_was_not_loaded_requests_it() -> None:
     with pytest.raises(NotSeen) as more:
         seen().task(make_id(1))
     assert more.value.wanted == Sees(frozenset({make_id(1)}))
@@ -78,7 +78,7 @@ def test_a_look_at_what_was_not_asked_for_asks_for_it() -> None:
         Seen(ANN, {make_id(1): None}).task(make_id(1))
 
 
-def test_a_plan_may_not_write_what_it_has_not_seen_as_it_is() -> None:
+def test_a_plan_may_write_only_things_it_has_seen_in_their_current_state() -> None:
     task = make_task()
     pair = Pair(task, task.toggled(at=LATER))
     assert decided(writing(pair), seen(task)).pairs == (pair,)
@@ -87,7 +87,7 @@ def test_a_plan_may_not_write_what_it_has_not_seen_as_it_is() -> None:
             decided(writing(pair), now)
 
 
-def test_a_plan_may_not_write_anothers_thing_nor_one_twice() -> None:
+def test_a_plan_may_not_write_things_of_another_owner_or_one_thing_twice() -> None:
     foreign = make_task(owner=BOB)
     with pytest.raises(ValueError, match="another owner"):
         decided(writing(Pair(None, foreign)), seen())
@@ -96,26 +96,26 @@ def test_a_plan_may_not_write_anothers_thing_nor_one_twice() -> None:
         decided(writing(Pair(None, task), Pair(None, task)), seen())
 
 
-def test_a_creation_of_what_was_seen_is_refused() -> None:
+def test_creating_something_that_exists_is_refused() -> None:
     with pytest.raises(TaskExists):
         decided(writing(Pair(None, task := make_task())), seen(task))
 
 
 @pytest.mark.parametrize("after", [None, make_task(id=make_id(9))])
-def test_a_pair_is_of_one_thing(after: Task | None) -> None:
+def test_a_pair_must_be_about_one_thing(after: Task | None) -> None:
     before = None if after is None else make_task()
     with pytest.raises(ValueError, match=r"pair|must keep"):
         Pair(before, after)
 
 
-def test_a_pair_is_one_version_further() -> None:
+def test_a_pair_must_raise_the_version_by_one() -> None:
     task = make_task()
     for after in (task, titled("b")(titled("a")(task))):
         with pytest.raises(ValueError, match="version by one"):
             Pair(task, after)
 
 
-def test_each_of_several_decides_on_what_the_one_before_left_and_all_are_one_change() -> None:
+def test_composed_plans_each_see_the_result_of_the_previous_one_and_are_one_change() -> None:
     first, other = make_task(), make_task()
     plan = composed(
         [
@@ -133,7 +133,7 @@ def test_each_of_several_decides_on_what_the_one_before_left_and_all_are_one_cha
     assert plan.sees == Sees(frozenset({first.id, other.id}))
 
 
-def test_what_is_created_can_be_changed_and_deleted_by_those_behind() -> None:
+def test_composed_plans_can_change_and_delete_what_earlier_ones_created() -> None:
     task = make_task()
     deleting = Plan(decide=lambda now: Decision((Pair(now.task(task.id), None),)))
     kept = outcome(composed([writing(Pair(None, task)), changing(task.id, titled("a"))]))
@@ -143,7 +143,7 @@ def test_what_is_created_can_be_changed_and_deleted_by_those_behind() -> None:
         outcome(composed([deleting, writing(Pair(None, task))]), task)
 
 
-def test_one_that_refuses_refuses_all() -> None:
+def test_one_refusing_plan_refuses_the_whole_composition() -> None:
     task = make_task()
     with pytest.raises(TaskNotFound):
         decided(
@@ -152,7 +152,7 @@ def test_one_that_refuses_refuses_all() -> None:
         )
 
 
-def test_of_an_edit_the_log_keeps_the_members_that_differ() -> None:
+def test_the_log_keeps_the_changed_members_of_an_edit() -> None:
     task = make_task(description="old", tags=("a",))
     before, after = difference(Pair(task, task.edited(description=None, tags=["b"], at=LATER)))
     assert before == {"description": "old", "tags": ("a",), "version": 1, "updated_at": task.updated_at}
@@ -167,7 +167,7 @@ LIST = TaskList.new(id=ListId(make_id(3)), owner=ANN, name="Home", color="#ff880
 
 
 @pytest.mark.parametrize("thing", [TASK, LIST], ids=["task", "list"])
-def test_of_a_creation_and_a_deletion_the_log_keeps_all(thing: Thing) -> None:
+def test_the_log_keeps_all_members_of_a_creation_and_of_a_deletion(thing: Thing) -> None:
     whole = {name: getattr(thing, name) for name in LOGGED[kind_of(thing)]}
     assert {"id", "owner", *whole} == {field.name for field in fields(thing)}
     assert difference(Pair(None, thing)) == (None, whole)
@@ -183,7 +183,7 @@ def test_of_a_creation_and_a_deletion_the_log_keeps_all(thing: Thing) -> None:
         (titled("x"), "edited"),
     ],
 )
-def test_an_action_is_named_for_what_the_pair_does(change: Callable[[Task], Task], action: str) -> None:
+def test_the_action_of_a_pair_is_named_after_its_change(change: Callable[[Task], Task], action: str) -> None:
     task = make_task()
     assert Pair(task, change(task)).action == action
     assert Pair(None, task).action == "created"
@@ -200,7 +200,7 @@ def test_a_client_that_the_log_cannot_name_is_refused_before_a_storage_sees_it(c
         Identity(ANN, client)
 
 
-def test_a_look_below_ends_even_where_tasks_are_below_each_other() -> None:
+def test_reading_subtasks_ends_even_if_there_is_a_cycle() -> None:
     first, second = make_task(id=make_id(1), parent_id=make_id(2)), make_task(id=make_id(2), parent_id=make_id(1))
 
     def below(task: Task) -> TaskQuery:

@@ -22,17 +22,17 @@ keys = st.text(DIGITS, min_size=1, max_size=POSITION_LENGTH)
 
 
 @given(st.tuples(keys, keys) | st.builds(lambda key, end: (key, key[:30] + end), keys, st.text("012", max_size=2)))
-def test_what_lies_between_two_is_a_position_between_them(two: tuple[str, str]) -> None:
+def test_between_gives_a_position_between_two_others(two: tuple[str, str]) -> None:
     low, high = sorted(two)
     made = between(low, high)
     if made is not None:
         assert low < made < high
         assert is_position(made)
-        assert not made.endswith("0"), "nothing could come in front of it, but for what it begins with"
+        assert not made.endswith("0"), "only its own prefixes could come before it"
 
 
 @given(keys)
-def test_there_is_room_in_front_of_all_that_does_not_end_with_zeros_and_behind_all(key: str) -> None:
+def test_there_is_room_before_keys_without_a_final_zero_and_after_every_key(key: str) -> None:
     if not key.endswith("0") and len(key) < POSITION_LENGTH:
         assert between("", key) is not None
     if len(key) < POSITION_LENGTH:
@@ -40,7 +40,7 @@ def test_there_is_room_in_front_of_all_that_does_not_end_with_zeros_and_behind_a
 
 
 @pytest.mark.parametrize("count", [1, 2, 35, 36, 499, 1295, 1296, 10_000])
-def test_siblings_are_spread_in_order_with_room_around_each_and_in_front_of_new_things(count: int) -> None:
+def test_spread_positions_are_in_order_with_room_around_each(count: int) -> None:
     positions = spread(count)
     assert len(set(positions)) == count
     assert positions == sorted(positions)

@@ -42,7 +42,7 @@ def test_a_cursor_is_read_as_it_was_written(cursor: Cursor) -> None:
 
 
 @given(tasks_of(ANN, IDS), st.sampled_from(Sort))
-def test_a_cursor_behind_a_task_survives_the_journey(task: Task, sort: Sort) -> None:
+def test_a_cursor_survives_encoding_and_decoding(task: Task, sort: Sort) -> None:
     cursor = Cursor.behind(task, sort)
     assert Cursor.decode(cursor.encode()) == cursor
     assert not cursor.precedes(task)
@@ -78,7 +78,7 @@ json_values = st.recursive(
 @example(packed(["updated_at", make_id(1).hex, "2026-11-05T12:00:00"]))
 @example(packed(["updated_at", make_id(1).hex, "2026-11-05T12:00:00+01:00"]))
 @example(packed({"created_at": 1, "b": 2, "c": 3}))
-def test_whatever_is_no_cursor_is_invalid_input(text: str) -> None:
+def test_any_invalid_cursor_is_refused(text: str) -> None:
     try:
         cursor = Cursor.decode(text)
     except InvalidInput as problem:
@@ -151,7 +151,7 @@ def test_a_page_is_the_matching_tasks_in_order_behind_its_place(tasks: Sequence[
 
 
 def matches(query: TaskQuery, task: Task) -> bool:
-    """Said once more, in another way."""
+    """The same rules, written again in another way."""
     text = f"{task.title}\x1f{task.description or ''}"
     due = task.due_date
     parents = frozenset({"none"}) if query.parents == "none" else query.parents
@@ -209,7 +209,7 @@ def test_filters_let_through_what_matches_all_of_them() -> None:
         assert set(query.page_of([milk, bread]).items) == expected
 
 
-def test_filters_by_list_and_parent_tell_none_from_any() -> None:
+def test_filters_by_list_and_parent_distinguish_none_from_any() -> None:
     parent = make_task(list_id=make_id(1))
     child, other = make_task(list_id=make_id(1), parent_id=parent.id), make_task()
     for query, expected in [

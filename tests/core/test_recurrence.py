@@ -162,7 +162,7 @@ def test_a_rule_has_one_canonical_text(given: str, stored: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "words"), REFUSED.items(), ids=[text[:40] for text in REFUSED])
-def test_what_is_no_rule_is_refused_by_a_sentence_that_says_what_would_be_right(given: str, words: str) -> None:
+def test_an_invalid_rule_is_refused_with_a_sentence_that_says_what_is_right(given: str, words: str) -> None:
     problems = recurrence_problems(given)
     assert any(words in problem for problem in problems)
     assert all(len(problem) < 200 and problem.isprintable() for problem in problems)
@@ -177,7 +177,7 @@ def test_only_text_is_a_rule(value: object) -> None:
     assert not is_recurrence(value)
 
 
-def test_all_that_is_wrong_with_a_rule_is_named() -> None:
+def test_all_faults_of_a_rule_are_named() -> None:
     assert len(recurrence_problems("FREQ=DAILY;BYHOUR=1;INTERVAL=0;WKST=1")) == 3
     assert len(recurrence_problems("FREQ=WEEKLY;BYMONTHDAY=1;BYDAY=1MO;COUNT=1;UNTIL=20260101")) == 3
 
@@ -200,7 +200,7 @@ def test_until_is_the_end_of_its_day_or_a_moment() -> None:
 
 
 @pytest.mark.parametrize(("rule", "anchor", "listed"), [(*key, value) for key, value in SETS.items()])
-def test_the_recurrence_sets_of_the_standard(rule: str, anchor: str, listed: str) -> None:
+def test_recurrence_sets_match_the_examples_of_the_standard(rule: str, anchor: str, listed: str) -> None:
     expected = [f"{day}T09:00:00" for day in listed.split()]
     assert after(rule, f"{anchor}T09:00:00", f"{anchor}T09:00:00", len(expected)) == expected
 
@@ -208,7 +208,7 @@ def test_the_recurrence_sets_of_the_standard(rule: str, anchor: str, listed: str
 @pytest.mark.parametrize("frequency", FREQUENCIES)
 @settings(max_examples=examples(200))
 @given(data=st.data(), anchor=days, later=st.just(0) | st.integers(0, 400_000), span=st.integers(400, 1500))
-def test_the_days_are_those_that_a_walk_from_day_to_day_finds(
+def test_the_days_equal_those_found_by_checking_every_day(
     frequency: Frequency, data: st.DataObject, anchor: date, later: int, span: int
 ) -> None:
     rule = data.draw(recurrences([frequency]))
@@ -264,7 +264,7 @@ def test_a_week_that_reaches_over_the_end_of_a_year_is_one_period(week_start: in
             assert days == named_days(rule, date(2000, 1, 1), first, last)
 
 
-def test_the_time_of_day_decides_whether_today_is_after() -> None:
+def test_the_time_of_day_decides_whether_today_can_be_the_next_occurrence() -> None:
     assert after("FREQ=DAILY", "2026-10-01T09:00:00", "2026-10-05T08:59:59", 1) == ["2026-10-05T09:00:00"]
     assert after("FREQ=DAILY", "2026-10-01T09:00:00", "2026-10-05T09:00:00", 1) == ["2026-10-06T09:00:00"]
     assert after("FREQ=DAILY", "2026-10-01T09:00:00", "2026-09-01T09:00:00", 1) == ["2026-10-01T09:00:00"]
@@ -319,7 +319,7 @@ KINDS_MAX = 14  # leap years and others, that begin on each day of the week
 ASKED_MAX = 2  # about the days of months of leap years, and of others
 
 
-def test_no_rule_makes_the_calendar_look_at_more_than_each_year_once_and_ask_about_each_kind_once() -> None:
+def test_the_calendar_looks_at_each_year_once_and_asks_about_each_kind_once() -> None:
     @settings(max_examples=examples(200))
     @given(rule=recurrences() | st.sampled_from(DEAREST).map(read_recurrence), anchor=days, moment=days)
     def looks(rule: Recurrence, anchor: date, moment: date) -> None:
@@ -336,8 +336,8 @@ def test_no_rule_makes_the_calendar_look_at_more_than_each_year_once_and_ask_abo
         looks()
 
 
-def test_no_rule_is_dear_to_write_to_complete_or_to_preview() -> None:
-    """Whatever its count and however far away: each year is looked at once, and again for the last of a count."""
+def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
+    """For any count and any distance, each year is looked at once, and once more for the last date of a count."""
 
     @settings(max_examples=examples(200))
     @given(
@@ -352,7 +352,7 @@ def test_no_rule_is_dear_to_write_to_complete_or_to_preview() -> None:
         task = make_task(due_date=f"{due}", anchor=f"{due}", recurrence=str(rule), recurrence_from=recurrence_from)
         at = Now(now)
         counted.forget()
-        with suppress(InvalidInput):  # a rule that never comes true is found out as dearly as others
+        with suppress(InvalidInput):  # finding that a rule never matches costs as much as any other search
             course.checked(task)
         assert counted.years <= YEARS_MAX
         assert counted.kinds <= KINDS_MAX
@@ -393,8 +393,8 @@ def test_weekdays_are_those_that_dateutil_names() -> None:
                 assert there == {each for each in named if each.year == year}
 
 
-def test_dateutil_is_asked_nothing_that_it_searches_to_the_year_9999_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It searches so for a rule that names no day: no part that it is asked about is one, or for long."""
+def test_dateutil_is_never_asked_for_dates_it_searches_until_the_year_9999(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so for a rule without any day: no part of a rule that it is asked about is without days for long."""
     looked: list[int] = []
     rebuild = rrule._iterinfo.rebuild  # type: ignore[attr-defined]  # where it begins a year
 

@@ -161,7 +161,7 @@ def test_completing_moves_a_task_to_its_next_occurrence(row: Row) -> None:
     assert dates(task, *row.completed) == row.then
 
 
-def test_a_time_stays_the_same_on_its_clock_when_that_is_changed() -> None:
+def test_a_local_time_stays_the_same_across_a_clock_change() -> None:
     task = recurring("2026-03-28T09:00:00", "DAILY", time_zone="Europe/Madrid")
     step = on_time(task)
     assert [task.due_at, step.task.due_at] == [
@@ -181,7 +181,7 @@ def test_completing_an_occurrence_is_one_version_and_the_task_stays_open() -> No
     )
 
 
-def test_an_edit_that_completes_edits_too() -> None:
+def test_an_edit_that_completes_also_changes_its_other_members() -> None:
     task = recurring("2026-10-01", "WEEKLY")
     step = COURSE.edited(task, at("2026-10-01T09:00:00"), title="Bread", completed=True)
     assert (step.task.title, step.task.due_date, step.task.completed, step.task.version, step.named) == (
@@ -205,7 +205,7 @@ def test_toggling_completes_an_occurrence_and_opens_a_task_that_is_done() -> Non
     assert COURSE.edited(opened, Now(LATER), completed=False).task is opened
 
 
-def test_an_occurrence_that_was_seen_is_completed_once() -> None:
+def test_completing_the_same_occurrence_twice_completes_it_once() -> None:
     task = recurring("2026-10-01", "DAILY")
     now = at("2026-10-01T09:00:00")
     moved = COURSE.completed(task, now, "2026-10-01").task
@@ -220,7 +220,7 @@ def test_an_occurrence_that_was_seen_is_completed_once() -> None:
             COURSE.completed(task, now, wrong)
 
 
-def test_skipping_moves_on_without_having_been_done() -> None:
+def test_skipping_moves_to_the_next_occurrence_without_completing() -> None:
     task = recurring("2026-10-01", "DAILY;COUNT=2")
     step = COURSE.skipped(task, at("2026-10-01T09:00:00"))
     assert (step.task.due_date, step.named, Pair(task, *step).action) == ("2026-10-02", "skipped", "skipped")
@@ -230,7 +230,7 @@ def test_skipping_moves_on_without_having_been_done() -> None:
 
 
 @pytest.mark.parametrize("moved", ["2026-10-02", "2026-10-05", "2026-10-07"])
-def test_rescheduling_moves_one_occurrence_and_the_next_is_where_it_was(moved: str) -> None:
+def test_rescheduling_moves_one_occurrence_and_not_the_next(moved: str) -> None:
     task = recurring("2026-10-05", "WEEKLY")
     there = COURSE.rescheduled(task, at("2026-10-01T09:00:00"), moved).task
     assert (there.due_date, there.anchor, there.recurrence) == (moved, "2026-10-05", task.recurrence)
@@ -238,7 +238,7 @@ def test_rescheduling_moves_one_occurrence_and_the_next_is_where_it_was(moved: s
     assert on_time(on_time(there).task).task.due_date == "2026-10-19"
 
 
-def test_rescheduling_again_forgets_nothing_and_beyond_the_next_one_skips_that() -> None:
+def test_rescheduling_again_keeps_the_rule_and_past_the_next_occurrence_skips_it() -> None:
     task = recurring("2026-10-05", "WEEKLY", start_date="2026-10-03")
     now = at("2026-10-01T09:00:00")
     twice = COURSE.rescheduled(COURSE.rescheduled(task, now, "2026-10-02").task, now, "2026-10-01").task
@@ -304,13 +304,13 @@ def test_editing_the_due_date_sets_a_new_anchor_and_keeps_the_rule() -> None:
         (make_task(), {"recurrence": "FREQ=HOURLY", "due_date": "2026-02-30", "title": ""}, "title"),
     ],
 )
-def test_a_rule_that_cannot_be_is_refused_at_the_member_at_fault(task: Task, members: Any, at_fault: str) -> None:
+def test_an_impossible_rule_is_refused_at_the_wrong_member(task: Task, members: Any, at_fault: str) -> None:
     with pytest.raises(InvalidInput) as problem:
         COURSE.edited(task, Now(LATER), **members)
     assert at_fault in [each.field for each in problem.value.problems]
 
 
-def test_a_rule_and_its_date_go_together_and_a_whole_day_then_loses_its_zone() -> None:
+def test_removing_a_rule_removes_its_anchor_and_the_time_zone_of_a_whole_day() -> None:
     task = recurring("2026-10-01", "DAILY", time_zone="Europe/Madrid")
     assert task.time_zone == "Europe/Madrid"
     plain = task.edited(at=LATER, recurrence=None)
@@ -325,7 +325,7 @@ def test_a_rule_whose_end_has_passed_is_kept_and_ends_when_it_is_completed() -> 
     assert dates(task, None) == ["done 2026-10-01"]
 
 
-def test_a_preview_begins_with_this_time_and_goes_on_as_completing_would() -> None:
+def test_a_preview_starts_with_the_due_date_and_continues_as_completing_would() -> None:
     task = recurring("2026-01-31", "MONTHLY")
     assert COURSE.occurrences(task, at("2026-01-01T09:00:00"), 3) == ["2026-01-31", "2026-02-28", "2026-03-31"]
     assert COURSE.occurrences(task, at("2026-04-15T09:00:00"), 3) == ["2026-01-31", "2026-04-30", "2026-05-31"]
@@ -337,7 +337,7 @@ def test_a_preview_begins_with_this_time_and_goes_on_as_completing_would() -> No
             COURSE.occurrences(task, Now(NOON), limit)
 
 
-def test_without_a_calendar_a_rule_is_one_clear_error() -> None:
+def test_a_rule_without_a_calendar_is_a_clear_error() -> None:
     with pytest.raises(RuntimeError, match=r"todo-api\[recurrence\]"):
         Course(NoCalendar()).checked(recurring("2026-10-01", "DAILY"))
     assert Course(NoCalendar()).edited(make_task(), Now(LATER), completed=True).task.completed
@@ -348,9 +348,7 @@ days = st.dates(date(1900, 1, 1), date(2990, 12, 31))
 
 @settings(max_examples=examples(300))
 @given(rule=recurrences(), due=days, late=st.integers(-40, 800))
-def test_the_next_occurrence_is_the_first_that_a_walk_from_day_to_day_finds(
-    rule: Recurrence, due: date, late: int
-) -> None:
+def test_the_next_occurrence_equals_the_one_found_day_by_day(rule: Recurrence, due: date, late: int) -> None:
     """From the due date, with COUNT and UNTIL."""
     rule = replace(rule, until=rule.until and rule.until[:8])
     task = recurring(f"{due}", str(rule).removeprefix("FREQ="))
@@ -371,9 +369,7 @@ def test_the_next_occurrence_is_the_first_that_a_walk_from_day_to_day_finds(
 
 @settings(max_examples=examples(300))
 @given(rule=recurrences(), due=days, late=st.integers(-400, 800))
-def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_means(
-    rule: Recurrence, due: date, late: int
-) -> None:
+def test_from_completion_the_next_date_is_later_and_matches_the_rule(rule: Recurrence, due: date, late: int) -> None:
     rule = replace(rule, until=None, count=None)
     done = max(date(1900, 1, 1), due + timedelta(days=late))
     task = recurring(f"{due}", str(rule).removeprefix("FREQ="), recurrence_from="completion")
@@ -391,7 +387,7 @@ def test_from_completion_each_is_after_the_current_one_and_a_day_that_the_rule_m
     minute=st.integers(0, 24 * 60 - 1),
     day=st.integers(0, 300),
 )
-def test_in_every_zone_a_daily_task_is_at_the_same_time_of_day_whatever_its_clock_does(
+def test_a_daily_task_keeps_its_time_of_day_across_clock_changes_in_every_zone(
     zone: str, year: int, minute: int, day: int
 ) -> None:
     begin = datetime(year, 1, 1) + timedelta(days=day, minutes=minute)
@@ -424,7 +420,7 @@ def turns(zone: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
             yield datetime.fromtimestamp(begin + 900 * high, UTC), shift
 
 
-def test_in_every_zone_gaps_and_overlaps_of_its_clock_count_as_the_standard_says() -> None:
+def test_clock_gaps_and_overlaps_follow_the_standard_in_every_zone() -> None:
     """RFC 5545 §3.3.5: a time that is skipped is moved on by the gap; of one that comes twice the first counts."""
     gaps = overlaps = 0
     for name in sorted(filter(is_time_zone, available_timezones())):
@@ -461,7 +457,7 @@ def test_a_task_that_recurs_has_an_anchor_of_its_own_form() -> None:
     clock=st.sampled_from(["", "T09:00:00"]),
     recurrence_from=st.sampled_from(RECURRENCE_FROM),
 )
-def test_what_is_previewed_is_what_happens(
+def test_completing_gives_the_previewed_dates(
     rule: Recurrence, due: date, late: int, clock: str, recurrence_from: RecurrenceFrom
 ) -> None:
     members: Members = {"recurrence_from": recurrence_from}
@@ -485,7 +481,7 @@ def brought(parent: Task, *below: Task) -> list[Task]:
     return [after.get(task.id) or task for task in below]  # type: ignore[misc]  # none is deleted
 
 
-def test_subtasks_are_opened_and_move_as_far_as_their_parent_but_for_those_that_recur() -> None:
+def test_subtasks_reopen_and_move_with_their_parent_unless_they_recur() -> None:
     weekly = recurring("2026-08-26", "WEEKLY")
     child = make_task(parent_id=weekly.id, due_date="2026-08-25T09:00:00", completed_at=NOON)
     own = recurring("2026-08-26", "WEEKLY", title="Own course")
@@ -500,7 +496,9 @@ def test_subtasks_are_opened_and_move_as_far_as_their_parent_but_for_those_that_
     days=st.integers(0, 60),
     interval=st.integers(1, 99),
 )
-def test_a_subtask_at_the_end_of_time_keeps_both_its_dates_or_none(start: date, days: int, interval: int) -> None:
+def test_a_subtask_near_the_last_possible_date_moves_both_dates_or_neither(
+    start: date, days: int, interval: int
+) -> None:
     due = min(start + timedelta(days=days), date(2999, 12, 31))
     child = make_task(start_date=f"{start}", due_date=f"{due}", completed_at=NOON)
     [moved] = brought(recurring("2026-08-26", f"DAILY;INTERVAL={interval}"), child)

@@ -80,7 +80,7 @@ def test_values_of_other_types_are_refused() -> None:
     assert not is_description(1)
 
 
-def test_a_task_holds_values_of_the_types_themselves_whatever_subclasses_it_is_given() -> None:
+def test_a_task_converts_values_of_subclasses_to_the_plain_types() -> None:
     plain = make_task(
         description="b", completed_at=LATER, version=Version(7), priority="high", tags=("a",),
         start_date="2026-10-01T09:00:00", due_date="2026-10-01T09:00:00", time_zone="UTC",
@@ -216,7 +216,7 @@ def test_a_task_at_an_expected_version_goes_on(expected: object) -> None:
 
 
 @pytest.mark.parametrize("expected", [1, 4, (), [1, 2], frozenset({4})])
-def test_a_task_at_another_version_is_a_conflict_that_tells_the_current_one(expected: object) -> None:
+def test_a_task_at_another_version_is_a_conflict_with_the_current_version(expected: object) -> None:
     with pytest.raises(VersionConflict, match="current version is 3") as conflict:
         make_task(version=Version(3)).expecting(expected)  # type: ignore[arg-type]
     assert conflict.value.current == 3
@@ -242,7 +242,7 @@ def test_utc_by_another_name_is_utc() -> None:
 
 
 def test_the_strategies_name_every_member() -> None:
-    """A member that no test draws is a member that no storage is tried with."""
+    """Storages are tested only with the members that the strategies generate."""
     names = {field.name for field in fields_of(Task)}
     assert MEMBERS.keys() | {"id", "owner"} == names
     assert RULES.keys() - {"completed"} == names
@@ -273,7 +273,7 @@ def test_tags_that_differ_only_in_case_are_one_and_the_first_stays() -> None:
 @pytest.mark.parametrize(
     "tags", ["ab", [""], [" "], ["a\n"], ["x" * 51], [1], [None], [f"{number}" for number in range(21)], {"a": 1}, 5]
 )
-def test_what_is_no_tags_is_refused(tags: object) -> None:
+def test_invalid_tags_are_refused(tags: object) -> None:
     with pytest.raises(InvalidInput) as problem:
         make_task().edited(tags=tags, at=LATER)  # type: ignore[arg-type]
     assert fields(problem) == ["tags"]

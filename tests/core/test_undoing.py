@@ -31,7 +31,7 @@ def service() -> TaskService:
     return TaskService(MemoryTaskStore(), SystemClock(), SystemIds())
 
 
-async def test_a_tick_is_taken_back_with_its_moment(service: TaskService) -> None:
+async def test_undoing_a_reopening_restores_the_completion_time(service: TaskService) -> None:
     made = await service.create(ANN, title="Milk", completed=True)
     reopened = await service.toggle(ANN, made.task.id)
     assert reopened.change == 2
@@ -49,7 +49,7 @@ async def test_undoing_a_creation_deletes_and_undoing_that_restores(service: Tas
     assert (await service.undo(ANN, 2)).task.title == "Milk"
 
 
-async def test_an_edit_of_other_members_is_not_in_the_way(service: TaskService) -> None:
+async def test_a_later_edit_of_other_members_does_not_prevent_undo(service: TaskService) -> None:
     made = await service.create(ANN, title="Milk")
     await service.edit(ANN, made.task.id, title="Bread")
     await service.edit(ANN, made.task.id, priority="high")
@@ -60,7 +60,7 @@ async def test_an_edit_of_other_members_is_not_in_the_way(service: TaskService) 
     assert [problem.field for problem in conflict.value.problems] == ["priority"]
 
 
-async def test_what_a_store_may_be_forgetting_is_neither_undone_nor_restored() -> None:
+async def test_changes_older_than_the_kept_history_are_neither_undone_nor_restored() -> None:
     clock = FrozenClock()
     service = TaskService(MemoryTaskStore(), clock, SystemIds(), timedelta(days=30))
     made = await service.create(ANN, title="Milk")
@@ -76,7 +76,7 @@ async def test_what_a_store_may_be_forgetting_is_neither_undone_nor_restored() -
     assert (await service.restore(ANN, made.task.id)).task.title == "Milk"
 
 
-async def test_a_change_of_nobody_or_of_another_is_unknown(service: TaskService) -> None:
+async def test_a_change_that_does_not_exist_or_belongs_to_another_owner_is_unknown(service: TaskService) -> None:
     await service.create(ANN, title="Milk")
     for owner, number in ((ANN, 2), (ANN, 0), (BOB, 1)):
         with pytest.raises(ChangeNotFound):
@@ -118,7 +118,7 @@ async def test_emptying_the_trash_erases_all_of_it(service: TaskService) -> None
     assert "Secret" not in str((await service.store.tasks_of(ANN).changes(ChangeQuery())).items)
 
 
-async def test_where_two_places_have_no_room_each_gets_its_own_order_back() -> None:
+async def test_undo_restores_the_order_in_two_lists_without_room() -> None:
     stays, front = spread(4)[0], [f"00{digit}" for digit in range(1, 10)]
     tasks = MemoryTaskStore().tasks_of(ANN)
     there = make_list()

@@ -160,7 +160,7 @@ async def test_reopening_at_a_stale_version_is_a_conflict_even_if_there_is_nothi
         await service.reopen(ANN, task.id, WriteOptions(expected=Version(9)))
 
 
-async def test_history_has_every_change_with_who_made_it_also_after_the_end(service: TaskService, task: Task) -> None:
+async def test_history_has_every_change_and_its_client_even_after_deletion(service: TaskService, task: Task) -> None:
     await service.edit(ANN, task.id, WriteOptions(client="cli"), title="Bread")
     await service.delete(ANN, task.id)
     query = ChangeQuery(of=task.id, newest_first=True)
@@ -222,7 +222,7 @@ async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
     assert looks <= 8
 
 
-async def test_a_list_that_a_batch_takes_for_a_task_is_no_task(service: TaskService) -> None:
+async def test_a_batch_that_deletes_a_list_as_a_task_is_refused(service: TaskService) -> None:
     list_id = (await service.create_list(ANN, name="List")).task_list.id
     operations = [lambda tasks: tasks.delete_list(ANN, list_id), lambda tasks: tasks.delete(ANN, list_id)]
     with pytest.raises(TaskNotFound) as refusal:

@@ -52,12 +52,12 @@ def test_workflows_and_issue_forms_are_what_github_takes() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.github-issue-config", GITHUB / "ISSUE_TEMPLATE/config.yml")
 
 
-def test_workflows_open_no_door() -> None:
+def test_zizmor_finds_nothing_in_the_workflows() -> None:
     check("zizmor", "--offline", "--no-progress", "--persona", "regular", GITHUB / "workflows")
 
 
 @pytest.mark.parametrize("path", sorted(GITHUB.glob("workflows/*.yml")), ids=lambda path: path.name)
-def test_a_job_may_do_no_more_than_it_asks_for(path: Path) -> None:
+def test_workflow_permissions_are_empty_and_each_job_declares_its_own(path: Path) -> None:
     workflow = documents(path)[0]
     assert workflow["permissions"] == {}
     assert all(isinstance(job["permissions"], dict) for job in workflow["jobs"].values())
@@ -67,7 +67,7 @@ def test_the_hooks_before_a_commit_are_valid() -> None:
     check("pre-commit", "validate-config", ".pre-commit-config.yaml")
 
 
-def test_the_compose_file_is_one() -> None:
+def test_the_compose_file_is_valid() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
@@ -78,7 +78,7 @@ def test_every_manifest_is_what_kubernetes_takes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [KUBERNETES, KUBERNETES / "migrate"], ids=lambda folder: folder.name)
-def test_kustomize_makes_one_of_them(folder: Path) -> None:
+def test_kustomize_builds_manifests_with_exact_image_versions(folder: Path) -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
     made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True).stdout
@@ -116,7 +116,7 @@ def test_every_container_is_careful_limited_and_of_an_exact_version(name: str) -
     assert ("ports" in service) == (name == "caddy"), "only the proxy is reached from outside"
 
 
-def test_our_image_is_built_once_for_all_its_services_and_asked_of_no_registry() -> None:
+def test_our_image_is_built_once_for_all_its_services_and_never_pulled() -> None:
     ours = {name: service for name, service in COMPOSE["services"].items() if "todo-api" in service["image"]}
     assert ours.keys() == {*SERVERS, "migrate"}
     assert len({service["image"] for service in ours.values()}) == 1
@@ -124,7 +124,7 @@ def test_our_image_is_built_once_for_all_its_services_and_asked_of_no_registry()
     assert all(service["pull_policy"] == "never" for service in ours.values())
 
 
-def test_the_releases_step_writes_the_digest_that_the_registry_tells_behind_every_image(tmp_path: Path) -> None:
+def test_the_release_step_writes_the_registry_digest_after_every_image(tmp_path: Path) -> None:
     before = [Path(shutil.copy(ROOT / name, tmp_path)).read_text() for name in ("Dockerfile", "compose.yaml")]
     docker = tmp_path / "docker"  # in place of a registry
     docker.write_text(f"#!{sys.executable}\n{REGISTRY}")
@@ -147,7 +147,7 @@ def digest_of(line: re.Match[str]) -> str:
     return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
 
-def test_what_the_servers_trust_is_the_network_of_the_proxy() -> None:
+def test_the_servers_trust_only_the_network_of_the_proxy() -> None:
     edge = COMPOSE["networks"]["edge"]["ipam"]["config"][0]["subnet"]
     for name in SERVERS:
         assert COMPOSE["services"][name]["environment"]["TODO_TRUSTED_PROXIES"] == edge
@@ -158,7 +158,7 @@ def test_what_the_servers_trust_is_the_network_of_the_proxy() -> None:
     assert COMPOSE["networks"]["data"]["internal"] is True
 
 
-def test_nobody_is_killed_while_a_server_may_still_answer() -> None:
+def test_containers_are_not_killed_while_a_server_may_still_answer() -> None:
     from todo_app.worker import GRACE
 
     pod = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]
@@ -181,14 +181,14 @@ def test_the_proxy_leaves_event_streams_open_for_minutes() -> None:
     assert int(written[1]) >= 10
 
 
-def test_the_ingress_shows_what_users_need_and_nothing_else() -> None:
+def test_the_ingress_exposes_only_what_users_need() -> None:
     ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
     paths = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
     assert paths == {"/api", "/docs", "/openapi.json", "/health/live"}
 
 
 @pytest.mark.parametrize("folder", [KUBERNETES, KUBERNETES / "migrate"], ids=lambda folder: folder.name)
-def test_every_pod_may_reach_names_and_the_database_though_its_namespace_lets_nothing_out(folder: Path) -> None:
+def test_every_pod_may_reach_dns_and_the_database_if_egress_is_denied_by_default(folder: Path) -> None:
     files = documents(folder / "kustomization.yaml")[0]["resources"]  # the job is applied before the servers' files are
     made = [each for name in files for each in documents(folder / name)]
     pods = [each["spec"]["template"]["metadata"]["labels"] for each in made if "template" in each.get("spec", {})]
@@ -199,13 +199,13 @@ def test_every_pod_may_reach_names_and_the_database_though_its_namespace_lets_no
         assert {53, 5432} <= {port["port"] for policy in mine for rule in policy["egress"] for port in rule["ports"]}
 
 
-def test_the_ingress_names_its_class_and_the_guide_says_that_it_is_yours_to_choose() -> None:
+def test_the_ingress_names_its_class_and_the_guide_mentions_it() -> None:
     ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
     assert ingress["spec"]["ingressClassName"]
     assert "`ingressClassName`" in (ROOT / "docs/deploy.md").read_text()
 
 
-def test_who_waits_for_the_migration_hears_of_its_failure_too() -> None:
+def test_the_documented_wait_for_the_migration_also_ends_on_failure() -> None:
     text = (ROOT / "docs/deploy.md").read_text()
     ended, completed = re.findall(r"kubectl wait --for=(\S+) --timeout=(\d+)([ms]) job/todo-migrate", text)
     job = next(made for made in documents(KUBERNETES / "migrate/job.yaml") if made["kind"] == "Job")
@@ -214,21 +214,21 @@ def test_who_waits_for_the_migration_hears_of_its_failure_too() -> None:
     assert completed == ("condition=complete", "10", "s")
 
 
-def test_probes_ask_what_they_should() -> None:
+def test_probes_use_the_right_health_paths() -> None:
     container = documents(KUBERNETES / "deployment.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
     for probe in ("startupProbe", "livenessProbe"):  # the database's absence kills nobody
         assert container[probe]["httpGet"]["path"] == "/health/live"
     assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
-def test_the_image_runs_as_a_number_and_with_exec() -> None:
+def test_the_image_runs_as_a_numeric_user_and_without_a_shell() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
     for name in ("ENTRYPOINT", "CMD"):  # a shell in between would keep signals to itself
         assert json.loads(re.search(rf"^{name} (.+)$", text, re.MULTILINE)[1])
 
 
-def test_the_commands_that_need_an_engine_or_a_cluster_name_what_is_there() -> None:
+def test_the_docker_and_kubectl_commands_in_the_guide_name_existing_things() -> None:
     text = (ROOT / "docs/deploy.md").read_text()
     services = re.findall(r"docker compose (?:up|run|exec|cp)(?: --?[\w-]+)* ([a-z][\w-]*)", text)
     assert len(services) > 4

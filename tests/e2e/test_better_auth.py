@@ -133,7 +133,7 @@ def test_a_token_of_one_issuer_proves_nobody_at_another(user_of: Callable[[str],
     assert prove(user_of("EdDSA").token(), BETTER_AUTH_URL=user_of("default").issuer) is None
 
 
-def test_keys_of_another_address_with_the_issuer_set(user_of: Callable[[str], User]) -> None:
+def test_keys_from_another_address_work_if_the_issuer_is_set(user_of: Callable[[str], User]) -> None:
     user = user_of("default")
     environment = {"BETTER_AUTH_URL": "https://auth.example", "TODO_JWKS_URL": f"{user.issuer}/api/auth/jwks"}
     assert prove(user.token(), **environment) is None
@@ -206,7 +206,7 @@ def asks(service: Service, token: str, owner: str) -> int:
     return httpx.get(f"{service.url}/api/{owner}/tasks", headers=headers, trust_env=False).status_code
 
 
-def test_a_running_service_knows_whom_to_let_in(
+def test_a_running_service_accepts_only_the_right_tokens(
     user_of: Callable[[str], User], database_url: str, tmp_path: Path
 ) -> None:
     user, other = user_of("default"), user_of("EdDSA")

@@ -18,13 +18,13 @@ REFUSED = {"PGHOSTADDR": "192.0.2.1", "PGOPTIONS": "-c no.such=1 -z", "PGSSLMODE
 CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
-def test_migrations_go_their_own_way(empty_database_url: str) -> None:
+def test_migrations_use_their_own_database_url(empty_database_url: str) -> None:
     migrated = run("migrate", DATABASE_URL=NOWHERE, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
     assert (migrated.returncode, migrated.stdout, migrated.stderr) == (0, "", "")
     assert current_revision(empty_database_url) == head()
 
 
-def test_a_way_that_leads_nowhere_is_named(empty_database_url: str) -> None:
+def test_an_unreachable_migrations_url_is_named(empty_database_url: str) -> None:
     refused = run("migrate", DATABASE_URL=empty_database_url, TODO_MIGRATIONS_DATABASE_URL=NOWHERE)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.startswith("todo: TODO_MIGRATIONS_DATABASE_URL: the database cannot be reached")
@@ -66,7 +66,7 @@ def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, data
 
 
 def libpq_variables() -> set[str]:
-    """Every variable that libpq reads at a connection: one for an option of its own, and those that are none."""
+    """Every variable that libpq reads when it connects: those of its options, and some that belong to no option."""
     options = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     return options | {"PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGDATESTYLE", "PGGEQO"}
 
@@ -110,7 +110,7 @@ def test_a_parameter_that_nobody_knows_is_named_and_nothing_else_of_the_url(empt
         assert not any(secret in refused.stderr for secret in ("hunter2", password, empty_database_url))
 
 
-def test_what_a_url_leaves_open_is_taken_from_libpqs_variables(database_url: str) -> None:
+def test_options_missing_in_a_url_are_taken_from_libpqs_variables(database_url: str) -> None:
     given = psycopg.conninfo.conninfo_to_dict(database_url)
     host, port, password = str(given["host"]), str(given["port"]), str(given["password"])
     url = f"postgresql://{given['user']}@/{given['dbname']}"

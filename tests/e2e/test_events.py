@@ -105,7 +105,7 @@ def test_a_stream_says_what_changes_from_now_on_and_continues_with_its_last_id(t
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.ci)])
-def test_a_stop_ends_streams_within_a_second_and_without_an_error(
+def test_server_stops_within_a_second_with_open_streams_and_without_an_error(
     serve: Serve, database_url: str, number: signal.Signals
 ) -> None:
     server = serve("--workers", "2", DATABASE_URL=database_url, **VARIABLES).started()
@@ -163,7 +163,7 @@ def counted(server: Server, name: str) -> float:
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory and sockets")
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and sockets are read from /proc, which only Linux has")
 def test_streams_that_nobody_reads_hold_little_and_are_dropped(serve: Serve, database_url: str) -> None:
     server = serve(DATABASE_URL=database_url, **VARIABLES).started()
     [worker] = server.workers()

@@ -142,7 +142,7 @@ def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_aga
         assert listed(client) == [before]
 
 
-def test_of_requests_that_a_killed_server_was_answering_each_has_happened_once_when_repeated(
+def test_requests_repeated_after_a_server_was_killed_happen_exactly_once(
     serve: Serve, variables: dict[str, str], token: str
 ) -> None:
     doomed, other = serve(**variables).started(), serve(**variables).started()

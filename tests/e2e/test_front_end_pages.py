@@ -98,7 +98,9 @@ def test_a_typescript_client_is_generated_as_the_page_says(tmp_path: Path, data_
         reader.read(blocks)
 
 
-def test_a_front_end_of_another_shape_works_through_the_adapter(shared: Server, token: str, tmp_path: Path) -> None:
+def test_a_front_end_with_other_data_shapes_works_through_the_adapter(
+    shared: Server, token: str, tmp_path: Path
+) -> None:
     (tmp_path / "adapter.mjs").write_text(ADAPTER)
     (tmp_path / "use.mjs").write_text(BEFORE + CALL + AFTER)
     done = subprocess.run(

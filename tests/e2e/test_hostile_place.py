@@ -18,7 +18,7 @@ from effort import IN_CI
 from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
 pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="signals, pipes and terminals of POSIX"),
+    pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, pipes and terminals"),
     pytest.mark.timeout(300),  # a busy machine starts processes slowly
 ]
 SECRET = "of the end-to-end tests, and of no use elsewhere"
@@ -105,7 +105,7 @@ def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(serve: Serve, vari
     assert server.stop() == 0
 
 
-def test_without_standard_streams_it_serves_and_counts_the_lines_that_are_lost(
+def test_a_server_without_standard_streams_serves_and_counts_lost_lines(
     serve: Serve, variables: dict[str, str]
 ) -> None:
     server = serve(through=NO_STREAMS, **variables).started()
@@ -160,7 +160,7 @@ def test_a_reader_that_leaves_is_reported_once_and_holds_nothing_up(
     assert "Traceback" not in server.said()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_reported_once_and_holds_nothing_up(serve: Serve, variables: dict[str, str]) -> None:
     server = serve(through=FULL, **variables).started()
     for _ in range(4):
@@ -193,7 +193,7 @@ def test_a_cleaner_of_the_temporary_folder_ends_neither_the_metrics_nor_the_serv
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_of_servers_that_start_at_once_on_one_port_one_serves_and_the_others_say_why(
+def test_only_one_of_two_servers_started_on_one_port_serves_and_the_other_says_why(
     serve: Serve, variables: dict[str, str]
 ) -> None:
     for _ in range(3 if IN_CI else 1):
@@ -208,7 +208,7 @@ def test_of_servers_that_start_at_once_on_one_port_one_serves_and_the_others_say
 
 
 @pytest.mark.parametrize("command", ["token ann", "openapi"])
-def test_an_output_that_takes_nothing_is_refused_in_one_line(command: str) -> None:
+def test_an_unwritable_standard_output_is_reported_in_one_line(command: str) -> None:
     for redirection in (">&-", ">/dev/full"):
         if "full" in redirection and not Path("/dev/full").exists():
             continue
@@ -218,8 +218,8 @@ def test_an_output_that_takes_nothing_is_refused_in_one_line(command: str) -> No
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
-def test_a_standard_error_that_takes_nothing_changes_no_exit_code() -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_unwritable_standard_error_does_not_change_the_exit_code() -> None:
     through = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"]
     done = run("serve", DATABASE_URL="postgresql://none", PYTHONUNBUFFERED="", through=through)  # as most run it
     assert (done.returncode, done.stderr) == (2, "")

@@ -120,7 +120,7 @@ def test_the_challenge_says_what_kind_of_trouble_it_is(
     assert error is None or f'error="{error}"' in headers["www-authenticate"]
 
 
-def test_a_second_authorization_header_spoils_a_good_one(service: Service) -> None:
+def test_two_authorization_headers_are_refused_even_if_one_is_good(service: Service) -> None:
     good = b"Bearer " + token().encode()
     for others in ([good, good], [good, b"Basic YTpi"], [b"", good]):
         assert get(service, *others)[0] == 401

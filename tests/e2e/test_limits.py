@@ -95,7 +95,7 @@ def replicas(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Te
 
 
 def left(answer: httpx.Response, name: str = "default") -> int:
-    """How much of the limit the answer says is left, after making sure that it says so as the draft wants."""
+    """What the answer says is left of the limit, after checking that its headers have the form of the draft."""
     assert answer.headers.get_list("ratelimit-policy") == [POLICY[name]]
     (value,) = answer.headers.get_list("ratelimit")
     found = re.fullmatch(rf'"{name}";r=(0|[1-9]\d*);t=([1-9]\d*)', value)
@@ -107,7 +107,7 @@ def left(answer: httpx.Response, name: str = "default") -> int:
 
 
 def all_at_once(replicas: Replicas, user: str) -> list[httpx.Response]:
-    """What that user is answered who asks both servers at once, each as often as they may ask in all."""
+    """The answers when that user asks both servers at once, each as often as the limit allows in total."""
     with ThreadPoolExecutor(8) as pool:
         one, other = replicas.clients(user)
         asked = [pool.submit(client.get, f"/api/{user}/tasks") for _ in range(LIMIT) for client in (one, other)]
@@ -154,7 +154,7 @@ def one_of_each(replicas: Replicas, user: str) -> list[httpx.Response]:
     ]
 
 
-def test_every_answer_below_api_tells_the_limit(replicas: Replicas) -> None:
+def test_every_answer_below_api_has_the_rate_limit_headers(replicas: Replicas) -> None:
     answers = one_of_each(replicas, "carol")
     statuses = [201, 200, 200, 204, 304, 400, 403, 404, 404, 404, 405, 412, 413, 415, 422, 422, 204]
     assert [answer.status_code for answer in answers] == statuses
@@ -166,7 +166,7 @@ def test_every_answer_below_api_tells_the_limit(replicas: Replicas) -> None:
         assert "ratelimit" not in client.get(path).headers
 
 
-def test_bad_tokens_have_a_limit_of_their_own_and_shut_nobody_out_who_is_in(replicas: Replicas) -> None:
+def test_bad_tokens_have_their_own_limit_and_do_not_block_known_tokens(replicas: Replicas) -> None:
     known, _ = replicas.clients("dave")
     assert known.get("/api/dave/tasks").status_code == 200
 
@@ -178,13 +178,13 @@ def test_bad_tokens_have_a_limit_of_their_own_and_shut_nobody_out_who_is_in(repl
     flood = [ask(known, f"192.0.2.{number}, 198.51.100.7", f"x.{number}.z") for number in range(BAD_LIMIT + 5)]
     assert [answer.status_code for answer in flood] == [401] * BAD_LIMIT + [429] * 5
     assert [left(answer, "bad-tokens") for answer in flood] == [*range(BAD_LIMIT - 1, -1, -1), *[0] * 5]
-    assert ask(known, "198.51.100.7").status_code == 200  # who is in stays in
+    assert ask(known, "198.51.100.7").status_code == 200  # a known token still passes
     newcomer, _ = replicas.clients("eve")
     assert ask(newcomer, "198.51.100.7").status_code == 429  # a token that has not been seen yet has to wait
     assert ask(newcomer, "198.51.100.8").status_code == 403  # but not at another address, nor once it is known
     assert ask(newcomer, "198.51.100.7").status_code == 403
     with httpx.Client(base_url=replicas.servers[0].url) as nobody:
-        assert ask(nobody, "198.51.100.7").status_code == 401  # no token is no bad token
+        assert ask(nobody, "198.51.100.7").status_code == 401  # a request without a token does not count as a bad token
 
 
 def test_while_valkey_is_away_requests_pass_and_then_they_are_counted_again(replicas: Replicas) -> None:

@@ -26,7 +26,7 @@ def ask(server: Server, token: str, times: int) -> None:
             assert client.get("/api/ann/tasks").status_code == 200
 
 
-def test_every_worker_tells_the_numbers_of_all_also_after_one_was_killed(shared: Server, token: str) -> None:
+def test_every_worker_reports_metrics_of_all_even_after_one_was_killed(shared: Server, token: str) -> None:
     ask(shared, token, 12)
     eventually(lambda: counts(shared).get(TASKS) == 12)  # an answer is counted after it has gone out
     assert {counts(shared)[TASKS] for _ in range(6)} == {12}  # whichever worker answers

@@ -59,14 +59,14 @@ def play(folder: Path, server: Server, scenario: str, argument: str = "", owner:
     return done.stdout
 
 
-def test_the_replica_has_less_than_a_hundred_lines_that_can_be_read() -> None:
+def test_the_example_replica_has_fewer_than_100_readable_lines() -> None:
     replica = next(block.text for block in FILES if block.file == "replica.ts").splitlines()
     assert len(replica) < 100
     assert max(map(len, replica)) <= COLUMNS
     assert not [line for line in replica if line.startswith("import")]
 
 
-def test_what_was_done_offline_is_merged_and_happens_once_though_answers_get_lost(folder: Path, shared: Server) -> None:
+def test_offline_changes_are_merged_and_happen_once_even_if_answers_get_lost(folder: Path, shared: Server) -> None:
     play(folder, shared, "offline")
 
 
@@ -74,7 +74,7 @@ def test_conflicts_and_other_refusals_are_kept_for_the_user(folder: Path, shared
     play(folder, shared, "conflict")
 
 
-def test_what_is_edited_while_it_is_under_way_loses_nothing_that_was_not_seen(folder: Path, shared: Server) -> None:
+def test_edits_made_while_a_write_is_sent_overwrite_nothing_unseen(folder: Path, shared: Server) -> None:
     play(folder, shared, "underway")
 
 

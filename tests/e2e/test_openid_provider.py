@@ -98,7 +98,7 @@ def asks(service: Service, token: str, subject: str) -> int:
 
 
 @NEEDS_NODE
-def test_of_what_a_provider_gives_its_access_tokens_for_this_api_are_believed(
+def test_only_access_tokens_for_this_api_are_accepted_from_a_provider(
     provider: str, database_url: str, tmp_path: Path
 ) -> None:
     ours, others, opaque = (signed_in(provider, ANN, f"{AUDIENCE}{path}") for path in ("", "/other", "/opaque"))
@@ -111,7 +111,9 @@ def test_of_what_a_provider_gives_its_access_tokens_for_this_api_are_believed(
 
 @pytest.mark.ci
 @NEEDS_NODE
-def test_an_issuer_that_is_written_with_a_slash_is_another(provider: str, database_url: str, tmp_path: Path) -> None:
+def test_an_issuer_with_a_trailing_slash_is_a_different_issuer(
+    provider: str, database_url: str, tmp_path: Path
+) -> None:
     ours = signed_in(provider, ANN)
     with_a_slash = settings_for(provider) | {"TODO_JWT_ISSUER": f"{provider}/"}
     with serving(database_url, tmp_path, **with_a_slash) as service:
@@ -120,9 +122,7 @@ def test_an_issuer_that_is_written_with_a_slash_is_another(provider: str, databa
 
 @pytest.mark.ci
 @NEEDS_NODE
-def test_a_program_and_a_pairwise_subject_are_users_of_their_own(
-    provider: str, database_url: str, tmp_path: Path
-) -> None:
+def test_a_program_and_a_pairwise_subject_are_separate_users(provider: str, database_url: str, tmp_path: Path) -> None:
     pairwise = signed_in(provider, ANN, client_id="private")["access_token"]
     asked = {"grant_type": "client_credentials", "resource": AUDIENCE, "scope": "tasks"}
     answer = httpx.post(f"{provider}/token", data=asked, auth=("robot", quote("of the tests")), trust_env=False)
@@ -205,7 +205,7 @@ SHAPES: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", ["Auth0", pytest.param("Keycloak", marks=pytest.mark.ci)])
-def test_a_token_of_this_shape_is_believed(name: str, database_url: str, tmp_path: Path) -> None:
+def test_a_token_shaped_like_those_of_this_provider_is_accepted(name: str, database_url: str, tmp_path: Path) -> None:
     path, ending, subject, typ, claims = SHAPES[name]
     signs, encrypts = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     keys = [

@@ -26,7 +26,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
 ) -> None:
     first = serve(TODO_DATA_DIR=str(new_data_dir))
     greeting = first.greeting()
-    assert first.answers(), "it said so too early"
+    assert first.answers(), "it said that it serves before it did"
     assert f"Serving {first.url} (documentation at {first.url}/docs)" in greeting
     assert f"Data in {new_data_dir}" in greeting
     assert [event["url"] for event in serving_events(first)] == [first.url]
@@ -53,7 +53,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
     server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir))
     assert "Serving" in server.greeting()
-    assert server.answers(), "it said so too early"
+    assert server.answers(), "it said that it serves before it did"
     eventually(lambda: len(server.workers()) == 2)
     assert database_pid(data_dir) is not None
     told = time.monotonic()
@@ -112,18 +112,18 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
         *(pytest.param(each, marks=pytest.mark.ci) for each in ("at once", "as the database starts", "as it greets")),
     ],
 )
-def test_a_signal_while_it_starts_leaves_nothing_either(serve: Serve, new_data_dir: Path, beginning: str) -> None:
+def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir: Path, beginning: str) -> None:
     server = serve(TODO_DATA_DIR=str(new_data_dir))
     eventually(lambda: BEGINNINGS[beginning](server, new_data_dir), START_SECONDS)
     started = time.monotonic()
     assert server.stop() in {0, 130, -signal.SIGTERM}
-    assert time.monotonic() - started < GRACE - 5, "a worker did not hear of it"
+    assert time.monotonic() - started < GRACE - 5, "a worker did not get the signal"
     eventually(lambda: server.family() == [])
     assert database_pid(new_data_dir) is None
     assert "Traceback" not in server.said()
 
 
-def test_an_interrupt_that_comes_in_a_finalizer_is_told_nobody() -> None:
+def test_an_interrupt_in_a_finalizer_prints_nothing() -> None:
     lines = (
         "import os, signal",
         "from todo_app.signals import Signals",
@@ -179,12 +179,12 @@ def test_a_killed_database_is_an_outage_until_the_next_start_and_loses_nothing(s
     assert database_pid(data_dir) is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python does not fork")
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 def test_workers_are_forked_and_so_share_what_the_server_has_imported(serve: Serve, data_dir: Path) -> None:
     server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
     eventually(lambda: len(server.workers()) == len(server.family()) - 1 == 2)
     commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in server.family()}
-    assert len(commands) == 1  # a process that starts from nothing has another
+    assert len(commands) == 1  # a process that was not forked would have another one
 
 
 def test_a_killed_worker_is_replaced(serve: Serve, data_dir: Path) -> None:

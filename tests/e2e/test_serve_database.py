@@ -26,7 +26,7 @@ def serve_refused(**variables: str) -> str:
     return refused("serve", "--port", str(free_port()), **variables)
 
 
-def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_told(
+def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_reported(
     serve: Serve, cluster: ScratchCluster, empty_database_url: str, tmp_path: Path, token: str
 ) -> None:
     variables = {"DATABASE_URL": empty_database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATA_DIR": str(tmp_path / "d")}
@@ -67,7 +67,7 @@ def test_tasks_survive_a_restart(serve: Serve, database_url: str, token: str) ->
         assert client.get("/api/ann/tasks").json()["items"] == made[::-1]
 
 
-def test_who_cannot_start_says_why_in_one_line(database_url: str) -> None:
+def test_a_server_that_cannot_start_says_why_in_one_line(database_url: str) -> None:
     good = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     for name, variables in [
         ("BETTER_AUTH_SECRET", {"DATABASE_URL": database_url}),

@@ -95,7 +95,7 @@ def test_a_request_of_ambiguous_length_is_refused(shared: Server, token: str, sh
     assert stored(shared, token) == 0
 
 
-def test_where_both_are_given_the_chunks_count_and_the_connection_ends(shared: Server, token: str) -> None:
+def test_with_chunks_and_a_content_length_the_chunks_count_and_the_connection_ends(shared: Server, token: str) -> None:
     fields = ("Content-Length: 4", "Transfer-Encoding: chunked")
     kept_open = post(token, *fields).replace(b"Connection: close\r\n", b"")
     answer = raw(shared.port, kept_open + chunked(GOOD) + SMUGGLED)
@@ -186,7 +186,7 @@ def test_a_refused_requests_body_is_not_taken_for_a_request(shared: Server) -> N
         ("/" + "x" * 70_000, 414),
     ],
 )
-def test_a_target_means_its_path_whoever_it_names(shared: Server, token: str, target: str, status: int) -> None:
+def test_only_the_path_of_a_request_target_counts(shared: Server, token: str, target: str, status: int) -> None:
     answer = raw(shared.port, head("GET", target, *authorized(token)))
     assert statuses(answer) == [status]
     assert b"evil" not in answer
@@ -229,7 +229,7 @@ def test_giant_heads_are_refused(shared: Server, token: str) -> None:
     assert statuses(raw(shared.port, head("GET", TASKS, f"Authorization: Bearer {'x' * 20_000}"))) == [401]
 
 
-def test_a_head_of_64_kib_is_read_and_one_of_more_than_128_is_not_however_it_comes(shared: Server) -> None:
+def test_a_head_of_64_kib_is_accepted_and_one_over_128_kib_is_refused(shared: Server) -> None:
     fits, too_long = (head("GET", "/health/live", "X: " + "x" * (size - 100)) for size in (64 * 1024, 128 * 1024 + 200))
     cut: list[bytes | float] = []
     for position in range(0, len(fits), 8192):
@@ -294,14 +294,14 @@ def test_credentials_given_twice_are_refused(shared: Server, token: str) -> None
     assert statuses(answer) == [401]
 
 
-def test_who_asks_for_it_is_told_to_continue(shared: Server, token: str) -> None:
+def test_expect_100_continue_is_answered(shared: Server, token: str) -> None:
     request = post(token, "Expect: 100-continue", f"Content-Length: {len(GOOD)}")
     assert statuses(raw(shared.port, request, 0.2, GOOD)) == [100, 201]
-    # Who would be refused is spared the sending.
+    # A client that would be refused need not send its body.
     assert statuses(raw(shared.port, post("x.y.z", "Expect: 100-continue", "Content-Length: 13"))) == [401]
 
 
-def test_who_hangs_up_in_the_middle_is_no_bug_and_stores_nothing(shared: Server, token: str) -> None:
+def test_a_client_that_hangs_up_midway_stores_nothing_and_is_not_logged_as_a_bug(shared: Server, token: str) -> None:
     before = len(shared.log().splitlines())
     for request in (
         post(token, "Content-Length: 100") + b'{"title":',

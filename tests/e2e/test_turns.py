@@ -35,7 +35,7 @@ def start(serve: Callable[..., Server], cluster: ScratchCluster, migrated: str) 
 
 
 def logged(server: Server, status: int) -> int:
-    """How many of Ann's requests have been answered so, and are over."""
+    """How many requests have ended with this status."""
     lines = [json.loads(line) for line in server.log().splitlines()]
     return sum(line["event"] == "request" and line["status"] == status for line in lines)
 
@@ -70,9 +70,12 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[
         assert (status(working), status(next_)) == (201, 200)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system takes what it likes of an answer")
-def test_answers_that_nobody_reads_are_held_back_and_held_by_nobody_else(start: Callable[..., Server]) -> None:
-    """A page of 0.9 MB fits into what the system would keep for a connection: sixteen may be kept, and no hundred."""
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_NOTSENT_LOWAT"),
+    reason="this system has no TCP_NOTSENT_LOWAT: its buffers take any part of an answer",
+)
+def test_unread_answers_are_bounded_per_user_and_block_nobody_else(start: Callable[..., Server]) -> None:
+    """A page of 0.9 MB fits into the system's buffers of a connection: sixteen may be kept there, not a hundred."""
     server = start()
     with server.client(token("ann")) as ann, server.client(token("bob")) as bob, ExitStack() as open_:
         for number in range(200):

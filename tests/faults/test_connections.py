@@ -18,7 +18,7 @@ def passage(a_database: OneDatabase) -> Iterator[tuple[Passage, str]]:
         yield made
 
 
-def test_dropped_while_idle(stage: Stage) -> None:
+def test_idle_connections_that_were_dropped_are_replaced(stage: Stage) -> None:
     with stage.servers[0].client(token("idle")) as client:
         for number in range(10):
             made = [client.post("/api/idle/tasks", json={"title": f"{number}"}) for _ in range(4)]
@@ -27,7 +27,7 @@ def test_dropped_while_idle(stage: Stage) -> None:
             stage.database.terminate_connections()
 
 
-def test_dropped_under_load(stage: Stage) -> None:
+def test_service_recovers_after_connections_were_dropped_under_load(stage: Stage) -> None:
     with stage.load("connections: all dropped, 20 times") as load:
         for _ in range(20):
             stage.database.terminate_connections()
@@ -35,7 +35,9 @@ def test_dropped_under_load(stage: Stage) -> None:
         stage.comes_back(load)
 
 
-def test_cut_on_the_way(a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve) -> None:
+def test_service_recovers_after_connections_were_cut_on_the_network(
+    a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve
+) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
     with stage.load("connections: cut between server and database, 20 times") as load:
@@ -45,7 +47,9 @@ def test_cut_on_the_way(a_database: OneDatabase, passage: tuple[Passage, str], s
         stage.comes_back(load)
 
 
-def test_swallowed_on_the_way(a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve) -> None:
+def test_service_recovers_after_the_network_dropped_all_packets(
+    a_database: OneDatabase, passage: tuple[Passage, str], serve: Serve
+) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
     with stage.load("connections: a network that swallows everything for 15 s") as load:
@@ -57,7 +61,7 @@ def test_swallowed_on_the_way(a_database: OneDatabase, passage: tuple[Passage, s
     assert load.away > 0
 
 
-def test_through_a_pooler(a_database: OneDatabase, serve: Serve) -> None:
+def test_service_recovers_after_a_pooler_lost_its_connections(a_database: OneDatabase, serve: Serve) -> None:
     with pooler_before(a_database.url) as url:
         stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
         with stage.load("pooler: its connections to the database dropped, 10 times") as load:

@@ -12,14 +12,14 @@ from todo_adapters.postgres.migrations import migrate
 pytestmark = pytest.mark.timeout(240)
 
 
-def test_killed_and_started_again(stage: Stage) -> None:
+def test_service_recovers_after_the_database_was_killed(stage: Stage) -> None:
     with stage.load("database: kill -9 of the postmaster, started again at once") as load:
         stage.database.kill()
         stage.database.start()
         stage.comes_back(load)
 
 
-def test_killed_three_times_in_a_row(stage: Stage) -> None:
+def test_service_recovers_after_the_database_was_killed_three_times(stage: Stage) -> None:
     with stage.load("database: kill -9, three times") as load:
         for _ in range(3):
             stage.database.kill()
@@ -27,14 +27,14 @@ def test_killed_three_times_in_a_row(stage: Stage) -> None:
             stage.comes_back(load)
 
 
-def test_restarted(stage: Stage, a_database: OneDatabase) -> None:
+def test_service_recovers_after_a_fast_database_restart(stage: Stage, a_database: OneDatabase) -> None:
     with stage.load("database: fast restart") as load:
         a_database.shut_down_fast()
         stage.database.start()
         stage.comes_back(load)
 
 
-def test_away_for_ten_seconds(stage: Stage) -> None:
+def test_service_recovers_after_ten_seconds_without_database(stage: Stage) -> None:
     with stage.load("database: kill -9, away for 10 s") as load:
         stage.database.kill()
         load.goes_on(10)
@@ -43,7 +43,7 @@ def test_away_for_ten_seconds(stage: Stage) -> None:
     assert load.away > 100
 
 
-def test_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
+def test_service_recovers_after_the_database_ran_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
     with stage.load("database: every connection taken by others for 6 s") as load:
         with a_database.connections_taken(stage.paused()):
             load.goes_on(6)
@@ -59,7 +59,7 @@ def test_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
         ("a task locked that users write to", "select from tasks order by user_id, id limit 24 for update"),
     ],
 )
-def test_a_lock(stage: Stage, what: str, statement: str) -> None:
+def test_service_recovers_after_a_long_database_lock(stage: Stage, what: str, statement: str) -> None:
     with stage.load(f"database: {what} for 15 s") as load:
         with stage.database.locked(statement):
             load.goes_on(HANGING)
@@ -67,7 +67,7 @@ def test_a_lock(stage: Stage, what: str, statement: str) -> None:
     assert load.away > 0
 
 
-def test_disk_full(serve: Serve) -> None:
+def test_service_recovers_after_the_database_disk_was_full(serve: Serve) -> None:
     try:
         with small_disk() as disk:
             on_a_small_disk(disk, serve)

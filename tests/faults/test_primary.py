@@ -55,7 +55,7 @@ def test_with_a_synchronous_standby_that_was_cut_off_nothing_is_lost(synchronous
     assert load.away > 0
 
 
-def test_a_synchronous_standby_that_is_cut_off_holds_up_writes_alone(synchronous: tuple[Stage, Pair]) -> None:
+def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tuple[Stage, Pair]) -> None:
     stage, machines = synchronous
     with stage.load("standby: synchronous, cut off for 6 s") as load:
         with machines.cut_off(), stage.servers[0].client(token("first")) as client:
@@ -79,5 +79,5 @@ def test_with_an_asynchronous_standby_the_loss_is_counted(asynchronous: tuple[St
             load.rests()
             machines.quiet()
         stage.comes_back(load)
-    assert load.ledger.given_up > 0, "the standby was not behind: nothing was tried"
+    assert load.ledger.given_up > 0, "the standby was not behind, so nothing was tested"
     assert stage.begun_anew > 0

@@ -60,7 +60,7 @@ def stage(a_database: OneDatabase, serve: Serve) -> Stage:
     return Stage(a_database, [server])
 
 
-def test_a_killed_worker(stage: Stage) -> None:
+def test_killed_workers_do_not_interrupt_the_service(stage: Stage) -> None:
     [server] = stage.servers
     with stage.load("worker: kill -9 of one of two, 3 times") as load:
         for _ in range(3):
@@ -79,7 +79,9 @@ def kill_a_worker(server: Server, load: Load) -> None:
     load.goes_on(7)  # one that is gone again within 5.5 s ends the server
 
 
-def test_everything_in_turn(a_database: OneDatabase, serve: Serve) -> None:
+def test_service_recovers_from_worker_database_and_connection_failures_in_turn(
+    a_database: OneDatabase, serve: Serve
+) -> None:
     servers = [serve("--workers", "2", **settings(a_database.url)).started() for _ in range(2)]
     eventually(lambda: {len(server.family()) for server in servers} == {3})
     stage = Stage(a_database, servers)
@@ -94,7 +96,7 @@ def test_everything_in_turn(a_database: OneDatabase, serve: Serve) -> None:
         stage.comes_back(load)
 
 
-def test_ended_under_load(stage: Stage, serve: Serve) -> None:
+def test_a_server_stopped_under_load_answers_its_requests(stage: Stage, serve: Serve) -> None:
     [server] = stage.servers
     with stage.load("server: SIGTERM, then a new one") as load:
         told = monotonic()
@@ -135,7 +137,7 @@ def live(url: str) -> bool:
         return False
 
 
-def test_a_rolling_restart(a_database: OneDatabase, serve: Serve, tmp_path: Path) -> None:
+def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serve, tmp_path: Path) -> None:
     variables = settings(a_database.url, **PATIENT)
     replicas = [serve(**variables).started() for _ in range(2)]
     stage = Stage(a_database, replicas)
@@ -151,11 +153,11 @@ def test_a_rolling_restart(a_database: OneDatabase, serve: Serve, tmp_path: Path
 
 
 def may_be_repeated(asked: str) -> bool:
-    """Whether the balancer does so where there was no answer."""
+    """Whether the balancer may repeat this request if there was no answer."""
     return "with a key" in asked or not asked.startswith(("PATCH", "POST"))
 
 
-def test_replicas_share_everything_and_one_dies(a_database: OneDatabase, serve: Serve) -> None:
+def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: OneDatabase, serve: Serve) -> None:
     with ValkeyServer(port=free_port()) as valkey:
         store = f"valkey://127.0.0.1:{valkey.port}/0"
         variables = settings(a_database.url, TODO_RATE_LIMIT_STORE=store, **PATIENT)

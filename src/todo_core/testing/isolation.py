@@ -87,5 +87,5 @@ class IsolationContract:
         for owner in alike:
             assert [task.title for task in (await store.tasks_of(owner).page(TaskQuery())).items] == [owner]
 
-    async def test_who_has_no_tasks_sees_an_empty_page(self, store: TaskStore) -> None:
+    async def test_an_owner_without_tasks_gets_an_empty_page(self, store: TaskStore) -> None:
         assert await store.tasks_of(make_owner()).page(TaskQuery()) == Page((), None)

@@ -156,7 +156,7 @@ class KeepingContract:
                 assert await tasks.get(task.id) == edited
 
     @pytest.mark.parametrize("text", ["", "a\x00b", "\ud800", "x" * 256, "a\nb"])
-    async def test_what_cannot_name_an_owner_has_no_tasks(self, store: TaskStore, text: str) -> None:
+    async def test_an_invalid_owner_is_refused(self, store: TaskStore, text: str) -> None:
         with pytest.raises(InvalidInput):
             store.tasks_of(OwnerId(text))
 

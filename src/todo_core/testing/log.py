@@ -53,7 +53,7 @@ class LogContract:
             (third.id, "created", "a"),
         }
 
-    async def test_a_look_at_more_than_was_asked_for_is_answered(self, store: TaskStore) -> None:
+    async def test_a_plan_may_read_more_than_it_asked_for(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         chain = [make_task(owner=owner) for _ in range(3)]
         for task in chain:
@@ -109,7 +109,7 @@ class LogContract:
         assert (await tasks.commit(Plan(decide=lambda _: Decision()))).change is None
         assert (await add(tasks, make_task(owner=owner))).change == 2
 
-    async def test_several_plans_as_one_leave_what_they_leave_one_by_one(self, store: TaskStore) -> None:
+    async def test_composed_plans_leave_the_same_result_as_single_ones(self, store: TaskStore) -> None:
         one, other = make_owner("one"), make_owner("other")
         tasks = [make_task(owner=one, title=f"{number}") for number in range(3)]
         last = make_task(owner=one)

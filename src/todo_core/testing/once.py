@@ -149,7 +149,7 @@ class OnceContract:
                 assert await add_once(tasks, key, task) == task
         assert await _all(tasks) == set(added.values())
 
-    async def test_of_many_who_use_one_key_at_once_one_creates_and_all_are_told_of_it(self, store: TaskStore) -> None:
+    async def test_many_simultaneous_uses_of_one_key_create_one_task_for_all(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         wishes = [make_task(owner=owner) for _ in range(_CONCURRENT)]
         told = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes))
@@ -157,7 +157,7 @@ class OnceContract:
         assert len(set(told)) == 1
         assert told[0] in wishes
 
-    async def test_of_many_who_want_different_tasks_under_one_key_one_gets_it(self, store: TaskStore) -> None:
+    async def test_of_different_tasks_under_one_key_only_one_is_stored(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         wishes = [make_task(owner=owner, title=f"Wish {number % 5}") for number in range(_CONCURRENT)]
         told = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes), return_exceptions=True)

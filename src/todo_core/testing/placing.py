@@ -249,7 +249,7 @@ class PlacingContract:
                     assert [each.field for each in problem.value.problems] == [name]
         assert (await _things(anns), await _things(bobs), await whole_log(anns), await whole_log(bobs)) == before
 
-    async def test_what_is_restored_where_its_list_or_parent_is_gone_comes_to_the_inbox_or_the_top(
+    async def test_tasks_restored_without_their_list_or_parent_go_to_the_inbox_or_the_top(
         self, store: TaskStore
     ) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -280,9 +280,7 @@ class PlacingContract:
         restored = await tasks.commit(restoring(family[1].id, LATER))
         assert [_place_of(each) for each in restored.things] == [(other.id, None), (other.id, family[1].id)]
 
-    async def test_what_an_older_undo_has_brought_back_stays_where_it_is_when_the_rest_is_restored(
-        self, store: TaskStore
-    ) -> None:
+    async def test_tasks_that_an_older_undo_restored_stay_when_the_rest_is_restored(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         (_, parent), (task_list, task) = await _chain(tasks, owner, 1), await _chain(tasks, owner, 1)
         older = (await remove(tasks, task.id)).change or 0
@@ -298,9 +296,7 @@ class PlacingContract:
         assert _place_of(await tasks.get(child.id)) == (task_list.id, task.id)
         assert await _trash(tasks) == []
 
-    async def test_an_older_undo_leaves_nothing_in_the_trash_without_what_it_was_deleted_with(
-        self, store: TaskStore
-    ) -> None:
+    async def test_an_older_undo_that_would_split_what_was_deleted_together_is_refused(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         parent = await _place(tasks, make_task(owner=owner))
         older = (await remove(tasks, parent.id)).change or 0
@@ -352,7 +348,7 @@ class PlacingContract:
         await tasks.commit(undoing(change + 1, LATER))
         assert {_place_of(each)[0] for each in await _all(tasks)} == {there.id}
 
-    async def test_an_undo_that_would_put_something_nowhere_names_the_member(self, store: TaskStore) -> None:
+    async def test_an_undo_without_a_valid_place_names_the_member(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         (here, *family), (_, other) = await _chain(tasks, owner, 2), await _chain(tasks, owner, 1)
         moved = (await tasks.commit(moving(family[1].id, {"parent_id": other.id}, LATER))).change or 0
@@ -383,7 +379,7 @@ class PlacingContract:
         await tasks.commit(restoring(task_list.id, LATER))
         assert {each.id for each in await _all(tasks)} == {each.id for each in family}
 
-    async def test_what_went_with_something_that_was_there_within_one_change_only_is_in_the_trash_by_itself(
+    async def test_a_task_deleted_with_a_list_of_the_same_change_is_in_the_trash_by_itself(
         self, store: TaskStore
     ) -> None:
         tasks = store.tasks_of(owner := make_owner())

@@ -101,7 +101,7 @@ class SyncContract:
         assert (second.items, second.full) == ((), True)
         assert last.items == (_here(done), SyncItem("task", made[2].id, None), _here(added))
 
-    async def test_who_is_further_behind_than_there_are_things_is_given_a_first_sync(self, store: TaskStore) -> None:
+    async def test_a_client_too_far_behind_is_given_a_first_sync(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner))
         since = (await tasks.sync(asked())).here
@@ -121,7 +121,7 @@ class SyncContract:
         await add(tasks, task := make_task(owner=owner))
         assert _items(await _caught_up(tasks, empty.next)) == [_here(task)]
 
-    async def test_a_token_of_what_never_happened_here_is_too_old(self, store: TaskStore) -> None:
+    async def test_a_token_that_does_not_match_the_log_is_too_old(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         for _ in range(3):
             await add(tasks, make_task(owner=owner))
@@ -187,7 +187,7 @@ class SyncContract:
         with pytest.raises(InvalidInput):
             SyncToken.decode(theirs, ann)
 
-    async def test_whose_number_is_another_is_known(self, store: TaskStore) -> None:
+    async def test_changed_returns_the_owners_whose_number_differs(self, store: TaskStore) -> None:
         ann, bob, carl = make_owner(), make_owner(), make_owner()
         assert await store.changed({ann: 0, bob: 0}) == {}
         for owner, count in ((ann, 1), (bob, 3)):

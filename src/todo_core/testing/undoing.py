@@ -64,7 +64,7 @@ class UndoingContract:
         assert _content(found) == _content(edited)
         assert found.version == 4
 
-    async def test_what_has_changed_since_is_not_undone_and_named(self, store: TaskStore) -> None:
+    async def test_members_changed_since_are_not_undone_and_are_named(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner))
         await edit(tasks, task.id, lambda task: task.edited(title="One", description="x", at=LATER))
@@ -106,7 +106,7 @@ class UndoingContract:
         with pytest.raises(NotInTrash):
             await tasks.commit(restoring(both[1].id, LATER))
 
-    async def test_of_many_who_restore_one_task_at_once_one_does(self, store: TaskStore) -> None:
+    async def test_exactly_one_of_many_simultaneous_restores_succeeds(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner))
         await remove(tasks, task.id)
