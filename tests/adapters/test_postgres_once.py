@@ -369,12 +369,16 @@ async def test_cleanup_is_left_to_another_replica_that_is_already_removing_every
 async def test_creating_works_even_if_expired_keys_cannot_be_removed(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unavailable(*_: object) -> list[bool]:
+    tried: list[object] = []
+
+    async def unavailable(*call: object) -> list[bool]:
+        tried.append(call)
         raise psycopg.errors.AdminShutdown
 
     monkeypatch.setattr(pruning, "pruning", lambda *_: unavailable)
     await fill(store := PostgresTaskStore(engine), "a", "b")
     await store.aclose()
+    assert tried
 
 
 async def test_a_key_that_expires_during_the_request_counts_as_new(

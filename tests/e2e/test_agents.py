@@ -289,6 +289,7 @@ async def test_a_hundred_simultaneous_calls_are_all_answered(shared: Server) -> 
         answers = await asyncio.gather(*(client.post(f"{shared.url}/mcp", json=add) for _ in range(100)))
     made = [answer.json() for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in answers} <= {200, 429}
+    assert len(made) >= 80  # what one process works on and lets wait
     assert sorted(each["result"]["structuredContent"]["change"] for each in made) == list(range(1, len(made) + 1))
 
 
