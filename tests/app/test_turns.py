@@ -87,6 +87,17 @@ async def test_sixteen_are_worked_on_sixty_four_wait_and_the_others_are_refused(
         assert store.most == 16
 
 
+async def test_hundreds_of_refusals_do_not_hold_up_another_user() -> None:
+    async with stalled(concurrent_requests_per_user=1, waiting_requests_per_user=0) as (service, store):
+        asked = [listing(service, number) for number in range(300)]
+        await until(lambda: store.inside)
+        assert (await service.ask("GET", f"/api/{BOB}/tasks", user=BOB)).status_code == 200
+        assert sum(task.done() for task in asked) < 100
+        await until(lambda: sum(task.done() for task in asked) == 299)
+        store.let_go.set()
+        assert sorted({(await task).status_code for task in asked}) == [200, 429]
+
+
 async def test_waiting_requests_are_served_in_order_of_arrival() -> None:
     async with stalled(concurrent_requests_per_user=1) as (service, store):
         asked = [listing(service, number) for number in range(20)]

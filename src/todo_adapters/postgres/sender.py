@@ -22,7 +22,7 @@ C = TypeVar("C")
 _RACES: Final = 5
 _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
-MAX_WEIGHT: Final = 1000  # of one statement: the cost of a thousand rows, about 10 ms
+MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
 MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_ALONE: Final = 4

@@ -22,6 +22,7 @@ class Turns:
     def __init__(self, *, max_concurrent: int, max_waiting: int) -> None:
         self._max_concurrent, self._max_waiting = max_concurrent, max_waiting
         self._lines: dict[OwnerId, _Line] = {}
+        self._refusing = asyncio.Lock()
 
     async def take(self, owner: OwnerId, receive: Receive) -> Receive:
         """Take a place, which `give_back` frees. Returns the `receive` to read the request's body with from now on.
@@ -36,6 +37,8 @@ class Turns:
             line.busy += 1
             return receive
         if len(line.waiting) >= self._max_waiting:
+            async with self._refusing:  # one in each round of the event loop: other users do not wait for hundreds
+                await asyncio.sleep(0)
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)
