@@ -55,7 +55,7 @@ async def test_simultaneous_callers_have_separate_connections(database_url: str)
 
 
 async def test_a_kept_connection_goes_back_after_a_while(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER", 0.1)
+    monkeypatch.setattr(connections, "LINGER", 0.5)
     async with pool_of(database_url, 10) as (engine, lent):
         await asyncio.gather(*(lent.run(backend) for _ in range(3)))
         assert in_use(engine) == 3
