@@ -18,7 +18,8 @@ from todo_app.api.openapi import openapi
 from todo_app.api.operation import Operation
 from todo_app.api.subjects import operations
 from todo_app.cli import _parser
-from todo_app.http.errors import STATUSES, status_of
+from todo_app.http.errors import NO_ROUTE, STATUSES, MethodNotAllowed, NoSuchRoute, OriginNotAllowed, status_of
+from todo_app.http.gate import _origin_not_allowed
 from todo_app.log import _RequestLine
 from todo_app.mcp.tools import TOOLS
 from todo_core.identity import SCOPES
@@ -199,10 +200,18 @@ def errors() -> Iterator[str]:
     yield from table(*shown, rows=map(error, STATUSES))
 
 
+OF_NO_OPERATION = {
+    NoSuchRoute: NoSuchRoute(f"{NO_ROUTE}."),
+    MethodNotAllowed: MethodNotAllowed(["GET", "HEAD", "OPTIONS"]),
+    OriginNotAllowed: _origin_not_allowed(),
+}
+"""Refusals that no operation has as an example."""
+
+
 def error(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
     status, _, title, sent = refusal(kind)
     given = examples.refusals().get(kind.code)
-    detail = given["value"]["detail"] if given else text_of(kind).partition("\n")[0]
+    detail = given["value"]["detail"] if given else str(OF_NO_OPERATION[kind])
     return f"`{kind.code}`", status, title, detail, sent, ", ".join(told_by(kind))
 
 
@@ -222,7 +231,8 @@ def command_line() -> Iterator[str]:
     yield "From a clone `python3 run.py COMMAND` is the same. [Settings](../settings.md) say what the commands work on."
     yield "A command that cannot be carried out says why in one line, and exits with 2."
     parser = _parser()
-    yield "`todo --version` prints the version, `todo --help` lists the commands, and `todo COMMAND --help` a command's arguments."
+    yield "`todo --version` prints the version, `todo --help` lists the commands, and `todo COMMAND --help` the arguments of"
+    yield "one."
     commands = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     helps = {choice.dest: choice.help for choice in commands._choices_actions}
     for name, command in commands.choices.items():
