@@ -231,8 +231,7 @@ def command_line() -> Iterator[str]:
     yield "From a clone `python3 run.py COMMAND` is the same. [Settings](../settings.md) say what the commands work on."
     yield "A command that cannot be carried out says why in one line, and exits with 2."
     parser = _parser()
-    yield "`todo --version` prints the version, `todo --help` lists the commands, and `todo COMMAND --help` the arguments of"
-    yield "one."
+    yield "`todo --version` prints the version, `todo --help` lists the commands, `todo COMMAND --help` its arguments."
     commands = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     helps = {choice.dest: choice.help for choice in commands._choices_actions}
     for name, command in commands.choices.items():
