@@ -41,14 +41,14 @@ def _said(rule: str, *more: str) -> str:
 
 
 _UNITS: Final = "Characters are Unicode code points."
-Title: TypeAlias = Annotated[
-    str,
-    Meta(
-        description=_said(TITLE_RULE, _UNITS),
-        examples=["Buy oat milk"],
-        extra_json_schema={"minLength": 1, "maxLength": TITLE_LENGTH, "pattern": LINE_PATTERN},
-    ),
-]
+
+
+def _line(rule: str, length: int, example: str) -> Meta:
+    limits = {"minLength": 1, "maxLength": length, "pattern": LINE_PATTERN}
+    return Meta(description=_said(rule, _UNITS), examples=[example], extra_json_schema=limits)
+
+
+Title: TypeAlias = Annotated[str, _line(TITLE_RULE, TITLE_LENGTH, "Buy oat milk")]
 Description: TypeAlias = Annotated[
     str,
     Meta(
@@ -134,14 +134,7 @@ Position: TypeAlias = Annotated[
         extra_json_schema={"minLength": 1, "maxLength": POSITION_LENGTH, "pattern": "^[0-9a-z]+$"},
     ),
 ]
-Name: TypeAlias = Annotated[
-    str,
-    Meta(
-        description=_said(NAME_RULE, _UNITS),
-        examples=["Groceries"],
-        extra_json_schema={"minLength": 1, "maxLength": NAME_LENGTH, "pattern": LINE_PATTERN},
-    ),
-]
+Name: TypeAlias = Annotated[str, _line(NAME_RULE, NAME_LENGTH, "Groceries")]
 Color: TypeAlias = Annotated[
     str, Meta(description=_said(COLOR_RULE), extra_json_schema={"pattern": "^#[0-9a-fA-F]{6}$"}, examples=["#ff8800"])
 ]
