@@ -284,9 +284,9 @@ def tests(session: nox.Session) -> None:
 @skipped_while_green(*INTERFACE, "docs/how-to", "examples", "tests/browser", "tests/e2e")
 def browser(session: nox.Session) -> None:
     """Pages: /docs, the example's, and one with Better Auth, in this machine's Chromium or else in one from npm."""
-    sync(session, "--group", "browser")
+    sync(session, "--group", "browser", "--compile-bytecode")
     beside = [] if session.posargs else ["-n", "2", *CHOICE]  # each with a browser and a server of its own
-    session.run("pytest", *beside, *chosen(session, BROWSER))
+    session.run("pytest", *beside, *chosen(session, BROWSER), env=in_memory())
 
 
 @nox.session(venv_backend="uv")

@@ -25,7 +25,8 @@ STAMP = VENV / "run.json"
 FETCHED_UV = VENV / ".uv"
 
 # What each kind of environment asks of `uv sync`. "dev" holds all that "server" holds, so it serves as well.
-KINDS = {"server": ("--no-dev", "--extra", "all"), "dev": ("--group", "dev")}
+# For "dev" the bytecode is made at once: the processes of the tests would each make it at the same time.
+KINDS = {"server": ("--no-dev", "--extra", "all"), "dev": ("--group", "dev", "--compile-bytecode")}
 # A .venv belongs to one version of Python and one place: its scripts carry absolute paths.
 HOME = f"{sys.implementation.cache_tag} {ROOT}"
 

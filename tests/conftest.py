@@ -1,6 +1,7 @@
 """The fixtures that several rooms of the tests share: databases, stores."""
 
-from collections.abc import AsyncIterator, Iterator
+import gc
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -23,6 +24,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         lock = make_scratch_folder()
         config.add_cleanup(lambda: remove_scratch_folder(lock))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collections of garbage find none among thousands of tests, and would take a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

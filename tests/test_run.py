@@ -76,7 +76,7 @@ class Clone:
 
 
 SERVER = "--no-dev --extra all"
-DEV = "--group dev"
+DEV = "--group dev --compile-bytecode"
 
 
 @pytest.fixture

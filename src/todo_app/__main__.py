@@ -3,6 +3,7 @@
 import sys
 import zoneinfo
 
+from todo_app.loading import without_collections
 from todo_app.streams import forget_unwritten, open_missing
 
 # Use the time zones of the package tzdata, so that all machines and images have the same. Set here because worker
@@ -17,7 +18,8 @@ def main() -> int:
         return 2
     open_missing()  # before anything else is opened
     try:
-        from todo_app.cli import main as command
+        with without_collections():
+            from todo_app.cli import main as command
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("todo_"):
             raise

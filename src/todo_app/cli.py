@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Final
 
 from todo_adapters.embedded import EmbeddedDatabaseError
+from todo_app.loading import without_collections
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_app.streams import say, show
@@ -104,7 +105,8 @@ def _duration(text: str) -> timedelta:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
-    from todo_app.server import serve
+    with without_collections():
+        from todo_app.server import serve
 
     serve(settings, host=options.host, port=options.port, workers=options.workers)
 
@@ -129,7 +131,8 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _mcp(options: argparse.Namespace, settings: Settings) -> None:
-    from todo_app.mcp.stdio import serve
+    with without_collections():
+        from todo_app.mcp.stdio import serve
 
     serve(settings, options.user, scopes=options.scope, zone=options.time_zone)
 

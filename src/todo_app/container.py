@@ -11,10 +11,10 @@ from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
 from todo_app.http.live import Live
 from todo_app.http.turns import Turns
+from todo_app.loading import without_packages
 from todo_app.log import Log
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings
-from todo_app.without_packages import without_packages
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
 with without_packages("pydantic", "starlette", "fastapi", "werkzeug"):  # it imports every framework that is installed

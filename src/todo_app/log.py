@@ -12,7 +12,7 @@ import msgspec
 
 from todo_app.http.exchange import Exchange
 from todo_app.line_writer import LineWriter
-from todo_app.without_packages import without_packages
+from todo_app.loading import without_packages
 
 with without_packages("rich"):  # colors for a terminal, which would be a third of the command line's loading time
     import structlog

@@ -15,9 +15,9 @@ from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
 from todo_app.http.exchange import App, Exchange
 from todo_app.http.gate import Gate, methods_by_path
+from todo_app.loading import without_packages
 from todo_app.mcp.http import McpEndpoint
 from todo_app.settings import Settings
-from todo_app.without_packages import without_packages
 
 
 def create_app(container: Container | None = None) -> App:
@@ -71,7 +71,7 @@ def _router(container: Container) -> Litestar:
 
     document = document_asset(openapi(settings.root_path))
     service = Service(container.store(), container.metrics(), document, settings.public_url, settings.issuer)
-    with without_packages("pydantic", "opentelemetry", "starlette"):  # installed for `mcp`, not needed here
+    with without_packages("attr", "opentelemetry", "pydantic", "starlette"):  # installed for `mcp`, not needed here
         return Litestar(
             route_handlers=[
                 *routes(container.tasks(), container.live(), service),

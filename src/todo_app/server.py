@@ -1,7 +1,6 @@
 """Serves the application: checks the settings, starts the embedded database and Granian, and stops both."""
 
 import ctypes
-import gc
 import http.client
 import multiprocessing
 import os
@@ -22,6 +21,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from todo_app.listening import BACKLOG, Listener
+from todo_app.loading import without_collections
 from todo_app.local import LocalDatabase, bring_up_to_date, local_secret, token_for
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
@@ -116,10 +116,9 @@ def _prepare_workers() -> None:
     else:
         # Up to Python 3.13, starting it unblocks the signals that `Signals.end` blocks, so start it before.
         resource_tracker.ensure_running()
-    gc.disable()  # collections while loading free nothing, and take a sixth of the time
-    prepared()
-    exclude_from_collection()
-    gc.enable()
+    with without_collections():
+        prepared()
+        exclude_from_collection()
     # Return free memory to the system, or each worker would copy it when it uses it. Only glibc can.
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
