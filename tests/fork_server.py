@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import cast
 
 # What a server imports, but for prometheus_client, which reads the environment when it is imported.
@@ -52,6 +53,20 @@ class Forked:
         """Signal it, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+def forked(arguments: Sequence[str], environment: Mapping[str, str], timeout: float) -> "CompletedProcess[str]":
+    """Carry out a command of `todo` to its end, in at most `timeout` seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        out.touch()
+        err.touch()
+        process = Forked(arguments, environment, out, err)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return CompletedProcess(["todo", *arguments], code, out.read_text(), err.read_text())
 
 
 class _ForkServer:

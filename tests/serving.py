@@ -9,13 +9,13 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import httpx
-from fork_server import Forked
+from fork_server import Forked, forked
 
 TODO = str(Path(sys.executable).with_name("todo"))
 SETTINGS = ("TODO_", "BETTER_AUTH_", "DATABASE_", "PROMETHEUS_")
@@ -33,10 +33,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(*arguments: str, through: Sequence[str] = (), **variables: str) -> "subprocess.CompletedProcess[str]":
     """Carry out a command of the program to its end. `through` is a command that becomes it."""
+    if _may_be_forked(through, variables):
+        return forked(arguments, environment(**variables), 90)
     command = [*through, TODO, *arguments]
     return subprocess.run(
         command, env=environment(**variables), capture_output=True, text=True, timeout=90, check=False
     )
+
+
+def _may_be_forked(through: Sequence[str], variables: Mapping[str, str]) -> bool:
+    """Whether a process of this run may be forked from one that has read what a new interpreter reads."""
+    return not (CI or through or any(name.startswith("PYTHON") for name in variables))
 
 
 def free_port() -> int:
@@ -69,15 +76,13 @@ class Server:
         through: Sequence[str] = (),
         **variables: str,
     ) -> None:
-        # A new interpreter reads what a forked one has read: CI tries all, and these are never forked.
-        forked = not (CI or through or any(name.startswith("PYTHON") for name in variables))
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._out, self._err = folder / f"out-{self.port}", folder / f"err-{self.port}"
         command = ["serve", "--host", host, "--port", str(self.port), *arguments]
         variables = environment(**{"TODO_DATA_DIR": str(folder / "data"), **variables})
         with self._out.open("ab") as out, self._err.open("ab") as err:
-            if forked:
+            if _may_be_forked(through, variables):
                 self.process: Forked | subprocess.Popen[bytes] = Forked(command, variables, self._out, self._err)
             else:
                 self.process = subprocess.Popen(
