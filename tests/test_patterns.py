@@ -264,18 +264,21 @@ def written_in_place() -> Iterator[Use]:
                 yield re.compile(source), "search" if function.attr in SCANNING else "fullmatch"
 
 
-USES = list(dict.fromkeys([*compiled(), *written_in_place()]))
+@cache
+def uses() -> list[Use]:
+    """Every pattern of ours, with each method that it is used by. Takes over a second."""
+    return list(dict.fromkeys([*compiled(), *written_in_place()]))
 
 
 def test_the_regular_expressions_of_the_sources_are_found() -> None:
-    found = {pattern.pattern for pattern, _ in USES}
+    found = {pattern.pattern for pattern, _ in uses()}
     assert {"[0-9]{1,9}", "postgres(ql)?://", "/api/[^/]+/tasks/[^/]+"} <= {str(each) for each in found}
     assert len(found) > 20
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: f"{use[1]} {use[0].pattern!r:.60}")
-def test_no_pattern_has_catastrophic_backtracking(use: Use) -> None:
-    assert pumped(*use) is None
+@pytest.mark.parametrize("first", range(4))
+def test_no_pattern_has_catastrophic_backtracking(first: int) -> None:
+    assert {use: by for use in uses()[first::4] if (by := pumped(*use)) is not None} == {}
 
 
 @pytest.mark.parametrize(
