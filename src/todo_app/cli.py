@@ -112,15 +112,26 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _migrate(_: argparse.Namespace, settings: Settings) -> None:
-    from todo_adapters.postgres.migrations import migrate
     from todo_app.database_errors import database_errors_named
 
     if (direct := settings.migrations_database_url) is not None:
         with database_errors_named("TODO_MIGRATIONS_DATABASE_URL"):
-            migrate(direct, again=True)
+            _migrate_and_report(direct)
         return
     with LocalDatabase(settings) as database_url, database_errors_named():
-        migrate(database_url, again=True)
+        _migrate_and_report(database_url)
+
+
+def _migrate_and_report(url: str) -> None:
+    from todo_adapters.postgres.migrations import current_revision, migrate
+
+    before = current_revision(url)
+    migrate(url, again=True)
+    now = current_revision(url)
+    if now == before:
+        say(f"todo: the schema was already up to date, at revision {now}")
+    else:
+        say(f"todo: the schema is now up to date, at revision {now} (before: {before or 'none'})")
 
 
 def _token(options: argparse.Namespace, settings: Settings) -> None:

@@ -17,6 +17,7 @@ import pytest
 from asking import SECRET, Service, make_service
 from psycopg import sql
 
+from todo_adapters.postgres.migrations import head, migrate
 from todo_app import cli
 from todo_app.api.openapi import openapi
 from todo_app.local import local_secret
@@ -314,6 +315,18 @@ def test_an_unusable_database_is_reported_in_one_line(
     assert err.count("\n") == 1
     assert reason in err
     assert "hunter2" not in err
+
+
+def test_migrate_says_what_the_schema_was_and_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    newest = head()
+    now = f"todo: the schema is now up to date, at revision {newest}"
+    assert run(capsys, "migrate") == (0, "", f"{now} (before: none)\n")
+    assert run(capsys, "migrate") == (0, "", f"todo: the schema was already up to date, at revision {newest}\n")
+    migrate(empty_database_url, "0002")
+    assert run(capsys, "migrate") == (0, "", f"{now} (before: 0002)\n")
 
 
 def test_a_refusal_by_the_database_is_reported_with_its_reason(

@@ -177,7 +177,8 @@ def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: O
 def test_migrating_four_times_at_once(serve: Serve) -> None:
     with database() as empty, ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda _: run("migrate", DATABASE_URL=empty.url), range(4)))
-        assert [(each.returncode, each.stderr) for each in ended] == [(0, "")] * 4
+        assert [each.returncode for each in ended] == [0] * 4
+        assert all("up to date" in each.stderr for each in ended)
         with psycopg.connect(empty.url) as connection:
             assert connection.execute("select version_num from todo_schema_version").fetchall() == [(head(),)]
         with Load([serve(**settings(empty.url)).started().url]) as load:
