@@ -68,6 +68,10 @@ def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> Non
     elif not inspect.isclass(what):
         assert all(repr(value) in said for value in get_args(what) if isinstance(value, str))
     members = {} if not inspect.isclass(what) else vars(what)
+    if "__init__" in members and issubclass(what, Exception):
+        called = re.search(rf"^- `{name}\((.*)\)`$", said, re.MULTILINE)
+        assert called
+        assert re.findall(r"(\w+): ", called[1]) == list(inspect.signature(what).parameters)
     properties = [each for each, value in members.items() if isinstance(value, property)]
     assert not [each for each in properties if not re.search(rf"^- `{each}: .+` \(property\)", said, re.MULTILINE)]
     assert not [each for each, value in members.items() if inspect.isfunction(value) and f"`{each}: " in said]

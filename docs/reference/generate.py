@@ -459,8 +459,16 @@ def members_of(node: ast.ClassDef) -> Iterator[str]:
         for each, text in zip(node.body, node.body[1:], strict=False)
         if is_comment(text)
     }
+    yield from constructor_of(node)
     yield from fields_of(node, below)
     yield from methods_of(node)
+
+
+def constructor_of(node: ast.ClassDef) -> Iterator[str]:
+    """How to call a class that says so itself, as exceptions do."""
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+            yield item(f"{node.name}{signature(each).removesuffix(' -> None')}", None)
 
 
 def fields_of(node: ast.ClassDef, below: dict[str, str]) -> Iterator[str]:

@@ -133,7 +133,10 @@ class MergeConflict(TodoError):
 
 
 class TooMany(TodoError):
-    """The owner has as many tasks, or lists, as the service allows."""
+    """The owner has as many tasks, or lists, as the service allows.
+
+    `kind` is "tasks" or "lists", `limit` how many are allowed.
+    """
 
     code = "too_many"
 
@@ -154,7 +157,7 @@ class VersionConflict(TodoError):
 
 
 class InsufficientScope(TodoError):
-    """The token is limited to scopes that do not include the required one."""
+    """The token is limited to scopes that do not include the required one, `scope`."""
 
     code = "insufficient_scope"
 

@@ -42,7 +42,10 @@ class Sees:
 
 
 class NotSeen(Exception):
-    """Raised inside `decide` for something that has not been read: the storage reads it and decides again."""
+    """Raised inside `decide` for something that has not been read: the storage reads it and decides again.
+
+    `wanted` names it.
+    """
 
     def __init__(self, wanted: Sees) -> None:
         self.wanted = wanted
