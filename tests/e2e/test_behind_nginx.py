@@ -27,7 +27,9 @@ http {{
     {site}
 }}
 """
-SETTINGS, UNIT, SITE = (block.text for block in blocks_of(ROOT / "docs/deploy-systemd.md") if block.runner)
+SETTINGS, UNIT, SITE, CHECK, SHOWN = (
+    block.text for block in blocks_of(ROOT / "docs/deploy-systemd.md") if block.runner
+)
 
 
 @contextmanager
@@ -151,6 +153,11 @@ def test_the_site_of_the_page_serves_the_api_and_hides_what_is_internal(site: ht
     assert (made.status_code, made.headers["etag"]) == (201, '"1"')
     assert made.headers["access-control-allow-origin"] == "https://app.example.com"
     assert [site.get(path).status_code for path in ("/metrics", "/health/ready", "/docs")] == [404, 404, 200]
+
+
+def test_the_check_of_the_page_shows_what_a_ready_server_answers(server: Server) -> None:
+    command = CHECK.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout == SHOWN
 
 
 def test_the_unit_of_the_page_is_one_that_systemd_takes(tmp_path: Path) -> None:
