@@ -51,6 +51,12 @@ def test_the_table_of_requests_has_a_row_for_each_operation() -> None:
     assert rows == [(each.method, each.path.replace("{task_id}", "{id}")) for each in operations()]
 
 
+def test_each_scope_is_named_where_a_command_takes_scopes() -> None:
+    rows = re.findall(r"^\| `--scope` \| (.+) \|  \|$", (MAKER.parent / "command-line.md").read_text(), re.MULTILINE)
+    assert len(rows) == 2
+    assert not [scope for scope in todo_core.SCOPES for row in rows if f"`{scope}`" not in row]
+
+
 def told(name: str) -> str:
     """What the core's page says of a public name."""
     found = re.search(rf"^### {name}\n(.+?)(?=^##)", (MAKER.parent / "core.md").read_text(), re.MULTILINE | re.DOTALL)

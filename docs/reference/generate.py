@@ -244,7 +244,8 @@ def arguments(command: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
     for one in command._actions:
         if one.default is not argparse.SUPPRESS:  # --help
             default = one.metavar or one.default
-            yield f"`{', '.join(one.option_strings) or one.dest}`", one.help or "", f"`{default}`" if default else ""
+            meaning = f"{one.help}; one of {named(one.choices)}" if one.choices else one.help or ""
+            yield f"`{', '.join(one.option_strings) or one.dest}`", meaning, f"`{default}`" if default else ""
 
 
 EVENTS = {
