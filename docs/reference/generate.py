@@ -335,8 +335,9 @@ TOKENS = {
 def agents() -> Iterator[str]:
     """Every tool, and what each scope allows."""
     yield "# Agents: tools and scopes\n\n" + MADE
-    yield "Those of `POST /mcp` and `todo mcp` ([Connect an agent](../how-to/connect-an-agent.md)). `tokens` is what"
-    yield f"a description with its schemas takes of a model's context (o200k): {sum(TOKENS.values())} together."
+    yield "`POST /mcp` and `todo mcp` have these tools ([Connect an agent](../how-to/connect-an-agent.md)). `tokens` is"
+    yield "the size of a tool's description and schemas in a model's context, counted in the encoding o200k. All tools"
+    yield f"together have {sum(TOKENS.values())}."
     yield "\n## Tools"
     hinted = ("reads", "destroys", "repeatable")
     shown = (
