@@ -28,7 +28,7 @@ def test_idle_connections_that_were_dropped_are_replaced(stage: Stage) -> None:
 
 
 def test_service_recovers_after_connections_were_dropped_under_load(stage: Stage) -> None:
-    with stage.load("connections: all dropped, 20 times") as load:
+    with stage.load("connections: the database ends all connections of the service, 20 times") as load:
         for _ in range(20):
             stage.database.terminate_connections()
             load.flows(20)
@@ -40,7 +40,7 @@ def test_service_recovers_after_connections_were_cut_on_the_network(
 ) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
-    with stage.load("connections: cut between server and database, 20 times") as load:
+    with stage.load("connections: a gateway between server and database resets all connections, 20 times") as load:
         for _ in range(20):
             between.cut()
             load.flows(20)
@@ -52,7 +52,7 @@ def test_service_recovers_after_the_network_dropped_all_packets(
 ) -> None:
     between, url = passage
     stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
-    with stage.load("connections: a network that swallows everything for 15 s") as load:
+    with stage.load("connections: the network between server and database drops all packets for 15 s") as load:
         between.swallow(True)
         load.goes_on(HANGING)
         between.swallow(False)
@@ -64,7 +64,7 @@ def test_service_recovers_after_the_network_dropped_all_packets(
 def test_service_recovers_after_a_pooler_lost_its_connections(a_database: OneDatabase, serve: Serve) -> None:
     with pooler_before(a_database.url) as url:
         stage = Stage(a_database, [serve("--workers", "2", **settings(url)).started()])
-        with stage.load("pooler: its connections to the database dropped, 10 times") as load:
+        with stage.load("pooler: the database ends all connections of PgBouncer, 10 times") as load:
             for _ in range(10):
                 a_database.terminate_pooled()
                 load.flows(20)

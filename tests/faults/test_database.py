@@ -13,14 +13,14 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_service_recovers_after_the_database_was_killed(stage: Stage) -> None:
-    with stage.load("database: kill -9 of the postmaster, started again at once") as load:
+    with stage.load("database: killed (kill -9) and started again immediately") as load:
         stage.database.kill()
         stage.database.start()
         stage.comes_back(load)
 
 
 def test_service_recovers_after_the_database_was_killed_three_times(stage: Stage) -> None:
-    with stage.load("database: kill -9, three times") as load:
+    with stage.load("database: killed (kill -9) and started again immediately, 3 times") as load:
         for _ in range(3):
             stage.database.kill()
             stage.database.start()
@@ -28,14 +28,14 @@ def test_service_recovers_after_the_database_was_killed_three_times(stage: Stage
 
 
 def test_service_recovers_after_a_fast_database_restart(stage: Stage, a_database: OneDatabase) -> None:
-    with stage.load("database: fast restart") as load:
+    with stage.load("database: shut down without waiting for clients (SIGINT), and started again") as load:
         a_database.shut_down_fast()
         stage.database.start()
         stage.comes_back(load)
 
 
 def test_service_recovers_after_ten_seconds_without_database(stage: Stage) -> None:
-    with stage.load("database: kill -9, away for 10 s") as load:
+    with stage.load("database: killed (kill -9), and started again after 10 s") as load:
         stage.database.kill()
         load.goes_on(10)
         stage.database.start()
@@ -44,7 +44,7 @@ def test_service_recovers_after_ten_seconds_without_database(stage: Stage) -> No
 
 
 def test_service_recovers_after_the_database_ran_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
-    with stage.load("database: every connection taken by others for 6 s") as load:
+    with stage.load("database: other clients hold all connections that it allows for 6 s") as load:
         with a_database.connections_taken(stage.paused()):
             load.goes_on(6)
         stage.comes_back(load)
@@ -54,9 +54,12 @@ def test_service_recovers_after_the_database_ran_out_of_connections(stage: Stage
 @pytest.mark.parametrize(
     ("what", "statement"),
     [
-        ("the table locked against writing", "lock table tasks in exclusive mode"),
-        ("the table locked against everything", "lock table tasks"),
-        ("a task locked that users write to", "select from tasks order by user_id, id limit 24 for update"),
+        ("another client locks the table of tasks against writing", "lock table tasks in exclusive mode"),
+        ("another client locks the table of tasks against reading and writing", "lock table tasks"),
+        (
+            "another client locks tasks that users write to",
+            "select from tasks order by user_id, id limit 24 for update",
+        ),
     ],
 )
 def test_service_recovers_after_a_long_database_lock(stage: Stage, what: str, statement: str) -> None:
@@ -80,7 +83,7 @@ def on_a_small_disk(disk: Path, serve: Serve) -> None:
     try:
         migrate(database.url)
         stage = Stage(database, [serve("--workers", "2", **settings(database.url)).started()])
-        with stage.load("database: disk full") as load:
+        with stage.load("database: its disk is full until more than 50 requests have got 503") as load:
             with full(disk):
                 eventually(lambda: load.away > 50, 60)
             stage.comes_back(load)

@@ -32,7 +32,7 @@ def staged(made: Pair, serve: Serve) -> Stage:
 
 def test_with_a_synchronous_standby_nothing_is_lost(synchronous: tuple[Stage, Pair]) -> None:
     stage, machines = synchronous
-    with stage.load("primary: lost with its disk, synchronous standby promoted") as load:
+    with stage.load("primary: killed, its disk lost; the synchronous standby is promoted") as load:
         load.goes_on(3)
         machines.kill()
         machines.start()
@@ -43,7 +43,9 @@ def test_with_a_synchronous_standby_nothing_is_lost(synchronous: tuple[Stage, Pa
 def test_with_a_synchronous_standby_that_was_cut_off_nothing_is_lost(synchronous: tuple[Stage, Pair]) -> None:
     """What waits for the standby is not acknowledged, however often it is repeated."""
     stage, machines = synchronous
-    with stage.load("primary: lost with its disk, synchronous standby cut off for 4 s before") as load:
+    with stage.load(
+        "primary: killed, its disk lost, 4 s after its synchronous standby was cut off; the standby is promoted"
+    ) as load:
         with machines.cut_off():
             load.goes_on(TIMEOUT)
             before = load.acknowledged
@@ -57,7 +59,7 @@ def test_with_a_synchronous_standby_that_was_cut_off_nothing_is_lost(synchronous
 
 def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tuple[Stage, Pair]) -> None:
     stage, machines = synchronous
-    with stage.load("standby: synchronous, cut off for 6 s") as load:
+    with stage.load("standby: synchronous, cut off from the primary for 6 s") as load:
         with machines.cut_off(), stage.servers[0].client(token("first")) as client:
             for _ in range(3):
                 load.goes_on(2)
@@ -69,7 +71,9 @@ def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tupl
 
 def test_with_an_asynchronous_standby_the_loss_is_counted(asynchronous: tuple[Stage, Pair]) -> None:
     stage, machines = asynchronous
-    with stage.load("primary: lost with its disk, asynchronous standby promoted that is 1 s behind") as load:
+    with stage.load(
+        "primary: killed, its disk lost, 1 s after its asynchronous standby was cut off; the standby is promoted"
+    ) as load:
         load.goes_on(3)
         with machines.cut_off():
             load.goes_on(1)

@@ -62,7 +62,7 @@ def stage(a_database: OneDatabase, serve: Serve) -> Stage:
 
 def test_killed_workers_do_not_interrupt_the_service(stage: Stage) -> None:
     [server] = stage.servers
-    with stage.load("worker: kill -9 of one of two, 3 times") as load:
+    with stage.load("worker: one of a server's two workers is killed (kill -9), 3 times") as load:
         for _ in range(3):
             kill_a_worker(server, load)
         stage.comes_back(load)
@@ -85,7 +85,9 @@ def test_service_recovers_from_worker_database_and_connection_failures_in_turn(
     servers = [serve("--workers", "2", **settings(a_database.url)).started() for _ in range(2)]
     eventually(lambda: {len(server.family()) for server in servers} == {3})
     stage = Stage(a_database, servers)
-    with stage.load("two servers: a worker, the database, all connections, by turns, 3 times") as load:
+    with stage.load(
+        "two servers: a worker is killed, then the database, then all database connections are ended, 3 times"
+    ) as load:
         for number in range(3):
             kill_a_worker(servers[number % 2], load)
             a_database.kill()
@@ -98,7 +100,7 @@ def test_service_recovers_from_worker_database_and_connection_failures_in_turn(
 
 def test_a_server_stopped_under_load_answers_its_requests(stage: Stage, serve: Serve) -> None:
     [server] = stage.servers
-    with stage.load("server: SIGTERM, then a new one") as load:
+    with stage.load("server: stopped with SIGTERM, then replaced by a new one") as load:
         told = monotonic()
         assert server.stop() == 0
         assert monotonic() - told < GRACE
@@ -141,7 +143,10 @@ def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serv
     variables = settings(a_database.url, **PATIENT)
     replicas = [serve(**variables).started() for _ in range(2)]
     stage = Stage(a_database, replicas)
-    with balancer(tmp_path, *replicas) as url, stage.load("replicas: rolling restart behind HAProxy", url) as load:
+    with (
+        balancer(tmp_path, *replicas) as url,
+        stage.load("replicas: two behind HAProxy are stopped and replaced one after the other, twice", url) as load,
+    ):
         for _ in range(2):
             for place, server in enumerate(replicas):
                 assert server.stop() == 0
@@ -163,7 +168,7 @@ def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: O
         variables = settings(a_database.url, TODO_RATE_LIMIT_STORE=store, **PATIENT)
         replicas = [serve(**variables).started() for _ in range(2)]
         stage = Stage(a_database, replicas)
-        with stage.load("replicas: kill -9 of one of two, every user at both") as load:
+        with stage.load("replicas: one of two is killed (kill -9); every user sends requests to both") as load:
             killed = replicas[1]
             for pid in killed.family():
                 os.kill(pid, signal.SIGKILL)
