@@ -285,7 +285,7 @@ def tests(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Pages: /docs, the example's, and one with Better Auth, in this machine's Chromium or else in one from npm."""
     sync(session, "--group", "browser", "--compile-bytecode")
-    beside = [] if session.posargs else ["-n", "2", *CHOICE]  # each with a browser and a server of its own
+    beside = [] if session.posargs else ["-n", "3", *CHOICE]  # each with a browser and a server of its own
     session.run("pytest", *beside, *chosen(session, BROWSER), env=in_memory())
 
 
