@@ -249,7 +249,7 @@ def lint(session: nox.Session) -> None:
 @skipped_while_green("src", "examples")
 def types(session: nox.Session) -> None:
     """Types: mypy, strictly."""
-    run(session, "mypy")
+    run(session, "mypy", "--num-workers", "auto")
 
 
 @nox.session
