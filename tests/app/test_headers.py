@@ -11,7 +11,7 @@ from refusals import check_dressed, problem
 TASKS = f"/api/{ANN}/tasks"
 EXPOSED = {
     "Change", "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
-    "X-Request-Id",
+    "WWW-Authenticate", "X-Request-Id",
 }  # fmt: skip
 ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", TASKS, {"json_": {"title": "x"}}),

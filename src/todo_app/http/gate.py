@@ -24,8 +24,9 @@ from todo_core import OwnerId
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
 """The methods that a path supports; none if there is no such path."""
 
-_EXPOSED: Final = (
-    b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+_EXPOSED: Final = (  # agents in a page find where to get a token by WWW-Authenticate
+    b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
+    b"X-Request-Id"
 )
 _READ: Final = (  # headers that are read, including MCP's, and those that tracing and fetch libraries add
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
