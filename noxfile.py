@@ -95,7 +95,8 @@ def in_files(folder: str, *names: str) -> tuple[str, ...]:
 SHARED = ("tests/[!t]*.py", "tests/t[!e]*.py", "tests/attacks")
 CORE = ("src/todo_core", "src/todo_adapters/*.py")
 IDENTITY = ("src/todo_adapters/jwt_identity", "src/todo_adapters/rate_limit")
-INTERFACE = ("src/todo_app", *IDENTITY, *SHARED)
+APP = ("src/todo_app", *SHARED)
+INTERFACE = (*APP, *IDENTITY)
 # After an edit of the core or of an adapter the tests near it run by default, and in CI all.
 # A file of tests is in a session of its own, or in the first part that matches it. Those come first that take longest
 # without computing: what they install from npm, and the environments of the packages.
@@ -127,11 +128,11 @@ PARTS = {
     "processes": Part(
         in_files(
             "tests/e2e",
-            *("behind_nginx", "hostile_place", "jws_cases", "limits", "metrics", "serve", "serve_database", "sockets"),
-            "turns",
+            *("behind_nginx", "hostile_place", "metrics", "serve", "serve_database", "sockets", "turns"),
         ),
-        (*INTERFACE, "src/todo_adapters/embedded", "tests/e2e/conftest.py"),
+        (*APP, "src/todo_adapters/embedded", "tests/e2e/conftest.py"),
     ),
+    "tokens": Part(in_files("tests/e2e", "jws_cases", "limits"), (*INTERFACE, "tests/e2e/conftest.py")),
     "service": Part(in_files("tests/e2e", "*"), ("src", "benchmarks", "docs/how-to", "tests/e2e/conftest.py")),
     "pages": Part(
         in_files("tests", "pages", "examples"),
@@ -281,7 +282,7 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="uv")
-@skipped_while_green(*INTERFACE, "docs/how-to", "examples", "tests/browser", "tests/e2e")
+@skipped_while_green(*APP, "docs/how-to", "examples", "tests/browser", "tests/e2e")
 def browser(session: nox.Session) -> None:
     """Pages: /docs, the example's, and one with Better Auth, in this machine's Chromium or else in one from npm."""
     sync(session, "--group", "browser", "--compile-bytecode")

@@ -237,23 +237,21 @@ def test_a_session_runs_again_after_a_failure_a_partial_run_or_an_edit_during_it
 EDITS = {
     "src/todo_core/task.py": "types schemathesis rules storage identity interface service",
     "src/todo_adapters/postgres/store.py": "types schemathesis storage service",
-    "src/todo_adapters/jwt_identity/policy.py": (
-        "types schemathesis agents issuers browser identity interface processes service"
-    ),
+    "src/todo_adapters/jwt_identity/policy.py": "types schemathesis agents issuers identity interface tokens service",
     "src/todo_adapters/embedded/server.py": "types schemathesis tools embedded processes service pages",
     "src/todo_app/api/tasks.py": (
-        "types schemathesis agents issuers browser clients interface processes service pages"
+        "types schemathesis agents issuers browser clients interface processes tokens service pages"
     ),
     "docs/openapi.json": "docs clients pages",
     "docs/how-to/better-auth.md": "docs agents issuers browser clients service pages",
     "tests/factories.py": (
-        "schemathesis agents issuers browser clients tools rules storage identity embedded interface processes service"
-        " pages"
+        "schemathesis agents issuers browser clients tools rules storage identity embedded interface processes tokens"
+        " service pages"
     ),
     "tests/e2e/test_serve.py": "agents issuers browser clients processes",
     "uv.lock": (
         "types schemathesis agents issuers browser clients docs tools rules storage identity embedded interface"
-        " processes service pages"
+        " processes tokens service pages"
     ),
 }
 
