@@ -90,8 +90,16 @@ class _ForkServer:
         self._process.wait(10)
 
 
-@cache
+_STARTING = threading.Lock()
+
+
 def _server() -> _ForkServer:
+    with _STARTING:  # else threads that are the first, at once, would start several
+        return _only_server()
+
+
+@cache
+def _only_server() -> _ForkServer:
     return _ForkServer()
 
 
