@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import cast
 # What a server imports, but for prometheus_client, which reads the environment when it is imported.
 LOADED = (
     *("todo_app.cli", "todo_app.server", "todo_adapters.postgres", "todo_adapters.postgres.migrations"),
-    *("todo_adapters.jwt_identity", "todo_adapters.rate_limit", "litestar", "dependency_injector.containers"),
+    *("todo_adapters.jwt_identity", "todo_adapters.rate_limit", "litestar"),
 )
 
 
@@ -31,13 +30,13 @@ class Forked:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> None:
         request = (list(arguments), dict(environment), str(Path.cwd()), str(out), str(err))
-        self.pid = cast("int", _server().ask(request))
+        self.pid = cast("int", _SERVER.ask(request))
         self._code: int | None = None
 
     def poll(self) -> int | None:
         """Its exit code, if it has ended."""
         if self._code is None:
-            self._code = _server().ask(self.pid)
+            self._code = _SERVER.ask(self.pid)
         return self._code
 
     def wait(self, timeout: float | None = None) -> int:
@@ -74,43 +73,36 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection, theirs = Pipe()
-        with theirs:
-            command = [sys.executable, "-P", __file__, str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-        atexit.register(self._end)
+        self._connection: Connection | None = None
 
     def ask(self, request: object) -> int | None:
+        """Its answer. The first question starts it."""
         with self._lock:
+            if self._connection is None:
+                self._connection = self._start()
             self._connection.send(request)
             return cast("int | None", self._connection.recv())
 
-    def _end(self) -> None:
-        self._connection.close()
-        self._process.wait(10)
+    @staticmethod
+    def _start() -> Connection:
+        ours, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-P", __file__, str(theirs.fileno())]
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+        atexit.register(process.wait, 10)
+        atexit.register(ours.close)  # called first, and ends it
+        return ours
 
 
-_STARTING = threading.Lock()
-
-
-def _server() -> _ForkServer:
-    with _STARTING:  # else threads that are the first, at once, would start several
-        return _only_server()
-
-
-@cache
-def _only_server() -> _ForkServer:
-    return _ForkServer()
+_SERVER = _ForkServer()
 
 
 def _main(connection: Connection) -> int:
-    from todo_app.loading import without_packages
-
-    with without_packages("pydantic", "starlette", "fastapi", "werkzeug"):
-        for module in LOADED:
-            import_module(module)
+    for module in LOADED:
+        import_module(module)
     assert threading.active_count() == 1, "a process with threads must not be forked"
     assert "prometheus_client" not in sys.modules, "it would not see where its server keeps its metrics"
+    assert "pydantic" not in sys.modules, "no server loads it"
     while True:
         try:
             request = connection.recv()

@@ -80,14 +80,14 @@ class Server:
         self.port = port or free_port()
         self._out, self._err = folder / f"out-{self.port}", folder / f"err-{self.port}"
         command = ["serve", "--host", host, "--port", str(self.port), *arguments]
-        variables = environment(**{"TODO_DATA_DIR": str(folder / "data"), **variables})
+        settings = environment(**{"TODO_DATA_DIR": str(folder / "data"), **variables})
         with self._out.open("ab") as out, self._err.open("ab") as err:
             if _may_be_forked(through, variables):
-                self.process: Forked | subprocess.Popen[bytes] = Forked(command, variables, self._out, self._err)
+                self.process: Forked | subprocess.Popen[bytes] = Forked(command, settings, self._out, self._err)
             else:
                 self.process = subprocess.Popen(
                     [*through, TODO, *command],
-                    env=variables,
+                    env=settings,
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
