@@ -100,8 +100,10 @@ async def test_the_owner_is_the_subject_exactly(authenticator: JwtAuthenticator,
 
 OURS = [
     ({}, None), ({"scope": ""}, None), ({"scope": "openid profile"}, None), ({"scope": 7}, None), ({"scp": {}}, None),
-    ({"scope": "tasks:reads tasks: TASKS:READ tasks:read\ttasks:write"}, None),
+    ({"scope": "tasks:reads tasks: TASKS:READ xtasks:read"}, None),
     ({"scope": "tasks:read"}, {"tasks:read"}), ({"scp": ["tasks:write", 7, []]}, {"tasks:write"}),
+    ({"scope": "openid,tasks:read"}, {"tasks:read"}), ({"scope": "openid\ttasks:read,\n"}, {"tasks:read"}),
+    ({"scp": ["openid tasks:read"]}, {"tasks:read"}),
     ({"scp": "openid tasks:delete"}, {"tasks:delete"}), ({"scope": ["tasks:read"]}, {"tasks:read"}),
     ({"scope": "tasks:read openid", "scp": ["tasks:write"]}, {"tasks:read", "tasks:write"}),
 ]  # fmt: skip

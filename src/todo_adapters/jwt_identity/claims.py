@@ -1,5 +1,6 @@
 """Checks a token's claims: subject, scopes, lifetime, issuer and audience."""
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,6 +15,8 @@ LATEST: Final = 253_402_300_799
 
 SESSION_CACHE: Final = "better-auth:session-cache"
 """The audience of Better Auth's cached sessions, which are signed with the same keys but are not access tokens."""
+
+_SEPARATORS: Final = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,14 @@ def _client(claims: JsonObject) -> str | None:
 
 
 def _scopes(claims: JsonObject) -> frozenset[Scope] | None:
-    """Our scopes that the token names, as text (RFC 8693 §4.2) or as a list; None if it names none of ours."""
-    named: set[object] = set()
-    for claim in (claims.get("scope"), claims.get("scp")):
-        named.update(claim.split(" ") if isinstance(claim, str) else ())
-        named.update(filter(_is_text, claim) if isinstance(claim, list) else ())
+    """Our scopes that the token names, as text (RFC 8693 §4.2) or as a list; None if it names none of ours.
+
+    Commas separate too: a token whose scopes were not recognised would be allowed everything.
+    """
+    found = (claims.get("scope"), claims.get("scp"))
+    texts = [text for claim in found for text in (claim if isinstance(claim, list) else [claim])]
+    named = {name for text in texts if isinstance(text, str) for name in _SEPARATORS.split(text)}
     return frozenset(scope for scope in SCOPES if scope in named) or None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _moment(claims: JsonObject, name: str, *, default: float | None = None) -> float:
