@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -196,8 +197,58 @@ def test_the_architecture_page_lists_every_package_with_its_approximate_line_cou
     ]
 
 
-def test_the_diagram_shows_every_port_and_every_adapter() -> None:
-    shown = set(re.findall(r"\w+", " ".join(re.findall(r"<text[^>]*>([^<]*)", PAGE.with_suffix(".svg").read_text()))))
+Place: TypeAlias = tuple[float, float, float, float]
+
+
+def drawn() -> tuple[dict[str, Place], list[tuple[str, str]]]:
+    """The boxes of the diagram by name, and its arrows between two boxes."""
+    text = PAGE.with_suffix(".svg").read_text()
+    boxes = re.findall(
+        r'<rect class="(?:part|port)" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"[^>]*/><text[^>]*>([^<]*)', text
+    )
+    places = {
+        name: (int(x), int(y), int(x) + int(width), int(y) + int(height))
+        for x, y, width, height, names in boxes
+        for name in names.split(", ")
+    }
+
+    def at(x: str, y: str) -> list[str]:
+        return [
+            name
+            for name, (left, top, right, bottom) in places.items()
+            if left - 5 <= int(x) <= right + 5 and top - 5 <= int(y) <= bottom + 5
+        ]
+
+    lines = [re.findall(r"\d+", path.replace("M", "")) for path in re.findall(r'<path class="line" d="([^"]*)"', text)]
+    return places, [(one, two) for line in lines for one in at(*line[:2]) for two in at(*line[-2:])]
+
+
+def carried_out(package: str) -> set[str]:
+    """The ports that some class of an adapter has every method of."""
+    files = [name for name in ADAPTERS if name.split("/")[1].removesuffix(".py") == package]
+    classes = [
+        {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        for name in files
+        for node in parsed(name).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    return {
+        port.name
+        for port in parsed("todo_core/ports.py").body
+        if isinstance(port, ast.ClassDef)
+        for methods in classes
+        if {each.name for each in port.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)} <= methods
+    }
+
+
+def test_the_diagram_shows_the_ports_and_the_adapters_that_there_are_and_which_carries_out_which() -> None:
+    places, arrows = drawn()
     ports = {each.name for each in parsed("todo_core/ports.py").body if isinstance(each, ast.ClassDef)}
     adapters = {each.split("/")[1].removesuffix(".py") for each in ADAPTERS} - {"__init__"}
-    assert (ports | adapters) - shown == set()
+    others = {*places} - ports - adapters
+    assert {*places} >= ports | adapters
+    modules = {part.removesuffix(".py") for each in APP for part in each.split("/")}
+    assert others - modules == {"Litestar", "TaskService"}
+    carried = {(adapter, port) for adapter in adapters for port in carried_out(adapter)}
+    assert {arrow for arrow in arrows if arrow[0] in adapters} == carried
+    assert {port for one, port in arrows if one not in adapters and port in ports} == ports

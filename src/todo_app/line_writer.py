@@ -22,12 +22,9 @@ _RETRY: Final = (1.0, 60.0)  # seconds after the first failed write, and the max
 class LineWriter:
     """Accepts lines without blocking and writes them in order; a failed write is repeated, at growing intervals."""
 
-    def __init__(
-        self, descriptor: int, on_drop: Callable[[], object] = lambda: None, *, max_bytes: int = MAX_BYTES
-    ) -> None:
+    def __init__(self, descriptor: int, on_drop: Callable[[], object] = lambda: None) -> None:
         self._descriptor = descriptor
         self._on_drop = on_drop
-        self._max_bytes = max_bytes
         self._begin()
         _WRITERS.add(self)
 
@@ -43,7 +40,7 @@ class LineWriter:
     def write(self, line: bytes) -> None:
         """Accept a line, newline included."""
         with self._changed:
-            if self._size + len(line) > self._max_bytes:
+            if self._size + len(line) > MAX_BYTES:
                 self._on_drop()
                 return
             self._size += len(line)

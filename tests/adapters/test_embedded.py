@@ -44,7 +44,7 @@ if packages:
 if uid:
     os.setgroups([]), os.setgid(int(uid)), os.setuid(int(uid))
 try:
-    database = EmbeddedPostgres.start(Path(folder), durable=bool(durable), start_timeout=50)
+    database = EmbeddedPostgres.start(Path(folder), durable=bool(durable))
     print("ready", database.url, flush=True)
 except EmbeddedDatabaseError as error:
     print("error", error, flush=True)
@@ -620,8 +620,9 @@ def test_a_server_that_hangs_is_not_joined_but_can_be_ended(folder: Path, monkey
     monkeypatch.setattr("todo_adapters.embedded.cluster._ENDINGS", (("SIGINT", 0.1), ("SIGKILL", 10.0)))
     database = EmbeddedPostgres.start(folder, durable=False)
     os.kill(postmaster_pid(folder), signal.SIGSTOP)
+    monkeypatch.setattr("todo_adapters.embedded.server.START_WITHIN", 0.3)
     with pytest.raises(EmbeddedDatabaseError, match="runs but does not answer"):
-        EmbeddedPostgres.start(folder, start_timeout=0.3)
+        EmbeddedPostgres.start(folder)
     database.stop()
     assert not is_running(folder)
 
@@ -643,21 +644,23 @@ def test_a_failed_start_is_reported_with_the_message_of_the_database(folder: Pat
     assert not is_running(folder)
 
 
-def test_waiting_for_another_process_has_a_time_limit(new_folder: Path) -> None:
+def test_waiting_for_another_process_has_a_time_limit(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_adapters.embedded.server.START_WITHIN", 0.3)
     (new_folder / "postgres").mkdir(parents=True)
     for name, reason in {"gate": "Another process", "cluster": "does not answer"}.items():
         lock = FileLock(new_folder / f"postgres/{name}.lock")
         assert lock.take()
         begun = time.monotonic()
         with pytest.raises(EmbeddedDatabaseError, match=reason):
-            EmbeddedPostgres.start(new_folder, start_timeout=0.3)
+            EmbeddedPostgres.start(new_folder)
         assert 0.3 <= time.monotonic() - begun < 2
         lock.close()
 
 
-def test_a_creation_that_takes_too_long_is_given_up(new_folder: Path) -> None:
-    with pytest.raises(EmbeddedDatabaseError, match="initdb was not done in time"):
-        EmbeddedPostgres.start(new_folder, start_timeout=0.1)
+def test_a_creation_that_takes_too_long_is_given_up(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as hurried, pytest.raises(EmbeddedDatabaseError, match="initdb was not done in time"):
+        hurried.setattr("todo_adapters.embedded.server.START_WITHIN", 0.1)
+        EmbeddedPostgres.start(new_folder)
     assert soon(lambda: not is_running(new_folder))
     EmbeddedPostgres.start(new_folder, durable=False).stop()
 

@@ -5,8 +5,6 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from clocks import until
@@ -62,10 +60,10 @@ def failures() -> Failures:
 
 @pytest.fixture
 async def authenticator(
-    issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
+    issuer: LoopbackIssuer, seconds: Seconds, failures: Failures, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[JwtAuthenticator]:
-    policy = replace(both_ways(issuer.url), fetch_timeout=timedelta(seconds=0.5))
-    authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=seconds, on_fetch_failure=failures)
+    monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.FETCH_WITHIN", 0.5)
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), monotonic=seconds, on_fetch_failure=failures)
     yield authenticator
     await authenticator.aclose()
 
@@ -184,11 +182,11 @@ async def test_after_a_rotation_without_an_issuer_only_tokens_of_known_keys_are_
 
 
 async def test_a_key_published_just_after_a_fetch_is_fetched_when_the_cooldown_ends(
-    issuer: LoopbackIssuer,
+    issuer: LoopbackIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = replace(both_ways(issuer.url), fetch_cooldown=timedelta(seconds=0.5))
+    monkeypatch.setattr("todo_adapters.jwt_identity.key_source.COOLDOWN", 0.5)
     changes = Failures()
-    authenticator = JwtAuthenticator(policy, SystemClock(), on_new_keys=changes)
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), on_new_keys=changes)
     assert await believes(authenticator, by("ed"))
     issuer.answer = publishing("ed", "ed-old")
     assert not any([await believes(authenticator, by("ed-old")) for _ in range(5)])
@@ -232,9 +230,11 @@ async def test_a_broken_issuer_counts_as_a_failure_and_is_logged(
     assert "keys could not be fetched" in caplog.text
 
 
-async def test_a_hanging_issuer_never_delays_known_keys(issuer: LoopbackIssuer, seconds: Seconds) -> None:
-    policy = replace(both_ways(issuer.url), fetch_timeout=timedelta(minutes=1))
-    authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=seconds)
+async def test_a_hanging_issuer_never_delays_known_keys(
+    issuer: LoopbackIssuer, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.FETCH_WITHIN", 60.0)
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), monotonic=seconds)
     assert await believes(authenticator, by("ed"))
     issuer.answer = hanging
     seconds.value += FRESH

@@ -37,8 +37,9 @@ class TestMemory:
         for index in range(len(good)):
             assert authenticator.cached(good[:index] + "*" + good[index + 1 :]) is None
 
-    async def test_the_oldest_are_forgotten_first(self) -> None:
-        authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET, remembered_tokens=3), SystemClock())
+    async def test_the_oldest_are_forgotten_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.REMEMBERED", 3)
+        authenticator = JwtAuthenticator(JwtPolicy(secret=SECRET), SystemClock())
         tokens = [token(sub=str(number)) for number in range(5)]
         for good in tokens:
             await authenticator.authenticate(good)

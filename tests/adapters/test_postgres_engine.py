@@ -163,8 +163,11 @@ async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngin
 
 
 @pytest.mark.parametrize("ping_after", [0, 1000])
-async def test_connections_that_died_while_idle_are_replaced_silently(database_url: str, ping_after: float) -> None:
-    engine = create_engine(database_url, ping_after=ping_after)
+async def test_connections_that_died_while_idle_are_replaced_silently(
+    database_url: str, ping_after: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todo_adapters.postgres.engine.PING_AFTER", ping_after)
+    engine = create_engine(database_url)
     tasks = (store := PostgresTaskStore(engine)).tasks_of(ANN)
     await asyncio.gather(store.ready(), tasks.page(TaskQuery()), add(tasks, make_task()))  # several connections
     terminate_others(database_url)
@@ -199,14 +202,15 @@ async def test_only_idle_connections_are_pinged(database_url: str, monkeypatch: 
         pings.append(connection)
         return original(dialect, connection)
 
-    engine = create_engine(database_url, ping_after=1000)
+    engine = create_engine(database_url)
     original = type(engine.dialect).do_ping
     monkeypatch.setattr(type(engine.dialect), "do_ping", ping)
     assert len({await backend(engine) for _ in range(3)}) == 1
     assert len(pings) == 0
     await engine.dispose()
 
-    engine = create_engine(database_url, ping_after=0)
+    monkeypatch.setattr("todo_adapters.postgres.engine.PING_AFTER", 0)
+    engine = create_engine(database_url)
     assert len({await backend(engine) for _ in range(3)}) == 1
     assert len(pings) == 2
     await engine.dispose()

@@ -50,12 +50,13 @@ def read_all(descriptor: int, size: int) -> bytes:
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_pipe_that_nobody_reads_holds_nobody_up_and_every_line_is_read_or_counted(
-    pipe: tuple[int, int], blocking: bool
+    pipe: tuple[int, int], blocking: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("todo_app.line_writer.MAX_BYTES", 100_000)
     reading, writing = pipe
     os.set_blocking(writing, blocking)
     dropped: list[None] = []
-    writer = LineWriter(writing, lambda: dropped.append(None), max_bytes=100_000)
+    writer = LineWriter(writing, lambda: dropped.append(None))
     lines = [b"%099d\n" % number for number in range(5000)]
     for line in lines:
         writer.write(line)

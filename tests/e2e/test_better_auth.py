@@ -21,14 +21,14 @@ from e2e.running import Service, serving
 from pages import ROOT, Reader, blocks_of
 from serving import free_port
 
-from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
+from todo_adapters.jwt_identity.key_source import COOLDOWN
 from todo_adapters.system import SystemClock
 from todo_app.container import jwt_policy
 from todo_app.settings import Settings
 
 SOURCE = Path(__file__).with_name("better_auth")
 SECRET = "only for tests: " + "x" * 32
-COOLDOWN = JwtPolicy(secret=SECRET.encode()).fetch_cooldown.total_seconds()
 AUTH, SERVE, CALL, CLIENT = blocks_of(ROOT / "docs/how-to/better-auth.md")
 APP, TASKS = "https://app.example.com", "https://tasks.example.com"
 WHAT_YOU_HAVE = "/* what you have, */"
@@ -151,7 +151,7 @@ async def test_tokens_from_before_and_after_a_rotation_prove_their_user(user_of:
     await asyncio.sleep(1.1)
     after = user.token()
     assert parts(before)[0]["kid"] != parts(after)[0]["kid"]
-    later.seconds += policy.fetch_cooldown.total_seconds()
+    later.seconds += COOLDOWN
     assert (await authenticator.authenticate(after)).owner == user.id
     assert (await authenticator.authenticate(before)).owner == user.id
     await authenticator.aclose()

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 from urllib.parse import quote
 
 from todo_adapters.embedded.cluster import Cluster, Settings
@@ -14,7 +15,10 @@ from todo_adapters.embedded.folders import make_private
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.postmaster import PORT
 
-_STOP_SECONDS = 60.0
+START_WITHIN: Final = 60.0
+"""Seconds for a start, with a wait for another process's start in it."""
+
+_STOP_SECONDS: Final = 60.0
 
 
 class EmbeddedPostgres:
@@ -34,13 +38,11 @@ class EmbeddedPostgres:
         self._url = f"postgresql://{NAME}:{cluster.password()}@/{NAME}?{_address(cluster.socket_folder())}"
 
     @classmethod
-    def start(
-        cls, data_dir: Path, *, durable: bool = True, start_timeout: float = 60.0, max_connections: int = 100
-    ) -> "EmbeddedPostgres":
+    def start(cls, data_dir: Path, *, durable: bool = True, max_connections: int = 100) -> "EmbeddedPostgres":
         """Start the database in `data_dir`, or join the one that runs there already, with its settings.
 
         The data are in `data_dir/postgres`, which is made if needed. `durable=False` is faster and may lose data in a
-        power cut. Raises `EmbeddedDatabaseError`, after at most about `start_timeout` seconds.
+        power cut. Raises `EmbeddedDatabaseError`, after at most about `START_WITHIN` seconds.
         """
         home = Path(data_dir).absolute() / "postgres"
         if "\n" in str(home):
@@ -49,7 +51,7 @@ class EmbeddedPostgres:
                 "name another."
             )
         try:
-            return cls._start(home, Settings(durable, max_connections), time.monotonic() + start_timeout)
+            return cls._start(home, Settings(durable, max_connections), time.monotonic() + START_WITHIN)
         except OSError as error:
             raise EmbeddedDatabaseError(_reason(error, home)) from error
 

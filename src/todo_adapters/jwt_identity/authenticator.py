@@ -15,9 +15,15 @@ from todo_adapters.jwt_identity.claims import Expected, Proof, proof
 from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
 from todo_adapters.jwt_identity.fetch import Fetch
 from todo_adapters.jwt_identity.jwks import ASYMMETRIC, KeySet, PublicKey
-from todo_adapters.jwt_identity.key_source import KeySource, Pace
+from todo_adapters.jwt_identity.key_source import KeySource
 from todo_adapters.jwt_identity.policy import JwtPolicy
 from todo_core import Clock, Identity
+
+FETCH_WITHIN: Final = 3.0
+"""Seconds for one fetch of keys, from the DNS look-up to the last byte."""
+
+REMEMBERED: Final = 10_000
+"""How many verified tokens are cached at most."""
 
 _HS256: Final = "HS256"
 _JWS: Final = jwt.PyJWS()
@@ -50,9 +56,8 @@ class JwtAuthenticator:
         self._hs256 = Expected(
             policy.issuer if policy.check_hs256_issuer else None,
             policy.audience if policy.check_hs256_audience else None,
-            policy.iat_leeway,
         )
-        self._asymmetric = Expected(policy.issuer, policy.audience, policy.iat_leeway)
+        self._asymmetric = Expected(policy.issuer, policy.audience)
         self._remembered: OrderedDict[bytes, tuple[Proof, KeySet | None]] = OrderedDict()
 
     async def authenticate(self, token: str) -> Identity:
@@ -103,7 +108,7 @@ class JwtAuthenticator:
 
     def _remember(self, token: str, proved: Proof, keys: KeySet | None) -> None:
         self._remembered[_digest(token)] = proved, keys
-        if len(self._remembered) > self._policy.remembered_tokens:
+        if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 
 
@@ -142,11 +147,5 @@ def _key_source(
     if tls is None and urlsplit(policy.jwks_url).scheme == "https":
         # Once, at the start: reading the system's authorities takes long enough to delay requests.
         tls = ssl.create_default_context()
-    fetch = Fetch(policy.jwks_url, timeout=policy.fetch_timeout.total_seconds(), tls=tls)
-    pace = Pace(
-        fresh_for=policy.fresh_keys_for.total_seconds(),
-        stale_for=policy.stale_keys_for.total_seconds(),
-        cooldown=policy.fetch_cooldown.total_seconds(),
-        retry=policy.fetch_retry.total_seconds(),
-    )
-    return KeySource(fetch, pace, on_failure=on_failure, on_change=on_change, monotonic=monotonic)
+    fetch = Fetch(policy.jwks_url, timeout=FETCH_WITHIN, tls=tls)
+    return KeySource(fetch, on_failure=on_failure, on_change=on_change, monotonic=monotonic)

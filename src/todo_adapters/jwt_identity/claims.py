@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from todo_adapters.jwt_identity.bearer import CredentialsRefused
 from todo_adapters.jwt_identity.compact import JsonObject
 from todo_core import SCOPES, Identity, InvalidInput, OwnerId, Scope, owner_id
 from todo_core.identity import is_client
+
+IAT_LEEWAY: Final = 30
+"""Seconds by which `iat` may be in the future, since clocks differ."""
 
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999; later moments are refused."""
@@ -25,7 +27,6 @@ class Expected:
 
     issuer: str | None
     audience: str | None
-    iat_leeway: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def proof(claims: JsonObject, expected: Expected, now: float) -> Proof:
     """What the claims of a verified token prove. Raises `CredentialsRefused` unless they are valid at `now`."""
     _check_issuer(claims, expected.issuer)
     _check_audience(claims, expected.audience)
-    issued_at = _moment(claims, "iat", default=0) - expected.iat_leeway.total_seconds()
+    issued_at = _moment(claims, "iat", default=0) - IAT_LEEWAY
     not_before = max(_moment(claims, "nbf", default=0), issued_at)
     not_after = _moment(claims, "exp")
     proved = Proof(Identity(_owner(claims), _client(claims), _scopes(claims), not_after), not_before, not_after)

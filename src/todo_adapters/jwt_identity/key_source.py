@@ -1,30 +1,23 @@
-"""Caches an issuer's keys: refreshed in the background, one fetch at a time, no more often than `Pace` allows."""
+"""Caches an issuer's keys: refreshed in the background, one fetch at a time, with pauses in between."""
 
 import asyncio
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from todo_adapters.jwt_identity.jwks import Key, KeySet, key_set
 from todo_core import IdentityUnavailable
 
 NO_KEYS: Final = KeySet()
+FRESH_FOR: Final = 300.0  # seconds until known keys are fetched again, in the background
+STALE_FOR: Final = 3600.0  # seconds for which known keys are used at most, if the issuer stays unavailable
+COOLDOWN: Final = 10.0  # seconds between two fetches, after one that succeeded
+RETRY: Final = 2.0  # seconds between a failed fetch and the next one
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often keys are fetched and how long they are used, in seconds; `JwtPolicy` documents each."""
-
-    fresh_for: float
-    stale_for: float
-    cooldown: float
-    retry: float
 
 
 class KeySource:
@@ -37,7 +30,6 @@ class KeySource:
     def __init__(
         self,
         fetch: Callable[[], Awaitable[bytes]],
-        pace: Pace,
         *,
         on_failure: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
@@ -45,7 +37,6 @@ class KeySource:
     ) -> None:
         """`on_failure` is called once per failed fetch, `on_change` once per fetch that changed the keys."""
         self._fetch = fetch
-        self._pace = pace
         self._on_failure = on_failure
         self._on_change = on_change
         self._monotonic = monotonic
@@ -58,12 +49,12 @@ class KeySource:
     def current(self) -> KeySet:
         """The present keys, the same object while they do not change. Starts a fetch if they are not fresh."""
         age = self._monotonic() - self._fetched_at
-        if age >= self._pace.fresh_for:
+        if age >= FRESH_FOR:
             self._start_fetch()
-        return self._keys if age < self._pace.stale_for else NO_KEYS
+        return self._keys if age < STALE_FOR else NO_KEYS
 
     async def find(self, alg: str, kid: str | None) -> tuple[Key | None, KeySet]:
-        """The key that matches a token, and its key set. For an unknown key the keys are fetched, if `Pace` allows it.
+        """The key that matches a token, and its key set. For an unknown key the keys are fetched, unless it is too soon.
 
         Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. During the cooldown, an
         unknown key schedules a fetch for its end.
@@ -90,9 +81,9 @@ class KeySource:
             await asyncio.wait([self._fetching])
 
     def _start_fetch(self) -> asyncio.Task[None] | None:
-        """The fetch under way, started now if the pace allows one; None if it does not."""
+        """The fetch under way, started now unless it is too soon; None if it is."""
         if self._fetching is None and self._monotonic() >= self._allowed_at:
-            self._allowed_at = self._monotonic() + self._pace.cooldown
+            self._allowed_at = self._monotonic() + COOLDOWN
             self._answered = False
             self._forget_timer()
             self._fetching = asyncio.create_task(self._renew())
@@ -128,7 +119,7 @@ class KeySource:
             self._fetching = None
 
     def _failed(self, error: Exception) -> None:
-        self._allowed_at = self._monotonic() + self._pace.retry
+        self._allowed_at = self._monotonic() + RETRY
         if self._monotonic() >= self._quiet_until:
             self._quiet_until = self._monotonic() + QUIET_FOR
             _log.warning("The issuer's keys could not be fetched: %s", error)

@@ -2,7 +2,6 @@
 
 import ipaddress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -36,27 +35,6 @@ class JwtPolicy:
 
     insecure_keys: bool = False
     """Whether keys may be fetched over plain http from another machine, on a trusted network."""
-
-    iat_leeway: timedelta = timedelta(seconds=30)
-    """How far in the future `iat` may be, since clocks differ."""
-
-    fresh_keys_for: timedelta = timedelta(minutes=5)
-    """How long keys are used before they are fetched again in the background."""
-
-    stale_keys_for: timedelta = timedelta(hours=1)
-    """How long keys are used at most, if the issuer stays unavailable."""
-
-    fetch_cooldown: timedelta = timedelta(seconds=10)
-    """The minimum time between two fetches, after one that succeeded."""
-
-    fetch_retry: timedelta = timedelta(seconds=2)
-    """The minimum time between a failed fetch and the next one."""
-
-    fetch_timeout: timedelta = timedelta(seconds=3)
-    """The timeout of one fetch, from the DNS look-up to the last byte."""
-
-    remembered_tokens: int = 10_000
-    """How many verified tokens are cached at most."""
 
     def __post_init__(self) -> None:
         if self.secret is None and self.jwks_url is None:

@@ -22,6 +22,9 @@ from todo_adapters.postgres.url import without_foreign_parameters
 _log: Final = logging.getLogger(__name__)
 
 # Defaults that a URL may override, by libpq's names. Without the first, a network that drops packets costs minutes.
+PING_AFTER: Final = 10.0
+"""Seconds that a connection may be idle without being tested before its next use."""
+
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
 _CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 
@@ -47,13 +50,11 @@ def connection_arguments(url: str) -> dict[str, Any]:
     return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
 
 
-def create_engine(
-    url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, ping_after: float = 10.0, sharded: bool = False
-) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, sharded: bool = False) -> AsyncEngine:
     """An engine with at most `pool_size` connections, opened as needed, in autocommit mode.
 
     A call waits up to `pool_timeout` seconds for a free connection; when one is opened, all addresses of the host are
-    tried within half of that. A connection that was idle for `ping_after` seconds, or has unread data, is tested before
+    tried within half of that. A connection that was idle for `PING_AFTER` seconds, or has unread data, is tested before
     use; if it is dead, all connections opened before that moment are replaced. `sharded`: each statement names one
     owner. Raises `ValueError` for an invalid URL.
     """
@@ -70,7 +71,7 @@ def create_engine(
         pool_use_lifo=True,
         execution_options={SHARDED: True} if sharded else {},
     )
-    _ping_what_sat_idle(engine, ping_after)
+    _ping_what_sat_idle(engine)
     return engine
 
 
@@ -106,7 +107,7 @@ async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], pla
         raise
 
 
-def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
+def _ping_what_sat_idle(engine: AsyncEngine) -> None:
     # SQLAlchemy's own pre-ping costs a round trip at every checkout.
     @event.listens_for(engine.sync_engine, "checkin")
     def remember(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
@@ -116,7 +117,7 @@ def _ping_what_sat_idle(engine: AsyncEngine, seconds: float) -> None:
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         try:
             idle = monotonic() - entry.info.get("idle_since", monotonic())
-            if idle >= seconds or has_unread_data(entry.driver_connection):
+            if idle >= PING_AFTER or has_unread_data(entry.driver_connection):
                 engine.dialect.do_ping(connection)
         except Error as problem:
             raise InvalidatePoolError from problem
