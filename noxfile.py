@@ -1,4 +1,4 @@
-"""What is checked before anything is called done; `uv run nox` and `python3 run.py test` run the same."""
+"""The project's checks; `uv run nox` and `python3 run.py test` run the same."""
 
 import functools
 import os
@@ -309,7 +309,7 @@ def schemathesis(session: nox.Session) -> None:
 
 @nox.session
 def pythons(session: nox.Session) -> None:
-    """Pythons: which of those that are supported are here, for `tests-on`; each reads the core, at least."""
+    """Pythons: lists the supported ones that are installed, for `tests-on`; each imports the core."""
     program = f"import sys; sys.path.insert(0, {str(Path('src').resolve())!r}); import todo_core; print(sys.version)"
     for version in PYTHONS:
         if (python := shutil.which(f"python{version}")) is None:

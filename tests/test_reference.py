@@ -1,5 +1,6 @@
 """The reference says what the code says: every code, option, operation, name and default."""
 
+import ast
 import dataclasses
 import enum
 import importlib.util
@@ -7,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,9 +18,11 @@ import todo_core
 from todo_app import settings
 from todo_app.api.subjects import operations
 from todo_app.http.errors import STATUSES
-from todo_app.settings import Settings
+from todo_app.metrics import Metrics
+from todo_app.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
 MAKER = ROOT / "docs/reference/generate.py"
 
 
@@ -123,6 +127,65 @@ def test_every_event_and_field_of_the_log_is_documented_and_nothing_else() -> No
     logged, used = GENERATE.logged(), {*GENERATE.COMMON}  # type: ignore[attr-defined]
     assert {*logged} == {*GENERATE.EVENTS}  # type: ignore[attr-defined]
     assert {field for _, own in logged.values() for field in own} | used == {*GENERATE.FIELDS}  # type: ignore[attr-defined]
+
+
+def test_every_use_of_the_log_is_one_that_the_reference_finds() -> None:
+    found = [node for node in nodes(SRC / "todo_app") if isinstance(node, ast.Attribute) and node.attr == "events"]
+    called = [
+        node.func.value
+        for node in nodes(SRC / "todo_app")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and [type(each) for each in node.args] == [ast.Constant]
+    ]
+    made = [node for node in found if isinstance(node.ctx, ast.Store)]
+    assert len(made) == 1
+    assert {*found} - {*made} <= {*called}  # nodes are equal if they are the same
+
+
+def nodes(folder: Path) -> Iterator[ast.AST]:
+    for path in sorted(folder.rglob("*.py")):
+        yield from ast.walk(tree_of(path))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def test_no_other_module_reads_a_variable_that_the_settings_do_not_know() -> None:
+    ours = re.compile("(?:TODO|BETTER_AUTH)_[A-Z_]+|DATABASE_URL")
+    texts = {
+        (path.name, node.value)
+        for path in SRC.rglob("*.py")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ours.fullmatch(node.value)
+    }
+    known = {text for name, text in texts if name == "settings.py"}
+    assert len(known) > 20
+    assert {text for _, text in texts} == known
+
+
+def test_the_ranges_of_numbers_are_those_that_the_settings_accept() -> None:
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \|.*?\b([\d.]+) to ([\d.]+)\b", (ROOT / "docs/settings.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) >= 8
+    for name, least, most in rows:
+        step = 0.001 if "." in least else 1
+        beside = {"DATABASE_URL": "postgresql://x", "BETTER_AUTH_SECRET": "x" * 32}
+        for value in (least, most):
+            Settings.read(beside | {name: value})
+        for value in (float(least) - step, float(most) + step):
+            with pytest.raises(SettingsError, match=name):
+                Settings.read(beside | {name: f"{value:g}"})
+
+
+def test_every_metric_is_in_the_table_of_what_to_watch() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    made = {metric.name for metric in Metrics()._registry.collect() if metric.name.startswith("todo_")}
+    assert len(made) >= 8
+    assert not [name for name in made if not re.search(rf"\| `{name}(?:_total|_count|_bucket)?\b", page)]
 
 
 def test_every_setting_is_documented() -> None:

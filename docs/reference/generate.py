@@ -64,7 +64,7 @@ def http() -> Iterator[str]:
 
 def everywhere() -> Iterator[str]:
     """What is so of every operation below `/api`, and is not repeated at each."""
-    yield "\n## What every operation may also answer\n\nBelow `/api`, beside what stands at the operation:"
+    yield "\n## What every operation may also answer\n\nBelow `/api`, in addition to each operation's own answers:"
     yield from table("status", "code", "meaning", "headers", rows=map(refusal, sorted(ALWAYS, key=by_status)))
     yield "\nEvery refusal has the body [ProblemDetails](#problemdetails). Every request below `/api` may send these:"
     yield from table("parameter", "in", "meaning", "rules", rows=map(parameter, shared("parameters")))
@@ -143,13 +143,16 @@ def answers(responses: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def members(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, member in schema.get("properties", {}).items():
         needed = "always there" if name in schema.get("required", []) else "may be absent"
-        yield f"`{name}`", kind_of(member), meaning(member) or PLAIN[name], rules(member), needed
+        kind = kind_of(member)
+        says = meaning(member) or PLAIN.get(f"{name}: {kind}") or PLAIN[name]
+        yield f"`{name}`", kind, says, rules(member), needed
 
 
 PLAIN = {
     "action": "What happened.",
     "by_tag": "How many open tasks have each tag.",
-    "completed": "Whether it is completed; in a summary, how many are.",
+    "completed": "Whether it is completed.",
+    "completed: integer": "How many are completed.",
     "deleted": "Whether it has been deleted.",
     "detail": "What is wrong, for people to read.",
     "id": "Its id.",
@@ -219,6 +222,8 @@ def told_by(kind: type[todo_core.TodoError]) -> Iterator[str]:
     """What may be answered with it."""
     if kind in ALWAYS:
         yield "any request below `/api`"
+    elif kind is OriginNotAllowed:
+        yield "preflights, and any request to `/mcp`"
     elif kind.__module__ == todo_core.TodoError.__module__ or any(kind in each.refusals for each in DECLARED.values()):
         yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refusals)
     else:
@@ -259,7 +264,7 @@ EVENTS = {
 }
 FIELDS = {
     "at": "the traceback: file, line and function of each frame, the innermost last",
-    "consequence": "the consequence",
+    "consequence": "what the server does instead",
     "event": "the name of the event",
     "exception": "the type of the exception",
     "level": "`debug`, `info`, `warning` or `error`",
@@ -269,9 +274,9 @@ FIELDS = {
     "ms": "duration in milliseconds, until the answer was sent",
     "parameters": "the parameters' names",
     "reason": "for a 401, what is wrong with the token; for a stream, why it ended; otherwise absent",
-    "request_id": "the answer's `X-Request-Id`",
-    "route": "the path's template, such as `/api/{user_id}/tasks`; null for an unknown path",
-    "setting": "the setting's name",
+    "request_id": "the answer's `X-Request-Id`; not in the log of `todo mcp`",
+    "route": "the path's template, such as `/api/{user_id}/tasks`; null if there is none; not in the log of `todo mcp`",
+    "setting": "the variable",
     "status": "the answer's status",
     "time": "the time in UTC (RFC 3339)",
     "url": "the URL from `--host` and `--port`",

@@ -170,7 +170,7 @@ def _sevenths(ordinal: int, in_months: bool, leap: bool) -> int:
 
 
 def _chosen(days: int, periods: Sequence[range], positions: tuple[int, ...]) -> int:
-    """The days at one of these positions among the days of their period: from 1 on, or from -1 backwards."""
+    """The days at one of these positions among the days of their period: 1 is the first, -1 the last."""
     indexes = [position - 1 if position > 0 else position for position in positions]
     chosen, known = 0, {0: 0}
     for period in periods:

@@ -164,7 +164,7 @@ def _greeting(settings: Settings, address: str) -> str:
         f"Serving {address} (documentation at {address}/docs)",
         f"Data in {settings.data_dir}",
         "A first task, with a token for the user `dev` that is valid for a day:",
-        f"  curl {address}/api/{DEVELOPMENT_USER}/tasks -H 'Content-Type: application/json' \\",
+        f"  curl -w '\\n' {address}/api/{DEVELOPMENT_USER}/tasks -H 'Content-Type: application/json' \\",
         f"    -H 'Authorization: Bearer {token}' -d '{{\"title\": \"Buy oat milk\"}}'",
     ]
     return "\n".join(lines)

@@ -116,7 +116,7 @@ async def test_readiness_takes_two_seconds_at_most_whatever_the_deadline() -> No
 
 
 @every_call
-async def test_a_database_that_went_away_is_unavailable(database_url: str, call: Call) -> None:
+async def test_calls_are_unavailable_while_the_database_cannot_be_reached(database_url: str, call: Call) -> None:
     async with opened(database_url) as store:
         await store.ready()
         admin = urlsplit(database_url)._replace(path="/postgres").geturl()

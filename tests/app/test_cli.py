@@ -172,7 +172,7 @@ def test_no_folder_above_the_secret_is_made_for_others(
         ("secret", 0o620, "others can write it: chmod 600"),
     ],
 )
-def test_a_secret_that_others_could_read_or_write_is_not_believed(
+def test_a_secret_that_others_could_read_or_write_is_refused(
     capsys: pytest.CaptureFixture[str], environment: Path, name: str, mode: int, way_out: str
 ) -> None:
     local_secret(environment)
@@ -188,7 +188,7 @@ def test_a_secret_that_others_could_read_or_write_is_not_believed(
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("name", [".", "secret"])
 @pytest.mark.parametrize(("uid", "called"), [(65534, "the user nobody"), (54321, "the uid 54321")])
-def test_a_secret_of_somebody_else_is_not_believed(
+def test_a_secret_of_somebody_else_is_refused(
     capsys: pytest.CaptureFixture[str], environment: Path, name: str, uid: int, called: str
 ) -> None:
     local_secret(environment)

@@ -93,7 +93,7 @@ def test_what_a_killed_process_counted_stays_and_its_connections_do_not(tmp_path
     assert found['todo_database_connections{state="open"}'] == 2
 
 
-def test_a_process_whose_shared_folder_was_swept_away_tells_its_own_numbers(tmp_path: Path) -> None:
+def test_a_process_whose_shared_folder_was_deleted_reports_its_own_metrics(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "swept")}
     (tmp_path / "swept").mkdir()
     swept = IS_ASKED.replace("print", "import os, shutil; shutil.rmtree(os.environ['PROMETHEUS_MULTIPROC_DIR'])\nprint")

@@ -162,7 +162,7 @@ def settings(cluster: ScratchCluster) -> Iterator[tuple[Path, dict[str, str]]]:
     cluster.drop(url)
 
 
-def test_a_container_migrates_serves_and_ends_when_told(
+def test_a_container_migrates_serves_and_ends_on_sigterm(
     app: Path, settings: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     refused = Container(app, tmp_path / "refused", *settings)

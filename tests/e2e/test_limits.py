@@ -187,7 +187,7 @@ def test_bad_tokens_have_their_own_limit_and_do_not_block_known_tokens(replicas:
         assert ask(nobody, "198.51.100.7").status_code == 401  # a request without a token does not count as a bad token
 
 
-def test_while_valkey_is_away_requests_pass_and_then_they_are_counted_again(replicas: Replicas) -> None:
+def test_while_valkey_is_unavailable_requests_pass_and_then_they_are_counted_again(replicas: Replicas) -> None:
     started = monotonic()
     used_up = replicas.clients("erin")
 

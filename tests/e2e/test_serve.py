@@ -33,7 +33,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
     assert [event["url"] for event in serving_events(first)] == [first.url]
     if shutil.which("curl"):
         request = greeting[greeting.index("  curl ") :]
-        pasted = ["sh", "-c", request.replace("curl", "curl -s -o /dev/null -w '%{http_code}'", 1)]
+        pasted = ["sh", "-c", request.replace("curl -w '\\n'", "curl -s -o /dev/null -w '%{http_code}'", 1)]
         assert subprocess.run(pasted, capture_output=True, text=True, check=True, timeout=30).stdout == "201"
     token = first.greeting_token()
     with first.client(token) as client:
@@ -204,7 +204,7 @@ def test_two_servers_share_a_data_folder_but_no_port_and_the_last_ends_the_datab
 ) -> None:
     one, two = serve(host="localhost", TODO_DATA_DIR=str(data_dir)), serve(host="::1", TODO_DATA_DIR=str(data_dir))
     token = one.started().greeting_token()
-    assert f"curl {two.started().url}/api/dev/tasks" in two.greeting()
+    assert f"curl -w '\\n' {two.started().url}/api/dev/tasks" in two.greeting()
     with one.client(token) as client:
         made = client.post("/api/dev/tasks", json={"title": "x"}).json()
     with two.client(token) as client:

@@ -54,7 +54,7 @@ class KeySource:
         return self._keys if age < STALE_FOR else NO_KEYS
 
     async def find(self, alg: str, kid: str | None) -> tuple[Key | None, KeySet]:
-        """The key that matches a token, and its key set. For an unknown key the keys are fetched, unless it is too soon.
+        """The key that matches a token, and its key set. For an unknown key they are fetched, unless it is too soon.
 
         Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. During the cooldown, an
         unknown key schedules a fetch for its end.

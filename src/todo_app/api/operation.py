@@ -68,10 +68,10 @@ _EVERYWHERE: Final = (
     TooManyRequests,
     TooManyAtOnce,
     InternalError,
+    MalformedRequest,
     *_OUTAGES,
 )
-_OF_A_BODY: Final = (MalformedRequest, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
-_OF_A_WRITE: Final = (MalformedRequest, KeyReused)
+_OF_A_BODY: Final = (BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
@@ -193,11 +193,11 @@ class Operation(Described):
         """Every refusal that it may answer with."""
         kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.refuses}
         kinds |= {*_OF_A_BODY} if self.body else set()
-        kinds |= {*_OF_A_WRITE} if self.writes else set()
+        kinds |= {KeyReused} if self.writes else set()
         kinds |= {self.missing} if self.of_one else set()
         kinds |= {VersionConflict} if self.of_one and self.writes else set()
         kinds |= {MergeConflict} if self.merges else set()
-        return frozenset(kinds | ({MalformedRequest} if self.conditional or self.zoned else set()))
+        return frozenset(kinds)
 
     @cached_property
     def _decoder(self) -> "msgspec.json.Decoder[Any] | None":

@@ -50,7 +50,7 @@ async def get_changes(call: Call[None]) -> Reply:
     query=EVENTS,
     heeds=(LAST_EVENT_ID,),
     answers={200: Answer("The stream.", example=examples.EVENT, type=EVENT_STREAM)},
-    refuses=(InvalidInput, MalformedRequest, ResyncRequired),
+    refuses=(InvalidInput, ResyncRequired),
 )
 async def follow_changes(call: Call[None]) -> EventStream:
     """Stream what changes.

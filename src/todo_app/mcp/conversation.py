@@ -20,7 +20,7 @@ FINISH_SECONDS: Final = 10.0  # for what is under way when the client ends
 class Conversation:
     """Stands between the client and the SDK, which drops what it cannot read and, at the end, what is under way.
 
-    To the SDK it is the stream of answers, after `answer_to`.
+    After `answer_to`, the SDK writes its answers to it.
     """
 
     def __init__(self) -> None:

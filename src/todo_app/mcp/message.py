@@ -1,4 +1,4 @@
-"""Reads a message of JSON-RPC 2.0 before the SDK does, which leaves some of what is none without an answer."""
+"""Reads a message of JSON-RPC 2.0 before the SDK does, which does not answer some invalid messages."""
 
 import json
 from typing import Any, Final, Literal

@@ -134,7 +134,7 @@ _WRITE: Final = sa.text("""
 
 
 def upgrade_piece(connection: sa.Connection, after: _Key | None) -> _Key | None:
-    """Fold those of the next tasks behind this one that are not folded so yet; the last of them if there are more."""
+    """Refold the next tasks after this one where needed; returns the last of them if there are more."""
     return _piece(connection, after or _START, _folded, anew=True)
 
 
