@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -15,7 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, sender, store, transaction
 from todo_adapters.postgres.listing import Shape
 from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing
-from todo_core import ChangeQuery, Committed, OwnerId, Sort, StoreUnavailable, Task, TaskNotFound, TaskQuery
+from todo_core import (
+    ChangeQuery,
+    Committed,
+    Decision,
+    OwnerId,
+    Pair,
+    Plan,
+    Seen,
+    Sort,
+    StoreUnavailable,
+    Task,
+    TaskNotFound,
+    TaskQuery,
+    composed,
+)
 from todo_core.testing.writing import add, edit, remove
 
 C = TypeVar("C")
@@ -516,3 +531,27 @@ async def test_statements_end_by_weight_and_owners_take_turns_in_them(
 )
 def test_only_a_listing_by_the_key_alone_is_bounded(query: TaskQuery, bounded: bool) -> None:
     assert Shape.of(query).is_bounded is bounded
+
+
+async def test_long_texts_of_a_batch_are_folded_beside_the_event_loop(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = (whole := PostgresTaskStore(engine)).tasks_of(ANN)
+    beside = list[object]()
+
+    async def to_thread(work: Callable[..., object], *arguments: object) -> object:
+        beside.append(work)
+        return work(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    for length, count in ((10, 0), (1000, 1)):
+        beside.clear()
+        made = [make_task(id=make_id(1000 * length + each), description="\ufdfa" * length) for each in range(30)]
+        plan = composed([Plan(decide=partial(creating_this, task)) for task in made])
+        await tasks.commit(plan)
+        assert len(beside) == count
+    await whole.aclose()
+
+
+def creating_this(task: Task, _: Seen) -> Decision:
+    return Decision((Pair(None, task),), (task,))

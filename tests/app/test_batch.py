@@ -1,5 +1,6 @@
 """Several operations as one change, over HTTP: all of them or none, each refusal with its place."""
 
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,6 +8,8 @@ import pytest
 from asking import Service
 from factories import ANN, BOB, make_id
 from refusals import check_dressed, pointers, problem
+
+from todo_app.http import faults
 
 HOME = f"/api/{ANN}"
 TASKS = f"{HOME}/tasks"
@@ -131,6 +134,21 @@ async def test_one_refused_operation_refuses_the_whole_batch_and_is_named(
 )  # fmt: skip
 async def test_a_batch_has_one_to_a_hundred_operations(service: Service, body: Any, at: list[str]) -> None:
     assert pointers(await service.ask("POST", f"{HOME}/batch", json_=body)) == at
+
+
+async def test_of_too_many_operations_none_is_read_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, members = list[bytes](), faults._MEMBERS
+
+    def decode(raw: bytes) -> Any:
+        read.append(raw)
+        return members.decode(raw)
+
+    monkeypatch.setattr(faults, "_MEMBERS", SimpleNamespace(decode=decode))
+    for count, expected in ((101, 1), (100, 1 + faults.MAX_FAULTS + 1)):
+        read.clear()
+        body = {"operations": [1] * count}
+        problem(await service.ask("POST", f"{HOME}/batch", json_=body), 422, "invalid_input")
+        assert len(read) == expected
 
 
 async def test_a_batch_may_have_a_mebibyte(service: Service) -> None:

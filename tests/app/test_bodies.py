@@ -3,14 +3,18 @@
 import asyncio
 import json
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from asking import JSON, MERGE_PATCH, Service
 from factories import ANN
+from hypothesis import given
+from hypothesis import strategies as st
 from refusals import pointers, problem
 
 from todo_app.http import reading
+from todo_app.http.errors import MalformedRequest
 
 TASKS = f"/api/{ANN}/tasks"
 WRITES = [("POST", ""), ("PUT", "/{id}"), ("PATCH", "/{id}"), ("PATCH", "/{id}/complete")]
@@ -182,6 +186,26 @@ async def test_brackets_inside_strings_do_not_count_as_nesting(service: Service)
     made = await service.ask("POST", TASKS, json_=body)
     assert made.status_code == 201
     assert {name: made.json()[name] for name in body} == body
+
+
+TEXTS = st.text(st.sampled_from('"\\[]{}a,\n'), max_size=12)
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=30
+)
+
+
+def depth_of(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, dict | list) + max(map(depth_of, inner), default=0)
+
+
+@given(JSON_VALUES)
+def test_the_depth_of_a_body_does_not_depend_on_its_strings(value: Any) -> None:
+    with pytest.MonkeyPatch.context() as shallow:
+        shallow.setattr(reading, "DEPTH_MAX", 3)
+        expected = pytest.raises(MalformedRequest) if depth_of(value) > 3 else nullcontext()
+        with expected:
+            reading.require_shallow(json.dumps(value).encode())
 
 
 async def test_an_unterminated_string_is_refused_quickly(service: Service, task: dict[str, Any]) -> None:

@@ -9,12 +9,14 @@ from refusals import check_dressed, problem
 
 from todo_adapters.jwt_identity.bearer import HEADER_BYTES
 from todo_app import server
+from todo_app.api import batch
 from todo_app.http import idempotency, preconditions, reading, turns
 from todo_app.http.docs import PAGE_POLICY
 from todo_app.http.faults import MAX_FAULTS
 from todo_app.settings import Settings
 from todo_core.idempotency import KEY_LENGTH
 from todo_core.queries import PAGE_MAX, SEARCH_LENGTH
+from todo_core.use_cases.batch import BATCH_MAX
 
 PAGE = "/docs"
 SECURITY = Path(__file__).parents[2] / "docs/security.md"
@@ -92,7 +94,8 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
     defaults = Settings()
     limits = {
         "request head": f"{server.HEAD_BYTES // 1024} KiB",
-        "body; its nesting": f"{reading.BODY_MAX // 1024} KiB; {reading.DEPTH_MAX} levels",
+        "body; its nesting": f"{reading.BODY_MAX // 1024} KiB; {reading.DEPTH_MAX} levels; "
+        f"the body of a batch {batch.BODY_MAX // 1024**2} MiB, {BATCH_MAX} operations",
         "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
         "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MAX} characters, {preconditions.TAGS_MAX} entity tags",
         "`Idempotency-Key`": f"{idempotency.HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",

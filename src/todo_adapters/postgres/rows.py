@@ -34,6 +34,7 @@ CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id"
 COMPLETING: Final = ("completed_at", "version", "updated_at")
 """The columns that completing and reopening change."""
 
+_CHARACTERS_OF_A_ROW: Final = 50
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
@@ -48,6 +49,11 @@ def task_of(owner: OwnerId, row: Sequence[Any]) -> Task:
     if values[-1].tzinfo is not UTC:  # behind a pooler, the connection's time zone may not be ours
         values = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
     return Task.restored(values[0], owner, *values[1:])
+
+
+def weight_of(task: Task | None) -> int:
+    """The cost of writing the task, in rows of a listing."""
+    return 1 if task is None else 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW
 
 
 def task_columns(names: Iterable[str], written: Sequence[Task]) -> Columns:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.rows import weight_of
 from todo_adapters.postgres.sender import Sender, answer_many
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
@@ -42,7 +43,6 @@ from todo_core import (
 )
 
 _READY_WITHIN: Final = 2.0
-_CHARACTERS_OF_A_ROW: Final = 50
 _WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _TASKS_MAX: Final = 10_000
 _HISTORY: Final = timedelta(days=30)
@@ -206,7 +206,7 @@ class PostgresOwnedTasks:
     async def _write(self, writing: Writing, write: Write) -> Outcome:
         repeatable = write.once is not None
         send = self._sender.write_once if repeatable else self._sender.write
-        weight = _weight(write.task)
+        weight = weight_of(write.task)
         outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
         while True:
             if outcome.result is Result.NO_OWNER:
@@ -235,8 +235,3 @@ class PostgresOwnedTasks:
 
 def _is_of_one_task(sees: Sees) -> bool:
     return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists or sees.log)
-
-
-def _weight(task: Task) -> int:
-    """The cost of writing the task, in rows of a listing."""
-    return 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW

@@ -25,6 +25,7 @@ from todo_adapters.postgres.rows import (
     task_columns,
     task_of,
     unnested,
+    weight_of,
 )
 from todo_adapters.postgres.sender import Held
 from todo_adapters.postgres.sharding import of_one_owner
@@ -215,7 +216,8 @@ async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
     """Store the pairs, their entries and the owner's row. No two pairs may be of one thing."""
-    values = await beside(len(pairs), _values, pairs)
+    size = sum(weight_of(pair.after if isinstance(pair.after, Task) else None) for pair in pairs)
+    values = await beside(size, _values, pairs)  # folding long texts takes a millisecond each
     counts = {"number": row.number, "live": row.live, "lists": row.lists}
     await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
     lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]

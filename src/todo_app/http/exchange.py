@@ -18,7 +18,7 @@ App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 PIECE: Final = 64 * 1024  # bytes of an answer's body that are passed to the server at a time
 _KEY: Final = "todo.exchange"
-_HOST: Final = re.compile(r"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+HOST: Final = re.compile(rb"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 class Exchange:
@@ -81,8 +81,8 @@ class Exchange:
     @property
     def origin(self) -> str | None:
         """The origin that the request was sent to, such as `http://127.0.0.1:8000`; None for an invalid Host."""
-        host = (self.header(b"host") or b"").decode("latin-1")
-        return f"{self._scope['scheme']}://{host}" if _HOST.fullmatch(host) else None
+        host = self.header(b"host") or b""
+        return f"{self._scope['scheme']}://{host.decode()}" if HOST.fullmatch(host) else None
 
     @property
     def route(self) -> str | None:

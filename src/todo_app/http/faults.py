@@ -16,6 +16,7 @@ from todo_app.http.names import unknown
 from todo_core import Problem
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
+from todo_core.use_cases.batch import BATCH_MAX
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body can have thousands
@@ -59,7 +60,8 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[
     if (shape := _struct_of(field.type)) is not None:
         yield from _below(name, raw, shape)
         return
-    if (tagged := _tagged_in(field.type)) and (found := list(_faults_of_each(name, raw, tagged))):
+    if (tagged := _tagged_in(field.type)) and (first := next(found := _faults_of_each(name, raw, tagged), None)):
+        yield first
         yield from found
         return
     try:
@@ -114,6 +116,8 @@ def _faults_of_each(name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.
     except msgspec.ValidationError as error:
         yield Problem(name, f"is wrong: {error}")
         return
+    if len(items) > BATCH_MAX:
+        return  # to be counted, not to be read
     for place, item in enumerate(items):
         at = f"{name}/{place}"
         try:

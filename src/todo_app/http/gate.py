@@ -15,7 +15,7 @@ from todo_app.http.errors import (
     OriginNotAllowed,
     TooManyRequests,
 )
-from todo_app.http.exchange import App, Exchange, Header, Receive, Reply, Scope, Send
+from todo_app.http.exchange import HOST, App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_app.http.resource import MCP, METADATA, base_url
 from todo_app.http.turns import Turns
@@ -28,14 +28,14 @@ _EXPOSED: Final = (  # agents in a page find where to get a token by WWW-Authent
     b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
     b"X-Request-Id"
 )
-_READ: Final = (  # headers that are read, including MCP's, and those that tracing and fetch libraries add
-    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
-    "X-Request-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, traceparent, tracestate, baggage, "
-    "sentry-trace, Cache-Control, X-Requested-With"
+_READ: Final = (  # headers that are read, including MCP's
+    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
+    b"X-Request-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"
 )
+# A page may send any others too, as tracing and fetch libraries do: they are ignored.
+_NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~, -]{1,2048}", re.ASCII)
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", _READ.encode()),
     (b"access-control-max-age", b"600"),
 )
 _GUARDED: Final = (b"/api", MCP.encode())
@@ -81,7 +81,7 @@ class Gate:
         if (origin := exchange.header(b"origin")) is not None:
             self._allow_origin(exchange, origin)
             if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
-                await self._preflight(origin)(scope, receive, send)
+                await self._preflight(exchange, origin)(scope, receive, send)
                 return
         if scope["raw_path"] not in _GUARDED and not scope["raw_path"].startswith(_BELOW):
             await self._route(exchange, scope, receive, send)
@@ -141,10 +141,12 @@ class Gate:
                 (b"access-control-expose-headers", _EXPOSED),
             ]
 
-    def _preflight(self, origin: bytes) -> Reply:
+    def _preflight(self, exchange: Exchange, origin: bytes) -> Reply:
         if origin not in self._origins:
             raise _origin_not_allowed()
-        return Reply(204, [*_PREFLIGHT])
+        asked = exchange.header(b"access-control-request-headers") or b""
+        allowed = asked if _NAMES.fullmatch(asked) else _READ
+        return Reply(204, [*_PREFLIGHT, (b"access-control-allow-headers", allowed)])
 
     def _options(self, path: str) -> Reply:
         methods = self._methods(path)
@@ -158,13 +160,15 @@ def _origin_not_allowed() -> OriginNotAllowed:
 
 
 def _require_host(exchange: Exchange, scope: Scope) -> None:
-    """Raise `MalformedRequest` unless the request has one Host; before HTTP/1.1 it may have none.
+    """Raise `MalformedRequest` unless the request has one valid Host; before HTTP/1.1 it may have none.
 
     For a request without Host, Granian (2.8) passes an empty one, which is invalid as well (RFC 9110 §4.2.1).
     """
     host = exchange.header(b"host") or b""
-    if b"," in host or (not host and scope["http_version"] == "1.1"):
-        raise MalformedRequest("HTTP/1.1 requires exactly one Host header, which must not be empty (RFC 9112 §3.2).")
+    if not HOST.fullmatch(host) and (host or scope["http_version"] == "1.1"):
+        raise MalformedRequest(
+            "HTTP/1.1 requires exactly one Host header: a host, and its port if any (RFC 9112 §3.2)."
+        )
 
 
 def _names(segment: bytes, owner: OwnerId) -> bool:

@@ -30,8 +30,8 @@ _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
 _TYPE_MAX: Final = 200  # bytes of a Content-Type or Content-Encoding that are read
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # without backtracking, since the input is arbitrary
-_BRACKET = re.compile(rb"[][{}]")
+_OPENING: Final = b"[{"
+_OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _LENGTH_DIGITS: Final = 19  # 64 bits; longer numbers take long to parse
 NOT_READ: Final = "The body is not JSON in UTF-8 (RFC 8259), or is nested too deeply."
 
@@ -96,8 +96,10 @@ def require_shallow(body: bytes) -> None:
     """Raise `MalformedRequest` for JSON with brackets nested more than 100 deep."""
     if body.count(b"[") + body.count(b"{") <= DEPTH_MAX:
         return  # almost always
+    # Without escaped quotes every second part is a string. A regular expression would take 0.1 s for a MiB.
+    kept = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _OTHERS)
     depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
+    for bracket in b"".join(kept.split(b'"')[::2]):
+        depth += 1 if bracket in _OPENING else -1
         if depth > DEPTH_MAX:
             raise MalformedRequest(NOT_READ)
