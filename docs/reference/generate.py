@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -364,9 +365,10 @@ def agents() -> Iterator[str]:
 def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
-    yield "\nWhat has a heading is imported from `todo_core`; other functions from the module that lists them."
-    for module in (Module(name) for name in modules()):
-        yield from module.told()
+    yield "\nWhat has a heading is imported from `todo_core`. Other functions and types are imported from the module"
+    yield "that lists them, and may change at any time ([what is stable](../stability.md))."
+    for name in modules():
+        yield from module(name).told()
     yield "\n## Testing\n\nIn `todo_core.testing`, which needs pytest and Hypothesis, for"
     yield "[a storage of your own](../how-to/storage-adapter.md)."
     for name in todo_core.testing.__all__:
@@ -404,10 +406,22 @@ class Module:
                 yield f"\n### {name}\n\n{text_of(getattr(self.what, name)) if is_code(node) else self.comments[name]}"
                 yield from self.shape(node)
         others = [node for name, node in self.defined.items() if name not in todo_core.__all__ and name[0] != "_"]
+        yield from self.types(others)
         functions = [node for node in others if isinstance(node, ast.FunctionDef)]
         if functions:
             yield f"\nFunctions of `todo_core.{self.name}` itself:\n"
             yield from (item(f"{node.name}{signature(node)}", ast.get_docstring(node)) for node in functions)
+
+    def types(self, nodes: Iterable[ast.stmt]) -> Iterator[str]:
+        """The types that the public names' fields and signatures have, beside public ones."""
+        told = [
+            item(name, ast.get_docstring(node) if isinstance(node, ast.ClassDef) else self.comments.get(name))
+            for node in nodes
+            if (name := name_of(node)) in shown() and (isinstance(node, ast.ClassDef) or is_alias(node))
+        ]
+        if told:
+            yield f"\nTypes of `todo_core.{self.name}` itself:\n"
+            yield from told
 
     def shape(self, node: ast.stmt) -> Iterator[str]:
         """What a name is, beside what its docstring says."""
@@ -422,6 +436,23 @@ class Module:
                 yield f"\n`{ast.unparse(value)}`" if value else f"\n`{ast.unparse(annotation)}`"
 
 
+@cache
+def module(name: str) -> Module:
+    return Module(name)
+
+
+@cache
+def shown() -> set[str]:
+    """The words of the public names' fields and signatures."""
+    public = [
+        (each, node)
+        for each in map(module, modules())
+        for name, node in each.defined.items()
+        if name in todo_core.__all__
+    ]
+    return {word for each, node in public for line in each.shape(node) for word in re.findall(r"\w+", line)}
+
+
 def name_of(node: ast.stmt) -> str:
     match node:
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
@@ -429,6 +460,10 @@ def name_of(node: ast.stmt) -> str:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             return name
     return ""
+
+
+def is_alias(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias"
 
 
 def is_code(node: ast.stmt) -> bool:
