@@ -78,10 +78,11 @@ def from_call(names: Iterable[str]) -> list[str]:
 
 def json_text(members: Members | None) -> str | None:
     """Members as JSON text for the log."""
-    return None if members is None else _TEXT.encode(members)
+    return None if members is None else JSON.encode(members)
 
 
-_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_json)
+JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_json)
+"""Encodes members of tasks and lists."""
 _LOGGED: Final = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"])
 LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({_LOGGED}))"
 """SQL for what the log keeps of a row of tasks that was just written."""
@@ -124,7 +125,7 @@ _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "l
 
 def answer_text(things: Iterable[Thing]) -> str:
     """The things of an answer as JSON text, for `used_keys`."""
-    return _TEXT.encode(list(map(packed, things)))
+    return JSON.encode(list(map(packed, things)))
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:
