@@ -1,6 +1,6 @@
 """Use cases of tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Unpack
@@ -167,7 +167,7 @@ class TaskUseCases(UseCases):
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
 
-    async def _change(
+    def _change(
         self,
         owner: OwnerId,
         task_id: TaskId,
@@ -177,7 +177,7 @@ class TaskUseCases(UseCases):
         *,
         only_elsewhere: bool = False,
         members: Mapping[str, object] = MappingProxyType({}),
-    ) -> Committed:
+    ) -> Awaitable[Committed]:
         """Change one task, which sets `members`, and move it; `only_elsewhere`: unless it is there already."""
         now = self._now(options)
         fresh = None if where is None else self._fresh(now.at)
@@ -196,4 +196,4 @@ class TaskUseCases(UseCases):
             after = next((pair.thing for pair in pairs if pair.thing.id == task_id), before)
             return Decision(tuple(pairs), (after,))
 
-        return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+        return self._commit(owner, Sees(frozenset({task_id})), decide, options)
