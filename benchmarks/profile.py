@@ -22,7 +22,6 @@ AT_ONCE = 13  # requests under way, as many as share a statement on average with
 
 # A layer is the files whose path has one of these parts; the first that fits counts.
 LAYERS = {
-    "Litestar: routing, request, handler": ("/litestar/",),
     "driver: a statement and its rows": ("/psycopg/", "/psycopg_binary/"),
     "pool: checkouts": ("/sqlalchemy/", "/greenlet/"),
     "statements: arrays, rows, plans of writes": tuple(

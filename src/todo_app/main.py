@@ -9,7 +9,7 @@ from litestar.routes import HTTPRoute
 
 from todo_app.api.openapi import openapi
 from todo_app.api.public import Service
-from todo_app.api.subjects import by_path, routes
+from todo_app.api.subjects import apps, by_path, public_routes
 from todo_app.container import Container
 from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
@@ -29,6 +29,7 @@ def create_app(container: Container | None = None) -> App:
     router = _router(container)
     gate = Gate(
         router,
+        operations=apps(container.tasks(), container.live()),
         identification=container.identification(),
         limiter=container.limiter(),
         turns=container.turns(),
@@ -74,7 +75,7 @@ def _router(container: Container) -> Litestar:
     with without_packages("attr", "opentelemetry", "pydantic", "starlette"):  # installed for `mcp`, not needed here
         return Litestar(
             route_handlers=[
-                *routes(container.tasks(), container.live(), service),
+                *public_routes(service),
                 McpEndpoint(container.tasks()).route(),
                 *docs_routes(settings.root_path),
             ],

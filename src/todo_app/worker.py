@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 30  # seconds for requests under way when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two checks that the parent is alive
-_YOUNG_COLLECTIONS: Final = 1000  # between two full collections
+_THRESHOLDS: Final = (5000, 1, 1000)
 
 
 def create_worker() -> App:
@@ -55,11 +55,12 @@ def prepared() -> "tuple[App, Container]":
 def exclude_from_collection() -> None:
     """Exclude loaded modules from garbage collection, which would pause all requests for some 100 ms each time.
 
-    Full collections are made rare as well, because they also pause while a large request holds many objects.
+    Full collections are made rare as well, because they also pause while a large request holds many objects. Young ones
+    begin only beyond what dozens of requests under way hold: requests leave no garbage, so they would find nothing.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], _YOUNG_COLLECTIONS)
+    gc.set_threshold(*_THRESHOLDS)
 
 
 def _end_once(loop: asyncio.AbstractEventLoop, before_the_end: Iterable[Callable[[], None]]) -> None:

@@ -198,13 +198,13 @@ def merged(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
 
 def encoded(members: Members | None) -> dict[str, Any] | None:
     """Members as JSON values."""
-    return None if members is None else {name: _json(value) for name, value in members.items()}
+    return None if members is None else {name: as_json(value) for name, value in members.items()}
 
 
 def packed(thing: Thing) -> dict[str, Any]:
     """A thing as JSON values, without its owner."""
     kind = kind_of(thing)
-    return {"kind": kind, "id": str(thing.id)} | {name: _json(getattr(thing, name)) for name in LOGGED[kind]}
+    return {"kind": kind, "id": str(thing.id)} | {name: as_json(getattr(thing, name)) for name in LOGGED[kind]}
 
 
 def unpacked(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
@@ -219,7 +219,8 @@ def decoded(members: Mapping[str, Any] | None) -> dict[str, object] | None:
     return None if members is None else {name: _READERS[name](value) for name, value in members.items()}
 
 
-def _json(value: object) -> object:
+def as_json(value: object) -> object:
+    """A member's value as a JSON value."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID):

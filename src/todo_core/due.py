@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -70,6 +70,7 @@ class Given(NamedTuple):
         return _required(local.replace(tzinfo=None).isoformat())
 
 
+@lru_cache(maxsize=256)  # it is read to be judged, and again to be stored
 def read_date(text: str) -> Given:
     """The date in `text`. Seconds are optional, fractions are dropped; with an offset it is an instant (RFC 3339).
 

@@ -58,8 +58,8 @@ def _is_put(pair: Pair) -> bool:
     """Whether it changes a task's list or parent, or creates it with one."""
     if not isinstance(pair.after, Task):
         return False
-    was = Siblings(None, None) if pair.before is None else Siblings.of(pair.before)  # type: ignore[arg-type]  # of one kind
-    return Siblings.of(pair.after) != was
+    was = (None, None) if pair.before is None else (pair.before.list_id, pair.before.parent_id)  # type: ignore[union-attr]  # of one kind
+    return (pair.after.list_id, pair.after.parent_id) != was
 
 
 def _is_put_below_another(pair: Pair) -> bool:

@@ -75,10 +75,10 @@ class Seen:
     def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
         """Those of these things that have been read, in their present state; None for one that does not exist."""
         found: dict[UUID, Thing | None] = {}
-        for part in (self.tasks, self.lists or {}, self.changed):  # an id without a task may be a list's
-            there: Mapping[Any, Thing | None] = part
+        parts: tuple[Mapping[Any, Any] | None, ...] = (self.tasks, self.lists, self.changed)
+        for there in filter(None, parts):  # an id without a task may be a list's
             found |= {each: there[each] for each in ids if each in there}
-        if rest := set(ids) - found.keys():
+        if self.pages and (rest := set(ids) - found.keys()):
             found |= {task.id: task for page in self.pages.values() for task in page if task.id in rest}
         return found
 

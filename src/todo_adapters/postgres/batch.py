@@ -24,7 +24,8 @@ _MANY: Final = 500  # rows or things; fewer are processed within some millisecon
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
 
-Columns: TypeAlias = dict[str, list[Any]]
+Columns: TypeAlias = dict[str, list[Any] | str]
+"""The values of each column, call by call; or a text that has those of all calls."""
 
 
 def array_literal(values: Sequence[object]) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, Column
 from todo_adapters.postgres.batch import DIALECT, Columns, array_literal
 from todo_adapters.postgres.table import tasks
 from todo_core import Entry, Kind, OwnerId, Task, TaskList, Thing, searchable
-from todo_core.changes import LOGGED, Members, decoded, encoded, packed, unpacked
+from todo_core.changes import LOGGED, Members, as_json, decoded, packed, unpacked
 from todo_core.text import folded
 
 READ: Final = tuple(field.name for field in fields(Task) if field.name != "owner")
@@ -84,10 +84,11 @@ def from_call(names: Iterable[str]) -> list[str]:
 
 def json_text(members: Members | None) -> str | None:
     """Members as JSON text for the log."""
-    return None if members is None else _TEXT.encode(encoded(members))
+    return None if members is None else JSON.encode(members)
 
 
-_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_json)
+"""Encodes members of tasks and lists."""
 _LOGGED: Final = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"])
 LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({_LOGGED}))"
 """SQL for what the log keeps of a row of tasks that was just written."""
@@ -130,7 +131,7 @@ _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "l
 
 def answer_text(things: Iterable[Thing]) -> str:
     """The things of an answer as JSON text, for `used_keys`."""
-    return _TEXT.encode(list(map(packed, things)))
+    return JSON.encode(list(map(packed, things)))
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:

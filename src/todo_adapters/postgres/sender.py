@@ -1,8 +1,7 @@
 """Sends all statements: shared by several calls, within a deadline, with errors translated for the core."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -67,17 +66,16 @@ class Sender:
         )
         self._owners_writing = Turns(1, timeout=deadline)
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Mark a call that may send several statements as under way: `drain` waits for its end."""
+    def begin_call(self) -> None:
+        """Mark a call that may send several statements as under way: `drain` waits for its `end_call`."""
         self._calls += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
+
+    def end_call(self) -> None:
+        """Mark the call as ended."""
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
 
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to a call that changes nothing. It is repeated if its connection is lost.

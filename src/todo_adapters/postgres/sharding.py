@@ -34,11 +34,11 @@ def of_one_owner(statement: LiteralString) -> LiteralString:
 def for_calls(
     connection: AsyncConnection, statement: LiteralString, columns: Mapping[str, Sequence[Any]]
 ) -> tuple[LiteralString, dict[str, Any]]:
-    """The statement for these calls, and its parameters: the columns as arrays, one of them `user_id`.
+    """The statement for these calls, and its parameters: the columns as arrays or text, one of them `user_id`.
 
     Raises `ValueError` for calls of several owners if the tables are sharded.
     """
-    arrays: dict[str, Any] = {name: array_literal(values) for name, values in columns.items()}
+    arrays = {name: each if isinstance(each, str) else array_literal(each) for name, each in columns.items()}
     if not is_sharded(connection):
         return statement, arrays
     [owner] = set(columns["user_id"])

@@ -1,7 +1,7 @@
 """The task store in PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -150,19 +150,24 @@ class PostgresOwnedTasks:
         """
         self._pruning.begin_if_due()
         limit = asyncio.timeout(2 * self._sender.deadline)
+        self._sender.begin_call()
         try:
             async with limit:
-                with self._sender.call():
-                    return await self._commit(plan)
+                return await self._commit(plan)
         except TimeoutError as problem:
             if not limit.expired():  # raised by the plan itself
                 raise
             raise StoreUnavailable from problem
+        finally:
+            self._sender.end_call()
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
         while _is_of_one_task(sees) and not (sees.tasks and plan.once):
-            seen = Seen(self._owner, {task_id: await self._find(task_id) for task_id in sees.tasks})
+            tasks = {}
+            for task_id in sees.tasks:
+                tasks[task_id] = await self._find(task_id)
+            seen = Seen(self._owner, tasks)
             try:
                 decision = decided(plan, seen)
             except NotSeen as more:
@@ -177,8 +182,8 @@ class PostgresOwnedTasks:
             break
         return await self._commit_behind_the_lock(plan, sees)
 
-    async def _find(self, task_id: TaskId) -> Task | None:
-        return await self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
+    def _find(self, task_id: TaskId) -> Awaitable[Task | None]:
+        return self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
 
     async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """Store a decision of at most one pair in a shared statement; None if it must go behind the lock."""

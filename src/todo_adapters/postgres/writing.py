@@ -17,10 +17,10 @@ from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMPLETING,
+    JSON,
     LOGGED_ROW,
     WRITTEN,
     from_call,
-    json_text,
     task_columns,
     unnested,
 )
@@ -137,7 +137,8 @@ _CHANGE: Final = """
 with {held},
 written as (
     {write} returning call.place, tasks.user_id, tasks.id, held.number, call.client, call.action,
-    call.before::jsonb as before, call.after::jsonb as after
+    %(differences)s::jsonb -> (2 * call.place - 2)::int as before,
+    %(differences)s::jsonb -> (2 * call.place - 1)::int as after
 ), done as materialized (
     select place, user_id, id, client, action, before, after,
            number + row_number() over (partition by user_id order by place) as number from written
@@ -155,10 +156,7 @@ from {asked} left join held on held.user_id = asked.user_id left join done using
 # The version detects every change of a task; the time also detects one that was deleted and created again.
 _SAME: Final = """held.user_id = call.user_id and tasks.user_id = call.user_id and tasks.id = call.id
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
-_WAS: Final = {
-    "was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text", "before": "text",
-    "after": "text",
-}  # fmt: skip
+_WAS: Final = {"was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text"}
 
 
 @cache
@@ -224,14 +222,12 @@ def _only_completes(write: Write) -> bool:
 
 def _was(writes: Sequence[Write]) -> Columns:
     befores = [cast("Task", write.pair.before) for write in writes]
-    differences = [write.difference for write in writes]
     return {
         "was_version": [before.version for before in befores],
         "was_updated_at": [before.updated_at for before in befores],
         "client": [write.client for write in writes],
         "action": [write.pair.action for write in writes],
-        "before": [json_text(before) for before, _ in differences],
-        "after": [json_text(after) for _, after in differences],
+        "differences": JSON.encode([members for write in writes for members in write.difference]),
     }
 
 

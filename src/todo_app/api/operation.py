@@ -97,8 +97,7 @@ class Answer:
     """The media type; unless it is JSON, the example is text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[B]):
+class Call(msgspec.Struct, Generic[B], frozen=True, gc=False):
     """A request to an operation that the gate has admitted: caller, thing, body and options."""
 
     tasks: TaskService

@@ -97,7 +97,7 @@ def _with_headers(exchange: Exchange, send: Send) -> Send:
                 *message["headers"],
                 *SECURITY_HEADERS,
                 *exchange.answer_headers,
-                *(header for header in DEFAULT_HEADERS if header[0] not in own),
+                *[header for header in DEFAULT_HEADERS if header[0] not in own],
                 (b"x-request-id", exchange.request_id.encode()),
             ]
         elif bodiless:

@@ -57,7 +57,7 @@ class Exchange:
     @staticmethod
     def of(scope: Mapping[str, object]) -> "Exchange":
         """The exchange of that ASGI scope."""
-        return cast("Exchange", scope[_KEY])
+        return scope[_KEY]  # type: ignore[return-value]
 
     def leave_scope(self) -> None:
         """End the cycle of scope and exchange: both are freed now, rather than by the garbage collector."""

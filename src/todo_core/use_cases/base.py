@@ -1,6 +1,6 @@
 """What every use case has: the ports, and `_commit`, by which all of them write."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -60,10 +60,10 @@ class UseCases:
         """A position that sorts after all earlier ones."""
         return self.ids.new(at).hex
 
-    async def _commit(
+    def _commit(
         self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
-    ) -> Committed:
-        return await self._carry_out(owner, Plan(decide=decide, sees=sees, once=options.once, client=options.client))
+    ) -> Awaitable[Committed]:
+        return self._carry_out(owner, Plan(decide=decide, sees=sees, once=options.once, client=options.client))
 
     async def _carry_out(self, owner: OwnerId, plan: Plan) -> Committed:
         """Commit that plan, and call `on_change` with the number of its change."""

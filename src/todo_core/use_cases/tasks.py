@@ -1,6 +1,6 @@
 """Use cases of tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Unpack
@@ -75,7 +75,7 @@ class TaskUseCases(UseCases):
         Completing a task that recurs completes its current occurrence: it moves to the next one and stays open. With
         another `list_id` or `parent_id` it moves to the end there, as `move` does.
         """
-        now, plain = self._now(options), members.copy()
+        plain = members.copy()
         where: Where = {}
         if "list_id" in plain:
             where["list_id"] = plain.pop("list_id")
@@ -84,7 +84,7 @@ class TaskUseCases(UseCases):
         return await self._change(
             owner,
             task_id,
-            lambda task: self._course().edited(task, now, **plain),
+            lambda task, now: self._course().edited(task, now, **plain),
             options,
             where or None,
             only_elsewhere=True,
@@ -95,13 +95,12 @@ class TaskUseCases(UseCases):
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **where: Unpack[Where]
     ) -> Committed:
         """Move the task with its subtasks. Raises `InvalidInput`, naming the members of `where` at fault."""
-        return await self._change(owner, task_id, Step, options, where)
+        return await self._change(owner, task_id, lambda task, _: Step(task), options, where)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
         """Complete the task, or its current occurrence, if it is open; reopen it if it is completed."""
-        now = self._now(options)
         return await self._change(
-            owner, task_id, lambda task: self._course().toggled(task.expecting(options.expected), now), options
+            owner, task_id, lambda task, now: self._course().toggled(task.expecting(options.expected), now), options
         )
 
     async def complete(
@@ -111,8 +110,9 @@ class TaskUseCases(UseCases):
 
         With `occurrence`, the due date that the caller saw, nothing changes if the task has moved on since.
         """
-        now = self._now(options)
-        return await self._change(owner, task_id, lambda task: self._course().completed(task, now, occurrence), options)
+        return await self._change(
+            owner, task_id, lambda task, now: self._course().completed(task, now, occurrence), options
+        )
 
     async def skip(
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, *, occurrence: str | None = None
@@ -121,8 +121,9 @@ class TaskUseCases(UseCases):
 
         Raises `InvalidInput` for a task that does not recur.
         """
-        now = self._now(options)
-        return await self._change(owner, task_id, lambda task: self._course().skipped(task, now, occurrence), options)
+        return await self._change(
+            owner, task_id, lambda task, now: self._course().skipped(task, now, occurrence), options
+        )
 
     async def reschedule(
         self,
@@ -134,9 +135,8 @@ class TaskUseCases(UseCases):
         start_date: str | None = None,
     ) -> Committed:
         """Move the current occurrence to another date; later ones stay where they are. Raises `InvalidInput`."""
-        now = self._now(options)
         return await self._change(
-            owner, task_id, lambda task: self._course().rescheduled(task, now, due_date, start_date), options
+            owner, task_id, lambda task, now: self._course().rescheduled(task, now, due_date, start_date), options
         )
 
     async def occurrences(
@@ -167,24 +167,24 @@ class TaskUseCases(UseCases):
 
         return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
 
-    async def _change(
+    def _change(
         self,
         owner: OwnerId,
         task_id: TaskId,
-        change: Callable[[Task], Step],
+        change: Callable[[Task, Now], Step],
         options: WriteOptions,
         where: Where | None = None,
         *,
         only_elsewhere: bool = False,
         members: Mapping[str, object] = MappingProxyType({}),
-    ) -> Committed:
+    ) -> Awaitable[Committed]:
         """Change one task, which sets `members`, and move it; `only_elsewhere`: unless it is there already."""
         now = self._now(options)
         fresh = None if where is None else self._fresh(now.at)
 
         def decide(seen: Seen) -> Decision:
             before = seen.task(task_id)
-            step = change(before)
+            step = change(before, now)
             if options.base is not None:
                 require_mergeable(seen, before, members, options.base)
             pairs = [Pair(before, step.task, step.named)] if step.task != before else []
@@ -196,4 +196,4 @@ class TaskUseCases(UseCases):
             after = next((pair.thing for pair in pairs if pair.thing.id == task_id), before)
             return Decision(tuple(pairs), (after,))
 
-        return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+        return self._commit(owner, Sees(frozenset({task_id})), decide, options)
