@@ -222,7 +222,7 @@ async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: A
     await have_owners(connection, ANN)
     task = make_task()
     calls = [creation(task, once("one")), creation(make_task(id=task.id), once("two"))]
-    assert results(await CREATING_ONCE.passing(connection, calls)) == [DONE, EXISTS]
+    assert results(await CREATING_ONCE.passing(connection, calls)) == [DONE, USED]
     assert await replayed(connection, ANN, once("two")) is None
 
 
