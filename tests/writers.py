@@ -75,7 +75,10 @@ class Writer:
 
     def _task(self, owner: OwnerId) -> Task:
         title = f"{self._random.random()}"
-        return Task.new(id=self._id(), owner=owner, title=title, at=NOON + timedelta(seconds=self._random.random()))
+        at = NOON + timedelta(seconds=self._random.random())
+        return Task.new(
+            id=self._id(), owner=owner, title=title, priority=self._random.choice([None, None, "high"]), at=at
+        )
 
     def _change(self, task: Task) -> Task:
         return task.edited(title=f"{self._random.random()}", at=NOON + timedelta(seconds=self._random.random()))

@@ -19,10 +19,12 @@ from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMPLETING,
-    LOGGED_ROW,
+    PLAIN,
     WRITTEN,
     from_call,
+    is_plain,
     json_text,
+    logged,
     task_columns,
     unnested,
 )
@@ -167,41 +169,41 @@ def creating(max_tasks: int, *, keyed: bool) -> Writing:
     If another transaction stores the same key at that moment, psycopg's `UniqueViolation` is raised and nothing is
     stored.
     """
-    sent = {"client": "text", "rank": "int", "again": "bool"} | (
-        {"key": "text", "fingerprint": "text"} if keyed else {}
-    )
+    plain, whole = (_creating_these(columns, max_tasks, keyed=keyed) for columns in (PLAIN, tuple(WRITTEN)))
+    return _either(plain, whole, lambda write: is_plain(write.task))
+
+
+def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> Writing:
+    with_key = {"key": "text", "fingerprint": "text"} if keyed else {}
     parts = {
-        "calls": unnested(WRITTEN, **sent),
+        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key),
         "used": _USED if keyed else "false",
         "keys": _KEYS if keyed else "",
-        "columns": ", ".join(WRITTEN),
-        "values": ", ".join(from_call(WRITTEN)),
+        "columns": ", ".join(columns),
+        "values": ", ".join(from_call(columns)),
         "max_tasks": str(max_tasks),
-        "logged": LOGGED_ROW,
+        "logged": logged(columns),
         "kept_columns": "call.key, call.fingerprint," if keyed else "",
         "raised": _RAISED.format(growth=", live = owners.live + done.number - owners.number"),
         "keep": _KEEP if keyed else "",
     }
-    return _writing(_CREATE, parts, _keyed_creations if keyed else _creations)
+
+    def creations(writes: Sequence[Write]) -> Columns:
+        return task_columns(columns, [write.task for write in writes]) | _of_calls(writes, keyed=keyed)
+
+    return _writing(_CREATE, parts, creations)
 
 
-def _creations(writes: Sequence[Write]) -> Columns:
-    columns = task_columns(WRITTEN, [write.task for write in writes])
-    again = [times > 1 for times in _counted(zip(columns["user_id"], columns["id"], strict=True))]
-    return columns | {
-        "client": [write.client for write in writes],
-        "rank": _counted(columns["user_id"]),
-        "again": again,
-    }
-
-
-def _keyed_creations(writes: Sequence[Write]) -> Columns:
-    columns = _creations(writes)
+def _of_calls(writes: Sequence[Write], *, keyed: bool) -> Columns:
+    owners = [write.task.owner for write in writes]
+    columns: Columns = {"client": [write.client for write in writes], "rank": _counted(owners)}
+    of_ids = _counted(zip(owners, [write.task.id for write in writes], strict=True))
+    if not keyed:
+        return columns | {"again": [times > 1 for times in of_ids]}
     onces = [cast("Once", write.once) for write in writes]
-    keys = [once.key for once in onces]
-    of_keys = _counted(zip(columns["user_id"], keys, strict=True))
-    again = [again or times > 1 for again, times in zip(columns["again"], of_keys, strict=True)]
-    return columns | {"key": keys, "fingerprint": [once.fingerprint for once in onces], "again": again}
+    of_keys = _counted(zip(owners, [once.key for once in onces], strict=True))
+    columns["again"] = [max(times) > 1 for times in zip(of_ids, of_keys, strict=True)]
+    return columns | {"key": [once.key for once in onces], "fingerprint": [once.fingerprint for once in onces]}
 
 
 def _counted(values: Iterable[object]) -> list[int]:
@@ -211,16 +213,7 @@ def _counted(values: Iterable[object]) -> list[int]:
 
 
 def _swapping() -> Writing:
-    """Two statements for each form: a batch that only completes and reopens sends fewer columns."""
-    short, whole = _swapping_these(COMPLETING), _swapping_these(CHANGING)
-
-    def either(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
-        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
-            return await (short if all(map(_only_completes, writes)) else whole)(connection, writes)
-
-        return write
-
-    return Writing(*map(either, short, whole))
+    return _either(_swapping_these(COMPLETING), _swapping_these(CHANGING), _only_completes)
 
 
 def _swapping_these(columns: Sequence[str]) -> Writing:
@@ -249,6 +242,18 @@ def _was(writes: Sequence[Write]) -> Columns:
         "before": [json_text(before) for before, _ in differences],
         "after": [json_text(after) for _, after in differences],
     }
+
+
+def _either(short: Writing, whole: Writing, fits: Callable[[Write], bool]) -> Writing:
+    """Two statements for each form: a batch whose writes all fit the short one sends fewer columns."""
+
+    def form(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
+        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+            return await (short if all(map(fits, writes)) else whole)(connection, writes)
+
+        return write
+
+    return Writing(*map(form, short, whole))
 
 
 def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[Write]], Columns]) -> Writing:
