@@ -3,13 +3,14 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from litestar import Litestar, Response
-from litestar.routes import HTTPRoute
+from litestar.routes import ASGIRoute, HTTPRoute
 
 from todo_app.api.openapi import openapi
 from todo_app.api.public import Service
-from todo_app.api.subjects import apps, by_path, public_routes
+from todo_app.api.subjects import by_path, routes
 from todo_app.container import Container
 from todo_app.http.docs import docs_routes, document_asset
 from todo_app.http.edge import Edge
@@ -29,7 +30,7 @@ def create_app(container: Container | None = None) -> App:
     router = _router(container)
     gate = Gate(
         router,
-        operations=apps(container.tasks(), container.live()),
+        operations=_direct(router),
         identification=container.identification(),
         limiter=container.limiter(),
         turns=container.turns(),
@@ -75,7 +76,7 @@ def _router(container: Container) -> Litestar:
     with without_packages("attr", "opentelemetry", "pydantic", "starlette"):  # installed for `mcp`, not needed here
         return Litestar(
             route_handlers=[
-                *public_routes(service),
+                *routes(container.tasks(), container.live(), service),
                 McpEndpoint(container.tasks()).route(),
                 *docs_routes(settings.root_path),
             ],
@@ -84,6 +85,15 @@ def _router(container: Container) -> Litestar:
             openapi_config=None,
             logging_config=None,
         )
+
+
+def _direct(router: Litestar) -> dict[str, App]:
+    """The router's handlers of operations, by path: the gate calls them itself, at a sixth of the cost of routing."""
+    return {
+        route.path: cast("App", route.route_handler.fn)
+        for route in router.routes
+        if isinstance(route, ASGIRoute) and route.path.startswith("/api/")
+    }
 
 
 def _pass_on(_: object, error: Exception) -> Response[None]:

@@ -233,6 +233,7 @@ async def gate(url: str) -> AsyncIterator[None]:
 
 TASK = make_task()
 OTHER = make_task()
+WHOLE = make_task(priority="high")  # goes in the statement with all columns
 SWAPPED = TASK.edited(title="By the rival", at=LATER)
 Kind = tuple[str, Write]
 Rival = Callable[[AsyncConnection], Awaitable[object]]
@@ -265,6 +266,11 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
         ("create", creation(OTHER)),
         Outcome(Result.DONE, 4),
     ),
+    "the number is the newest, of a task with all members too": (
+        meanwhile(sent(writing.SWAPPING, swap(TASK, SWAPPED)), deleted(SWAPPED)),
+        ("create", creation(WHOLE)),
+        Outcome(Result.DONE, 4),
+    ),
     "the number of a swap is the newest": (
         sent(CREATING, creation(OTHER)),
         ("swap", swap(TASK, SWAPPED)),
@@ -288,6 +294,11 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
     "a limit that was reached is kept": (
         sent(CREATING, creation(OTHER)),
         ("create", creation(make_task())),
+        Outcome(Result.TOO_MANY, None),
+    ),
+    "a limit that was reached is kept, for a task with all members too": (
+        sent(CREATING, creation(OTHER)),
+        ("create", creation(WHOLE)),
         Outcome(Result.TOO_MANY, None),
     ),
     "an id that was used exists": (

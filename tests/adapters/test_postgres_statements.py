@@ -56,7 +56,7 @@ from todo_core import (
     Version,
     VersionConflict,
 )
-from todo_core.changes import Place
+from todo_core.changes import Place, difference
 from todo_core.families import deleted
 from todo_core.sync import Mark, Stage
 from todo_core.testing.writing import changing, deleting, erasing, restoring
@@ -133,6 +133,18 @@ async def test_exactly_one_of_two_swaps_of_one_task_succeeds(connection: AsyncCo
     assert await state(connection) == [(ANN, 4, 2, 4)]
 
 
+def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
+    """The parameters of each statement that will be sent."""
+    sent: list[Mapping[str, object]] = []
+
+    async def listening(connection: AsyncConnection, statement: LiteralString, values: Mapping[str, object]) -> object:
+        sent.append(values)
+        return await execute(connection, statement, values)
+
+    monkeypatch.setattr(writing, "execute", listening)
+    return sent
+
+
 @FORMS
 @pytest.mark.parametrize(("edited", "sent"), [(False, False), (True, True)])
 async def test_a_batch_that_only_completes_sends_no_texts(
@@ -143,17 +155,46 @@ async def test_a_batch_that_only_completes_sends_no_texts(
         tasks[0].toggled(at=LATER),
         tasks[1].edited(at=LATER, completed=True, **{"title": "New"} if edited else {}),
     ]
-    statements: list[Mapping[str, object]] = []
-
-    async def listening(connection: AsyncConnection, statement: LiteralString, values: Mapping[str, object]) -> object:
-        statements.append(values)
-        return await execute(connection, statement, values)
-
-    monkeypatch.setattr(writing, "execute", listening)
+    statements = listen(monkeypatch)
     outcomes = await getattr(SWAPPING, form)(connection, list(map(swap, tasks, after)))
     assert outcomes == [(DONE, 3), (DONE, 4)]
     assert await read_many(connection, list(map(key, tasks))) == after
     assert ["title" in values for values in statements] == [sent]
+
+
+MEMBERS: list[dict[str, Any]] = [
+    {},
+    {"description": "Two"},
+    {"priority": "high"},
+    {"tags": ("Home",)},
+    {"start_date": "2026-12-01"},
+    {"due_date": "2026-12-01T09:00:00", "time_zone": "Europe/Berlin"},
+    {"due_date": "2026-12-02", "recurrence": "FREQ=DAILY", "anchor": "2026-12-01", "rescheduled_from": "2026-12-01"},
+    {"recurrence_from": "completion"},
+    {"list_id": make_id(1)},
+    {"parent_id": make_id(1)},
+    {"position": "a"},
+    {"completed_at": LATER},
+]
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("members", MEMBERS, ids=str)
+async def test_a_batch_of_tasks_with_nothing_but_a_title_sends_no_other_members(
+    connection: AsyncConnection, keyed: bool, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await have_owners(connection, ANN)
+    tasks = [make_task(), make_task(**members)]
+    statements = listen(monkeypatch)
+    batch = (CREATING_ONCE if keyed else CREATING).passing
+    outcomes = await batch(connection, [creation(task, once(f"{task.id}") if keyed else None) for task in tasks])
+    assert outcomes == [(DONE, 1), (DONE, 2)]
+    assert ["tags" in values for values in statements] == [bool(members)]
+    assert await read_many(connection, list(map(key, tasks))) == tasks
+    [log] = await log_pages(shape_of(ChangeQuery()))(connection, [(ANN, ChangeQuery())])
+    assert [entry.after for entry in log.items] == [difference(Pair(None, task))[1] for task in tasks]
+    kept = [await replayed(connection, ANN, once(f"{task.id}")) for task in tasks]
+    assert [each and each.things for each in kept] == [(task,) if keyed else None for task in tasks]
 
 
 async def test_a_deletion_removes_only_the_expected_task_of_its_owner_and_its_subtasks(
@@ -222,7 +263,7 @@ async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: A
     await have_owners(connection, ANN)
     task = make_task()
     calls = [creation(task, once("one")), creation(make_task(id=task.id), once("two"))]
-    assert results(await CREATING_ONCE.passing(connection, calls)) == [DONE, EXISTS]
+    assert results(await CREATING_ONCE.passing(connection, calls)) == [DONE, USED]
     assert await replayed(connection, ANN, once("two")) is None
 
 

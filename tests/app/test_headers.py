@@ -186,14 +186,6 @@ async def test_a_request_names_one_host(service: Service, hosts: list[tuple[byte
     assert await service.tasks_of(ANN) == []
 
 
-@pytest.mark.parametrize("host", [b"a b", b"a/b", b"a\n", "ä".encode()])
-async def test_a_host_has_only_the_characters_of_one(service: Service, host: bytes) -> None:
-    for method, path in (("GET", "/health/live"), ("POST", TASKS), ("GET", "/nowhere")):
-        answer = await service.ask(method, path, headers=[(b"host", host)], json_={"title": "x"})
-        problem(answer, 400, "malformed_request")
-    assert await service.tasks_of(ANN) == []
-
-
 async def test_http_1_0_needs_no_host(service: Service) -> None:
     answer = await ask(service.app, "GET", b"/health/live", [NO_HOST], version="1.0")
     assert answer.status_code == 200

@@ -28,6 +28,9 @@ WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
 }
 """The value of each column, from a task."""
 
+PLAIN: Final = tuple(name for name in WRITTEN if not tasks.c[name].nullable and tasks.c[name].server_default is None)
+"""The columns without a default: a task that `is_plain` has the defaults in all others."""
+
 CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id", "created_at"))
 """The columns that an edit of a task can change."""
 
@@ -89,9 +92,16 @@ def json_text(members: Members | None) -> str | None:
 
 JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=as_json)
 """Encodes members of tasks and lists."""
-_LOGGED: Final = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"])
-LOGGED_ROW: Final = f"jsonb_strip_nulls(jsonb_build_object({_LOGGED}))"
-"""SQL for what the log keeps of a row of tasks that was just written."""
+
+
+def logged(names: Iterable[str]) -> str:
+    """SQL for what the log keeps of a row of tasks that was just written with these columns."""
+    pairs = ", ".join(f"{name!r}, tasks.{name}" for name in LOGGED["task"] if name in names)
+    return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
+
+
+LOGGED_ROW: Final = logged(WRITTEN)
+"""The same, for a row with all columns."""
 
 ENTRY: Final = ("number", "at", "client", "kind", "id", "action", "before", "after", "root", "took")
 """The columns that `entry_of` takes, in this order."""
@@ -126,7 +136,15 @@ def _defaults(kind: type[Thing]) -> Mapping[str, Any]:
 
 
 _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "list": _defaults(TaskList)}
-"""The members' defaults, which creations and deletions do not store."""
+"""The members' defaults, which creations and deletions may leave out."""
+_OPTIONAL: Final = tuple(name for name in LOGGED["task"] if name not in (*PLAIN, "position"))
+_of_optional: Final = attrgetter(*_OPTIONAL)
+_USUAL: Final = tuple(_NOTHING["task"][name] for name in _OPTIONAL)
+
+
+def is_plain(task: Task) -> bool:
+    """Whether the task has defaults in all columns but the `PLAIN` ones."""
+    return _of_optional(task) == _USUAL and task.position == task.id.hex
 
 
 def answer_text(things: Iterable[Thing]) -> str:

@@ -148,7 +148,7 @@ owners: Final = Table(
 )
 
 # The log: one row for each thing that a change wrote, with the members that differ (`todo_core.changes.Entry`).
-# Creations and deletions leave out nulls.
+# Creations and deletions leave out nulls, and may leave out all defaults.
 changes: Final = Table(
     "changes",
     metadata,

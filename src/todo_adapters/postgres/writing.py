@@ -5,10 +5,12 @@ lock, the statement's snapshot is outdated. Only three things are current: what 
 the row that is updated, and the primary key that is inserted into. Nothing else that a statement reads is reliable.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
+from itertools import count
 from typing import Final, LiteralString, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,9 +20,11 @@ from todo_adapters.postgres.rows import (
     CHANGING,
     COMPLETING,
     JSON,
-    LOGGED_ROW,
+    PLAIN,
     WRITTEN,
     from_call,
+    is_plain,
+    logged,
     task_columns,
     unnested,
 )
@@ -38,7 +42,7 @@ class Result(StrEnum):
     EXISTS = "exists"
     TOO_MANY = "too_many"
     USED = "used"
-    """Its key was used before, or by another of the same batch."""
+    """Its key was used before, or its key or id by another of the same batch, which only the lock can judge."""
     HELD = "held"
     """Another transaction holds the owner's row: send again, in the form that waits."""
     NO_OWNER = "no_owner"
@@ -83,49 +87,44 @@ _HELD: Final = """held as materialized (
     where owners.user_id = any(%(user_id)s::text[]) order by owners.user_id for no key update{skip_locked}
 )"""
 # A scalar subquery rather than `exists`, which the planner may answer by reading all owners.
-_HAS_ROW: Final = "(select true from owners where owners.user_id = asked.user_id)"
-_ASKED: Final = "unnest(%(user_id)s::text[]) with ordinality as asked(user_id, place)"
+_HAS_ROW: Final = "(select true from owners where owners.user_id = call.user_id)"
+# Of an owner's calls only the last has the owner's new number, and the growth is how far it is from the old one.
 _RAISED: Final = """raised as (
-    update owners set number = last.number, live = owners.live + last.growth from (
-        select user_id, max(number) as number, (count(*) * {growth})::int as growth from done group by user_id
-    ) as last where owners.user_id = last.user_id
+    update owners set number = done.number{growth} from done where done.is_last and owners.user_id = done.user_id
 )"""
+_NUMBERED: Final = "number + row_number() over owner as number, lead(place) over owner is null as is_last"
 
+# `rank` counts the calls of an owner; `again`: the id, or the key, is that of an earlier call of the batch. Calls whose
+# owner is not held stay in `call`, without a number.
 _CREATE: Final = """
 with {held},
 call as materialized (
     select call.*, {used} as used, held.number, held.live,
            held.lists > 0 and (select true from lists where lists.user_id = call.user_id and lists.id = call.id)
-           is true as is_list,
-           row_number() over (partition by call.user_id order by call.place) as rank
-    from {calls} join held on held.user_id = call.user_id {keys}
+           is true as is_list
+    from {calls} left join held on held.user_id = call.user_id {keys}
 ), stored as (
     insert into tasks ({columns}) select {values} from call
-    where call.live + call.rank <= {max_tasks} and not call.used and not call.is_list
+    where call.live + call.rank <= {max_tasks} and not call.used and not call.again and not call.is_list
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
-    select first.user_id, first.id, first.place, first.client, {kept_columns} first.after,
-           first.old_number + row_number() over (partition by first.user_id order by first.place) as number
-    from (
-        select distinct on (call.user_id, call.id) call.*, call.number as old_number, stored.after
-        from stored join call using (user_id, id) order by call.user_id, call.id, call.place
-    ) as first
+    select call.user_id, call.id, call.place, call.client, {kept_columns} stored.after, {numbered}
+    from stored join call on call.user_id = stored.user_id and call.id = stored.id and not call.again
+    window owner as (partition by call.user_id order by call.place)
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, after)
     select done.user_id, number, id, clock_timestamp(), 'created', client, after from done
 ){keep}
-select asked.place, done.number, case
+select call.place, done.number, case
     when done.place is not null then 'done'
-    when call.place is null then case when {has_row} then 'held' else 'no_owner' end
+    when call.number is null then case when {has_row} then 'held' else 'no_owner' end
     when call.used then 'used'
     when call.live + call.rank > {max_tasks} then 'too_many'
     else 'exists' end
-from {asked} left join call using (place) left join done using (place) order by asked.place
+from call left join done using (place)
 """
 _KEYS: Final = "left join used_keys as old on old.user_id = call.user_id and old.key = call.key"
-# Of several calls of a batch under one key the first comes first.
-_USED: Final = """old.key is not null
-           or row_number() over (partition by call.user_id, call.key order by call.place) > 1"""
+_USED: Final = "old.key is not null or call.again"
 # Nobody reads what is returned, but only with it does Citus report which constraint was violated.
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
@@ -135,26 +134,28 @@ _KEEP: Final = """, kept as (
 
 _CHANGE: Final = """
 with {held},
+call as materialized (select call.*, held.number from {calls} left join held on held.user_id = call.user_id),
 written as (
-    {write} returning call.place, tasks.user_id, tasks.id, held.number, call.client, call.action,
-    %(differences)s::jsonb -> (2 * call.place - 2)::int as before,
-    %(differences)s::jsonb -> (2 * call.place - 1)::int as after
+    update tasks set {assigned} from call where {same}
+    returning call.place, tasks.user_id, tasks.id, call.number, call.client, call.action,
+              %(differences)s::jsonb -> (2 * call.place - 2)::int as before,
+              %(differences)s::jsonb -> (2 * call.place - 1)::int as after
 ), done as materialized (
-    select place, user_id, id, client, action, before, after,
-           number + row_number() over (partition by user_id order by place) as number from written
+    select user_id, id, place, client, action, before, after, {numbered}
+    from written window owner as (partition by user_id order by place)
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, before, after)
     select done.user_id, number, id, clock_timestamp(), action, client, before, after from done
 )
-select asked.place, done.number, case
+select call.place, done.number, case
     when done.place is not null then 'done'
-    when held.number is not null then 'lost'
+    when call.number is not null then 'lost'
     when {has_row} then 'held'
     else 'no_owner' end
-from {asked} left join held on held.user_id = asked.user_id left join done using (place) order by asked.place
+from call left join done using (place)
 """
 # The version detects every change of a task; the time also detects one that was deleted and created again.
-_SAME: Final = """held.user_id = call.user_id and tasks.user_id = call.user_id and tasks.id = call.id
+_SAME: Final = """call.number is not null and tasks.user_id = call.user_id and tasks.id = call.id
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
 _WAS: Final = {"was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text"}
 
@@ -166,54 +167,62 @@ def creating(max_tasks: int, *, keyed: bool) -> Writing:
     If another transaction stores the same key at that moment, psycopg's `UniqueViolation` is raised and nothing is
     stored.
     """
-    others = {"client": "text"} | ({"key": "text", "fingerprint": "text"} if keyed else {})
+    plain, whole = (_creating_these(columns, max_tasks, keyed=keyed) for columns in (PLAIN, tuple(WRITTEN)))
+    return _either(plain, whole, lambda write: is_plain(write.task))
+
+
+def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> Writing:
+    with_key = {"key": "text", "fingerprint": "text"} if keyed else {}
     parts = {
-        "calls": unnested(WRITTEN, **others),
+        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key),
         "used": _USED if keyed else "false",
         "keys": _KEYS if keyed else "",
-        "columns": ", ".join(WRITTEN),
-        "values": ", ".join(from_call(WRITTEN)),
+        "columns": ", ".join(columns),
+        "values": ", ".join(from_call(columns)),
         "max_tasks": str(max_tasks),
-        "logged": LOGGED_ROW,
-        "kept_columns": "first.key, first.fingerprint," if keyed else "",
-        "raised": _RAISED.format(growth=1),
+        "logged": logged(columns),
+        "kept_columns": "call.key, call.fingerprint," if keyed else "",
+        "raised": _RAISED.format(growth=", live = owners.live + done.number - owners.number"),
         "keep": _KEEP if keyed else "",
     }
-    return _writing(_CREATE, parts, _keyed_creations if keyed else _creations)
+
+    def creations(writes: Sequence[Write]) -> Columns:
+        return task_columns(columns, [write.task for write in writes]) | _of_calls(writes, keyed=keyed)
+
+    return _writing(_CREATE, parts, creations)
 
 
-def _creations(writes: Sequence[Write]) -> Columns:
-    columns = task_columns(WRITTEN, [write.task for write in writes])
-    return columns | {"client": [write.client for write in writes]}
+def _of_calls(writes: Sequence[Write], *, keyed: bool) -> Columns:
+    owners = [write.task.owner for write in writes]
+    columns: Columns = {"client": [write.client for write in writes], "rank": _counted(owners)}
+    of_ids = _counted(zip(owners, [write.task.id for write in writes], strict=True))
+    if not keyed:
+        return columns | {"again": [times > 1 for times in of_ids]}
+    onces = [cast("Once", write.once) for write in writes]
+    of_keys = _counted(zip(owners, [once.key for once in onces], strict=True))
+    columns["again"] = [max(times) > 1 for times in zip(of_ids, of_keys, strict=True)]
+    return columns | {"key": [once.key for once in onces], "fingerprint": [once.fingerprint for once in onces]}
 
 
-def _keyed_creations(writes: Sequence[Write]) -> Columns:
-    keys = [cast("Once", write.once) for write in writes]
-    return _creations(writes) | {"key": [each.key for each in keys], "fingerprint": [each.fingerprint for each in keys]}
+def _counted(values: Iterable[object]) -> list[int]:
+    """For each value, how often it has come so far, itself included."""
+    counts: defaultdict[object, Iterator[int]] = defaultdict(lambda: count(1))
+    return [next(counts[value]) for value in values]
 
 
 def _swapping() -> Writing:
-    """Two statements for each form: a batch that only completes and reopens sends fewer columns."""
-    short, whole = _swapping_these(COMPLETING), _swapping_these(CHANGING)
-
-    def either(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
-        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
-            return await (short if all(map(_only_completes, writes)) else whole)(connection, writes)
-
-        return write
-
-    return Writing(*map(either, short, whole))
+    return _either(_swapping_these(COMPLETING), _swapping_these(CHANGING), _only_completes)
 
 
 def _swapping_these(columns: Sequence[str]) -> Writing:
     assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
     sent = ("user_id", "id", *columns)
-    write = f"update tasks set {assigned} from {unnested(sent, **_WAS)}, held where {_SAME}"
+    parts = {"calls": unnested(sent, **_WAS), "assigned": assigned, "same": _SAME, "raised": _RAISED.format(growth="")}
 
     def swaps(writes: Sequence[Write]) -> Columns:
         return task_columns(sent, [write.task for write in writes]) | _was(writes)
 
-    return _writing(_CHANGE, {"write": write, "raised": _RAISED.format(growth=0)}, swaps)
+    return _writing(_CHANGE, parts, swaps)
 
 
 def _only_completes(write: Write) -> bool:
@@ -231,10 +240,22 @@ def _was(writes: Sequence[Write]) -> Columns:
     }
 
 
+def _either(short: Writing, whole: Writing, fits: Callable[[Write], bool]) -> Writing:
+    """Two statements for each form: a batch whose writes all fit the short one sends fewer columns."""
+
+    def form(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
+        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+            return await (short if all(map(fits, writes)) else whole)(connection, writes)
+
+        return write
+
+    return Writing(*map(form, short, whole))
+
+
 def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[Write]], Columns]) -> Writing:
     def form(skip_locked: str) -> Batch[Write, Outcome]:
         held = _HELD.format(skip_locked=skip_locked)
-        text = template.format(held=held, has_row=_HAS_ROW, asked=_ASKED, **parts)
+        text = template.format(held=held, has_row=_HAS_ROW, numbered=_NUMBERED, **parts)
         return _batch(text, columns)
 
     return Writing(passing=form(" skip locked"), waiting=form(""))
@@ -243,7 +264,7 @@ def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[W
 def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
         rows = await execute(connection, *for_calls(connection, statement, columns(writes)))
-        return [Outcome(Result(result), number) for _, number, result in rows]
+        return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
 
     return write
 

@@ -1,4 +1,4 @@
-"""All operations by subject, and what answers them."""
+"""All operations by subject, and their routes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from litestar import Request
 from litestar.exceptions import MethodNotAllowedException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar.types import Receive as AsgiReceive
+from litestar.types import Scope as AsgiScope
+from litestar.types import Send as AsgiSend
 
 from todo_app.api.batch import BATCH
 from todo_app.api.changes import CHANGES
@@ -17,7 +20,7 @@ from todo_app.api.recurring import RECURRING
 from todo_app.api.sync import SYNC
 from todo_app.api.tasks import TASKS
 from todo_app.api.trash import TRASH
-from todo_app.http.exchange import App, Exchange, Receive, Reply, Scope, Send
+from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_app.http.live import Live
 from todo_core import TaskService
 
@@ -38,28 +41,27 @@ def by_path() -> dict[str, dict[str, Operation]]:
     return found
 
 
-def apps(tasks: TaskService, live: Live) -> dict[str, App]:
-    """The operations below `/api` as ASGI applications, by path, in which the gate has put `-` for user and thing."""
-    return {_PLACEHOLDER.sub("-", path): _app(path, operations, tasks, live) for path, operations in by_path().items()}
+def routes(tasks: TaskService, live: Live, service: Service) -> list[HTTPRouteHandler | ASGIRouteHandler]:
+    """The router's handlers, including the public operations."""
+    below = [_route(path, answering, tasks, live) for path, answering in by_path().items()]
+    return [*below, *(_public(each, service) for each in PUBLIC)]
 
 
-def _app(path: str, by_method: Mapping[str, Operation], tasks: TaskService, live: Live) -> App:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["path_template"] = path
-        if (operation := by_method.get(scope["method"])) is None:
+def _route(path: str, by_method: Mapping[str, Operation], tasks: TaskService, live: Live) -> ASGIRouteHandler:
+    # An ASGI handler: Litestar's request and response, which are not needed, would cost a tenth of each answer.
+    async def handle(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        request: Scope = scope  # type: ignore[assignment]
+        request["path_template"] = path
+        if (operation := by_method.get(request["method"])) is None:
             raise MethodNotAllowedException
-        reply = await operation.answer(tasks, live, scope, receive)
-        await reply(scope, receive, send)
+        answer = await operation.answer(tasks, live, request, receive)
+        await answer(request, receive, send)
 
-    return answer
+    # The gate has read the user and the thing, and replaced both by `-`: the router looks the path up in a table.
+    return ASGIRouteHandler(_PLACEHOLDER.sub("-", path), copy_scope=False)(handle)
 
 
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
-
-
-def public_routes(service: Service) -> list[HTTPRouteHandler]:
-    """The router's handlers of the public operations."""
-    return [_public(each, service) for each in PUBLIC]
 
 
 def _public(operation: PublicOperation, service: Service) -> HTTPRouteHandler:
