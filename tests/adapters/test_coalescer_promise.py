@@ -206,3 +206,24 @@ def test_a_call_that_waits_behind_calls_sent_singly_is_answered_in_time() -> Non
     loop.advance(TIMEOUT)
     assert [answer.result() for answer in (*answers[:2], answers[3])] == ["first", "second", "young"]
     loop.close()
+
+
+def test_a_call_whose_turn_to_be_sent_singly_comes_too_late_is_refused_unsent() -> None:
+    sent: list[Sequence[int]] = []
+
+    async def send(calls: Sequence[int]) -> Sequence[int]:
+        sent.append(calls)
+        if len(calls) > 1:
+            raise Poison
+        await asyncio.sleep(TIMEOUT - 0.1)
+        return calls
+
+    loop = FakeLoop()
+    coalescer: Coalescer[int, int] = Coalescer(send, max_size=3, max_weight=9, max_concurrent=1, timeout=TIMEOUT)
+    answers: list[asyncio.Future[int]] = []
+    loop.call_at(0.0, lambda: answers.extend(coalescer.call(number, owner="ann") for number in range(3)))
+    loop.advance(2 * TIMEOUT)
+    assert [answer.result() for answer in answers[:2]] == [0, 1]
+    assert isinstance(answers[2].exception(), StoreUnavailable)
+    assert sent == [[0, 1, 2], [0], [1]]
+    loop.close()

@@ -1,20 +1,33 @@
-"""Statements on several owners, from two replicas at once: they lock in one order, and so cannot deadlock."""
+"""Statements on several rows, from two replicas at once: they lock in one order, and so cannot deadlock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+import psycopg
 import pytest
-from adapters.statements import CREATING, creation, delete, have_owners, holding, results, store, swap, waiting
-from factories import LATER, make_id, make_task
+from adapters.statements import (
+    CREATING,
+    begun,
+    commit,
+    creation,
+    delete,
+    have_owners,
+    holding,
+    results,
+    store,
+    swap,
+    waiting,
+)
+from factories import ANN, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres.writing import SWAPPING, Result, Write, Writing
-from todo_core import OwnerId, Task, TaskNotFound
+from todo_core import Decision, OwnerId, Plan, Sees, Task, TaskNotFound
 
 # Plans that the planner chooses for small tables, and for large ones.
 HEAP_ORDER = ("enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable_bitmapscan", "enable_indexonlyscan")
-KEY_ORDER = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
+KEY_ORDER = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan")
 OWNERS = [OwnerId(name) for name in ("a", "b", "c")]
 DONE, LOST = Result.DONE, Result.LOST
 Kind = Callable[[AsyncConnection, Sequence[Task]], Awaitable[list[Result]]]
@@ -106,3 +119,19 @@ async def test_deletions_do_not_deadlock_with_what_else_is_written(
 ) -> None:
     one, deletions = await race(kind, DELETE)
     assert all([one[owner], deletions[owner]] in allowed for owner in OWNERS), (one, deletions)
+
+
+async def test_a_plan_locks_its_tasks_in_the_order_of_their_ids(
+    replicas: list[AsyncConnection], database_url: str
+) -> None:
+    """Whoever locks tasks without their owner's row, as servers of an older version do, can do the same."""
+    first, second = (make_task(id=make_id(number)) for number in range(2))
+    for task in (second, first):
+        await store(replicas[0], [task])
+    plan = Plan(decide=lambda _: Decision(()), sees=Sees(frozenset({first.id, second.id})))
+    lock = "select from tasks where id = %s for no key update nowait"
+    async with await psycopg.AsyncConnection.connect(database_url) as rival:
+        await rival.execute(lock, [first.id])
+        committing = await begun(commit(replicas[0], ANN, plan), database_url)
+        await rival.execute(lock, [second.id])
+    await committing

@@ -10,10 +10,11 @@ from typing import Any, Generic, TypeVar
 import psycopg
 import pytest
 from adapters.statements import CREATING, holding, waiting
-from factories import ANN, BOB, LATER, make_id, make_task
+from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender, store, transaction
+from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.listing import Shape
 from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing
 from todo_core import (
@@ -26,11 +27,14 @@ from todo_core import (
     Seen,
     Sort,
     StoreUnavailable,
+    SyncQuery,
+    SyncToken,
     Task,
     TaskNotFound,
     TaskQuery,
     composed,
 )
+from todo_core.sync import Mark
 from todo_core.testing.writing import add, edit, remove
 
 C = TypeVar("C")
@@ -79,6 +83,23 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spies]:
         return watched
 
     return on
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many calls each shared statement had."""
+    sizes: list[int] = []
+
+    class Watched(Coalescer[C, A]):
+        def __init__(self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]], **bounds: Any) -> None:
+            async def watched(calls: Sequence[C]) -> Sequence[A]:
+                sizes.append(len(calls))
+                return await send(calls)
+
+            super().__init__(watched, **bounds)
+
+    monkeypatch.setattr(sender, "Coalescer", Watched)
+    return sizes
 
 
 @pytest.fixture
@@ -515,6 +536,32 @@ async def test_statements_end_by_weight_and_owners_take_turns_in_them(
     await in_one_batch(*heavy, add(bob, make_task(owner=BOB, title="x")))
     assert max(adds.passing.sizes) <= 1000 // 25
     assert [write.task.owner for write in adds.passing.asked[0]][:3] == [ANN, BOB, ANN]
+
+
+FIRST_SYNC = SyncQuery(now=LATER, kept_since=NOON, limit=100)
+NEXT_SYNC = SyncQuery(now=LATER, kept_since=NOON, limit=100, since=SyncToken(Mark(0, None, NOON)))
+
+
+@pytest.mark.parametrize(
+    ("read", "weight"),
+    [
+        (lambda store: store.tasks_of(ANN).page(TaskQuery(limit=100)), 101),  # one more tells whether there are more
+        (lambda store: store.tasks_of(ANN).changes(ChangeQuery(limit=100)), 100),
+        (lambda store: store.tasks_of(ANN).sync(FIRST_SYNC), 100),
+        (lambda store: store.tasks_of(ANN).sync(NEXT_SYNC), 100),
+        (lambda store: store.tasks_of(ANN).lists(), 20),
+        (lambda store: store.changed({OwnerId(f"{number}"): 0 for number in range(100)}), 100),
+    ],
+    ids=["page", "changes", "first sync", "next sync", "lists", "changed owners"],
+)
+async def test_statements_that_read_end_by_weight(
+    postgres_store: PostgresTaskStore,
+    batches: list[int],
+    read: Callable[[PostgresTaskStore], Awaitable[object]],
+    weight: int,
+) -> None:
+    await asyncio.gather(*(read(postgres_store) for _ in range(50)))
+    assert (batches[0], sum(batches)) == (sender.MAX_WEIGHT // weight, 50)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
-from serving import START_SECONDS, Serve, Server, database_pid, eventually, run, serving_events
+from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, run, serving_events
 
+from todo_app.listening import Listener
+from todo_app.server import _run
+from todo_app.settings import Settings
 from todo_app.worker import GRACE
 
 pytestmark = [
@@ -49,6 +54,26 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
         assert client.get("/api/dev/tasks").json() == kept
     with second.client(run("token", "dev", TODO_DATA_DIR=str(new_data_dir)).stdout.strip()) as client:
         assert client.get("/api/dev/tasks").json() == kept
+
+
+def test_nothing_is_said_before_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Mock()
+
+    def serve() -> None:
+        listener.socket.settimeout(10)
+        with listener.socket.accept()[0] as connection:  # nobody would ask before a greeting that does not wait
+            assert connection.recv(1000).startswith(b"GET /health/live ")
+            assert said.mock_calls == []
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            eventually(lambda: said.say.called)
+
+    replaced = {"Log": said.log, "say": said.say, "_Server": lambda *_, **__: Mock(serve=serve)}
+    for name, other in {**replaced, "_prepare_workers": Mock(), "_connections": Mock()}.items():
+        monkeypatch.setattr(f"todo_app.server.{name}", other)
+    with closing(Listener("127.0.0.1", free_port())) as listener:
+        _run(Mock(), listener, 1, Settings(), "Serving")
+    said.say.assert_called_once_with("Serving")
+    said.log.return_value.events.info.assert_called_once_with("serving", url=listener.url, workers=1)
 
 
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
