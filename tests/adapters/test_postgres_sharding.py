@@ -220,8 +220,8 @@ async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, part
             if isinstance(each, str) and re.match(r"\s*(select|with|insert|update)\b", each) and name not in PARTS:
                 assert {each, of_one_owner(each)} & sent.keys(), name
     kinds = (
-        "insert into tasks (user_id, id, title, version",
-        "insert into tasks (user_id, id, title, description",
+        "insert into tasks (user_id, id, title, description, version",
+        "insert into tasks (user_id, id, title, description, priority",
         "insert into used_keys",
         "update tasks set title",
         "update tasks set completed_at",

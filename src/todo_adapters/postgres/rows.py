@@ -28,8 +28,12 @@ WRITTEN: Final[dict[str, Callable[[Task], Any]]] = {
 }
 """The value of each column, from a task."""
 
-PLAIN: Final = tuple(name for name in WRITTEN if not tasks.c[name].nullable and tasks.c[name].server_default is None)
-"""The columns without a default: a task that `is_plain` has the defaults in all others."""
+PLAIN: Final = tuple(
+    name
+    for name in WRITTEN
+    if name == "description" or not (tasks.c[name].nullable or tasks.c[name].server_default is not None)
+)
+"""The description, and the columns without a default: a task that `is_plain` has the defaults in all others."""
 
 CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id", "created_at"))
 """The columns that an edit of a task can change."""
