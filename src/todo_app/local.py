@@ -14,7 +14,7 @@ from todo_adapters.embedded.folders import make_private, read_private, sync
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.log import Log
-from todo_app.settings import Settings, SettingsError
+from todo_app.settings import Settings, SettingsError, trimmed
 from todo_core import Scope
 
 
@@ -82,7 +82,7 @@ def local_secret(data_dir: Path) -> str:
         make_private(data_dir)
         if not path.exists():
             _write_once(path, secrets.token_urlsafe(32))
-        secret = read_private(path)
+        secret = trimmed("BETTER_AUTH_SECRET", read_private(path))  # which the workers read it as
         check_secret(secret.encode())
     except OSError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error
