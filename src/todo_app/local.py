@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -35,7 +36,12 @@ class LocalDatabase:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
-            self._embedded.stop()
+            # Another signal waits: it must not leave the database running. Some supervisors and terminals send several.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+            try:
+                self._embedded.stop()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _readable(url: str, log: Callable[[], Log]) -> str:

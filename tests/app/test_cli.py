@@ -31,6 +31,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         if name.startswith(("TODO_", "BETTER_AUTH_", "DATABASE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TODO_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr("todo_app.signals.Signals", lambda: None)  # those of this process are pytest's
     return tmp_path / "data"
 
 
