@@ -113,7 +113,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     from todo_app.database_errors import database_errors_named
+    from todo_app.signals import Signals
 
+    Signals()
     if (direct := settings.migrations_database_url) is not None:
         with database_errors_named("TODO_MIGRATIONS_DATABASE_URL"):
             _migrate_and_report(direct)

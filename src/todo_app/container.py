@@ -14,7 +14,7 @@ from todo_app.http.turns import Turns
 from todo_app.loading import without_packages
 from todo_app.log import Log
 from todo_app.metrics import Metrics
-from todo_app.settings import Settings
+from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_core import Clock, IdGenerator, RecurrenceCalendar, TaskService, TaskStore
 
 with without_packages("pydantic", "starlette", "fastapi", "werkzeug"):  # it imports every framework that is installed
@@ -57,9 +57,23 @@ def authenticator(policy: JwtPolicy, clock: Clock, metrics: Metrics, bad_tokens:
 
     When the keys change, tokens that were refused before may be valid, so all counts of bad tokens are reset.
     """
-    return JwtAuthenticator(
-        policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc, on_new_keys=bad_tokens.forget
-    )
+    try:
+        return JwtAuthenticator(
+            policy, clock, on_fetch_failure=metrics.key_fetch_failures.inc, on_new_keys=bad_tokens.forget
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def metrics_of_process() -> Metrics:
+    """The metrics, which several processes share in a folder if the environment names one."""
+    try:
+        return Metrics()
+    except OSError as error:
+        raise SettingsError(
+            f"{METRICS_FOLDER}: its folder cannot be used ({error}): make it, or unset the variable, since several "
+            "workers have a folder of their own"
+        ) from error
 
 
 class Container(DeclarativeContainer):
@@ -67,7 +81,7 @@ class Container(DeclarativeContainer):
 
     settings: Provider[Settings] = Dependency(instance_of=Settings)
 
-    metrics: Provider[Metrics] = Singleton(Metrics)
+    metrics: Provider[Metrics] = Singleton(metrics_of_process)
     log: Provider[Log] = Singleton(Log, settings.provided.log_level, on_drop=metrics.provided.dropped_lines.inc)
 
     clock: Provider[Clock] = Singleton(SystemClock)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -14,7 +15,7 @@ from todo_adapters.embedded.folders import make_private, read_private, sync
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.log import Log
-from todo_app.settings import Settings, SettingsError
+from todo_app.settings import Settings, SettingsError, trimmed
 from todo_core import Scope
 
 
@@ -35,7 +36,12 @@ class LocalDatabase:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
-            self._embedded.stop()
+            # Another signal waits: it must not leave the database running. Some supervisors and terminals send several.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+            try:
+                self._embedded.stop()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _readable(url: str, log: Callable[[], Log]) -> str:
@@ -82,7 +88,7 @@ def local_secret(data_dir: Path) -> str:
         make_private(data_dir)
         if not path.exists():
             _write_once(path, secrets.token_urlsafe(32))
-        secret = read_private(path)
+        secret = trimmed("BETTER_AUTH_SECRET", read_private(path))  # which the workers read it as
         check_secret(secret.encode())
     except OSError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The signals that end a server: none may be missed, and the database must not be left running."""
+"""The signals that end a command: none may be missed, and the database must not be left running."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ class Ending(Protocol):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP end the server, the last unless it was ignored at the start, as by `nohup`.
+    """SIGINT, SIGTERM and SIGHUP end the command, the last unless it was ignored at the start, as by `nohup`.
 
     A terminal that is closed sends SIGHUP to its processes.
     """

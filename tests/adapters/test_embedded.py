@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import psycopg
 import pytest
 from databases import has_been_used, roomy_folder
 
-from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
+from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries, creation
 from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.cluster import Cluster, Settings
 from todo_adapters.embedded.locks import FileLock, wait_until
 
 SOURCES = Path(__file__).parents[2] / "src"
@@ -763,6 +765,114 @@ def test_root_removes_no_folder_that_the_unprivileged_account_names(folder: Path
         pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{spoken}\n\n0 0\nready\n")
         EmbeddedPostgres.start(folder, durable=False).stop()
         assert (of_root / ".s.PGSQL.5432").exists()
+
+
+@pytest.fixture
+def of_root(place: Path) -> Path:
+    """A folder that only root may enter."""
+    made = place / "of-root"
+    made.mkdir(mode=0o700)
+    return made
+
+
+@only_root
+@pytest.mark.parametrize(
+    "kind", ["link", "pipe", *(pytest.param(each, marks=pytest.mark.ci) for each in ("hard link", "folder", "socket"))]
+)
+def test_root_reads_no_password_from_a_file_that_the_unprivileged_account_names(
+    folder: Path, of_root: Path, user: Callable[..., User], kind: str
+) -> None:
+    (of_root / "private").write_text("known to root only")
+    (of_root / "private").chmod(0o600)
+    with EmbeddedPostgres.start(folder, durable=False) as running:
+        password = folder / "postgres/cluster/password"
+        password.rename(kept := password.with_name("kept"))
+        replace_by(kind, password, of_root / "private")
+        refused = user(folder).error()  # nor from one that runs
+        assert refused.startswith(f"{password} is not a regular file that belongs to the uid {kept.stat().st_uid}, as")
+        assert ask(running.url, "select 1") == 1
+    with pytest.raises(EmbeddedDatabaseError, match="is not a regular file that belongs to"):
+        EmbeddedPostgres.start(folder, durable=False)
+    assert not is_running(folder)
+    password.rmdir() if kind == "folder" else password.unlink()
+    kept.rename(password)
+
+
+def replace_by(kind: str, path: Path, private: Path) -> None:
+    if kind == "link":
+        path.symlink_to(private)
+    elif kind == "hard link":
+        path.hardlink_to(private)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+
+
+def test_a_password_file_adds_no_parameters_to_the_url(folder: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    written = "x@/todo?passfile=/root/.pgpass#"
+    (folder / "postgres/cluster/password").write_text(written)
+    with EmbeddedPostgres.start(folder, durable=False) as database:
+        read_by_libpq = psycopg.conninfo.conninfo_to_dict(database.url)
+    assert read_by_libpq.pop("password") == written
+    assert sorted(read_by_libpq) == ["dbname", "host", "port", "user"]
+
+
+@only_root
+def test_root_connects_to_no_socket_in_a_folder_that_the_unprivileged_account_names(
+    folder: Path, of_root: Path, place: Path
+) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    pid_file = folder / "postgres/cluster/data/postmaster.pid"
+    own = place / "todo-api-own"
+    own.mkdir()
+    account = Account.for_cluster(folder / "postgres/cluster")
+    account.give(own)
+    for named in (of_root, own, "/tmp/todo-api-x,example.org"):  # noqa: S108
+        pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{named}\n\n0 0\nready\n")
+        account.give(pid_file)
+        assert Cluster(folder / "postgres", Settings(durable=False, max_connections=10))._server() is None
+        EmbeddedPostgres.start(folder, durable=False).stop()
+    assert own.exists()
+
+
+@only_root
+def test_root_enters_and_clears_no_folder_that_the_unprivileged_account_names(folder: Path, of_root: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    data = folder / "postgres/cluster/data"
+    data.rename(of_root / "data")  # readable to the account, in a folder that is not
+    data.symlink_to(of_root / "data")
+    (of_root / "data/postmaster.pid").touch()
+    with pytest.raises(EmbeddedDatabaseError, match="did not start"):
+        EmbeddedPostgres.start(folder, durable=False)
+    assert (of_root / "data/postmaster.pid").exists()
+    data.unlink()
+    (of_root / "data").rename(data)
+
+
+@only_root
+def test_root_gives_a_new_database_away_only_when_it_has_written_it(
+    new_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    give, sync = Account.give, creation.sync
+
+    def given(account: Account, path: Path) -> None:
+        done.append(f"give {path.name.partition('-')[0]}")
+        give(account, path)
+
+    def synced(path: Path) -> None:
+        done.append(f"sync {path.name.partition('-')[0]}")
+        sync(path)
+
+    monkeypatch.setattr(Account, "give", given)
+    monkeypatch.setattr(creation, "sync", synced)
+    EmbeddedPostgres.start(new_folder, durable=False).stop()
+    assert done == ["sync password", "give password", "give data", "give new", "sync new", "sync postgres"]
 
 
 @only_linux_root

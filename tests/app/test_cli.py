@@ -21,6 +21,7 @@ from todo_adapters.postgres.migrations import head, migrate
 from todo_app import cli
 from todo_app.api.openapi import openapi
 from todo_app.local import local_secret
+from todo_app.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         if name.startswith(("TODO_", "BETTER_AUTH_", "DATABASE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TODO_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr("todo_app.signals.Signals", lambda: None)  # those of this process are pytest's
     return tmp_path / "data"
 
 
@@ -197,6 +199,18 @@ def test_a_secret_of_somebody_else_is_refused(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"todo: TODO_DATA_DIR: {environment / name} belongs to {called}, who could replace")
     assert "runs as the user root: run as its owner" in err
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_line_end_is_no_part_of_the_secret_in_the_data_folder_as_in_the_variable(
+    capsys: pytest.CaptureFixture[str], environment: Path, end: str
+) -> None:
+    local_secret(environment)
+    (environment / "secret").write_bytes(f"{SECRET}{end}".encode())
+    signed = run(capsys, "token", "ann")[1].strip()
+    for_workers = Settings.read({"BETTER_AUTH_SECRET": local_secret(environment)}).secret
+    assert for_workers == SECRET
+    assert jwt.decode(signed, for_workers, algorithms=["HS256"])["sub"] == "ann"
 
 
 def test_a_secret_is_on_the_disk_before_it_has_its_name(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,18 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
-from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, run, serving_events
+from serving import (
+    START_SECONDS,
+    TODO,
+    Serve,
+    Server,
+    database_pid,
+    environment,
+    eventually,
+    free_port,
+    run,
+    serving_events,
+)
 
 from todo_app.listening import Listener
 from todo_app.server import _run
@@ -149,6 +160,33 @@ def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir:
     eventually(lambda: server.family() == [])
     assert database_pid(new_data_dir) is None
     assert "Traceback" not in server.said()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.ci) for each in (signal.SIGHUP, signal.SIGINT))],
+)
+def test_a_signal_during_todo_migrate_ends_the_database_also_if_it_is_repeated(
+    new_data_dir: Path, number: signal.Signals
+) -> None:
+    home = new_data_dir / "postgres"
+    variables = environment(TODO_DATA_DIR=str(new_data_dir))
+    with subprocess.Popen([TODO, "migrate"], env=variables, stderr=subprocess.PIPE, text=True) as migrating:
+        # Which PostgreSQL writes when somebody connects to a database for the first time.
+        wait_for(migrating, lambda: list(home.glob("cluster/data/base/1????/pg_internal.init")))
+        migrating.send_signal(number)
+        wait_for(migrating, lambda: "received fast shutdown request" in (home / "postgres.log").read_text())
+        migrating.send_signal(number)
+        _, said = migrating.communicate(timeout=60)
+    assert (migrating.returncode, said) == (130, "")
+    assert database_pid(new_data_dir) is None
+    assert (home / "postgres.log").read_text().rstrip().endswith("database system is shut down")
+
+
+def wait_for(process: "subprocess.Popen[str]", condition: Callable[[], object]) -> None:
+    """Return as soon as that is true, or the process has ended: what comes next may take a few milliseconds only."""
+    while process.poll() is None and not condition():
+        time.sleep(0.001)
 
 
 def test_an_interrupt_in_a_finalizer_prints_nothing() -> None:

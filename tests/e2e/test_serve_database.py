@@ -57,6 +57,22 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_rep
     assert not (tmp_path / "d").exists()
 
 
+def test_a_variable_of_a_library_that_names_nothing_usable_is_refused_in_one_line(
+    database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    good = {"DATABASE_URL": database_url, "BETTER_AUTH_URL": "https://example.org"}
+    for name, value in [
+        ("PROMETHEUS_MULTIPROC_DIR", "no/such"),
+        ("SSLKEYLOGFILE", "no/such"),
+        *(("SSL_CERT_FILE", value) for value in ("no/such", "empty", "folder")),
+    ]:
+        said = serve_refused(**good, **{name: str(tmp_path / value)})
+        assert said.startswith(f"todo: {name}")
+        assert "unset" in said
+
+
 def test_tasks_survive_a_restart(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     first = serve("--workers", "2", **variables).started()

@@ -1,8 +1,10 @@
 """The operating-system account that PostgreSQL runs under: ours, or an unprivileged one if we are root."""
 
+import errno
 import os
 import pwd
 import signal
+import stat
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +63,34 @@ class Account:
         if self.dropped:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
+    def read(self, path: Path) -> bytes:
+        """The content of this account's file. Raises `EmbeddedDatabaseError` for anything else.
+
+        The account could put a link there, or above it, to what only root may read.
+        """
+        owners = (self.uid,) if self.dropped else (self.uid, 0)
+        try:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                found = os.fstat(file.fileno())
+                if stat.S_ISREG(found.st_mode) and found.st_uid in owners:
+                    return file.read()
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a socket, a folder
+                raise
+        raise EmbeddedDatabaseError(
+            f"{path} is not a regular file that belongs to the uid {self.uid}, as which PostgreSQL runs: it may "
+            "have been replaced, so find out what it is, and restore it."
+        )
+
+    def does(self, script: str, *arguments: str, within: Path = Path("/")) -> bool:
+        """Whether a shell command succeeds with this account's rights, in a folder that it cannot replace."""
+        command = ["/bin/sh", "-c", script, "sh", *arguments]
+        path = {"PATH": os.environ.get("PATH", os.defpath)}
+        done = subprocess.run(  # noqa: S603 (a script of ours)
+            command, cwd=within, env=path, stderr=subprocess.DEVNULL, check=False, **self.process_options()
+        )
+        return done.returncode == 0
+
     def signal(self, pid: int, number: signal.Signals) -> bool:
         """Signal a process with this account's rights, and return whether that was possible.
 
@@ -72,11 +102,7 @@ class Account:
                 os.kill(pid, number)
                 return True
             return False
-        command = ["/bin/sh", "-c", 'kill -s "$1" "$2"', "sh", number.name.removeprefix("SIG"), str(pid)]
-        killed = subprocess.run(  # noqa: S603 (a number)
-            command, cwd="/", env={}, stderr=subprocess.DEVNULL, check=False, **self.process_options()
-        )
-        return killed.returncode == 0
+        return self.does('kill -s "$1" "$2"', number.name.removeprefix("SIG"), str(pid))
 
     def process_options(self) -> ProcessOptions:
         """The arguments of `subprocess` for a process of this account."""

@@ -14,7 +14,7 @@ from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.postmaster import PORT, Postmaster
 from todo_adapters.embedded.programs import Programs, complaint
-from todo_adapters.embedded.sockets import choose_socket_folder, remove_temporary
+from todo_adapters.embedded.sockets import choose_socket_folder, may_be_chosen, remove_temporary
 
 _LOG_BYTES = 10 * 1024 * 1024
 # Fast shutdown, immediate shutdown, kill; with the seconds to wait for each.
@@ -69,11 +69,11 @@ class Cluster:
 
     def password(self) -> str:
         """The password of the database's owner."""
-        return (self._folder / "password").read_text()
+        return Account.for_cluster(self._folder).read(self._folder / "password").decode(errors="replace")
 
     def socket_folder(self) -> Path:
         """The folder of the running server's socket."""
-        server = Postmaster.read(self._data)
+        server = self._server()
         if server is None:
             raise EmbeddedDatabaseError(f"The embedded database stopped while it was starting: see {self._log}.")
         return server.socket_folder
@@ -92,7 +92,7 @@ class Cluster:
 
     def shut_down(self) -> None:
         """Stop the server: clients are disconnected at once, data are written in order."""
-        server, child = Postmaster.read(self._data), self._child
+        server, child = self._server(), self._child
         if child is not None and child.poll() is None:
             self._end(child.pid)
             child.wait()
@@ -119,8 +119,16 @@ class Cluster:
             lock.close()
 
     def _is_ready(self) -> bool:
-        server = Postmaster.read(self._data)
+        server = self._server()
         return server is not None and server.is_ready()
+
+    def _server(self) -> Postmaster | None:
+        """The server that `postmaster.pid` names; None if there is none, or it could not be one that we started."""
+        account = Account.for_cluster(self._folder)
+        server = Postmaster.read(self._data, account)
+        if server is None or server.socket_folder == self._folder or may_be_chosen(server.socket_folder, account):
+            return server
+        return None
 
     def _start(self, lock: FileLock, deadline: float) -> None:
         account = Account.for_cluster(self._folder)
@@ -145,7 +153,7 @@ class Cluster:
 
     def _require_usable(self) -> None:
         self.password()  # without it nobody could connect
-        written_by = (self._data / "PG_VERSION").read_text().strip()
+        written_by = Account.for_cluster(self._folder).read(self._data / "PG_VERSION").decode(errors="replace").strip()
         if written_by != MAJOR:
             raise EmbeddedDatabaseError(
                 f"The data in {self._folder} were written by PostgreSQL {written_by} and this is {MAJOR}: "
@@ -154,13 +162,14 @@ class Cluster:
 
     def _launch(self, programs: Programs) -> "subprocess.Popen[bytes]":
         environment = {}
-        if stale := Postmaster.read(self._data):
+        if stale := self._server():
             remove_temporary(stale.socket_folder, programs.account)
             # The free lock proves that the pid is stale, but PostgreSQL would refuse to start because of it. With this
             # variable pg_ctl names a pid to ignore; PostgreSQL still checks for shared memory in use.
             environment["PG_GRANDPARENT_PID"] = str(stale.pid)
         else:
-            (self._data / "postmaster.pid").unlink(missing_ok=True)  # a power cut may leave it empty
+            # A power cut may leave it empty.
+            programs.account.does("cd -P data && rm -f postmaster.pid", within=self._folder)
         folder = choose_socket_folder(self._folder, programs.account)
         name = ".." if folder == self._folder else str(folder)
         arguments = ("-D", programs.name_of(self._data), *self._settings.arguments(name))

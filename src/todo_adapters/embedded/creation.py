@@ -20,11 +20,11 @@ def create_cluster(folder: Path, programs: Programs, *, durable: bool, deadline:
         data.mkdir(mode=0o700)
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
-        for path in (fresh, data, password):
+        sync(password)
+        for path in (password, data, fresh):  # the folder last: its owner can replace what is in it
             programs.account.give(path)
         _fill(data, programs, durable=durable, deadline=deadline)
-        for path in (password, fresh):
-            sync(path)
+        sync(fresh)
         fresh.rename(folder)
         sync(folder.parent)
     except BaseException:

@@ -6,6 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from todo_adapters.embedded.account import Account
+from todo_adapters.embedded.errors import EmbeddedDatabaseError
+
 PORT = 5432  # names the socket's file; no network port is opened
 SOCKET = f".s.PGSQL.{PORT}"
 _SSL_REQUEST = bytes.fromhex("00000008 04d2162f")  # PostgreSQL's documentation, "Message Formats"
@@ -21,13 +24,13 @@ class Postmaster:
     status: str
 
     @classmethod
-    def read(cls, data: Path) -> "Postmaster | None":
+    def read(cls, data: Path, account: Account) -> "Postmaster | None":
         """The server that last used `data`, None if it was shut down; lines that it has not written yet are empty.
 
-        PostgreSQL's `src/include/utils/pidfile.h` documents the lines.
+        Only a file of the account is believed. PostgreSQL's `src/include/utils/pidfile.h` documents the lines.
         """
-        with suppress(OSError, ValueError):
-            written = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
+        with suppress(OSError, ValueError, EmbeddedDatabaseError):
+            written = os.fsdecode(account.read(data / "postmaster.pid")).splitlines()
             pid, _, _, _, socket_folder, _, _, status, *_ = written + [""] * 8
             # A relative folder is relative to the server's working directory, its data folder.
             if int(pid) <= 0:  # a single-user server; `kill` would take it for a process group

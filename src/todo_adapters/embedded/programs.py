@@ -45,10 +45,13 @@ class Programs:
     def spawn(
         self, name: str, *arguments: str, data: Path, streams: int | IO[bytes], environment: dict[str, str]
     ) -> "subprocess.Popen[bytes]":
-        """Start a program on a data folder, in a session of its own: Ctrl-C must not end the database first."""
+        """Start a program on a data folder, in a session of its own: Ctrl-C must not end the database first.
+
+        The account itself enters the data folder, which it could have replaced by a link to where only root may go.
+        """
         return subprocess.Popen(  # noqa: S603 (the wheel's own programs)
-            [self.folder / name, *arguments],
-            cwd=data,
+            ["/bin/sh", "-c", 'cd -P "$0" && exec "$@"', data.name, self.folder / name, *arguments],
+            cwd=data.parent,
             env={"LC_ALL": "C", "PATH": os.defpath} | environment,  # without the caller's PG* variables and secrets
             stdin=subprocess.PIPE if streams == subprocess.PIPE else subprocess.DEVNULL,
             stdout=streams,
@@ -61,8 +64,8 @@ class Programs:
     def name_of(self, data: Path) -> str:
         """The path of the data folder, for a program that is started in it.
 
-        An unprivileged account cannot reach a folder below root's home by its path. It need not: the process changes to
-        the folder before it gives up root's rights, and `/proc/self/cwd` names it without opening root's home.
+        An unprivileged account cannot reach a folder below root's home by its path. It need not: the process starts
+        beside the folder before it gives up root's rights, and `/proc/self/cwd` names it without opening root's home.
         """
         return str(_CURRENT_FOLDER if self.account.dropped and _CURRENT_FOLDER.exists() else data)
 

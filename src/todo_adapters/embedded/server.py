@@ -35,7 +35,7 @@ class EmbeddedPostgres:
         self._users = users
         self._process = os.getpid()
         self._stopped = False
-        self._url = f"postgresql://{NAME}:{cluster.password()}@/{NAME}?{_address(cluster.socket_folder())}"
+        self._url = f"postgresql://{NAME}:{_quoted(cluster.password())}@/{NAME}?{_address(cluster.socket_folder())}"
 
     @classmethod
     def start(cls, data_dir: Path, *, durable: bool = True, max_connections: int = 100) -> "EmbeddedPostgres":
@@ -122,4 +122,9 @@ def _reason(error: OSError, home: Path) -> str:
 
 
 def _address(socket_folder: Path) -> str:
-    return f"host={quote(os.fsencode(socket_folder), safe='')}&port={PORT}"
+    return f"host={_quoted(os.fsencode(socket_folder))}&port={PORT}"
+
+
+def _quoted(written: str | bytes) -> str:
+    """What may have been written by PostgreSQL's account, as a part of a URL that adds no other part."""
+    return quote(written, safe="")

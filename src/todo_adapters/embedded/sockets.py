@@ -1,6 +1,7 @@
 """Chooses the folder of the server's Unix socket: beside the data, or a temporary folder with a short path."""
 
 import os
+import re
 import socket
 import tempfile
 from contextlib import ExitStack, suppress
@@ -11,6 +12,7 @@ from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.postmaster import SOCKET
 
 _PREFIX = "todo-api-"
+_NAME = re.compile(f"{_PREFIX}[a-z0-9_]+")  # no comma, at which libpq begins another host
 _FILES = (SOCKET, f"{SOCKET}.lock")
 
 
@@ -34,12 +36,21 @@ def choose_socket_folder(beside_data: Path, account: Account) -> Path:
     )
 
 
+def may_be_chosen(folder: Path, account: Account) -> bool:
+    """Whether `choose_socket_folder` may have made that temporary folder.
+
+    Our own rights need no such limit, and our temporary folder may have been another one then.
+    """
+    is_ours = _NAME.fullmatch(folder.name) and str(folder.parent) in _short_folders(account)
+    return bool(is_ours) or not account.dropped
+
+
 def remove_temporary(folder: Path, account: Account) -> None:
     """Remove a temporary socket folder of `choose_socket_folder`; one beside the data stays.
 
-    The account may have written the path, so only a folder that it owns is removed.
+    The account may have written the path, so only a folder that it owns is removed, and only from where we make them.
     """
-    if not folder.name.startswith(_PREFIX):
+    if not (folder.name.startswith(_PREFIX) and may_be_chosen(folder, account)):
         return
     with suppress(OSError), ExitStack() as closing:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

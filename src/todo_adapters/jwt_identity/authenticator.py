@@ -1,6 +1,7 @@
 """The core's `Authenticator`, with PyJWT."""
 
 import hashlib
+import os
 import ssl
 import time
 from collections import OrderedDict
@@ -48,7 +49,7 @@ class JwtAuthenticator:
     ) -> None:
         """`on_fetch_failure` is called for each failed fetch of keys, `on_new_keys` for each that changed them.
 
-        `tls` replaces the system's certificate authorities.
+        `tls` replaces the system's certificate authorities. Raises `ValueError` if these cannot be loaded.
         """
         self._policy = policy
         self._clock = clock
@@ -135,6 +136,24 @@ def _check_signature(token: str, key: bytes | PublicKey, alg: str) -> None:
         raise CredentialsRefused(f"signature differs: not made with {signer}, or the token was changed") from None
 
 
+def _authorities() -> ssl.SSLContext:
+    """The system's certificate authorities. Raises `ValueError`, with the variable's name, if it names no usable file.
+
+    OpenSSL itself ignores such a file, and then trusts nobody.
+    """
+    if file := os.environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+        except OSError as error:
+            raise ValueError(
+                f"SSL_CERT_FILE: {file} holds no certificates ({error}): name another, or unset it"
+            ) from None
+    try:
+        return ssl.create_default_context()
+    except OSError as error:
+        raise ValueError(f"SSLKEYLOGFILE cannot be written ({error}): name another file, or unset it") from None
+
+
 def _key_source(
     policy: JwtPolicy,
     tls: ssl.SSLContext | None,
@@ -146,6 +165,6 @@ def _key_source(
         return None
     if tls is None and urlsplit(policy.jwks_url).scheme == "https":
         # Once, at the start: reading the system's authorities takes long enough to delay requests.
-        tls = ssl.create_default_context()
+        tls = _authorities()
     fetch = Fetch(policy.jwks_url, timeout=FETCH_WITHIN, tls=tls)
     return KeySource(fetch, on_failure=on_failure, on_change=on_change, monotonic=monotonic)
