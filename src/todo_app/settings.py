@@ -27,7 +27,6 @@ _TASKS_MAX: Final = 1_000_000
 _HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
 _OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
-_LINE_ENDS: Final = re.compile(r"[\r\n]+\Z")  # all: the workers trim what the server has trimmed
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -176,7 +175,8 @@ def _secret(given: Mapping[str, str]) -> str | None:
 
 def trimmed(name: str, value: str) -> str:
     """A variable's value; for our settings without the newlines that a file leaves at the end."""
-    return _LINE_ENDS.sub("", value) if _OURS.fullmatch(name) else value
+    # All of them: the workers trim what the server has trimmed.
+    return value.rstrip("\r\n") if _OURS.fullmatch(name) else value
 
 
 def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | None]:
