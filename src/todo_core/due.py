@@ -70,12 +70,16 @@ class Given(NamedTuple):
         return _required(local.replace(tzinfo=None).isoformat())
 
 
-@lru_cache(maxsize=256)  # it is read to be judged, and again to be stored
 def read_date(text: str) -> Given:
     """The date in `text`. Seconds are optional, fractions are dropped; with an offset it is an instant (RFC 3339).
 
     Raises `ValueError` for anything else, including a day that does not exist.
     """
+    return _read(str.__str__(text))  # a subclass need not be hashable
+
+
+@lru_cache(maxsize=256)  # it is read to be judged, and again to be stored
+def _read(text: str) -> Given:
     if (found := _GIVEN.fullmatch(text)) is None:
         raise ValueError(text)
     day, minutes, seconds, offset = found.groups()

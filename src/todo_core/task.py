@@ -355,7 +355,7 @@ class Task(Versioned):
                 yield Problem(name, wrong)
         if (self.recurrence is None) is not (self.anchor is None):
             yield Problem("anchor", "must be set if the task recurs, and only then")
-        elif self.anchor is not None and (self.due_date is None or has_time(self.due_date) != has_time(self.anchor)):
+        elif self.anchor is not None and not _agree(self.due_date, self.anchor):
             yield Problem("due_date", NEEDED_RULE)
 
     @classmethod
@@ -422,6 +422,11 @@ class _Stored(NamedTuple):
 _STORED: Final = {field.name: _Stored(field.name, RULES[field.name], field.default) for field in fields(Task)}
 _DEFAULTS: Final = {name: each.default for name, each in _STORED.items() if each.default is not MISSING}
 _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
+
+
+def _agree(due: str | None, anchor: str) -> bool:
+    """Whether both have a time, or neither, as a task's due date and anchor must. Other rules judge what is no date."""
+    return due is not None and (not (is_date(due) and is_date(anchor)) or has_time(due) == has_time(anchor))
 
 
 def _made(members: dict[str, Any], unchecked: Iterable[str]) -> Task:

@@ -431,12 +431,32 @@ async def test_owners_with_locked_rows_delay_nobody_else(engine: AsyncEngine, da
         await waiting(database_url, 2)
         async with asyncio.timeout(20):
             await asyncio.gather(*(every_kind(stored, owner, theirs[owner]) for owner in strangers))
+            newcomers = [OwnerId(f"newcomer {number}") for number in range(4)]
+            await asyncio.gather(*(add(stored.tasks_of(owner), make_task(owner=owner)) for owner in newcomers))
         assert not any(each.done() for each in stuck)
     outcomes = await asyncio.gather(*stuck, return_exceptions=True)
     assert not any(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     await stored.aclose()
     with psycopg.connect(database_url) as looking:
         assert out_of_step(looking) == []
+
+
+async def test_owners_whose_first_rows_are_not_committed_yet_delay_nobody_else(
+    engine: AsyncEngine, database_url: str
+) -> None:
+    stored = PostgresTaskStore(engine, deadline=30)
+    await add(stored.tasks_of(BOB), task := make_task(owner=BOB))
+    newcomers = [OwnerId(f"newcomer {number}") for number in range(4)]
+    async with await psycopg.AsyncConnection.connect(database_url) as rival:
+        for owner in newcomers:
+            await rival.execute("insert into owners (user_id) values (%s)", [owner])
+        stuck = [asyncio.ensure_future(add(stored.tasks_of(owner), make_task(owner=owner))) for owner in newcomers]
+        await waiting(database_url, 2)
+        async with asyncio.timeout(20):
+            await every_kind(stored, BOB, task)
+        assert not any(each.done() for each in stuck)
+    await asyncio.gather(*stuck)
+    await stored.aclose()
 
 
 async def test_calls_of_a_held_owner_and_of_others_share_a_statement_and_only_the_held_ones_wait(

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
-from todo_core.testing.writing import add, add_once, creating, edit, remove
+from todo_core.testing.writing import add, add_once, creating, edit, once_for, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -296,6 +296,10 @@ async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(da
     tasks = PostgresTaskStore(engine).tasks_of(ANN)
     await add(tasks, task := make_task(completed_at=LATER))
     assert repr(await tasks.get(task.id)) == repr(task)
+    repeated = creating(other := make_task(), once_for(IdempotencyKey("key"), other))
+    for replayed in (False, True):
+        kept = await tasks.commit(repeated)
+        assert (repr(kept.task), kept.replayed) == (repr(other), replayed)
     await engine.dispose()
 
 

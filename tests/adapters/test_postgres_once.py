@@ -23,13 +23,19 @@ from todo_adapters.postgres.writing import Outcome, Write, Writing
 from todo_core import (
     KEY_LIFE,
     Committed,
+    Decision,
     IdempotencyKey,
     KeyReused,
     Once,
     OwnedTasks,
     OwnerId,
+    Pair,
+    Plan,
+    Seen,
+    Sees,
     StoreUnavailable,
     Task,
+    TaskExists,
     TaskQuery,
 )
 from todo_core.testing.log import whole_log
@@ -84,6 +90,53 @@ async def test_a_repeat_waits_for_a_creation_in_another_process_and_returns_its_
         doing = await begun(tasks.commit(creating(mine := make_task(), once_for(KEY, mine))), database_url)
     assert await doing == Committed((theirs,), 7, replayed=True)
     assert await stored(tasks) == [theirs]
+
+
+async def test_a_repeat_with_the_tasks_id_that_waited_for_its_own_first_try_returns_its_answer(
+    postgres_store: PostgresTaskStore, database_url: str, there: None
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    task = make_task()
+    async with holding(database_url, ANN) as first_try:
+        await first_try.execute(KEEP, kept(task))
+        await first_try.execute(ADD, columns(task))
+        doing = await begun(tasks.commit(creating(task, once_for(KEY, task))), database_url)
+    assert await doing == Committed((task,), 7, replayed=True)
+
+
+async def test_a_plan_that_creates_what_another_process_has_just_created_is_decided_again(
+    postgres_store: PostgresTaskStore, database_url: str, there: None
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    theirs = make_task()
+
+    def put(seen: Seen) -> Decision:
+        before = seen.tasks[theirs.id]
+        after = theirs if before is None else before.edited(at=LATER, title="Mine")
+        return Decision((Pair(before, after),), (after,))
+
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(ADD, columns(theirs))
+        doing = await begun(tasks.commit(Plan(decide=put, sees=Sees(frozenset({theirs.id})))), database_url)
+    assert (await doing).task.title == "Mine"
+
+
+async def test_a_task_is_not_created_with_the_id_of_a_list_that_was_created_while_it_waited(
+    postgres_store: PostgresTaskStore, database_url: str, there: None
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    task = make_task()
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(
+            "insert into lists (user_id, id, name, position, version, created_at, updated_at) "
+            "values (%(owner)s, %(id)s, 'Theirs', 'a', 1, %(created_at)s, %(updated_at)s)",
+            columns(task),
+        )
+        await rival.execute("update owners set number = number + 1, lists = lists + 1 where user_id = %s", [ANN])
+        doing = await begun(add(tasks, task), database_url)
+    with pytest.raises(TaskExists):
+        await doing
+    assert await stored(tasks) == []
 
 
 async def test_a_repeat_creates_the_task_if_the_creation_in_another_process_fails(

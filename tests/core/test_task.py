@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 from dataclasses import fields as fields_of
 from datetime import UTC, datetime, timedelta, timezone
 from types import NoneType
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
@@ -297,3 +297,21 @@ def test_an_instant_is_written_on_the_clock_of_the_zone_that_the_task_has() -> N
     assert task.edited(due_date="2026-12-01", at=LATER).time_zone is None
     assert task.edited(time_zone=None, at=LATER).due_at is None
     assert task.edited(time_zone="Asia/Tokyo", at=LATER).due_date == "2026-10-01T09:00:00"
+
+
+@pytest.mark.parametrize("wrong", [{"due_date": 5}, {"anchor": 5}, {"due_date": "soon"}, {"anchor": None}])
+def test_a_recurring_task_with_a_date_that_is_none_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    recurring = make_task(due_date="2026-12-01", recurrence="FREQ=DAILY", anchor="2026-12-01")
+    for make in (lambda: replace(recurring, **wrong), lambda: recurring.with_stored(LATER, wrong)):
+        with pytest.raises(InvalidInput) as problem:
+            make()
+        assert fields(problem) == [*wrong]
+
+
+def test_a_date_may_be_of_a_subclass_of_str_that_has_no_hash() -> None:
+    class Odd(str):
+        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
+
+    task = make_task().edited(at=LATER, due_date=Odd("2026-12-01"))
+    assert (type(task.due_date), task.due_date) == (str, "2026-12-01")

@@ -32,7 +32,6 @@ from todo_core import (
     SyncPage,
     SyncQuery,
     Task,
-    TaskExists,
     TaskId,
     TaskList,
     TaskNotFound,
@@ -200,30 +199,25 @@ class PostgresOwnedTasks:
             return None
         writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
-        match outcome.result:
-            case Result.DONE:
-                return Committed(decision.answer, outcome.number)
-            case Result.EXISTS:
-                raise TaskExists
-        # LOST, USED, or TOO_MANY: that is counted with the other calls of the batch, and decided exactly by the lock.
-        return None
+        # Anything else than DONE is found with the other calls of the batch, and decided exactly behind the lock.
+        return Committed(decision.answer, outcome.number) if outcome.result is Result.DONE else None
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
         repeatable = write.once is not None
         send = self._sender.write_once if repeatable else self._sender.write
         weight = weight_of(write.task)
         outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
-        while True:
-            if outcome.result is Result.NO_OWNER:
-                await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
-            elif outcome.result is not Result.HELD:
-                return outcome
-            outcome = await self._sender.write_waiting(
+        if outcome.result is Result.NO_OWNER:
+            await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
+            outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
+        if outcome.result is Result.HELD:
+            return await self._sender.write_waiting(
                 writing.waiting, write, owner=self._owner, weight=weight, repeatable=repeatable
             )
+        return outcome
 
-    async def _make_owner(self, connection: AsyncConnection, _: bool) -> None:
-        await make_owner(connection, self._owner)
+    async def _make_owner(self, connection: AsyncConnection, waits: bool) -> None:
+        await make_owner(connection, self._owner, waits=waits)
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
         async def work(connection: AsyncConnection, waits: bool) -> Committed:

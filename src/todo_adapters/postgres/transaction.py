@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, beside, execute
@@ -108,18 +109,34 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
     return Committed(answer_of(owner, answer), number, replayed=True)
 
 
-async def make_owner(connection: AsyncConnection, owner: OwnerId) -> bool:
-    """Make the owner's row unless it exists. Tasks from before revision 0003 become the owner's first change."""
-    made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
+async def make_owner(connection: AsyncConnection, owner: OwnerId, *, waits: bool = True) -> bool:
+    """Make the owner's row unless it exists. Tasks from before revision 0003 become the owner's first change.
+
+    Without `waits` it raises `Held` if another transaction is making it.
+    """
+    if waits:
+        made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
+    else:
+        made = await _made_without_waiting(connection, owner)
     if made:
         await execute(connection, _ADOPT, {"user_id": owner})
+    return made
+
+
+async def _made_without_waiting(connection: AsyncConnection, owner: OwnerId) -> bool:
+    [(usual, _)] = await execute(connection, _LIMIT_WAITS, {"limit": _SOON})
+    try:
+        made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
+    except LockNotAvailable:
+        raise Held from None
+    await execute(connection, _LIMIT_WAITS, {"limit": usual})
     return made
 
 
 async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -> Row:
     lock = _LOCK if waits else _LOCK_IF_FREE
     while not (rows := await execute(connection, lock, {"user_id": owner})):
-        if not await make_owner(connection, owner) and not waits:
+        if not await make_owner(connection, owner, waits=waits) and not waits:
             raise Held
     return Row(*rows[0])
 
@@ -245,6 +262,8 @@ def _values(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 _LOCK: Final = "select number, live, lists from owners where user_id = %(user_id)s for no key update"
 _LOCK_IF_FREE: Final = f"{_LOCK} skip locked"
+_SOON: Final = "100ms"
+_LIMIT_WAITS: Final = "select current_setting('lock_timeout'), set_config('lock_timeout', %(limit)s, true)"
 _MAKE_OWNER: Final = "insert into owners (user_id) values (%(user_id)s) on conflict do nothing returning true"
 _ADOPT: Final = f"""
 with adopted as (

@@ -94,18 +94,21 @@ _RAISED: Final = """raised as (
 )"""
 _NUMBERED: Final = "number + row_number() over owner as number, lead(place) over owner is null as is_last"
 
+# A list that was stored while the statement waited is not seen, but the old number is, which is not the locked row's.
 # `rank` counts the calls of an owner; `again`: the id, or the key, is that of an earlier call of the batch. Calls whose
 # owner is not held stay in `call`, without a number.
 _CREATE: Final = """
 with {held},
 call as materialized (
     select call.*, {used} as used, held.number, held.live,
-           held.lists > 0 and (select true from lists where lists.user_id = call.user_id and lists.id = call.id)
-           is true as is_list
+           held.lists > 0 and (
+               (select true from lists where lists.user_id = call.user_id and lists.id = call.id) is true
+               or (select number from owners where owners.user_id = call.user_id) < held.number
+           ) as may_be_list
     from {calls} left join held on held.user_id = call.user_id {keys}
 ), stored as (
     insert into tasks ({columns}) select {values} from call
-    where call.live + call.rank <= {max_tasks} and not call.used and not call.again and not call.is_list
+    where call.live + call.rank <= {max_tasks} and not call.used and not call.again and not call.may_be_list
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
     select call.user_id, call.id, call.place, call.client, {kept_columns} stored.after, {numbered}
