@@ -59,8 +59,8 @@ OLDEST: Final = re.compile(r"select user_id\s+from \w+ where \w+ < now\(\) - %\(
 """What pruning asks of all shards."""
 EVERYTHING: Final = OwnerId("everything")
 KEY, KEY_OF_DELETION = IdempotencyKey("key"), IdempotencyKey("key of deletion")
-PARTS: Final = ("_SELECT", "_NUMBERS")
-"""What is no statement of its own, and what is sent where tables are not sharded."""
+PARTS: Final = ("_SELECT", "_NUMBERS", "_LIMIT_WAITS")
+"""What is no statement of its own, is sent where tables are not sharded, or looks at no table."""
 OF_OWNER: Final = "select from tasks where user_id = %(owner)s"
 OWNER: Final = frozenset({"%(owner)s::text", "%(user_id)s", "tasks.user_id"})
 """What an insert may name as the owner; the last stands for one that is read by a parameter."""
@@ -74,7 +74,8 @@ def recording() -> Iterator[Sent]:
     execute = psycopg.AsyncCursor.execute
 
     async def kept(connection: AsyncConnection, statement: str, values: Mapping[str, Any]) -> list[Any]:
-        sent[statement] = values
+        if "user_id" in statement:
+            sent[statement] = values
         return await batch.execute(connection, statement, values)  # type: ignore[arg-type]
 
     async def counted(cursor: Any, statement: Any, *values: Any, **others: Any) -> Any:

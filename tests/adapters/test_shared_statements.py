@@ -227,11 +227,14 @@ async def test_a_new_task_that_the_database_refuses_leaves_its_neighbours_alone(
     postgres_store: PostgresTaskStore, admin: psycopg.AsyncConnection[Any], spy: Callable[[str], Spies]
 ) -> None:
     await admin.execute("alter table tasks add check (title <> 'poison')")
+    for owner in (ANN, BOB):  # or each would first have to be made a row
+        await add(postgres_store.tasks_of(owner), there := make_task(owner=owner))
+        await remove(postgres_store.tasks_of(owner), there.id)
     tasks = [make_task(owner=owner, title=title) for owner, title in ((ANN, "a"), (BOB, "poison"), (ANN, "c"))]
     inserts = spy("add")
     outcomes = await in_one_batch(*(add(postgres_store.tasks_of(task.owner), task) for task in tasks))
     assert inserts.sizes == [3, 1, 1, 1]
-    assert [getattr(outcome, "change", None) for outcome in outcomes] == [1, None, 2]
+    assert [getattr(outcome, "change", None) for outcome in outcomes] == [3, None, 4]
     assert isinstance(outcomes[1], psycopg.errors.CheckViolation)
     assert (await postgres_store.tasks_of(ANN).page(TaskQuery())).items == (tasks[2], tasks[0])
     assert (await postgres_store.tasks_of(BOB).page(TaskQuery())).items == ()

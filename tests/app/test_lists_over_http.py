@@ -348,3 +348,8 @@ async def test_undoing_a_swap_of_two_tasks_restores_their_places(service: Servic
         assert undone.status_code == 200, undone.text
         if answer is swapped:
             assert await places(service) == was
+
+
+async def test_a_list_has_no_history_of_a_task(service: Service) -> None:
+    made = await service.ask("POST", LISTS, json_={"name": "Groceries"})
+    problem(await service.ask("GET", f"{TASKS}/{made.json()['id']}/history"), 404, "task_not_found")

@@ -16,7 +16,7 @@ from todo_app.api.replies import (
 )
 from todo_app.http.exchange import Reply
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import InvalidInput, Problem, TaskExists, TooMany
+from todo_core import InvalidInput, Problem, TaskExists, TaskNotFound, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
 AS_IT_IS: Final = "The task after the change."
@@ -200,7 +200,10 @@ async def list_history(call: Call[None]) -> Reply:
     time that the operator sets: if the oldest one is not `created`, older ones have been pruned.
     """
     query = read_history(call.query_string, call.task_id)
-    view = wire.History.of(await call.tasks.history(call.owner, query))
+    page = await call.tasks.history(call.owner, query)
+    if any(entry.kind != "task" for entry in page.items):
+        raise TaskNotFound
+    view = wire.History.of(page)
     return reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor)
 
 

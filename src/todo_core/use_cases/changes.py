@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, ChangePage, ChangeQuery, Entry
-from todo_core.errors import ChangeNotFound, NotInTrash, TaskNotFound
+from todo_core.errors import ChangeNotFound, NotInTrash
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
 from todo_core.sync import SyncPage, SyncQuery, SyncToken
@@ -25,13 +25,11 @@ class ChangeUseCases(UseCases):
     __slots__ = ()
 
     async def history(self, owner: OwnerId, query: ChangeQuery) -> ChangePage:
-        """One page of the log, of the task that `query.of` names; also after its deletion."""
+        """One page of the log, of the task or list that `query.of` names; also after its deletion."""
         tasks = self.store.tasks_of(owner)
         page = await tasks.changes(query)
         if not page.items and query.of is not None:
             await tasks.get(TaskId(query.of))  # it may exist without history, which is pruned by age
-        if query.of is not None and any(entry.kind != "task" for entry in page.items):
-            raise TaskNotFound
         return page
 
     async def sync(self, owner: OwnerId, since: SyncToken | None = None, *, limit: int = LIMIT_DEFAULT) -> SyncPage:
