@@ -1,7 +1,8 @@
 """Ids chosen by clients, so that they can refer to what they created offline."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import RFC_4122, UUID
 
 from todo_core.changes import LOGGED, ChangeQuery, Entry, kind_of
@@ -10,6 +11,7 @@ from todo_core.lists import ListSettable, Thing
 from todo_core.seen import Seen, Sees
 from todo_core.task import Settable, Task
 
+T = TypeVar("T")
 AHEAD_MAX: Final = timedelta(minutes=10)
 ID_RULE: Final = "must be a UUIDv7 (RFC 9562 §5.7) whose timestamp is at most ten minutes in the future"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,11 +20,21 @@ _TIME_SHIFT: Final = 80  # bits behind the milliseconds
 _VERSION: Final = 7
 
 
-def require_own_id(value: UUID, now: datetime) -> None:
-    """Raise `InvalidInput` unless a client may choose that id."""
+def with_own_id(value: UUID | None, now: datetime, make: Callable[[], T]) -> T:
+    """What `make` returns. Raises `InvalidInput` with its faults, and that of an id that no client may choose."""
+    if value is None or _may_be_chosen(value, now):
+        return make()
+    wrong = Problem("id", ID_RULE)
+    try:
+        make()
+    except InvalidInput as error:
+        raise InvalidInput([wrong, *error.problems]) from None
+    raise InvalidInput([wrong])
+
+
+def _may_be_chosen(value: UUID, now: datetime) -> bool:
     is_seventh = value.version == _VERSION and value.variant == RFC_4122
-    if not (is_seventh and (value.int >> _TIME_SHIFT) * _MILLISECOND <= now - _EPOCH + AHEAD_MAX):
-        raise InvalidInput([Problem("id", ID_RULE)])
+    return is_seventh and (value.int >> _TIME_SHIFT) * _MILLISECOND <= now - _EPOCH + AHEAD_MAX
 
 
 def sees_own_id(thing: Thing) -> Sees:

@@ -440,8 +440,11 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
     """The given members as they are stored in `task`, or in a new one. Raises `InvalidInput`, naming all at fault."""
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     problems = [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]
-    if not _DATED.isdisjoint(values) and _DATED.isdisjoint(problem.field for problem in problems):
-        dated, discords = _settled({name: values.get(name, getattr(task, name, None)) for name in _DATED})
+    wrong = {problem.field for problem in problems}
+    if not _DATED.isdisjoint(values) and wrong.isdisjoint({"start_date", "due_date"}):
+        dated, discords = _settled(
+            {name: None if name in wrong else values.get(name, getattr(task, name, None)) for name in _DATED}
+        )
         values |= dated
         problems += discords
         if dated.get("recurrence") is not None and dated["due_date"] is None:

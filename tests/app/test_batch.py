@@ -136,6 +136,16 @@ async def test_a_batch_has_one_to_a_hundred_operations(service: Service, body: A
     assert pointers(await service.ask("POST", f"{HOME}/batch", json_=body)) == at
 
 
+async def test_the_faults_of_all_operations_are_named(service: Service) -> None:
+    wrong = [
+        {"op": "create", "task": {"title": ""}},
+        {"op": "create", "task": {"title": "x", "start_date": "2026-12-02", "due_date": "2026-12-01"}},
+        {"op": "create_list", "list": {"name": ""}},
+    ]
+    places = ["/operations/0/task/title", "/operations/1/task/start_date", "/operations/2/list/name"]
+    assert pointers(await batch(service, *wrong)) == places
+
+
 async def test_of_too_many_operations_none_is_read_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     read, members = list[bytes](), faults._MEMBERS
 

@@ -5,6 +5,7 @@ import json
 import time
 from contextlib import nullcontext
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asking import JSON, MERGE_PATCH, Service
@@ -252,6 +253,22 @@ async def test_members_that_break_a_rule_are_named(
     assert pointers(await service.ask("PUT", f"{TASKS}/{task['id']}", json_=body)) == at
     assert pointers(await service.ask("PATCH", f"{TASKS}/{task['id']}", json_=body)) == at
     assert await service.tasks_of(ANN) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "at"),
+    [
+        ({"title": "", "id": str(UUID(int=7))}, ["/id", "/title"]),
+        ({"priority": "zz"}, ["/priority", "/start_date"]), ({"time_zone": "Mars"}, ["/time_zone", "/start_date"]),
+        ({"recurrence": "no"}, ["/recurrence", "/start_date"]), ({"due_date": "no"}, ["/due_date"]),
+    ],
+)  # fmt: skip
+async def test_a_fault_does_not_hide_that_dates_contradict_each_other_or_an_id_is_wrong(
+    service: Service, wrong: dict[str, Any], at: list[str]
+) -> None:
+    dates = {} if "id" in wrong else {"start_date": "2026-12-02", "due_date": "2026-12-01"}
+    answer = await service.ask("POST", TASKS, json_={"title": "x", **dates, **wrong})
+    assert {*pointers(answer)} == {*at}
 
 
 async def test_a_missing_title_is_named_beside_the_other_faults(service: Service) -> None:

@@ -12,6 +12,7 @@ from todo_app.api import examples, members, wire
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
+from todo_app.http.faults import faults_of
 from todo_core import (
     Committed,
     InvalidInput,
@@ -237,7 +238,7 @@ async def run_batch(call: Call[Batch]) -> Reply:
     begins with `/operations/2`.
     """
     operations = call.body.operations
-    with _placed(operations):
+    with _placed(call.body):
         done = await call.tasks.batch(call.owner, [_running(each, call) for each in operations], call.options)
     view = BatchDone(done.change, list(_results(operations, done)))
     return reply_with(view, *change_headers(done))
@@ -267,8 +268,12 @@ def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wi
 
 
 @contextmanager
-def _placed(operations: Sequence[AnyOperation]) -> Iterator[None]:
-    """Make an operation's problems point into the body. An unknown id in the body is `InvalidInput`."""
+def _placed(body: Batch) -> Iterator[None]:
+    """Make an operation's problems point into the body, and add the other operations' faults.
+
+    An unknown id in the body is `InvalidInput`.
+    """
+    operations = body.operations
     try:
         yield
     except (InvalidInput, TaskNotFound, ListNotFound, NotInTrash) as error:
@@ -279,4 +284,7 @@ def _placed(operations: Sequence[AnyOperation]) -> Iterator[None]:
             raise InvalidInput([Problem(f"{place}/id", str(error))]) from None
         within = operations[error.part].within
         place = f"{place}/{within}" if within else place
-        raise InvalidInput([Problem(f"{place}/{each.field}", each.detail) for each in error.problems]) from None
+        found = [Problem(f"{place}/{each.field}", each.detail) for each in error.problems]
+        named = {each.field for each in found}
+        others = [each for each in faults_of(msgspec.json.encode(body), Batch) if each.field not in named]
+        raise InvalidInput([*found, *others]) from None

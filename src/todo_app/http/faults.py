@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from todo_app.api.members import Ignored
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
 from todo_core import Problem
+from todo_core.due import discord, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
 from todo_core.use_cases.batch import BATCH_MAX
@@ -44,9 +46,10 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
 
 def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Iterator[Problem]:
     writable = [name for name, field in known.items() if field.type != Ignored | UnsetType]
+    valid: dict[str, Any] = {}
     for name, raw in members.items():
         if name in known:
-            yield from _faults_of_value(name, raw, known[name])
+            yield from _faults_of_value(name, raw, known[name], valid)
         elif name in READ_ONLY:
             yield Problem(name, "is read-only: leave it out")
         else:
@@ -54,9 +57,14 @@ def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Ite
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")
+    if valid.get("start_date") and valid.get("due_date"):
+        with suppress(ValueError):  # a year that the core refuses
+            dates = settled(valid["start_date"], valid["due_date"], valid.get("time_zone"))
+            yield from (Problem(*each) for each in discord(dates.start_date, dates.due_date).items())
 
 
-def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[Problem]:
+def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[str, Any]) -> Iterator[Problem]:
+    """The faults of a member's value; one that has none becomes `valid`."""
     if (shape := _struct_of(field.type)) is not None:
         yield from _below(name, raw, shape)
         return
@@ -71,6 +79,8 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo) -> Iterator[
         return
     if name in RULES and not RULES[name].accepts(value):
         yield Problem(name, RULES[name].sentence)
+    else:
+        valid[name] = value
 
 
 def _misfit(name: str, kind: Type, said: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Unpack
 
@@ -10,7 +11,7 @@ from todo_core.errors import ListNotFound
 from todo_core.families import deleted
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
-from todo_core.own_ids import made_before, require_own_id, sees_own_id
+from todo_core.own_ids import made_before, sees_own_id, with_own_id
 from todo_core.places import moved_list
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
@@ -45,9 +46,8 @@ class ListUseCases(UseCases):
         """Create a list, after all others. `own_id` as in `create`. Raises `InvalidInput`, `TooMany`, `TaskExists`."""
         now = self.clock.now()
         fresh = self.ids.new(now)
-        if own_id is not None:
-            require_own_id(own_id, now)
-        task_list = TaskList.new(id=own_id or ListId(fresh), owner=owner, at=now, **members)
+        new = partial(TaskList.new, id=own_id or ListId(fresh), owner=owner, at=now, **members)
+        task_list = with_own_id(own_id, now, new)
         task_list = replace(task_list, position=fresh.hex)
 
         def decide(seen: Seen) -> Decision:

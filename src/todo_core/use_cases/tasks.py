@@ -8,7 +8,7 @@ from typing import Final, Unpack
 from todo_core.changes import Pair, merged
 from todo_core.families import deleted
 from todo_core.merging import require_mergeable
-from todo_core.own_ids import made_before, require_own_id, sees_own_id
+from todo_core.own_ids import made_before, sees_own_id, with_own_id
 from todo_core.places import Where, is_there, moved, placed
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
@@ -41,9 +41,7 @@ class TaskUseCases(UseCases):
         """
         now = self.clock.now()
         fresh = self.ids.new(now)
-        if own_id is not None:
-            require_own_id(own_id, now)
-        task = Task.new(id=own_id or fresh, owner=owner, at=now, **members)
+        task = with_own_id(own_id, now, lambda: Task.new(id=own_id or fresh, owner=owner, at=now, **members))
         task = self._course().checked(task if own_id is None else replace(task, position=fresh.hex))
 
         def decide(seen: Seen) -> Decision:
