@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from effort import examples
 from hypothesis import settings
@@ -184,15 +184,20 @@ test_every_call_is_answered_in_time.settings = settings(
 )
 
 
-def test_a_call_that_waits_behind_calls_sent_singly_is_answered_in_time() -> None:
-    async def send(calls: Sequence[str]) -> Sequence[str]:
-        if len(calls) > 1:
-            raise Poison
-        await asyncio.sleep(TIMEOUT - 0.1)
-        return calls
+A = TypeVar("A")
 
+
+async def singly(calls: Sequence[A]) -> Sequence[A]:
+    """Answer, slowly, only a call that is sent by itself."""
+    if len(calls) > 1:
+        raise Poison
+    await asyncio.sleep(TIMEOUT - 0.1)
+    return calls
+
+
+def test_a_call_that_waits_behind_calls_sent_singly_is_answered_in_time() -> None:
     loop = FakeLoop()
-    coalescer: Coalescer[str, str] = Coalescer(send, max_size=2, max_weight=9, max_concurrent=1, timeout=TIMEOUT)
+    coalescer: Coalescer[str, str] = Coalescer(singly, max_size=2, max_weight=9, max_concurrent=1, timeout=TIMEOUT)
     answers: list[asyncio.Future[str]] = []
 
     def ask(owner: str, *calls: str) -> None:
@@ -213,10 +218,7 @@ def test_a_call_whose_turn_to_be_sent_singly_comes_too_late_is_refused_unsent() 
 
     async def send(calls: Sequence[int]) -> Sequence[int]:
         sent.append(calls)
-        if len(calls) > 1:
-            raise Poison
-        await asyncio.sleep(TIMEOUT - 0.1)
-        return calls
+        return await singly(calls)
 
     loop = FakeLoop()
     coalescer: Coalescer[int, int] = Coalescer(send, max_size=3, max_weight=9, max_concurrent=1, timeout=TIMEOUT)

@@ -79,29 +79,19 @@ def keys_in(url: str) -> list[str]:
         return [key for (key,) in connection.execute("select key from used_keys order by key").fetchall()]
 
 
+@pytest.mark.parametrize("same_id", [False, True])
 async def test_a_repeat_waits_for_a_creation_in_another_process_and_returns_its_task(
-    postgres_store: PostgresTaskStore, database_url: str, there: None
+    postgres_store: PostgresTaskStore, database_url: str, there: None, same_id: bool
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     theirs = make_task()
+    mine = theirs if same_id else make_task()
     async with holding(database_url, ANN) as rival:
         await rival.execute(KEEP, kept(theirs))
         await rival.execute(ADD, columns(theirs))
-        doing = await begun(tasks.commit(creating(mine := make_task(), once_for(KEY, mine))), database_url)
+        doing = await begun(tasks.commit(creating(mine, once_for(KEY, mine))), database_url)
     assert await doing == Committed((theirs,), 7, replayed=True)
     assert await stored(tasks) == [theirs]
-
-
-async def test_a_repeat_with_the_tasks_id_that_waited_for_its_own_first_try_returns_its_answer(
-    postgres_store: PostgresTaskStore, database_url: str, there: None
-) -> None:
-    tasks = postgres_store.tasks_of(ANN)
-    task = make_task()
-    async with holding(database_url, ANN) as first_try:
-        await first_try.execute(KEEP, kept(task))
-        await first_try.execute(ADD, columns(task))
-        doing = await begun(tasks.commit(creating(task, once_for(KEY, task))), database_url)
-    assert await doing == Committed((task,), 7, replayed=True)
 
 
 async def test_a_plan_that_creates_what_another_process_has_just_created_is_decided_again(

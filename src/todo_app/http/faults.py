@@ -18,7 +18,6 @@ from todo_core import Problem
 from todo_core.due import discord, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
-from todo_core.use_cases.batch import BATCH_MAX
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body can have thousands
@@ -68,7 +67,7 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[
     if (shape := _struct_of(field.type)) is not None:
         yield from _below(name, raw, shape)
         return
-    if (tagged := _tagged_in(field.type)) and (first := next(found := _faults_of_each(name, raw, tagged), None)):
+    if (tagged := _tagged_in(field.type)) and (first := next(found := _faults_of_each(name, raw, *tagged), None)):
         yield first
         yield from found
         return
@@ -106,27 +105,32 @@ def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator
         yield Problem(f"{name}/{problem.field}" if problem.field else name, problem.detail)
 
 
-def _tagged_in(kind: Any) -> dict[str, type[msgspec.Struct]]:
-    """The structs that a list of tagged objects may hold, by tag; empty for any other type."""
+def _tagged_in(kind: Any) -> tuple[dict[str, type[msgspec.Struct]], int | None] | None:
+    """The structs that a list of tagged objects may hold, by tag, and how many; None for any other type."""
     items = _plain(type_info(kind))
-    item = _plain(items.item_type) if isinstance(items, ListType) else None
+    if not isinstance(items, ListType):
+        return None
+    item = _plain(items.item_type)
     kinds = item.types if isinstance(item, UnionType) else ()
-    return {each.tag: each.cls for each in kinds if isinstance(each, StructType) and isinstance(each.tag, str)}
+    tagged = {each.tag: each.cls for each in kinds if isinstance(each, StructType) and isinstance(each.tag, str)}
+    return (tagged, items.max_length) if tagged else None
 
 
 def _plain(kind: Type) -> Type:
     return _plain(kind.type) if isinstance(kind, Metadata) else kind
 
 
-def _faults_of_each(name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]]) -> Iterator[Problem]:
-    """The faults of a list of objects, each of the shape that its tag selects."""
+def _faults_of_each(
+    name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int | None
+) -> Iterator[Problem]:
+    """The faults of a list of objects, each of the shape that its tag selects; none if there are more than allowed."""
     tag_field = next(iter(tagged.values())).__struct_config__.tag_field
     try:
         items = _ITEMS.decode(raw)
     except msgspec.ValidationError as error:
         yield Problem(name, f"is wrong: {error}")
         return
-    if len(items) > BATCH_MAX:
+    if most is not None and len(items) > most:
         return  # to be counted, not to be read
     for place, item in enumerate(items):
         at = f"{name}/{place}"
