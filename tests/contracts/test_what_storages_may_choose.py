@@ -7,10 +7,24 @@ from typing import Any
 
 import pytest
 from effort import examples
+from factories import ANN, LATER, make_task
 
 from todo_adapters.memory import MemoryOwnedTasks, MemoryTaskStore
-from todo_core import Committed, OwnerId, Page, Plan, Task, TaskId, TaskNotFound, TaskQuery, TaskStore, VersionConflict
+from todo_core import (
+    Committed,
+    Entry,
+    OwnerId,
+    Page,
+    Plan,
+    Task,
+    TaskId,
+    TaskNotFound,
+    TaskQuery,
+    TaskStore,
+    VersionConflict,
+)
 from todo_core.testing import TaskStoreContract, assert_stores_agree
+from todo_core.testing.log import replayed
 
 
 class NotYours(ValueError):
@@ -117,3 +131,12 @@ def test_a_difference_is_reported_with_its_history() -> None:
     with pytest.raises(AssertionError) as failure:
         agree(WithPagesThatEndTooSoon, histories=200)
     assert "state = Histories()" in "".join(failure.value.__notes__)
+
+
+@pytest.mark.parametrize("before", [{"title": "Bread"}, {"priority": "high"}], ids=["another value", "no such member"])
+def test_a_log_whose_entries_do_not_follow_from_each_other_is_detected(before: dict[str, str]) -> None:
+    task = make_task(title="Milk")
+    created = Entry(number=1, at=LATER, client=None, id=task.id, action="created", before=None, after={"title": "Milk"})
+    edited = replace(created, number=2, action="edited", before=before, after={"title": "Oats"})
+    with pytest.raises(AssertionError, match="before change 2, not"):
+        replayed(ANN, [created, edited])

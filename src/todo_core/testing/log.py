@@ -242,7 +242,8 @@ def replayed(owner: OwnerId, entries: Iterable[Entry]) -> dict[UUID, Thing]:
         kinds[entry.id] = entry.kind
         now = members.pop(entry.id, {})
         for name, value in (entry.before or {}).items():
-            assert now[name] == value, f"{name} was {now[name]!r} before change {entry.number}, not {value!r}"
+            was = now.get(name, "nothing")
+            assert was == value, f"{name} was {was!r} before change {entry.number}, not {value!r}"
         if entry.after is not None:
             members[entry.id] = now | dict(entry.after)
     return {
