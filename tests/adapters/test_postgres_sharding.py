@@ -197,6 +197,22 @@ async def test_an_owner_whose_statements_never_end_fails_alone_and_in_time(
     await tasks.aclose()
 
 
+@pytest.mark.parametrize(("sharded", "error"), [(True, StoreUnavailable), (False, psycopg.errors.InternalError_)])
+async def test_what_citus_says_of_a_lost_machine_is_unavailable_and_elsewhere_a_bug(
+    partitioned_database_url: str, sharded: bool, error: type[Exception]
+) -> None:
+    async def failing(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+        await batch.execute(connection, "do $$ begin raise exception 'lost' using errcode = 'XX000'; end $$", {})
+        return calls
+
+    engine = create_engine(partitioned_database_url, sharded=sharded)
+    sending = sender.Sender(engine, 5.0)
+    with pytest.raises(error):
+        await sending.read(failing, None, owner=ANN)
+    await sending.drain()
+    await engine.dispose()
+
+
 @pytest.mark.parametrize(("sharded", "mode"), [(True, "auto"), (False, "force_generic_plan")])
 async def test_plans_are_made_for_the_owner_only_where_tables_are_sharded(
     database_url: str, sharded: bool, mode: str
@@ -221,7 +237,8 @@ async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, part
             if isinstance(each, str) and re.match(r"\s*(select|with|insert|update)\b", each) and name not in PARTS:
                 assert {each, of_one_owner(each)} & sent.keys(), name
     kinds = (
-        "insert into tasks (user_id, id, title, description, version",
+        "updated_at, search_text) select",
+        "updated_at, search_text, priority",
         "insert into tasks (user_id, id, title, description, priority",
         "insert into used_keys",
         "update tasks set title",
@@ -236,7 +253,7 @@ async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, part
 async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     tasks = of_all.tasks_of(EVERYTHING)
     task, other, kept = (make_task(owner=EVERYTHING, priority=priority) for priority in (None, "high", None))
-    for each in (task, other):
+    for each in (task, other, make_task(owner=EVERYTHING, recurrence_from="completion")):
         await add(tasks, each)
     await add_once(tasks, KEY, kept)
     await asyncio.gather(
@@ -254,7 +271,9 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     await tasks.commit(erasing(kept.id))
     waits: list[Coroutine[Any, Any, object]] = [
         remove(tasks, other.id),
+        add(tasks, make_task(owner=EVERYTHING)),
         add(tasks, make_task(owner=EVERYTHING, priority="high")),
+        add(tasks, make_task(owner=EVERYTHING, recurrence_from="completion")),
         add_once(tasks, IdempotencyKey("other"), make_task(owner=EVERYTHING)),
         edit(tasks, task.id, lambda task: task.edited(title="c", at=LATER)),
         edit(tasks, task.id, lambda task: task.toggled(at=LATER)),

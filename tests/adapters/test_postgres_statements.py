@@ -162,6 +162,7 @@ async def test_a_batch_that_only_completes_sends_no_texts(
     assert ["title" in values for values in statements] == [sent]
 
 
+COMMON = {"priority", "tags", "start_date", "due_date", "time_zone"}
 MEMBERS: list[dict[str, Any]] = [
     {},
     {"description": "Two"},
@@ -180,7 +181,7 @@ MEMBERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("keyed", [False, True])
 @pytest.mark.parametrize("members", MEMBERS, ids=str)
-async def test_a_batch_of_tasks_with_nothing_but_title_and_description_sends_no_other_members(
+async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
     connection: AsyncConnection, keyed: bool, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await have_owners(connection, ANN)
@@ -189,7 +190,9 @@ async def test_a_batch_of_tasks_with_nothing_but_title_and_description_sends_no_
     batch = (CREATING_ONCE if keyed else CREATING).passing
     outcomes = await batch(connection, [creation(task, once(f"{task.id}") if keyed else None) for task in tasks])
     assert outcomes == [(DONE, 1), (DONE, 2)]
-    assert ["tags" in values for values in statements] == [bool(members.keys() - {"description"})]
+    more = members.keys() - {"description"}
+    [values] = statements
+    assert ("tags" in values, "recurrence" in values) == (bool(more), bool(more - COMMON))
     assert await read_many(connection, list(map(key, tasks))) == tasks
     [log] = await log_pages(shape_of(ChangeQuery()))(connection, [(ANN, ChangeQuery())])
     assert [entry.after for entry in log.items] == [difference(Pair(None, task))[1] for task in tasks]

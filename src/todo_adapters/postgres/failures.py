@@ -20,14 +20,17 @@ _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
 # Lost against a concurrent statement, without an effect: serialization failure, deadlock, a column's type changed.
 _LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 
+# Citus: a machine of the cluster is lost. On one PostgreSQL it is a bug, and stays.
+_PASSING_WITH_SHARDS: Final = "XX000"
+
 # InternalError: the answer broke the protocol. When a server ends, PgBouncer sends the server's reason and a message of
 # its own, where the driver expects one answer to BEGIN and COMMIT.
 _WITHOUT_A_STATE: Final = (psycopg.OperationalError, psycopg.InternalError)
 
 
 @contextmanager
-def unavailable_where_it_passes() -> Iterator[None]:
-    """Raise `StoreUnavailable`, from the driver's error, for a temporary failure."""
+def unavailable_where_it_passes(*, sharded: bool = False) -> Iterator[None]:
+    """Raise `StoreUnavailable`, from the driver's error, for a temporary failure. `sharded`: of sharded tables."""
     try:
         yield
     except DBAPIError as problem:  # not chained: its text contains the statement
@@ -35,7 +38,7 @@ def unavailable_where_it_passes() -> Iterator[None]:
             raise
         raise StoreUnavailable from problem.orig
     except psycopg.Error as problem:
-        if not is_passing(problem):
+        if not (is_passing(problem) or (sharded and problem.sqlstate == _PASSING_WITH_SHARDS)):
             raise
         raise StoreUnavailable from problem
     except (PoolTimeoutError, TimeoutError) as problem:

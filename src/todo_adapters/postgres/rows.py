@@ -33,7 +33,10 @@ PLAIN: Final = tuple(
     for name in WRITTEN
     if name == "description" or not (tasks.c[name].nullable or tasks.c[name].server_default is not None)
 )
-"""The description, and the columns without a default: a task that `is_plain` has the defaults in all others."""
+"""The description, and the columns without a default."""
+
+COMMON: Final = (*PLAIN, "priority", "tags", "tag_keys", "start_date", "due_date", "time_zone")
+"""The columns of tasks that neither recur nor are in a list, below another, moved or completed."""
 
 CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id", "created_at"))
 """The columns that an edit of a task can change."""
@@ -141,14 +144,14 @@ def _defaults(kind: type[Thing]) -> Mapping[str, Any]:
 
 _NOTHING: Final[Mapping[Kind, Mapping[str, Any]]] = {"task": _defaults(Task), "list": _defaults(TaskList)}
 """The members' defaults, which creations and deletions may leave out."""
-_OPTIONAL: Final = tuple(name for name in LOGGED["task"] if name not in (*PLAIN, "position"))
-_of_optional: Final = attrgetter(*_OPTIONAL)
-_USUAL: Final = tuple(_NOTHING["task"][name] for name in _OPTIONAL)
 
 
-def is_plain(task: Task) -> bool:
-    """Whether the task has defaults in all columns but the `PLAIN` ones."""
-    return _of_optional(task) == _USUAL and task.position == task.id.hex
+def fitting(columns: Sequence[str]) -> Callable[[Task], bool]:
+    """Whether a task has the defaults in all columns but these; `position` is not among them."""
+    others = tuple(name for name in LOGGED["task"] if name not in (*columns, "position"))
+    of_others = attrgetter(*others)
+    usual = tuple(_NOTHING["task"][name] for name in others)
+    return lambda task: of_others(task) == usual and task.position == task.id.hex
 
 
 def answer_text(things: Iterable[Thing]) -> str:

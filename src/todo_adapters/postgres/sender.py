@@ -196,7 +196,7 @@ class Sender:
         timeout the driver asks the server to cancel the statement; if the network drops that too, it would wait for ten
         seconds, so a second cancellation makes it close the connection.
         """
-        with unavailable_where_it_passes():
+        with unavailable_where_it_passes(sharded=self.sharded):
             async with asyncio.timeout(self.deadline + _CANCELLING), asyncio.timeout(self.deadline):
                 for _ in range(_RACES):
                     try:

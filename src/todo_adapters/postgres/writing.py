@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import (
     CHANGING,
+    COMMON,
     COMPLETING,
     JSON,
     PLAIN,
     WRITTEN,
+    fitting,
     from_call,
-    is_plain,
     logged,
     task_columns,
     unnested,
@@ -170,8 +171,10 @@ def creating(max_tasks: int, *, keyed: bool) -> Writing:
     If another transaction stores the same key at that moment, psycopg's `UniqueViolation` is raised and nothing is
     stored.
     """
-    plain, whole = (_creating_these(columns, max_tasks, keyed=keyed) for columns in (PLAIN, tuple(WRITTEN)))
-    return _either(plain, whole, lambda write: is_plain(write.task))
+    plain, common, whole = (
+        _creating_these(columns, max_tasks, keyed=keyed) for columns in (PLAIN, COMMON, tuple(WRITTEN))
+    )
+    return _shortest((_fits(PLAIN), plain), (_fits(COMMON), common), (_fits_any, whole))
 
 
 def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> Writing:
@@ -214,7 +217,7 @@ def _counted(values: Iterable[object]) -> list[int]:
 
 
 def _swapping() -> Writing:
-    return _either(_swapping_these(COMPLETING), _swapping_these(CHANGING), _only_completes)
+    return _shortest((_only_completes, _swapping_these(COMPLETING)), (_fits_any, _swapping_these(CHANGING)))
 
 
 def _swapping_these(columns: Sequence[str]) -> Writing:
@@ -243,16 +246,26 @@ def _was(writes: Sequence[Write]) -> Columns:
     }
 
 
-def _either(short: Writing, whole: Writing, fits: Callable[[Write], bool]) -> Writing:
-    """Two statements for each form: a batch whose writes all fit the short one sends fewer columns."""
+def _fits(columns: Sequence[str]) -> Callable[[Write], bool]:
+    fits = fitting(columns)
+    return lambda write: fits(write.task)
 
-    def form(short: Batch[Write, Outcome], whole: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
+
+def _fits_any(_: Write) -> bool:
+    return True
+
+
+def _shortest(*choices: tuple[Callable[[Write], bool], Writing]) -> Writing:
+    """A batch goes into the first statement that fits all its writes: the first sends the fewest columns."""
+
+    def form(*batches: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
         async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
-            return await (short if all(map(fits, writes)) else whole)(connection, writes)
+            fit = (batch for (fits, _), batch in zip(choices, batches, strict=True) if all(map(fits, writes)))
+            return await next(fit)(connection, writes)
 
         return write
 
-    return Writing(*map(form, short, whole))
+    return Writing(*map(form, *(writing for _, writing in choices)))
 
 
 def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[Write]], Columns]) -> Writing:
