@@ -110,6 +110,11 @@ def is_readable(value: object) -> bool:
         return False
 
 
+def needs_zone(*dates: str | None) -> bool:
+    """Whether one of these readable dates is an instant: only a time zone says which time of day it is."""
+    return any(text is not None and read_date(text).is_instant for text in dates)
+
+
 @dataclass(frozen=True, slots=True)
 class Dates:
     """When a task starts, when it is due, and in which time zone."""
@@ -125,10 +130,9 @@ def settled(start: str | None, due: str | None, zone: str | None, *, keeps_zone:
     An instant becomes the time that a clock in `zone` shows; without a zone, a time in UTC with the zone `UTC`. Without
     a time of day the zone is dropped, unless `keeps_zone`. Raises `ValueError` for an instant outside `YEARS`.
     """
-    given = [None if text is None else read_date(text) for text in (start, due)]
-    if zone is None and any(one is not None and one.is_instant for one in given):
+    if zone is None and needs_zone(start, due):
         zone = "UTC"
-    start, due = (None if one is None else one.in_zone(zone or "UTC") for one in given)
+    start, due = (None if text is None else read_date(text).in_zone(zone or "UTC") for text in (start, due))
     if not keeps_zone and not any(has_time(written) for written in (start, due) if written is not None):
         zone = None
     return Dates(start, due, zone)

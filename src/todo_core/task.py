@@ -1,7 +1,7 @@
 """The task entity and its rules."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -24,7 +24,18 @@ from typing import (
 )
 from uuid import UUID
 
-from todo_core.due import DATE_RULE, ZONE_RULE, discord, has_time, instant, is_date, is_readable, is_time_zone, settled
+from todo_core.due import (
+    DATE_RULE,
+    ZONE_RULE,
+    discord,
+    has_time,
+    instant,
+    is_date,
+    is_readable,
+    is_time_zone,
+    needs_zone,
+    settled,
+)
 from todo_core.errors import InvalidInput, Problem
 from todo_core.recurrence import (
     FROM_RULE,
@@ -441,7 +452,7 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     problems = [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]
     wrong = {problem.field for problem in problems}
-    if not _DATED.isdisjoint(values) and wrong.isdisjoint({"start_date", "due_date"}):
+    if not _DATED.isdisjoint(values) and _can_be_judged(values, wrong):
         dated, discords = _settled(
             {name: None if name in wrong else values.get(name, getattr(task, name, None)) for name in _DATED}
         )
@@ -454,6 +465,13 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
     if problems:
         raise InvalidInput(problems)
     return values
+
+
+def _can_be_judged(values: Mapping[str, object], wrong: Collection[str]) -> bool:
+    """Whether the dates can be compared: they are right, and so is the zone, if they need one."""
+    if "start_date" in wrong or "due_date" in wrong:
+        return False
+    return "time_zone" not in wrong or not needs_zone(values.get("start_date"), values.get("due_date"))  # type: ignore[arg-type]
 
 
 def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Problem]]:

@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import pruning, writing
-from todo_adapters.postgres.batch import execute
+from todo_adapters.postgres.batch import driver_of, execute
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
@@ -55,12 +55,14 @@ from todo_core import (
     TaskQuery,
     Version,
     VersionConflict,
+    searchable,
 )
 from todo_core.changes import Place, difference
 from todo_core.families import deleted
 from todo_core.sync import Mark, Stage
 from todo_core.testing.writing import changing, deleting, erasing, restoring
 from todo_core.testing.writing import creating as plan_creating
+from todo_core.text import folded
 
 DONE, LOST, EXISTS, TOO_MANY, USED = Result.DONE, Result.LOST, Result.EXISTS, Result.TOO_MANY, Result.USED
 FORMS = pytest.mark.parametrize("form", ["passing", "waiting"])
@@ -194,10 +196,20 @@ async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
     [values] = statements
     assert ("tags" in values, "recurrence" in values) == (bool(more), bool(more - COMMON))
     assert await read_many(connection, list(map(key, tasks))) == tasks
+    derived = await execute(connection, "select search_text, tag_keys from tasks order by id", {})
+    expected = [(searchable(task), list(map(folded, task.tags))) for task in sorted(tasks, key=key)]
+    assert derived == expected
     [log] = await log_pages(shape_of(ChangeQuery()))(connection, [(ANN, ChangeQuery())])
     assert [entry.after for entry in log.items] == [difference(Pair(None, task))[1] for task in tasks]
     kept = [await replayed(connection, ANN, once(f"{task.id}")) for task in tasks]
     assert [each and each.things for each in kept] == [(task,) if keyed else None for task in tasks]
+
+
+async def test_making_an_owner_limits_waits_only_while_it_does(connection: AsyncConnection) -> None:
+    async with driver_of(connection).transaction():
+        assert await make_owner(connection, ANN, waits=False)
+        [(limit,)] = await execute(connection, "select current_setting('lock_timeout')", {})
+    assert limit == "0"
 
 
 async def test_a_deletion_removes_only_the_expected_task_of_its_owner_and_its_subtasks(

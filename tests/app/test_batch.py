@@ -146,6 +146,12 @@ async def test_the_faults_of_all_operations_are_named(service: Service) -> None:
     assert pointers(await batch(service, *wrong)) == places
 
 
+async def test_an_unknown_id_does_not_hide_the_faults_of_other_operations(service: Service) -> None:
+    wrong = {"op": "edit", "id": str(make_id(2)), "changes": {"title": ""}}
+    places = ["/operations/0/id", "/operations/1/changes/title"]
+    assert pointers(await batch(service, {"op": "delete", "id": str(make_id(1))}, wrong)) == places
+
+
 async def test_of_too_many_operations_none_is_read_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     read, members = list[bytes](), faults._MEMBERS
 

@@ -271,6 +271,37 @@ async def test_a_fault_does_not_hide_that_dates_contradict_each_other_or_an_id_i
     assert {*pointers(answer)} == {*at}
 
 
+TOKYO = {"start_date": "2026-10-01T18:00:00", "due_date": "2026-10-01T12:00:00Z"}  # 21:00 there
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        (TOKYO, []), (TOKYO | {"title": ""}, ["/title"]), (TOKYO | {"time_zone": "Asia/Tokio"}, ["/time_zone"]),
+        (TOKYO | {"time_zone": "Europe/Madrid"}, ["/start_date"]), (TOKYO | {"time_zone": None}, ["/start_date"]),
+        (TOKYO | {"title": "", "time_zone": "Europe/Madrid"}, ["/title", "/start_date"]),
+        (TOKYO | {"title": "", "time_zone": "Asia/Tokio"}, ["/title", "/time_zone"]),
+        # There it is a year later, which no task may have.
+        ({"title": 7, "start_date": "2026-10-01", "due_date": "2999-12-31T23:00Z", "time_zone": "Pacific/Kiritimati"},
+        ["/title"]),
+        ({"time_zone": "Asia/Tokio", "start_date": "2026-10-01", "due_date": "2999-12-31T23:00:00-12:00"},
+        ["/time_zone"]),
+    ],
+)  # fmt: skip
+async def test_dates_are_compared_only_in_a_zone_that_is_known(
+    service: Service, body: dict[str, Any], at: list[str]
+) -> None:
+    made = await service.ask(
+        "POST", TASKS, json_={"title": "x", "due_date": "2026-10-01T10:00", "time_zone": "Asia/Tokyo"}
+    )
+    path = f"{TASKS}/{made.json()['id']}"
+    answers = [await service.ask("PATCH", path, json_=body)]
+    if "time_zone" in body:
+        answers.append(await service.ask("POST", TASKS, json_={"title": "x", **body}))
+    for answer in answers:
+        assert (pointers(answer) if answer.status_code == 422 else []) == at
+
+
 async def test_a_missing_title_is_named_beside_the_other_faults(service: Service) -> None:
     assert pointers(await service.ask("POST", TASKS, json_={})) == ["/title"]
     assert pointers(await service.ask("POST", TASKS, json_={"name": "x", "completed": 1})) == [

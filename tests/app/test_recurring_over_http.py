@@ -3,13 +3,14 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from asking import Service
 from factories import ANN
-from refusals import problem
+from refusals import pointers, problem
 
 TASKS = f"/api/{ANN}/tasks"
 IN_A_YEAR = datetime.now(UTC).date() + timedelta(days=365)
@@ -235,3 +236,9 @@ async def test_today_in_a_preview_is_the_local_day_of_the_user(service: Service)
         for zone in ("Pacific/Kiritimati", "Etc/GMT+12")
     ]
     assert east > west
+
+
+async def test_an_unusable_id_does_not_hide_that_a_rule_names_no_day(service: Service) -> None:
+    never = {"due_date": "2026-10-01", "recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}
+    answer = await service.ask("POST", TASKS, json_={"title": "x", "id": str(UUID(int=7)), **never})
+    assert pointers(answer) == ["/id", "/recurrence"]

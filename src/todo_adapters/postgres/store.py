@@ -195,6 +195,8 @@ class PostgresOwnedTasks:
         [pair] = decision.pairs
         if not isinstance(pair.after, Task) or (plan.once is not None and pair.before is not None):
             return None
+        if pair.root or pair.took != 1 or (pair.before is None and pair.action != "created"):
+            return None  # a shared statement does not log these
         if sees.tasks - {pair.after.id}:  # a shared statement checks only the task that it writes
             return None
         writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)

@@ -280,11 +280,12 @@ def _placed(body: Batch) -> Iterator[None]:
         if error.part is None:
             raise
         place = f"operations/{error.part}"
-        if not isinstance(error, InvalidInput):
-            raise InvalidInput([Problem(f"{place}/id", str(error))]) from None
-        within = operations[error.part].within
-        place = f"{place}/{within}" if within else place
-        found = [Problem(f"{place}/{each.field}", each.detail) for each in error.problems]
+        if isinstance(error, InvalidInput):
+            within = operations[error.part].within
+            place = f"{place}/{within}" if within else place
+            found = [Problem(f"{place}/{each.field}", each.detail) for each in error.problems]
+        else:
+            found = [Problem(f"{place}/id", str(error))]
         named = {each.field for each in found}
         others = [each for each in faults_of(msgspec.json.encode(body), Batch) if each.field not in named]
         raise InvalidInput([*found, *others]) from None

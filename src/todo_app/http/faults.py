@@ -15,7 +15,7 @@ from todo_app.api.members import Ignored
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
 from todo_core import Problem
-from todo_core.due import discord, settled
+from todo_core.due import discord, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
 
@@ -56,9 +56,15 @@ def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Ite
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")
-    if valid.get("start_date") and valid.get("due_date"):
+    yield from _discord(valid)
+
+
+def _discord(valid: dict[str, Any]) -> Iterator[Problem]:
+    """How valid dates contradict each other, unless a zone decides that which this body does not name."""
+    start, due = valid.get("start_date"), valid.get("due_date")
+    if start and due and ("time_zone" in valid or not needs_zone(start, due)):
         with suppress(ValueError):  # a year that the core refuses
-            dates = settled(valid["start_date"], valid["due_date"], valid.get("time_zone"))
+            dates = settled(start, due, valid.get("time_zone"))
             yield from (Problem(*each) for each in discord(dates.start_date, dates.due_date).items())
 
 

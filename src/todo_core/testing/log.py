@@ -165,6 +165,18 @@ class LogContract:
         assert [(entry.before, entry.after) for entry in entries] == [difference(pair) for pair in pairs]
         assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
 
+    async def test_the_log_keeps_what_a_pair_says_of_itself(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        task, root = make_task(owner=owner), make_task().id
+        edited = task.edited(title="Edited", at=LATER)
+        pairs = [Pair(None, task, "restored", root), Pair(task, edited, "undone", root, 3)]
+        for pair in pairs:
+            await tasks.commit(_writing(pair, Sees(tasks=frozenset({task.id}))))
+        entries = await whole_log(tasks)
+        assert [(entry.action, entry.root, entry.took) for entry in entries] == [
+            (pair.action, pair.root, pair.took) for pair in pairs
+        ]
+
     async def test_the_log_replayed_from_nothing_is_what_is_stored(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         made = [make_task(owner=owner) for _ in range(8)]

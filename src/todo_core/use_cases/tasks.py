@@ -41,8 +41,10 @@ class TaskUseCases(UseCases):
         """
         now = self.clock.now()
         fresh = self.ids.new(now)
-        task = with_own_id(own_id, now, lambda: Task.new(id=own_id or fresh, owner=owner, at=now, **members))
-        task = self._course().checked(task if own_id is None else replace(task, position=fresh.hex))
+        task = with_own_id(
+            own_id, now, lambda: self._course().checked(Task.new(id=own_id or fresh, owner=owner, at=now, **members))
+        )
+        task = task if own_id is None else replace(task, position=fresh.hex)
 
         def decide(seen: Seen) -> Decision:
             if own_id is not None and (there := made_before(seen, task)) is not None:
