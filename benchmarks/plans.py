@@ -3,9 +3,10 @@
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any
+from typing import Any, Unpack
 from unittest.mock import patch
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from todo_core import (
 )
 from todo_core.changes import Place
 from todo_core.sync import Mark
+from todo_core.task import Settable
 
 _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -46,22 +48,26 @@ _ROW = transaction.Row(number=1, live=0, lists=0)
 Ask = Callable[[AsyncConnection], Awaitable[object]]
 
 
-def _tasks(count: int) -> list[Task]:
-    return [
-        Task.new(id=TaskId(UUID(int=number)), owner=OwnerId("bench-1"), title="Plan", at=_NOW)
-        for number in range(count)
-    ]
+# Members of tasks: a batch of new ones sends only columns that some of them need, so each has a statement of its own.
+_FORMS: dict[str, Settable] = {"": {}, ", tagged": {"tags": ("plan",)}, ", whole": {"recurrence_from": "completion"}}
+
+
+def _tasks(count: int, **members: Unpack[Settable]) -> list[Task]:
+    owner = OwnerId("bench-1")
+    plain = [Task.new(id=TaskId(UUID(int=number)), owner=owner, title="Plan", at=_NOW) for number in range(count)]
+    return [replace(task, **members) for task in plain] if members else plain
 
 
 def _writes(count: int) -> Iterator[tuple[str, Ask]]:
     tasks = _tasks(count)
     onces = [Once(idempotency_key(f"{task.id}"), "plan") for task in tasks]
-    kinds: dict[str, tuple[Writing, list[Write]]] = {
-        "create": (creating(10_000, keyed=False), [Write(Pair(None, task)) for task in tasks]),
-        "create under a key": (
-            creating(10_000, keyed=True),
-            [Write(Pair(None, task), once=once) for task, once in zip(tasks, onces, strict=True)],
-        ),
+    kinds: dict[str, tuple[Writing, list[Write]]] = {}
+    for form, members in _FORMS.items():
+        new = [Pair(None, task) for task in _tasks(count, **members)]
+        kinds[f"create{form}"] = (creating(10_000, keyed=False), list(map(Write, new)))
+        under_keys = [Write(pair, once=once) for pair, once in zip(new, onces, strict=True)]
+        kinds[f"create under a key{form}"] = (creating(10_000, keyed=True), under_keys)
+    kinds |= {
         "complete": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
         "edit": (SWAPPING, [Write(Pair(task, task.edited(at=_NOW, title="Other"))) for task in tasks]),
     }
