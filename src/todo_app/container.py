@@ -71,7 +71,7 @@ def metrics_of_process() -> Metrics:
         return Metrics()
     except OSError as error:
         raise SettingsError(
-            f"{METRICS_FOLDER}: cannot be used ({error}); unset it: workers make a folder of their own"
+            f"{METRICS_FOLDER}: its folder cannot be used ({error}); unset the variable: workers make one themselves"
         ) from error
 
 

@@ -20,7 +20,7 @@ _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
 # Lost against a concurrent statement, without an effect: serialization failure, deadlock, a column's type changed.
 _LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 
-# Citus: a machine of the cluster is lost. On one PostgreSQL it is a bug, and stays.
+# From Citus: a machine of the cluster is lost, which passes. From a single PostgreSQL: a bug, which does not.
 _PASSING_WITH_SHARDS: Final = "XX000"
 
 # InternalError: the answer broke the protocol. When a server ends, PgBouncer sends the server's reason and a message of
