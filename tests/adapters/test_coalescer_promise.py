@@ -1,10 +1,10 @@
 """Whatever is raised or cancelled, every call that a coalescer was given is answered in time: a state machine."""
 
 import asyncio
-import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from clocks import FakeLoop
 from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,41 +14,6 @@ from todo_adapters.postgres.coalescer import Coalescer
 from todo_core import StoreUnavailable
 
 TIMEOUT = 4.0
-
-
-class FakeLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock moves when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def settle(self) -> None:
-        """Run whatever can run without time passing."""
-        self.call_soon(self.stop)
-        self.run_forever()
-        while self._ready:  # type: ignore[attr-defined]
-            self.call_soon(self.stop)
-            self.run_forever()
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, stopping at each timer on the way."""
-        end = self.now + seconds
-        self.settle()
-        while (due := self._next_timer()) is not None and due <= end:
-            self.now = max(self.now, due)
-            self.settle()
-        self.now = end
-        self.settle()
-
-    def _next_timer(self) -> float | None:
-        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        while timers and timers[0].cancelled():
-            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]
-        return timers[0].when() if timers else None
 
 
 class Poison(Exception):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import pointers, problem
 
+from todo_adapters.postgres.deadlines import Deadlines
 from todo_app.http import reading
 from todo_app.http.errors import MalformedRequest
 
@@ -111,7 +112,7 @@ async def test_a_body_that_ends_before_its_time_is_refused(service: Service, tas
 
 
 async def test_a_body_that_takes_too_long_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "_LIMITS", Deadlines(0.05))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres.batch import Batch, driver_of, execute
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.deadlines import Deadlines
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.turns import Turns
@@ -48,6 +49,10 @@ class Sender:
     def __init__(self, engine: AsyncEngine, deadline: float) -> None:
         self._connections = Connections(engine)
         self.deadline = deadline
+        self.limits = Deadlines(2 * deadline)
+        """For a whole call."""
+        self._statements = Deadlines(deadline)
+        self._abandoned = Deadlines(deadline + _CANCELLING)
         self.sharded = SHARDED in engine.get_execution_options()
         # With sharded tables one per owner, as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
@@ -196,15 +201,14 @@ class Sender:
         timeout the driver asks the server to cancel the statement; if the network drops that too, it would wait for ten
         seconds, so a second cancellation makes it close the connection.
         """
-        with unavailable_where_it_passes(sharded=self.sharded):
-            async with asyncio.timeout(self.deadline + _CANCELLING), asyncio.timeout(self.deadline):
-                for _ in range(_RACES):
-                    try:
-                        return await self._connections.run(work)
-                    except psycopg.Error as problem:
-                        if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
-                            raise
-                return await self._connections.run(work)
+        with unavailable_where_it_passes(sharded=self.sharded), self._abandoned.one(), self._statements.one():
+            for _ in range(_RACES):
+                try:
+                    return await self._connections.run(work)
+                except psycopg.Error as problem:
+                    if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
+                        raise
+            return await self._connections.run(work)
 
 
 async def _transaction(connection: AsyncConnection, work: Transaction[A], waits: bool) -> A:

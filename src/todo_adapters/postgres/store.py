@@ -148,13 +148,13 @@ class PostgresOwnedTasks:
         is decided again behind the lock.
         """
         self._pruning.begin_if_due()
-        limit = asyncio.timeout(2 * self._sender.deadline)
+        limit = self._sender.limits.one()
         self._sender.begin_call()
         try:
-            async with limit:
+            with limit:
                 return await self._commit(plan)
         except TimeoutError as problem:
-            if not limit.expired():  # raised by the plan itself
+            if not limit.expired:  # raised by the plan itself
                 raise
             raise StoreUnavailable from problem
         finally:

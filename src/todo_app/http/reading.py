@@ -1,11 +1,11 @@
 """Reads and decodes the body of a request."""
 
-import asyncio
 import re
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from todo_adapters.postgres.deadlines import Deadlines
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
 from todo_app.http.faults import faults_of
@@ -25,6 +25,7 @@ class Incoming(Protocol):
     receive: Receive
 
 
+_LIMITS = Deadlines(BODY_SECONDS)
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
@@ -50,7 +51,7 @@ async def read_bytes(exchange: Exchange, receive: Receive, max_bytes: int = BODY
     if len(announced) > _LENGTH_DIGITS or int(announced) > max_bytes:
         raise _too_large(max_bytes)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        with _LIMITS.one():
             return await _gather(receive, max_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds.") from None

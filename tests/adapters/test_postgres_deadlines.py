@@ -1,0 +1,191 @@
+"""Time limits that share a timer end what `asyncio.timeout` ends, at the same moment and with the same exception."""
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from clocks import FakeLoop
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from todo_adapters.postgres.deadlines import Deadlines
+
+LENGTHS = (2.0, 3.0, 5.0)
+
+
+class Block(NamedTuple):
+    """A block within several limits. Moments end in different fractions, so that no two things happen at once."""
+
+    begins: int
+    limits: tuple[float, ...]
+    lasts: int
+    cancelled_after: int | None
+    swallows: bool
+
+
+BLOCKS = st.builds(
+    Block,
+    begins=st.integers(0, 9),
+    limits=st.lists(st.sampled_from(LENGTHS), max_size=3).map(tuple),
+    lasts=st.integers(0, 7),
+    cancelled_after=st.none() | st.integers(0, 7),
+    swallows=st.booleans(),
+)
+Limit = Callable[[float], object]
+
+
+def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
+    """How each block ends, when, and how often its task is then still asked to end."""
+    loop = FakeLoop()
+    ends: dict[int, tuple[str, float, int]] = {}
+
+    async def nested(limits: tuple[float, ...], block: Block) -> None:
+        if limits:
+            async with limit(limits[0]):  # type: ignore[attr-defined]
+                await nested(limits[1:], block)
+            return
+        try:
+            await asyncio.sleep(block.lasts + 0.25)
+        except asyncio.CancelledError:
+            if not block.swallows:
+                raise
+            await asyncio.sleep(1.0625)
+
+    async def run(number: int, block: Block) -> None:
+        how = "done"
+        await asyncio.sleep(block.begins + number / 1024)
+        try:
+            await nested(block.limits, block)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            how = type(error).__name__
+        task = asyncio.current_task()
+        assert task is not None
+        ends[number] = (how, loop.time(), task.cancelling())
+
+    for number, block in enumerate(blocks):
+        task = loop.create_task(run(number, block))
+        if block.cancelled_after is not None:
+            loop.call_at(block.begins + number / 1024 + block.cancelled_after + 0.5, task.cancel)
+    loop.advance(60)
+    assert not asyncio.all_tasks(loop)
+    loop.close()
+    return [ends[number] for number in range(len(blocks))]
+
+
+@settings(max_examples=examples(2000), deadline=None)
+@given(blocks=st.lists(BLOCKS, min_size=1, max_size=8))
+def test_they_end_what_asyncio_s_own_end(blocks: list[Block]) -> None:
+    shared = {seconds: Deadlines(seconds) for seconds in LENGTHS}
+
+    @asynccontextmanager
+    async def ours(seconds: float) -> object:
+        with shared[seconds].one():
+            yield
+
+    assert outcomes(blocks, ours) == outcomes(blocks, asyncio.timeout)
+
+
+def test_a_thousand_limits_have_one_timer() -> None:
+    loop = FakeLoop()
+    deadlines = Deadlines(5.0)
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def counting(when: float, *arguments: object) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *arguments)  # type: ignore[arg-type]
+
+    loop.call_at = counting  # type: ignore[assignment,method-assign]
+
+    async def run() -> None:
+        for _ in range(1000):
+            with deadlines.one():
+                pass
+
+    loop.run_until_complete(run())
+    loop.close()
+    assert timers == [5.0]
+
+
+def test_a_task_whose_block_has_ended_is_not_kept() -> None:
+    deadlines = Deadlines(600.0)
+
+    async def block() -> None:
+        with deadlines.one():
+            pass
+
+    async def run() -> weakref.ref[asyncio.Task[None]]:
+        task = asyncio.create_task(block())
+        await task
+        return weakref.ref(task)
+
+    async def is_kept() -> bool:
+        ended = await run()
+        await asyncio.sleep(0.01)  # until the loop itself has let go of it
+        gc.collect()
+        return ended() is not None
+
+    assert not asyncio.run(is_kept())
+
+
+def test_each_event_loop_has_limits_of_its_own() -> None:
+    deadlines = Deadlines(0.05)
+
+    async def block() -> str:
+        try:
+            with deadlines.one():
+                await asyncio.sleep(20)
+        except TimeoutError:
+            return "ended"
+        return "forgotten"
+
+    def run(outcomes: list[str]) -> None:
+        outcomes += [asyncio.run(block()) for _ in range(2)]
+
+    found: list[str] = []
+    threads = [threading.Thread(target=run, args=(found,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["ended"] * 6
+
+
+def test_outside_a_task_a_limit_is_refused() -> None:
+    loop = FakeLoop()
+    refused: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            with Deadlines(1.0).one():
+                pass
+        except RuntimeError as error:
+            refused.append(error)
+
+    loop.call_soon(enter)
+    loop.settle()
+    loop.close()
+    assert [str(error) for error in refused] == ["a time limit needs a task that it can cancel"]
+
+
+def test_a_cancellation_that_was_ignored_before_does_not_hide_that_a_limit_expired() -> None:
+    deadlines = Deadlines(2.0)
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError:
+            with deadlines.one():
+                await asyncio.sleep(9)
+
+    loop = FakeLoop()
+    task = loop.create_task(stubborn())
+    loop.call_at(1.0, task.cancel)
+    loop.advance(5)
+    loop.close()
+    assert isinstance(task.exception(), TimeoutError)
