@@ -208,9 +208,9 @@ def streams(base: Database, options: argparse.Namespace) -> str:
 
 
 def workers(base: Database, options: argparse.Namespace) -> str:
-    """One table: one worker process and two."""
+    """One table: one worker process, two, and four."""
     rows = []
-    for count in (1, 2):
+    for count in (1, 2, 4):
         with serving(OURS, _new_database(base, f"workers{count}"), workers=count) as server:
             users = seed(server.url, 300, 20)
             for kind in ("get", "list", "toggle"):

@@ -510,27 +510,6 @@ async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(en
     await alone.drain()
 
 
-async def test_a_small_read_does_not_wait_for_heavy_ones_of_its_kind(engine: AsyncEngine) -> None:
-    gate = asyncio.Event()
-
-    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
-        if "heavy" in calls:
-            await gate.wait()
-        return calls
-
-    sending = sender.Sender(engine, deadline=10)
-    heavy = [
-        asyncio.ensure_future(sending.read(batch, "heavy", owner="ann", weight=sender.MAX_LIGHT + 1)) for _ in "1234567"
-    ]
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        assert await sending.read(batch, "small", owner="bob", weight=sender.MAX_LIGHT) == "small"
-    assert not any(each.done() for each in heavy)
-    gate.set()
-    assert await asyncio.gather(*heavy) == ["heavy"] * 7
-    await sending.drain()
-
-
 async def test_draining_waits_for_what_is_not_shared(engine: AsyncEngine) -> None:
     gate = asyncio.Event()
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import pointers, problem
 
-from todo_adapters.postgres.deadlines import Deadlines
+from todo_adapters.deadlines import Deadlines
 from todo_app.http import reading
 from todo_app.http.errors import MalformedRequest
 

@@ -9,10 +9,10 @@ import psycopg
 from psycopg import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.deadlines import Deadlines
 from todo_adapters.postgres.batch import Batch, driver_of, execute
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
-from todo_adapters.postgres.deadlines import Deadlines
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.turns import Turns
@@ -23,7 +23,6 @@ _RACES: Final = 5
 _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
-MAX_LIGHT: Final = 100  # heavier calls share statements with each other, so that small ones do not wait for them
 MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_ALONE: Final = 4
@@ -89,7 +88,7 @@ class Sender:
         `weight` is the call's cost, in rows that are read or looked up. Raises `StoreUnavailable` after about twice the
         deadline at the latest.
         """
-        return self._coalescer(batch, owner, weight, repeatable=True).call(call, owner=owner, weight=weight)
+        return self._coalescer(batch, owner, repeatable=True).call(call, owner=owner, weight=weight)
 
     async def read_alone(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
@@ -110,7 +109,7 @@ class Sender:
 
     def write(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """As `read`, for a call that writes: never repeated if it may have been carried out."""
-        return self._coalescer(batch, owner, weight, repeatable=False).call(call, owner=owner, weight=weight)
+        return self._coalescer(batch, owner, repeatable=False).call(call, owner=owner, weight=weight)
 
     def write_once(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """As `read`, for a write that is idempotent, and so is repeated as well."""
@@ -170,8 +169,8 @@ class Sender:
         task.add_done_callback(self._unshared.discard)
         return await task
 
-    def _coalescer(self, batch: Batch[C, A], owner: str, weight: int, *, repeatable: bool) -> Coalescer[C, A]:
-        key = (batch, owner if self.sharded else "", weight > MAX_LIGHT)
+    def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool) -> Coalescer[C, A]:
+        key = (batch, owner) if self.sharded else batch
         coalescer = self._coalescers.get(key)
         if coalescer is None:
 

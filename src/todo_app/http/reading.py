@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from todo_adapters.postgres.deadlines import Deadlines
+from todo_adapters.deadlines import Deadlines
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
 from todo_app.http.faults import faults_of

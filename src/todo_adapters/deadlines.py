@@ -1,6 +1,7 @@
 """Time limits that cost little: those of one length share a timer of the event loop."""
 
 import asyncio
+from contextvars import Context
 from itertools import takewhile
 from types import TracebackType
 from typing import Self
@@ -19,40 +20,42 @@ class Deadlines:
         self._watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
 
     def one(self) -> "Deadline":
-        """A limit for the block of the current task that it is entered for."""
+        """A time limit for one block: enter it with `with`, in a task."""
         loop = asyncio.get_running_loop()
         watch = self._watches.get(loop)
         if watch is None:
             watch = self._watches[loop] = _Watch(self._seconds)
-        return Deadline(watch, loop)
+        return Deadline(watch)
 
 
 class Deadline:
     """The limit of one block. `expired`: the block was cancelled, because it took too long."""
 
-    __slots__ = ("_cancelling", "_loop", "_task", "_watch", "expired")
+    __slots__ = ("_cancelling", "_task", "_watch", "expired")
 
-    def __init__(self, watch: "_Watch", loop: asyncio.AbstractEventLoop) -> None:
-        self._watch, self._loop = watch, loop
+    def __init__(self, watch: "_Watch") -> None:
+        self._watch = watch
+        self._task: asyncio.Task[object] | None = None
         self.expired = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task(self._loop)
+        self._task = task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a time limit needs a task that it can cancel")
-        self._task = task
         self._cancelling = task.cancelling()
-        self._watch.begin(self, self._loop)
+        self._watch.begin(self, task.get_loop())
         return self
 
     def expire(self) -> None:
-        """Cancel the block."""
-        self.expired = True
-        self._task.cancel()
+        """Cancel the block, unless it has ended."""
+        if self._task is not None:
+            self.expired = True
+            self._task.cancel()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        task, self._task = self._task, None
         self._watch.end(self)
-        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.expired and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
@@ -63,21 +66,25 @@ class _Watch:
         self._seconds = seconds
         self._expiries: dict[Deadline, float] = {}
         self._has_timer = False
+        self._context = Context()  # else the timer would keep that of the task which happened to set it
 
     def begin(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
-        self._expiries[deadline] = expiry = loop.time() + self._seconds
+        self._expiries[deadline] = loop.time() + self._seconds
         if not self._has_timer:
-            self._has_timer = True
-            loop.call_at(expiry, self._look, loop)
+            self._set_timer(loop)
 
     def end(self, deadline: Deadline) -> None:
         self._expiries.pop(deadline, None)
 
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_at(next(iter(self._expiries.values())), self._look, loop, context=self._context)
+        self._has_timer = True
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._has_timer = False
         now = loop.time()
         for deadline in list(takewhile(lambda each: self._expiries[each] <= now, self._expiries)):
             del self._expiries[deadline]
-            deadline.expire()
-        self._has_timer = bool(self._expiries)
-        if self._has_timer:
-            loop.call_at(next(iter(self._expiries.values())), self._look, loop)
+            loop.call_soon(deadline.expire, context=self._context)  # if one raises, the others are still ended
+        if self._expiries:
+            self._set_timer(loop)

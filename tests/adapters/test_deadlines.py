@@ -6,26 +6,30 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple
 
 from clocks import FakeLoop
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todo_adapters.postgres.deadlines import Deadlines
+from todo_adapters.deadlines import Deadline, Deadlines
 
 LENGTHS = (2.0, 3.0, 5.0)
 
 
 class Block(NamedTuple):
-    """A block within several limits. Moments end in different fractions, so that no two things happen at once."""
+    """A block within several limits, and what it does when it is cancelled.
+
+    Moments end in different fractions, so that no two things happen at once.
+    """
 
     begins: int
     limits: tuple[float, ...]
     lasts: int
     cancelled_after: int | None
-    swallows: bool
+    answers: Literal["ends", "goes on", "raises another"]
 
 
 BLOCKS = st.builds(
@@ -34,7 +38,7 @@ BLOCKS = st.builds(
     limits=st.lists(st.sampled_from(LENGTHS), max_size=3).map(tuple),
     lasts=st.integers(0, 7),
     cancelled_after=st.none() | st.integers(0, 7),
-    swallows=st.booleans(),
+    answers=st.sampled_from(["ends", "goes on", "raises another"]),
 )
 Limit = Callable[[float], object]
 
@@ -52,8 +56,10 @@ def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
         try:
             await asyncio.sleep(block.lasts + 0.25)
         except asyncio.CancelledError:
-            if not block.swallows:
+            if block.answers == "ends":
                 raise
+            if block.answers == "raises another":
+                raise KeyError from None
             await asyncio.sleep(1.0625)
 
     async def run(number: int, block: Block) -> None:
@@ -61,7 +67,7 @@ def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
         await asyncio.sleep(block.begins + number / 1024)
         try:
             await nested(block.limits, block)
-        except (TimeoutError, asyncio.CancelledError) as error:
+        except (TimeoutError, asyncio.CancelledError, KeyError) as error:
             how = type(error).__name__
         task = asyncio.current_task()
         assert task is not None
@@ -90,26 +96,46 @@ def test_they_end_what_asyncio_s_own_end(blocks: list[Block]) -> None:
     assert outcomes(blocks, ours) == outcomes(blocks, asyncio.timeout)
 
 
-def test_a_thousand_limits_have_one_timer() -> None:
+def test_a_thousand_limits_have_one_timer_and_are_not_kept() -> None:
     loop = FakeLoop()
     deadlines = Deadlines(5.0)
     timers: list[float] = []
     call_at = loop.call_at
 
-    def counting(when: float, *arguments: object) -> asyncio.TimerHandle:
+    def counting(when: float, *arguments: Any, **named: Any) -> asyncio.TimerHandle:
         timers.append(when)
-        return call_at(when, *arguments)  # type: ignore[arg-type]
+        return call_at(when, *arguments, **named)
 
     loop.call_at = counting  # type: ignore[assignment,method-assign]
 
-    async def run() -> None:
+    async def run() -> int:
         for _ in range(1000):
             with deadlines.one():
                 pass
+        gc.collect()
+        return sum(isinstance(each, Deadline) for each in gc.get_objects())
 
-    loop.run_until_complete(run())
+    kept = loop.run_until_complete(run())
     loop.close()
-    assert timers == [5.0]
+    assert (timers, kept) == ([5.0], 0)
+
+
+def test_a_block_that_ends_in_the_moment_of_its_limit_is_left_alone_from_then_on() -> None:
+    deadlines = Deadlines(2.0)
+    loop = FakeLoop()
+    answer = loop.create_future()
+    loop.call_at(2.0, answer.set_result, None)
+
+    async def run() -> bool:
+        with deadlines.one() as limit:
+            await answer
+        await asyncio.sleep(3)
+        return limit.expired
+
+    task = loop.create_task(run())
+    loop.advance(6)
+    loop.close()
+    assert task.result() is False
 
 
 def test_a_task_whose_block_has_ended_is_not_kept() -> None:
@@ -189,3 +215,50 @@ def test_a_cancellation_that_was_ignored_before_does_not_hide_that_a_limit_expir
     loop.advance(5)
     loop.close()
     assert isinstance(task.exception(), TimeoutError)
+
+
+def test_a_limit_whose_block_cannot_be_cancelled_takes_no_other_along() -> None:
+    deadlines = Deadlines(2.0)
+
+    class Stuck(asyncio.Future[None]):
+        def cancel(self, msg: object = None) -> bool:
+            raise ValueError
+
+    async def block(waiting: "asyncio.Future[None]") -> None:
+        with deadlines.one():
+            await waiting
+
+    loop = FakeLoop()
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    stuck = Stuck(loop=loop)
+    tasks = [loop.create_task(block(waiting)) for waiting in (stuck, loop.create_future())]
+    loop.advance(1)
+    later = loop.create_task(block(loop.create_future()))
+    loop.advance(5)
+    stuck.set_result(None)
+    loop.settle()
+    loop.close()
+    assert [type(each) for each in reported] == [ValueError]
+    assert [type(each.exception()) for each in (tasks[1], later)] == [TimeoutError, TimeoutError]
+
+
+def test_a_timer_keeps_no_context_of_the_task_that_set_it() -> None:
+    deadlines = Deadlines(2.0)
+    variable: ContextVar[object] = ContextVar("variable")
+
+    class Held:
+        pass
+
+    async def block() -> None:
+        variable.set(Held())
+        with deadlines.one():
+            pass
+
+    async def run() -> int:
+        await asyncio.create_task(block())
+        await asyncio.sleep(0.01)
+        gc.collect()
+        return sum(isinstance(each, Held) for each in gc.get_objects())
+
+    assert asyncio.run(run()) == 0
