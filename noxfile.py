@@ -115,8 +115,8 @@ PARTS = {
     "storage": Part(
         (
             "tests/contracts",
-            *in_files("tests/adapters", "coalescer*", "erasing", "linearizability", "migrations", "postgres_*"),
-            *in_files("tests/adapters", "shared_statements"),
+            *in_files("tests/adapters", "coalescer*", "deadlines", "erasing", "linearizability", "migrations"),
+            *in_files("tests/adapters", "postgres_*", "shared_statements"),
             *in_files("tests", "linearizability_checker"),
             *in_files("examples", "*"),
         ),

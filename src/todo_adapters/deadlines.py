@@ -12,7 +12,7 @@ class Deadlines:
     """Time limits of `seconds`, each for a block: `with deadlines.one():`.
 
     As `asyncio.timeout`: a block that takes longer is cancelled and raises `TimeoutError`, and any other cancellation
-    stays one. A timer of uvloop for each block would cost several per cent of a write (docs/performance.md).
+    stays one. With a timer of uvloop for each block, a creation would cost 7 to 10 % more (docs/performance.md).
     """
 
     def __init__(self, seconds: float) -> None:

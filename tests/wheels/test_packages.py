@@ -17,7 +17,7 @@ from wheels.building import ROOT, uv
 PACKAGES = ("todo_core", "todo_adapters", "todo_app")
 HERE = Path(__file__).parent
 NO_CACHE = ["-p", "no:cacheprovider"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 # What one may import with each extra, besides what one may without any.
 ALONE = ["todo_core", "todo_adapters.memory", "todo_adapters.system"]
