@@ -21,6 +21,8 @@ from todo_core import Committed, OwnerId, Plan, SyncPage, SyncQuery, SyncToken
 from todo_core.sync import LogState, Stage
 from todo_core.testing import assert_clients_converge, convergence
 
+pytestmark = pytest.mark.timeout(300)  # long random histories, on a busy machine
+
 
 class ForgetfulStore(MemoryTaskStore):
     async def forget(self, owner: OwnerId, before: datetime) -> None:

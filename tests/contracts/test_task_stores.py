@@ -14,6 +14,8 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_core import TaskStore
 from todo_core.testing import TaskStoreContract, assert_families_hold, assert_stores_agree
 
+pytestmark = pytest.mark.timeout(300)  # long random histories, on a busy machine
+
 
 class TestMemory(TaskStoreContract):
     @pytest.fixture
