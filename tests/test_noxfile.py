@@ -95,7 +95,6 @@ def test_a_session_runs_its_own_tests_unless_others_are_named(monkeypatch: pytes
         assert not (arguments and "not ci" in session.command), "tests that are named run, whatever their mark"
 
 
-@pytest.mark.ci
 def test_a_test_file_named_on_the_command_line_runs_even_if_ignored(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=."]

@@ -39,9 +39,7 @@ KEPT = {  # what a page is there to make
 FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"} if NODE else set()
 # What the page runs are tests, which are run anyway.
 TESTED = {"examples/README.md"}
-# Each takes seconds of processor time for servers, agents or a contract that other tests start and run, too.
-LONG = {f"docs/how-to/{name}.md" for name in ("connect-an-agent", "storage-adapter", "recurring-tasks", "live-updates")}
-PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED | LONG)) for page in pages()]
+PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED)) for page in pages()]
 
 
 @pytest.fixture

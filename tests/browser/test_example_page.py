@@ -583,8 +583,8 @@ MOVING = """[...document.querySelectorAll("*")].map((each) => getComputedStyle(e
 @pytest.mark.parametrize(
     ("width", "scheme"),
     [
-        (390, "light"),
-        *(pytest.param(*each, marks=pytest.mark.ci) for each in ((390, "dark"), (1280, "light"), (1280, "dark"))),
+        *((390, "light"), (1280, "dark")),
+        *(pytest.param(width, scheme, marks=pytest.mark.ci) for width, scheme in ((390, "dark"), (1280, "light"))),
     ],
 )
 def test_axe_names_no_violation(

@@ -289,8 +289,13 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize(("page", "path"), [("page", ""), ("page", "/api/auth"), ("client", "/api/auth/")])
+@pytest.mark.parametrize(
+    ("page", "path"),
+    [
+        ("page", ""),
+        *(pytest.param(*each, marks=pytest.mark.ci) for each in (("page", "/api/auth"), ("client", "/api/auth/"))),
+    ],
+)
 def test_the_how_to_followed_literally_leads_to_a_first_task(
     app: Path, tmp_path: Path, data_dir: Path, page: str, path: str
 ) -> None:

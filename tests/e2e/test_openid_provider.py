@@ -80,7 +80,6 @@ def says(token: str) -> dict[str, Any]:
     return dict(jwt.decode(token, options={"verify_signature": False}))
 
 
-@pytest.mark.ci
 @NEEDS_NODE
 def test_a_reader_reaches_their_tasks_as_the_page_says(provider: str, tmp_path: Path, data_dir: Path) -> None:
     token = signed_in(provider, ANN)["access_token"]
