@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry
+from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Members
 from todo_core.errors import MergeConflict, Problem
 from todo_core.lists import Thing
 from todo_core.seen import Seen
@@ -12,38 +12,50 @@ from todo_core.versioned import Version
 
 SINCE_RULE: Final = "has been changed since"
 UNKNOWN_RULE: Final = "may have been changed since: the history no longer reaches back to that version"
+_AS_GIVEN: Final = frozenset({"completed", "list_id", "parent_id"})
+"""The members whose values are compared as they are given: an edited task may not have them yet."""
 
 
-def require_mergeable(seen: Seen, thing: Thing, members: Mapping[str, object], base: Version) -> None:
-    """Raise `MergeConflict` if one of these members has changed since version `base`.
+def require_mergeable(seen: Seen, thing: Thing, edited: Thing, members: Mapping[str, object], base: Version) -> None:
+    """Raise `MergeConflict` if one of these members, which make `thing` `edited`, has changed since version `base`.
 
     A member that already has the wanted value does not conflict.
     """
     if base != thing.version:
         log = seen.logged(ChangeQuery(of=thing.id, newest_first=True, limit=LIMIT_MAX))
-        if problems := _conflicts(thing, members, base, log):
+        asked = [name for name, value in members.items() if _differs(name, value, thing, edited)]
+        if problems := _conflicts(thing, asked, base, log):
             raise MergeConflict(problems)
 
 
-def _conflicts(
-    thing: Thing, members: Mapping[str, object], base: Version, newest_first: Iterable[Entry]
-) -> list[Problem]:
-    asked = [name for name, value in members.items() if getattr(thing, name) != value]
+def _differs(name: str, value: object, thing: Thing, edited: Thing) -> bool:
+    """Whether that value, as it was given, changes the member of `thing`; `edited` may have it as it is stored."""
+    now = getattr(thing, name)
+    return value != now and (name in _AS_GIVEN or getattr(edited, name) != now)
+
+
+def _conflicts(thing: Thing, asked: Iterable[str], base: Version, newest_first: Iterable[Entry]) -> list[Problem]:
     version: int = thing.version
     changed: set[str] = set()
+    back: Members | None = None  # of a thing that came back, as long as its deletion has not been seen
     for entry in newest_first:
-        if version <= base:
+        if version <= base and back is None:
             break
-        changed |= _changed(entry)
+        changed |= _changed(entry, back)
+        back = entry.after if entry.before is None else None
         version = _version_before(entry, version)
     if version > base or base > thing.version:
         return [Problem(name, UNKNOWN_RULE) for name in asked]
     return [Problem(name, SINCE_RULE) for name in asked if not changed.isdisjoint(_stored(name, thing))]
 
 
-def _changed(entry: Entry) -> set[str]:
-    """The members that the entry changed. A deletion and its restoration change none."""
-    return set() if entry.before is None or entry.after is None else {*entry.before, *entry.after}
+def _changed(entry: Entry, back: Members | None) -> set[str]:
+    """The members that the entry changed: a deletion those with which the thing came `back` otherwise than it went."""
+    if entry.before is None:
+        return set()
+    if entry.after is None:
+        return {name for name, value in (back or {}).items() if entry.before.get(name, value) != value}
+    return {*entry.before, *entry.after}
 
 
 def _version_before(entry: Entry, version: int) -> int:

@@ -19,6 +19,7 @@ from todo_core.versioned import Version
 
 _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
 """The members that an undo does not set back."""
+_PLACE: Final = frozenset({"list_id", "parent_id", "position"})
 
 
 def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: bool = True) -> Decision:
@@ -33,12 +34,13 @@ def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: boo
     if not may_delete and any(entry.before is None for entry in entries):
         raise InsufficientScope("tasks:delete")
     now = _now(seen, entries)
-    if conflicts := [conflict for entry in entries for conflict in _conflicts(entry, now[entry.id])]:
-        raise UndoConflict(conflicts)
     last = _last(seen, [entry.id for entry in entries if now[entry.id] is None])
+    newest = {entry.id: entry for entry in entries} | last
+    if conflicts := [each for entry in entries for each in _conflicts(entry, now[entry.id], newest[entry.id])]:
+        raise UndoConflict(conflicts)
     if conflicts := list(_torn_apart(seen, number, last)):
         raise UndoConflict(conflicts)
-    pairs = _grouped(entries, [_reverse(entry, now[entry.id], last.get(entry.id), seen, at) for entry in entries])
+    pairs = _grouped(entries, [_reverse(entry, now[entry.id], newest[entry.id], seen, at) for entry in entries])
     if conflicts := misplaced(seen, pairs):
         raise UndoConflict(conflicts)
     pairs = with_free_positions(seen, pairs, fresh)
@@ -55,18 +57,26 @@ def _now(seen: Seen, entries: Sequence[Entry]) -> Mapping[UUID, Thing | None]:
     return now
 
 
-def _conflicts(entry: Entry, now: Thing | None) -> Iterator[tuple[UUID, Problem]]:
+def _conflicts(entry: Entry, now: Thing | None, last: Entry) -> Iterator[tuple[UUID, Problem]]:
+    """Why that entry cannot be undone; `last` is the last one about the thing, if it is deleted."""
     if entry.after is None:
         if now is not None:
             yield entry.id, Problem("id", f"is in use again: the {entry.kind} has been restored")
-        elif not entry.before:
+        elif not (entry.before and last.before):
             yield entry.id, Problem("id", f"is of a {entry.kind} that has been erased")
+        else:  # it may have been restored, changed and deleted again; where it was then does not matter
+            content = {name: value for name, value in entry.before.items() if name not in _PLACE}
+            yield from _changed_since(entry, content, last.before)
     elif now is None:
         yield entry.id, Problem("id", f"is of a {entry.kind} that has been deleted since")
     else:
-        for name in _set_by(entry.kind, entry.after):
-            if getattr(now, name) != entry.after[name]:
-                yield entry.id, Problem(name, "has been changed since")
+        yield from _changed_since(entry, entry.after, {name: getattr(now, name) for name in entry.after})
+
+
+def _changed_since(entry: Entry, left: Members, found: Members) -> Iterator[tuple[UUID, Problem]]:
+    for name in _set_by(entry.kind, left):
+        if found[name] != left[name]:
+            yield entry.id, Problem(name, "has been changed since")
 
 
 def _torn_apart(seen: Seen, number: int, last: Mapping[UUID, Entry]) -> Iterator[tuple[UUID, Problem]]:
@@ -82,9 +92,9 @@ def _last(seen: Seen, things: Sequence[UUID]) -> dict[UUID, Entry]:
     return {entry.id: entry for entry in seen.last_of(things) if entry is not None}
 
 
-def _reverse(entry: Entry, now: Thing | None, last: Entry | None, seen: Seen, at: datetime) -> Pair:
+def _reverse(entry: Entry, now: Thing | None, last: Entry, seen: Seen, at: datetime) -> Pair:
     if now is None:
-        return Pair(None, _again(entry, last or entry, seen, at), "undone", root=(last or entry).root)
+        return Pair(None, _again(entry, last, seen, at), "undone", root=last.root)
     if entry.before is None:
         return Pair(now, None, "undone")
     back: dict[str, Any] = {name: entry.before[name] for name in _set_by(entry.kind, entry.before)}

@@ -20,8 +20,10 @@ from todo_adapters.postgres.pruning import pruning as forgetting
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import make_owner
 from todo_adapters.postgres.writing import Outcome, Write, Writing
+from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     KEY_LIFE,
+    ChangeQuery,
     Committed,
     Decision,
     IdempotencyKey,
@@ -37,9 +39,12 @@ from todo_core import (
     Task,
     TaskExists,
     TaskQuery,
+    TaskService,
+    WriteOptions,
 )
 from todo_core.testing.log import whole_log
 from todo_core.testing.writing import add, add_once, changing, creating, once_for
+from todo_core.use_cases import changes as use_cases
 
 KEY = IdempotencyKey("key")
 KEEP = """
@@ -461,3 +466,19 @@ async def test_moments_come_back_in_utc(postgres_store: PostgresTaskStore) -> No
     again = await add_once(tasks, KEY, make_task(completed_at=NOON))
     assert again == task
     assert str(again.created_at.tzinfo) == str(NOON.tzinfo)
+
+
+async def test_a_trash_that_is_emptied_twice_at_once_under_a_key_is_empty_for_both(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(use_cases, "LIMIT_MAX", 2)
+    service = TaskService(postgres_store, SystemClock(), SystemIds())
+    once = WriteOptions(once=Once(KEY, "empty"))
+    for number in range(9):
+        await service.delete(ANN, (await service.create(ANN, title=f"Secret {number}")).task.id)
+
+    async def empty() -> int:
+        await service.empty_trash(ANN, once)
+        return len((await service.trash(ANN, ChangeQuery())).items)
+
+    assert await asyncio.gather(empty(), empty()) == [0, 0]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from clocks import FrozenClock
@@ -13,17 +14,22 @@ from todo_core import (
     ChangeNotFound,
     ChangeQuery,
     NotInTrash,
+    Once,
+    Plan,
     Sort,
+    StoreUnavailable,
     TaskNotFound,
     TaskQuery,
     TaskService,
     UndoConflict,
     WriteOptions,
     composed,
+    idempotency_key,
 )
 from todo_core.positions import spread
 from todo_core.queries import NONE
 from todo_core.testing.writing import creating, creating_list, deleting, undoing
+from todo_core.use_cases import changes
 
 
 @pytest.fixture
@@ -116,6 +122,53 @@ async def test_emptying_the_trash_erases_all_of_it(service: TaskService) -> None
     await service.empty_trash(ANN)
     assert (await service.trash(ANN, ChangeQuery())).items == ()
     assert "Secret" not in str((await service.store.tasks_of(ANN).changes(ChangeQuery())).items)
+
+
+def break_off_after_a_commit(patch: pytest.MonkeyPatch, service: TaskService) -> None:
+    """Make the store answer one write, and none after it."""
+    tasks: Any = type(service.store.tasks_of(ANN))
+    commit, done = tasks.commit, []
+
+    async def breaks_off(self: Any, plan: Plan) -> Any:
+        if done:
+            raise StoreUnavailable
+        done.append(committed := await commit(self, plan))
+        return committed
+
+    patch.setattr(tasks, "commit", breaks_off)
+
+
+async def test_emptying_a_trash_that_broke_off_goes_on_when_it_is_repeated_under_its_key(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "LIMIT_MAX", 2)
+    once = WriteOptions(once=Once(idempotency_key("k"), "empty"))
+    for number in range(5):
+        await service.delete(ANN, (await service.create(ANN, title=f"Secret {number}")).task.id)
+    with monkeypatch.context() as patch:
+        break_off_after_a_commit(patch, service)
+        with pytest.raises(StoreUnavailable):
+            await service.empty_trash(ANN, once)
+    assert len((await service.trash(ANN, ChangeQuery())).items) == 3
+    assert not (await service.empty_trash(ANN, once)).replayed
+    assert (await service.trash(ANN, ChangeQuery())).items == ()
+    later = (await service.create(ANN, title="Later")).task
+    await service.delete(ANN, later.id)
+    assert (await service.empty_trash(ANN, once)).replayed
+    assert [entry.id for entry in (await service.trash(ANN, ChangeQuery())).items] == [later.id]
+
+
+async def test_the_undo_of_an_older_deletion_discards_no_later_edit(service: TaskService) -> None:
+    task = (await service.create(ANN, title="a")).task
+    older = (await service.delete(ANN, task.id)).change or 0
+    await service.restore(ANN, task.id)
+    await service.edit(ANN, task.id, title="b", priority="high")
+    newer = (await service.delete(ANN, task.id)).change or 0
+    with pytest.raises(UndoConflict) as conflict:
+        await service.undo(ANN, older)
+    assert sorted(problem.field for problem in conflict.value.problems) == ["priority", "title"]
+    assert [entry.number for entry in (await service.trash(ANN, ChangeQuery())).items] == [newer]
+    assert (await service.undo(ANN, newer)).task.title == "b"
 
 
 async def test_undo_restores_the_order_in_two_lists_without_room() -> None:

@@ -19,6 +19,10 @@ SYNC_MARGIN: Final = timedelta(hours=1)
 """Sync tokens expire this much earlier than changes are pruned, because clocks differ."""
 
 
+class _MoreIsLeft(Exception):
+    """Raised by a decision that would erase the last deletions of the trash, and finds more than it may erase."""
+
+
 class ChangeUseCases(UseCases):
     """History, sync, undo and the trash."""
 
@@ -98,20 +102,24 @@ class ChangeUseCases(UseCases):
     async def empty_trash(self, owner: OwnerId, options: WriteOptions = DEFAULTS) -> Committed:
         """Erase everything that is in the trash now, up to 200 deletions at a time, and nothing deleted later.
 
-        Under a key that was used before, nothing is erased.
+        The key is stored with the last of them: after a failure the repetition erases the rest. Under a key that was
+        used before, nothing is erased.
         """
         newest = await self.trash(owner, ChangeQuery(newest_first=True, limit=1))
         until = max((entry.number for entry in newest.items), default=0)
         page = ChangeQuery(trash=True, limit=LIMIT_MAX)
 
-        def decide(seen: Seen) -> Decision:
+        def some(seen: Seen) -> Decision:
             return emptied(seen, [entry for entry in seen.logged(page) if entry.number <= until])
 
-        sees = Sees(log=frozenset({page}))
-        done = await self._commit(owner, sees, decide, options)
-        while not done.replayed:
-            left = (await self.trash(owner, page)).items
-            if not left or left[0].number > until:
-                break
-            await self._commit(owner, sees, decide, WriteOptions(client=options.client))
-        return done
+        def last(seen: Seen) -> Decision:
+            deletions = seen.logged(page)
+            if len(deletions) == LIMIT_MAX and deletions[-1].number <= until:
+                raise _MoreIsLeft
+            return some(seen)
+
+        while True:
+            try:
+                return await self._commit(owner, Sees(log=frozenset({page})), last, options)
+            except _MoreIsLeft:
+                await self._commit(owner, Sees(log=frozenset({page})), some, WriteOptions(client=options.client))

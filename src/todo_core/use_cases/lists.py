@@ -100,10 +100,10 @@ class ListUseCases(UseCases):
         def decide(seen: Seen) -> Decision:
             before = seen.task_list(list_id)
             pairs = change(seen, before)
+            after = next((pair.thing for pair in pairs if pair.thing.id == list_id), before)
             if options.base is not None:
-                require_mergeable(seen, before, members, options.base)
+                require_mergeable(seen, before, after, members, options.base)
             before.expecting(options.expected)  # last, so that what is wrong at any version is reported first
-            after = next((pair.after for pair in pairs if pair.thing.id == list_id), before)
-            return Decision(tuple(pairs), (after or before,))
+            return Decision(tuple(pairs), (after,))
 
         return await self._commit(owner, Sees(lists=True), decide, options)
