@@ -19,6 +19,7 @@ from todo_app.http import reading
 from todo_app.http.errors import MalformedRequest
 
 TASKS = f"/api/{ANN}/tasks"
+LISTS = f"/api/{ANN}/lists"
 WRITES = [("POST", ""), ("PUT", "/{id}"), ("PATCH", "/{id}"), ("PATCH", "/{id}/complete")]
 LIMIT = 64 * 1024
 GOOD = b'{"title":"x"}'
@@ -341,6 +342,15 @@ async def test_a_read_only_member_is_refused_as_read_only(service: Service, task
             "is read-only: leave it out",
             "is read-only: leave it out",
         ]
+
+
+async def test_a_fault_beside_read_only_members_as_they_were_read_is_the_only_one_named(
+    service: Service, task: dict[str, Any]
+) -> None:
+    made = (await service.ask("POST", LISTS, json_={"name": "Groceries"})).json()
+    for url, read, valid in ((f"{TASKS}/{task['id']}", task, "title"), (f"{LISTS}/{made['id']}", made, "name")):
+        assert pointers(await service.ask("PUT", url, json_={**read, "junk": 1})) == ["/junk"]
+        assert pointers(await service.ask("PUT", url, json_={**read, valid: 1, "version": "x"})) == [f"/{valid}"]
 
 
 async def test_a_refusal_of_very_many_members_is_short(service: Service, task: dict[str, Any]) -> None:

@@ -44,15 +44,13 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
 
 
 def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Iterator[Problem]:
-    writable = [name for name, field in known.items() if field.type != Ignored | UnsetType]
+    writable = {name: field for name, field in known.items() if field.type != Ignored | UnsetType}
     valid: dict[str, Any] = {}
     for name, raw in members.items():
-        if name in known:
-            yield from _faults_of_value(name, raw, known[name], valid)
-        elif name in READ_ONLY:
-            yield Problem(name, "is read-only: leave it out")
-        else:
-            yield unknown(name, writable)
+        if name in writable:
+            yield from _faults_of_value(name, raw, writable[name], valid)
+        elif name not in known:
+            yield Problem(name, "is read-only: leave it out") if name in READ_ONLY else unknown(name, writable)
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")
