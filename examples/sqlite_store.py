@@ -28,6 +28,7 @@ from todo_core import (
     Seen,
     StoreUnavailable,
     Summary,
+    SyncItem,
     SyncPage,
     SyncQuery,
     Task,
@@ -36,6 +37,7 @@ from todo_core import (
     TaskList,
     TaskNotFound,
     TaskQuery,
+    Thing,
     TooMany,
     decided,
     owner_id,
@@ -171,7 +173,7 @@ class SqliteOwnedTasks:
         for fingerprint, number, answer in connection.execute(found, [self._owner, once.key]):
             if fingerprint != once.fingerprint:
                 raise KeyReused
-            return Committed(tuple(unpacked(self._owner, one) for one in json.loads(answer)), number, replayed=True)
+            return Committed(tuple(_answered(self._owner, one) for one in json.loads(answer)), number, replayed=True)
         return None
 
     def _decided(self, connection: sqlite3.Connection, plan: Plan) -> Decision:
@@ -219,14 +221,22 @@ class SqliteOwnedTasks:
         return number
 
     def _erase(self, connection: sqlite3.Connection, erased: str) -> None:
-        """Of that thing the last entry stays, without its members; keys do, without what they were answered with."""
+        """Of that thing the last entry stays, without its members; in the answers of keys, its kind and id."""
         mine = [self._owner, erased]
         last = "(select max(number) from log where owner = ? and id = ?)"
         connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
         connection.execute("update log set before = '{}' where owner = ? and id = ?", mine)
-        connection.execute(
-            "update keys set answer = '[]' where owner = ? and instr(answer, ?)", [self._owner, str(UUID(erased))]
-        )
+        gone = str(UUID(erased))
+        found = "select key, answer from keys where owner = ? and instr(answer, ?)"
+        for key, answer in connection.execute(found, [self._owner, gone]).fetchall():
+            kept = [{"kind": one["kind"], "id": gone} if one["id"] == gone else one for one in json.loads(answer)]
+            changed = [json.dumps(kept), self._owner, key]
+            connection.execute("update keys set answer = ? where owner = ? and key = ?", changed)
+
+
+def _answered(owner: OwnerId, kept: dict[str, Any]) -> Thing | SyncItem:
+    gone = kept.keys() == {"kind", "id"}
+    return SyncItem(kept["kind"], UUID(kept["id"]), None) if gone else unpacked(owner, kept)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

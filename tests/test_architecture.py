@@ -70,6 +70,7 @@ LONG_BESIDE = {
     "benchmarks/neighbour.py": "an attack a function, and one victim",
     "benchmarks/soak.py": "one run, from the load to the picture",
     "docs/reference/generate.py": "a page a function, from one document",
+    "examples/sqlite_store.py": "one storage, to be read and copied whole",
     "noxfile.py": "nox wants its sessions in one file",
     "run.py": "it must work alone, before anything is installed",
 }

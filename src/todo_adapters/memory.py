@@ -210,8 +210,7 @@ def _erase(mine: _Owner, erased: frozenset[UUID]) -> None:
     log = [entry for entry in mine.log if entry.id not in erased or entry is last[entry.id]]
     mine.log = [replace(entry, before={}) if entry.id in erased else entry for entry in log]
     for kept in mine.keys.values():
-        if not erased.isdisjoint(task.id for task in kept.outcome.things):
-            kept.outcome = replace(kept.outcome, things=())
+        kept.outcome = kept.outcome.without(erased)
 
 
 def _replayed(mine: _Owner, once: Once) -> Committed | None:
@@ -223,4 +222,4 @@ def _replayed(mine: _Owner, once: Once) -> Committed | None:
         return None
     if kept.fingerprint != once.fingerprint:
         raise KeyReused
-    return Committed(kept.outcome.things, kept.outcome.change, replayed=True)
+    return Committed(kept.outcome.answer, kept.outcome.change, replayed=True)

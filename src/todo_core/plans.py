@@ -1,20 +1,21 @@
 """Writes: a plan names what it must see and decides on it; a storage carries it out atomically."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
-from typing import cast
+from typing import Self, cast
 from uuid import UUID
 
-from todo_core.changes import Pair, with_roots
+from todo_core.changes import Pair, kind_of, with_roots
 from todo_core.errors import InvalidInput, ListNotFound, TaskExists, TaskNotFound, TodoError
 from todo_core.families import misplaced
 from todo_core.idempotency import Once
 from todo_core.identity import is_client
 from todo_core.lists import TaskList, Thing
 from todo_core.seen import NotSeen, Seen, Sees
+from todo_core.sync import SyncItem
 from todo_core.task import Task
 from todo_core.versioned import Version
 
@@ -53,12 +54,18 @@ class Plan:
 class Committed:
     """The outcome of a plan: the things that its decision answers with, and the number of the change, if there was one.
 
-    `replayed`: the key was used before, and this is the outcome of that earlier plan.
+    `replayed`: the key was used before, and this is the outcome of that earlier plan; a `SyncItem` without a value
+    stands for a thing that has been erased since.
     """
 
-    things: tuple[Thing, ...]
+    answer: tuple[Thing | SyncItem, ...]
     change: int | None
     replayed: bool = False
+
+    @property
+    def things(self) -> tuple[Thing, ...]:
+        """The things of the answer, without those that have been erased since."""
+        return tuple(each for each in self.answer if not isinstance(each, SyncItem))
 
     @property
     def task(self) -> Task:
@@ -75,6 +82,13 @@ class Committed:
             raise ListNotFound
         [task_list] = self.things
         return cast("TaskList", task_list)
+
+    def without(self, erased: Collection[UUID]) -> Self:
+        """This outcome after those things have been erased."""
+        gone: dict[UUID, SyncItem] = {
+            each.id: SyncItem(kind_of(each), each.id, None) for each in self.things if each.id in erased
+        }
+        return replace(self, answer=tuple(gone.get(each.id) or each for each in self.answer))
 
 
 def decided(plan: Plan, seen: Seen) -> Decision:

@@ -146,6 +146,21 @@ async def test_the_faults_of_all_operations_are_named(service: Service) -> None:
     assert pointers(await batch(service, *wrong)) == places
 
 
+async def test_a_repeated_batch_marks_what_has_been_erased_since(service: Service) -> None:
+    key = {"Idempotency-Key": "a"}
+    names: list[dict[str, Any]] = [{"op": "create", "task": {"title": title}} for title in ("One", "Two")]
+    operations = [*names, {"op": "create_list", "list": {"name": "Old"}}, {"op": "create", "task": {"title": "Three"}}]
+    first = (await batch(service, *operations, headers=key)).json()
+    for place, kind in ((1, "tasks"), (2, "lists")):
+        gone = first["results"][place]["id"]
+        await service.ask("DELETE", f"{HOME}/{kind}/{gone}")
+        assert (await service.ask("DELETE", f"{HOME}/trash/{gone}")).status_code == 204
+        first["results"][place] |= {"deleted": True, "value": None}
+    again = await batch(service, *operations, headers=key)
+    check_dressed(again)
+    assert (again.status_code, again.headers["idempotency-replayed"], again.json()) == (200, "true", first)
+
+
 async def test_an_unknown_id_does_not_hide_the_faults_of_other_operations(service: Service) -> None:
     wrong = {"op": "edit", "id": str(make_id(2)), "changes": {"title": ""}}
     places = ["/operations/0/id", "/operations/1/changes/title"]

@@ -9,6 +9,9 @@ from asking import Service
 from factories import ANN, BOB
 from refusals import check_dressed, problem
 
+from todo_app.api.subjects import operations
+from todo_core import ListNotFound, TaskNotFound
+
 TASKS = f"/api/{ANN}/tasks"
 KEY = '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
 MILK = {"title": "Milk", "description": "two litres"}
@@ -45,6 +48,17 @@ async def test_a_repeat_gives_the_first_answer_even_after_a_change_or_deletion(s
     same(await post(service), first)
     assert await service.tasks_of(ANN) == []
     problem(await service.ask("GET", url), 404)
+
+
+async def test_a_repeated_creation_of_what_has_been_erased_is_not_found(service: Service) -> None:
+    for kind, body, create in (("task", MILK, "createTask"), ("list", {"name": "Old"}, "createList")):
+        url, headers = f"/api/{ANN}/{kind}s", {"Idempotency-Key": KEY[:-1] + kind + '"'}
+        made = (await service.ask("POST", url, json_=body, headers=headers)).json()["id"]
+        await service.ask("DELETE", f"{url}/{made}")
+        await service.ask("DELETE", f"/api/{ANN}/trash/{made}")
+        problem(await service.ask("POST", url, json_=body, headers=headers), 404, f"{kind}_not_found")
+        [declared] = [each for each in operations() if each.id == create]
+        assert {"task": TaskNotFound, "list": ListNotFound}[kind] in declared.refusals
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sqlalchemy import ARRAY, Column
 
 from todo_adapters.postgres.batch import DIALECT, Columns, array_literal
 from todo_adapters.postgres.table import tasks
-from todo_core import Entry, Kind, OwnerId, Task, TaskList, Thing, searchable
+from todo_core import Entry, Kind, OwnerId, SyncItem, Task, TaskList, Thing, searchable
 from todo_core.changes import LOGGED, Members, as_json, decoded, packed, unpacked
 from todo_core.text import folded
 
@@ -159,14 +159,16 @@ def answer_text(things: Iterable[Thing]) -> str:
     return JSON.encode(list(map(packed, things)))
 
 
-def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing, ...]:
+def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:
     """The things from what `answer_text` wrote."""
     return tuple(_thing_of(owner, each) for each in kept)
 
 
-def _thing_of(owner: OwnerId, kept: Mapping[str, Any]) -> Thing:
-    """A stored thing. Creations under a key are stored as in the log, with the id."""
+def _thing_of(owner: OwnerId, kept: Mapping[str, Any]) -> Thing | SyncItem:
+    """A stored thing, or what stands for an erased one. Creations under a key are stored as in the log, with the id."""
     kind, thing_id = kept.get("kind", "task"), UUID(kept["id"])
+    if kept.keys() == {"kind", "id"}:
+        return SyncItem(kind, thing_id, None)
     return unpacked(owner, {**(_whole(kind, thing_id, kept) or {}), "kind": kind})
 
 

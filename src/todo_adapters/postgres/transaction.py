@@ -299,7 +299,7 @@ join lateral (
     select number from changes where user_id = %(user_id)s and changes.id = wanted.id order by number desc limit 1
 ) as found on true
 """
-# The last entry of an erased thing stays, without its members; its keys stay, without their answers.
+# The last entry of an erased thing stays, without its members; its keys stay, with its kind and id.
 _ERASE: Final = """
 with last as materialized (
     select id, max(number) as number from changes where user_id = %(user_id)s and id = any (%(ids)s::uuid[]) group by id
@@ -307,7 +307,11 @@ with last as materialized (
     delete from changes using last
     where changes.user_id = %(user_id)s and changes.id = last.id and changes.number < last.number
 ), unkeyed as (
-    update used_keys set answer = '[]' where user_id = %(user_id)s and exists (
+    update used_keys set answer = (
+        select jsonb_agg(case when (thing ->> 'id')::uuid = any (%(ids)s::uuid[])
+            then jsonb_build_object('kind', coalesce(thing ->> 'kind', 'task'), 'id', thing -> 'id') else thing
+        end order by place) from jsonb_array_elements(answer) with ordinality as kept(thing, place)
+    ) where user_id = %(user_id)s and exists (
         select from jsonb_array_elements(answer) as thing where (thing ->> 'id')::uuid = any (%(ids)s::uuid[])
     )
 )

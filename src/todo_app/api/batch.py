@@ -216,7 +216,10 @@ class BatchDone(msgspec.Struct, frozen=True, gc=False):
     change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
     results: Annotated[
         list[wire.TaskChange | wire.ListChange],
-        Meta(description="The result of each operation, in order: its task or list after the batch."),
+        Meta(
+            description="The result of each operation, in order: its task or list after the batch; in a repeated "
+            "answer `deleted`, without a `value`, if it has been erased since."
+        ),
     ]
 
 
@@ -252,9 +255,9 @@ def _running(operation: AnyOperation, call: Call[Batch]) -> Any:
 def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wire.TaskChange | wire.ListChange]:
     """The result of each operation: for a deletion the id, for any other the next thing of the answer.
 
-    Raises `TaskNotFound` if the answer is no longer stored, because something in it has been erased since.
+    Raises `TaskNotFound` for an answer of which version 0.1.0 erased something: it kept nothing of it.
     """
-    things = iter(done.things)
+    answer = iter(done.answer)
     for operation in operations:
         match operation:
             case DeleteOperation():
@@ -262,9 +265,9 @@ def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wi
             case DeleteListOperation():
                 yield wire.change_of(SyncItem("list", operation.id, None))
             case _:
-                if (thing := next(things, None)) is None:
+                if (each := next(answer, None)) is None:
                     raise TaskNotFound
-                yield wire.change_of(SyncItem(kind_of(thing), thing.id, thing))
+                yield wire.change_of(each if isinstance(each, SyncItem) else SyncItem(kind_of(each), each.id, each))
 
 
 @contextmanager

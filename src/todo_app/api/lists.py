@@ -14,7 +14,7 @@ from todo_app.api.replies import (
 )
 from todo_app.http.exchange import Reply
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import TaskExists, TooMany
+from todo_core import ListNotFound, TaskExists, TooMany
 
 LISTS: Final = Subject("lists", "A user's lists.")
 AS_IT_IS: Final = "The list after the change."
@@ -44,12 +44,13 @@ async def list_lists(call: Call[None]) -> Reply:
             ("Location", "ETag"),
         ),
     },
-    refuses=(TooMany, TaskExists),
+    refuses=(TooMany, TaskExists, ListNotFound),
 )
 async def create_list(call: Call[wire.NewList]) -> Reply:
     """Create a list.
 
-    It becomes the last one. Under an `Idempotency-Key`, repeating the request creates nothing.
+    It becomes the last one. Under an `Idempotency-Key`, repeating the request creates nothing; the
+    answer is 404 if the list has been erased since.
     """
     created = await call.tasks.create_list(call.owner, call.options, **call.body.members())
     return reply_with_created(call, created.task_list, created)

@@ -59,14 +59,14 @@ async def list_tasks(call: Call[None]) -> Reply:
             ("Location", "ETag"),
         ),
     },
-    refuses=(TooMany, TaskExists),
+    refuses=(TooMany, TaskExists, TaskNotFound),
 )
 async def create_task(call: Call[wire.NewTask]) -> Reply:
     """Create a task.
 
     It becomes the last in its list, or the last subtask of its parent, in the parent's list. Under an
     `Idempotency-Key`, or with an `id` of your own, repeating the request creates nothing: with an `id`, the answer is
-    200 and the task in its present state.
+    200 and the task in its present state; under a key, 404 if the task has been erased since.
     """
     created = await call.tasks.create(call.owner, call.options, **call.body.members())
     return reply_with_created(call, created.task, created)

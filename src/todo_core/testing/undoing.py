@@ -14,10 +14,22 @@ from todo_core.idempotency import IdempotencyKey, Once
 from todo_core.plans import composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
+from todo_core.sync import SyncItem
 from todo_core.task import Task
-from todo_core.testing.examples import LATER, make_id, make_owner, make_task
+from todo_core.testing.examples import LATER, make_id, make_list, make_owner, make_task
 from todo_core.testing.log import whole_log
-from todo_core.testing.writing import add, creating, deleting, edit, erasing, remove, restoring, undoing
+from todo_core.testing.writing import (
+    add,
+    creating,
+    creating_list,
+    deleting,
+    deleting_list,
+    edit,
+    erasing,
+    remove,
+    restoring,
+    undoing,
+)
 from todo_core.versioned import Version
 
 Content: TypeAlias = dict[str, Any]
@@ -154,3 +166,16 @@ class UndoingContract:
                 await tasks.commit(plan)
         assert await _all(tasks) == [_content(other)]
         assert (await add(tasks, make_task(owner=owner))).change == 5
+
+    async def test_a_repeated_answer_keeps_its_order_and_the_ids_of_what_is_erased(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        first, secret, last = (make_task(owner=owner, title=title) for title in ("First", "Secret", "Last"))
+        task_list = make_list(owner=owner)
+        plans = [creating(first), creating(secret), creating_list(task_list), creating(last)]
+        both = composed(plans, once=Once(IdempotencyKey("k"), ""))
+        assert (await tasks.commit(both)).answer == (first, secret, task_list, last)
+        for plan in (deleting(secret.id), deleting_list(task_list.id), erasing(secret.id), erasing(task_list.id)):
+            await tasks.commit(plan)
+        again = await tasks.commit(both)
+        gone = SyncItem("task", secret.id, None), SyncItem("list", task_list.id, None)
+        assert (again.answer, again.things) == ((first, *gone, last), (first, last))
