@@ -24,11 +24,12 @@ from todo_core.versioned import Version
 class Decision:
     """What to store as one change, and the things to return to the caller. Without pairs there is no change.
 
-    The log drops the content of things in `erased`; that is not a change and cannot be undone.
+    In the answer of a batch, a `SyncItem` without a value stands for a thing that the batch also deleted. The log drops
+    the content of things in `erased`; that is not a change and cannot be undone.
     """
 
     pairs: tuple[Pair, ...] = ()
-    answer: tuple[Thing, ...] = ()
+    answer: tuple[Thing | SyncItem, ...] = ()
     erased: frozenset[UUID] = frozenset()
 
 
@@ -54,8 +55,8 @@ class Plan:
 class Committed:
     """The outcome of a plan: the things that its decision answers with, and the number of the change, if there was one.
 
-    `replayed`: the key was used before, and this is the outcome of that earlier plan; a `SyncItem` without a value
-    stands for a thing that has been erased since.
+    A `SyncItem` without a value stands for a thing that the same batch deleted, or that has been erased since.
+    `replayed`: the key was used before, and this is the outcome of that earlier plan.
     """
 
     answer: tuple[Thing | SyncItem, ...]
@@ -64,7 +65,7 @@ class Committed:
 
     @property
     def things(self) -> tuple[Thing, ...]:
-        """The things of the answer, without those that have been erased since."""
+        """The things of the answer, without those that are gone."""
         return tuple(each for each in self.answer if not isinstance(each, SyncItem))
 
     @property
@@ -121,13 +122,13 @@ def decided(plan: Plan, seen: Seen) -> Decision:
 def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | None = None) -> Plan:
     """All of these plans as one plan, each deciding on the result of those before it: one change, or none.
 
-    A thing that several of them write rises by one version, and every answer has its final state. A `TodoError` has the
-    index of the plan that raised it in `part`.
+    A thing that several of them write rises by one version, and every answer has its final state: a `SyncItem` without
+    a value, if it is deleted in the end. A `TodoError` has the index of the plan that raised it in `part`.
     """
 
     def decide(seen: Seen) -> Decision:
         merged = _Merged()
-        answers: list[Thing] = []
+        answers: list[Thing | SyncItem] = []
         erased: frozenset[UUID] = frozenset()
         for part, plan in enumerate(plans):
             try:
@@ -142,8 +143,7 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
                 raise
             answers += decision.answer
             erased |= decision.erased
-        answer = tuple(merged.after.get(thing.id) or thing for thing in answers)
-        return Decision(tuple(_counted(list(merged.pairs()))), answer, erased)
+        return Decision(tuple(_counted(list(merged.pairs()))), tuple(map(merged.final, answers)), erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
     return Plan(decide=decide, sees=sees, once=once, client=client)
@@ -185,10 +185,26 @@ class _Merged:
         named = pair.named or (self._last[thing_id].named if thing_id in self._last else None)
         self._last[thing_id] = replace(pair, named=named)
 
+    def final(self, answered: Thing | SyncItem) -> Thing | SyncItem:
+        """What a plan answered with, as it is after all plans."""
+        if isinstance(answered, SyncItem):
+            return answered
+        if answered.id not in self.after:
+            return answered
+        return self._after(answered.id) or SyncItem(kind_of(answered), answered.id, None)
+
+    def _after(self, thing_id: UUID) -> Thing | None:
+        """The thing after all plans; as it was before them, if all its members have the same values again."""
+        before, after = self.before[thing_id], self.after[thing_id]
+        if before is None or after is None:
+            return after
+        same = replace(after, version=before.version, updated_at=before.updated_at) == before
+        return before if same else after
+
     def pairs(self) -> Iterator[Pair]:
         """The pairs. A thing that was created and then deleted has none."""
         for thing_id, last in self._last.items():
-            before, after = self.before[thing_id], self.after[thing_id]
+            before, after = self.before[thing_id], self._after(thing_id)
             if after is None and before is not None:
                 yield Pair(before, None, root=last.root, took=last.took)
             elif after is not None and after is not before:

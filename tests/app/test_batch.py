@@ -348,3 +348,33 @@ async def test_a_hundred_creations_and_a_hundred_moves_each_fit_in_one_batch(ser
     assert moved.status_code == 200
     listed = (await service.ask("GET", f"{TASKS}?sort=position&limit=200")).json()["items"]
     assert [each["id"] for each in listed] == list(reversed(ids))
+
+
+async def test_what_a_batch_deletes_in_the_end_is_deleted_in_all_its_results(service: Service) -> None:
+    errands = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Errands"})).json()["id"]
+    edited, listed, made_here = await made(service), await made(service, list_id=errands), new_id()
+    key = {"Idempotency-Key": '"k"'}
+    operations: list[dict[str, Any]] = [
+        {"op": "edit", "id": edited["id"], "changes": {"title": "PHANTOM"}},
+        {"op": "edit", "id": listed["id"], "changes": {"title": "PHANTOM"}},
+        {"op": "create", "task": {"title": "PHANTOM", "id": made_here}},
+        {"op": "delete", "id": edited["id"]},
+        {"op": "delete", "id": made_here},
+        {"op": "delete_list", "id": errands},
+    ]
+    for replayed in (False, True):
+        answer = await batch(service, *operations, headers=key)
+        assert ("idempotency-replayed" in answer.headers) is replayed
+        results = answer.json()["results"]
+        kinds = ["task", "task", "task", "task", "task", "list"]
+        ids = [edited["id"], listed["id"], made_here, edited["id"], made_here, errands]
+        assert [(each["kind"], each["id"]) for each in results] == list(zip(kinds, ids, strict=True))
+        assert [(each["deleted"], each["value"]) for each in results] == [(True, None)] * 6
+
+
+async def test_a_batch_that_leaves_everything_as_it_was_is_no_change(service: Service) -> None:
+    task = await made(service, "Milk")
+    titles = [{"op": "edit", "id": task["id"], "changes": {"title": title}} for title in ("Bread", "Milk")]
+    answer = (await batch(service, *titles)).json()
+    assert (answer["change"], [each["value"] for each in answer["results"]]) == (None, [task, task])
+    assert (await service.ask("GET", f"{TASKS}/{task['id']}")).json() == task

@@ -18,6 +18,7 @@ from todo_core import (
     Seen,
     Sees,
     Sort,
+    SyncItem,
     Task,
     TaskExists,
     TaskId,
@@ -138,7 +139,8 @@ def test_composed_plans_can_change_and_delete_what_earlier_ones_created() -> Non
     deleting = Plan(decide=lambda now: Decision((Pair(now.task(task.id), None),)))
     kept = outcome(composed([writing(Pair(None, task)), changing(task.id, titled("a"))]))
     assert [(pair.before, pair.after and pair.after.version) for pair in kept.pairs] == [(None, 1)]
-    assert outcome(composed([writing(Pair(None, task)), deleting])) == Decision((), (task,))
+    gone = SyncItem("task", task.id, None)
+    assert outcome(composed([writing(Pair(None, task)), deleting])) == Decision((), (gone,))
     with pytest.raises(TaskExists):  # an id is not used again
         outcome(composed([deleting, writing(Pair(None, task))]), task)
 

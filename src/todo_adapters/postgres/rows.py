@@ -154,9 +154,13 @@ def fitting(columns: Sequence[str]) -> Callable[[Task], bool]:
     return lambda task: of_others(task) == usual and task.position == task.id.hex
 
 
-def answer_text(things: Iterable[Thing]) -> str:
-    """The things of an answer as JSON text, for `used_keys`."""
-    return JSON.encode(list(map(packed, things)))
+def answer_text(answer: Iterable[Thing | SyncItem]) -> str:
+    """An answer as JSON text, for `used_keys`; of what is gone, its kind and id."""
+    return JSON.encode([_gone(each) if isinstance(each, SyncItem) else packed(each) for each in answer])
+
+
+def _gone(item: SyncItem) -> dict[str, str]:
+    return {"kind": item.kind, "id": str(item.id)}
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:

@@ -217,8 +217,8 @@ class BatchDone(msgspec.Struct, frozen=True, gc=False):
     results: Annotated[
         list[wire.TaskChange | wire.ListChange],
         Meta(
-            description="The result of each operation, in order: its task or list after the batch; in a repeated "
-            "answer `deleted`, without a `value`, if it has been erased since."
+            description="The result of each operation, in order: its task or list after the batch; `deleted`, without "
+            "a `value`, if the batch deleted it, or if it has been erased since."
         ),
     ]
 

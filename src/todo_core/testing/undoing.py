@@ -179,3 +179,13 @@ class UndoingContract:
         again = await tasks.commit(both)
         gone = SyncItem("task", secret.id, None), SyncItem("list", task_list.id, None)
         assert (again.answer, again.things) == ((first, *gone, last), (first, last))
+
+    async def test_what_a_batch_deletes_in_the_end_is_gone_from_its_answer_also_when_it_is_repeated(
+        self, store: TaskStore
+    ) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        kept, gone = make_task(owner=owner), make_task(owner=owner)
+        batch = composed([creating(gone), creating(kept), deleting(gone.id)], once=Once(IdempotencyKey("k"), ""))
+        for _ in range(2):
+            assert (await tasks.commit(batch)).answer == (SyncItem("task", gone.id, None), kept)
+        assert [entry.id for entry in await whole_log(tasks)] == [kept.id]
