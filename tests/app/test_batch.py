@@ -161,6 +161,17 @@ async def test_a_repeated_batch_marks_what_has_been_erased_since(service: Servic
     assert (again.status_code, again.headers["idempotency-replayed"], again.json()) == (200, "true", first)
 
 
+async def test_an_occurrence_is_refused_unless_it_is_completed(service: Service) -> None:
+    task = await made(service, completed=True)
+    reopen = {"op": "complete", "id": task["id"], "completed": False, "occurrence": "2026-01-01"}
+    refused = problem(await batch(service, {"op": "edit", "id": task["id"], "changes": {}}, reopen), 422)
+    assert refused["errors"] == [{"pointer": "/operations/1/occurrence", "detail": 'needs "completed": true'}]
+    single = {"completed": False, "occurrence": "2026-01-01"}
+    alone = problem(await service.ask("PATCH", f"{TASKS}/{task['id']}/complete", json_=single), 422)
+    assert alone["errors"] == [{"pointer": "/occurrence", "detail": 'needs "completed": true'}]
+    assert [each.completed for each in await service.tasks_of(ANN)] == [True]
+
+
 async def test_an_unknown_id_does_not_hide_the_faults_of_other_operations(service: Service) -> None:
     wrong = {"op": "edit", "id": str(make_id(2)), "changes": {"title": ""}}
     places = ["/operations/0/id", "/operations/1/changes/title"]

@@ -92,6 +92,8 @@ class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
         """Do it, on these terms."""
         if self.completed:
             return await tasks.complete(owner, TaskId(self.id), terms, **wire.given(self, wire.Skip))
+        if self.occurrence is not UNSET:
+            raise InvalidInput([wire.NOT_COMPLETING])
         return await tasks.reopen(owner, TaskId(self.id), terms)
 
 

@@ -16,7 +16,7 @@ from todo_app.api.replies import (
 )
 from todo_app.http.exchange import Reply
 from todo_app.http.reading import JSON, MERGE_PATCH
-from todo_core import InvalidInput, Problem, TaskExists, TaskNotFound, TooMany
+from todo_core import InvalidInput, TaskExists, TaskNotFound, TooMany
 
 TASKS: Final = Subject("tasks", "A user's tasks.")
 AS_IT_IS: Final = "The task after the change."
@@ -176,7 +176,7 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
     match call.body:
         case wire.Completion(occurrence=str(occurrence), completed=completed):
             if completed is not True:
-                raise InvalidInput([Problem("occurrence", 'needs "completed": true')])
+                raise InvalidInput([wire.NOT_COMPLETING])
             committed = await call.tasks.complete(call.owner, call.task_id, call.options, occurrence=occurrence)
         case wire.Completion(completed=bool(completed)):
             committed = await call.tasks.edit(call.owner, call.task_id, call.options, completed=completed)

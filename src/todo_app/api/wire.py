@@ -35,7 +35,7 @@ from todo_app.api.members import (
     VersionNumber,
     Zone,
 )
-from todo_core import Committed, Entry, Kind, SyncItem, Where
+from todo_core import Committed, Entry, Kind, Problem, SyncItem, Where
 from todo_core.changes import LOGGED
 from todo_core.sync import TOKEN_PATTERN
 
@@ -244,6 +244,10 @@ class Completion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     completed: bool | UnsetType = UNSET
     occurrence: Seen | UnsetType = UNSET
+
+
+NOT_COMPLETING: Final = Problem("occurrence", 'needs "completed": true')
+"""The problem with an occurrence that is not to be completed."""
 
 
 class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
