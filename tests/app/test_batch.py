@@ -321,11 +321,14 @@ async def test_lists_are_merged_too(service: Service) -> None:
     assert (await service.ask("PATCH", url, json_={"name": "c"}, headers=base)).status_code == 409
 
 
-@pytest.mark.parametrize("value", ["", "1", 'W/"1"', '"1", "2"', "*", '"1'])
-async def test_a_merge_base_is_one_strong_tag(service: Service, value: str) -> None:
+@pytest.mark.parametrize("value", ["", "1", 'W/"1"', '"1", "2"', "*", '"1', '"x"', '"0"', '""'])
+async def test_a_merge_base_is_one_strong_tag_of_a_version(service: Service, value: str) -> None:
     task = await made(service)
     url = f"{TASKS}/{task['id']}"
-    problem(await service.ask("PATCH", url, json_={"title": "x"}, headers={"Merge-Base": value}), 400)
+    refused = problem(await service.ask("PATCH", url, json_={"title": "x"}, headers={"Merge-Base": value}), 400)
+    assert refused["detail"] == ('Merge-Base must be one entity tag, of the version that your change is based on: "3".')
+    compressed = await service.ask("PATCH", url, json_={"title": "x"}, headers={"Merge-Base": ' "1-gzip" '})
+    assert compressed.status_code == 200
     both = {"Merge-Base": '"1"', "If-Match": '"1"'}
     problem(await service.ask("PATCH", url, json_={"title": "x"}, headers=both), 400)
 

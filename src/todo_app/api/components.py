@@ -178,7 +178,7 @@ MERGE_BASE: Final = _parameter(
     "header",
     'The entity tag, such as `"3"`, of the version that your change is based on, instead of `If-Match`: the change is '
     "made if none of the members that it sets has changed since, and is otherwise refused with their names.",
-    {"type": "string", "pattern": '^"[!#-~]*"$', "examples": ['"1"']},
+    {"type": "string", "pattern": '^"[1-9][0-9]{0,8}(-(gzip|br|zstd))?"$', "examples": ['"1"']},
     required=False,
 )
 IF_NONE_MATCH: Final = _parameter(

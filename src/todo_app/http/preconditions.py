@@ -14,6 +14,7 @@ TAGS_MAX: Final = 50
 HEADER_MAX: Final = 8192  # characters, including empty members
 # Apache and Caddy append a suffix to the tag of an answer that they compress (RFC 9110 §8.8.3.3).
 _NUMBER = re.compile(r"([1-9][0-9]{0,8})(?:-(?:gzip|br|zstd))?")
+_BASE = re.compile(rf'[ \t]*"{_NUMBER.pattern}"[ \t]*')
 
 
 def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
@@ -25,16 +26,16 @@ def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
 
 
 def read_merge_base(exchange: Exchange) -> Version | None:
-    """The version in `Merge-Base`, one strong entity tag. Raises `MalformedRequest`, also together with `If-Match`."""
+    """The version in `Merge-Base`, its strong entity tag. Raises `MalformedRequest`, also together with `If-Match`."""
     header = exchange.header(b"merge-base")
     if header is None:
         return None
-    tags = _tags(header, "Merge-Base")
-    if len(tags) != 1 or tags[0][0]:
+    tag = _BASE.fullmatch(header.decode("latin-1"))
+    if tag is None:
         raise MalformedRequest('Merge-Base must be one entity tag, of the version that your change is based on: "3".')
     if exchange.header(b"if-match") is not None:
         raise MalformedRequest("Send Merge-Base or If-Match, not both.")
-    return _version(tags[0][1])
+    return Version(int(tag[1]))
 
 
 def is_unmodified(exchange: Exchange, version: Version) -> bool:
