@@ -116,7 +116,7 @@ class UndoConflict(TodoError):
     code = "undo_conflict"
 
     def __init__(self, problems: Iterable[tuple[UUID, Problem]]) -> None:
-        found = list(problems)
+        found = list(dict.fromkeys(problems))
         self.ids = tuple(thing for thing, _ in found)
         self.problems = tuple(problem for _, problem in found)
         super().__init__("Later changes conflict with this one: undo those first, or edit the task.")

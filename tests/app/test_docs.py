@@ -100,7 +100,7 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MAX} characters, {preconditions.TAGS_MAX} entity tags",
         "`Idempotency-Key`": f"{idempotency.HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",
         "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
-        "faults named in one 422": f"{MAX_FAULTS}",
+        "faults named in one 422 or `undo_conflict`": f"{MAX_FAULTS}",
         "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",
         "time for a body": f"{reading.BODY_SECONDS:.0f} s",
         "requests of a user": f"`TODO_RATE_LIMIT`, {defaults.rate_limit}",

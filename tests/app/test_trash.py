@@ -46,6 +46,18 @@ async def test_a_refused_undo_names_members_set_by_later_changes(service: Servic
     assert (await service.tasks_of(ANN))[0].title == "Two"
 
 
+async def test_a_refused_undo_names_each_problem_once_and_at_most_50(service: Service) -> None:
+    parent = await made(service)
+    children = [await made(service, parent_id=parent["id"]) for _ in range(50)]
+    created = problem(await service.ask("POST", f"{HOME}/changes/1/undo"), 409, "undo_conflict")["errors"]
+    assert [(error["pointer"], error["id"]) for error in created] == [("/id", parent["id"])]
+    deleted = (await service.ask("DELETE", f"{TASKS}/{parent['id']}")).headers["change"]
+    await service.ask("DELETE", f"{HOME}/trash/{parent['id']}")
+    *named, last = problem(await service.ask("POST", f"{HOME}/changes/{deleted}/undo"), 409, "undo_conflict")["errors"]
+    assert {error["id"] for error in named} < {parent["id"], *(each["id"] for each in children)}
+    assert (len(named), last) == (50, {"pointer": "", "detail": "only the first 50 faults are listed"})
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "1", "2", "x", "1e3", "٣", "9" * 30, "%2B1"])
 async def test_an_unknown_change_is_not_found(service: Service, number: str) -> None:
     assert (await service.ask("POST", f"/api/{BOB}/tasks", user=BOB, json_={"title": "Bob's"})).status_code == 201

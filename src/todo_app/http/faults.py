@@ -21,6 +21,7 @@ from todo_core.task import RULES as TASK_RULES
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body can have thousands
+NOT_ALL: Final = Problem("", f"only the first {MAX_FAULTS} faults are listed")
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")
@@ -39,7 +40,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
     faults = list(islice(_faults(members, {field.encode_name: field for field in fields(shape)}), MAX_FAULTS + 1))
     if len(faults) > MAX_FAULTS:
-        faults[-1] = Problem("", f"only the first {MAX_FAULTS} faults are listed")
+        faults[-1] = NOT_ALL
     return faults
 
 

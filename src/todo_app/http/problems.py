@@ -17,6 +17,7 @@ from todo_app.http.errors import (
     status_of,
 )
 from todo_app.http.exchange import Exchange, Reply
+from todo_app.http.faults import MAX_FAULTS, NOT_ALL
 from todo_core import (
     IdentityUnavailable,
     InsufficientScope,
@@ -113,7 +114,8 @@ def _items(refusal: TodoError) -> list[ProblemItem]:
         case InvalidInput() | MergeConflict():
             return [_item(problem, UNSET) for problem in refusal.problems]
         case UndoConflict():
-            return [_item(problem, thing) for problem, thing in zip(refusal.problems, refusal.ids, strict=True)]
+            items = [_item(problem, thing) for problem, thing in zip(refusal.problems, refusal.ids, strict=True)]
+            return items if len(items) <= MAX_FAULTS else [*items[:MAX_FAULTS], _item(NOT_ALL, UNSET)]
         case _ if refusal.part is not None:
             return [_item(Problem(f"operations/{refusal.part}", str(refusal)), UNSET)]
     return []
