@@ -188,7 +188,7 @@ def is_tag(value: object) -> bool:
 
 
 def is_tags(value: object) -> bool:
-    """Whether `value` can be all of a task's tags: no two of them differ only in case."""
+    """Whether `value` can be all of a task's tags: no two of them are the same when `folded`."""
     return (
         isinstance(value, tuple)
         and len(value) <= TAGS_MAX
@@ -198,7 +198,7 @@ def is_tags(value: object) -> bool:
 
 
 def distinct_tags(value: object) -> object:
-    """Tags as they are stored: of those that differ only in case, the first. None means no tags."""
+    """Tags as they are stored: of those that are the same when `folded`, the first. None means no tags."""
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) for tag in value):

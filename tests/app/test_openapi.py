@@ -136,6 +136,22 @@ async def test_the_document_lists_exactly_the_served_routes(service: Service) ->
     assert listed - documentation == served - documentation - of_agents
 
 
+def descriptions(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(said := part.get("description"), str):
+            yield said
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from descriptions(inner)
+
+
+def test_what_compares_texts_without_case_names_the_normalization_too() -> None:
+    compared = [each for each in descriptions(DOCUMENT) if re.search(r"\bcase\b", each)]
+    assert len(compared) >= 3
+    assert not [each for each in compared if "NFKC" not in each]
+
+
 def test_the_committed_copy_is_up_to_date() -> None:
     copy = Path(__file__).parents[2] / "docs/openapi.json"
     assert json.loads(copy.read_text("utf-8")) == DOCUMENT, (

@@ -150,7 +150,9 @@ OF_LISTING: Final = (
         {"type": "string", "pattern": f"^({'|'.join(_LEVELS)})(,({'|'.join(_LEVELS)}))*$", "examples": ["high,none"]},
     ),
     Parameter(
-        "tag", "tags", _tag, "Only tasks with this tag, ignoring case; if given several times, with all of them.",
+        "tag", "tags", _tag,
+        "Only tasks with this tag, ignoring case and Unicode composition (NFKC); if given several times, with all of "
+        "them.",
         {
             "type": "array", "maxItems": TAGS_MAX, "examples": [["home"]],
             "items": {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN},

@@ -61,16 +61,19 @@ Level: TypeAlias = Annotated[Priority, Meta(description=_said(PRIORITY_RULE), ex
 Tag: TypeAlias = Annotated[
     str, Meta(extra_json_schema={"minLength": 1, "maxLength": TAG_LENGTH, "pattern": LINE_PATTERN}, examples=["home"])
 ]
+_TAGS_ALIKE: Final = (
+    "Of tags that are the same but for case and Unicode composition (NFKC), such as `M²` and `m2`, the first is kept."
+)
 Tags: TypeAlias = Annotated[
     list[Tag],
     Meta(
-        description=_said(TAGS_RULE, "Of tags that differ only in case, the first is kept."),
+        description=_said(TAGS_RULE, _TAGS_ALIKE),
         extra_json_schema={"maxItems": TAGS_MAX},
     ),
 ]
 GivenTags: TypeAlias = Annotated[
     list[Tag],
-    Meta(description=_said(TAGS_RULE, "Of tags that differ only in case, the first is kept.")),
+    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE)),
 ]
 Date: TypeAlias = Annotated[
     str,
