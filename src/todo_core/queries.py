@@ -45,8 +45,9 @@ SortValue: TypeAlias = str | int | datetime
 class Sort(StrEnum):
     """The order of a listing; `-` means descending. Ties are broken by id, in the same direction.
 
-    `created_at` sorts by id: ids are time-ordered, and never change. In the other orders, a task whose sort value
-    changes between two pages may be on both of them or on neither. Tasks without a value come last in both directions.
+    `created_at` sorts by id: ids are ordered by their timestamps, also those that clients chose, and never change. In
+    the other orders, a task whose sort value changes between two pages may be on both of them or on neither. Tasks
+    without a value come last in both directions.
     """
 
     CREATED_AT = "created_at"

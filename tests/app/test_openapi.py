@@ -152,6 +152,14 @@ def test_what_compares_texts_without_case_names_the_normalization_too() -> None:
     assert not [each for each in compared if "NFKC" not in each]
 
 
+def test_the_order_of_creation_is_said_to_be_that_of_the_ids_timestamps() -> None:
+    [listing] = [operation for _, _, operation in OPERATIONS if operation["operationId"] == "listTasks"]
+    [sort] = [each for each in listing["parameters"] if each.get("name") == "sort"]
+    own_id = DOCUMENT["components"]["schemas"]["NewTask"]["properties"]["id"]
+    for part in (listing, sort, own_id):
+        assert "timestamp in the `id`" in part["description"] or "sort=created_at" in part["description"]
+
+
 def test_the_committed_copy_is_up_to_date() -> None:
     copy = Path(__file__).parents[2] / "docs/openapi.json"
     assert json.loads(copy.read_text("utf-8")) == DOCUMENT, (

@@ -170,8 +170,9 @@ OF_LISTING: Final = (
     Parameter("due_before", "due_before", _day, "Only tasks due before, comparing `due_date` as text.", _DAY),
     Parameter(
         "sort", "sort", _sort,
-        "The order; `-` is descending. Tasks without a value come last. A task whose value changes between two pages "
-        "may be on both or on neither.",
+        "The order; `-` is descending. `created_at` sorts by the timestamp in the `id`, also in an id that the client "
+        "chose. Tasks without a value come last. A task whose value changes between two pages may be on both or on "
+        "neither.",
         {"type": "string", "enum": list(Sort), "default": Sort.NEWEST},
     ),
     _LIMIT,

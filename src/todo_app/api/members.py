@@ -145,11 +145,17 @@ VersionNumber: TypeAlias = Annotated[
     int,
     Meta(description="Starts at 1, and rises by 1 with each change; the entity tag.", extra_json_schema={"minimum": 1}),
 ]
-Id: TypeAlias = Annotated[UUID, Meta(description="A UUIDv7 (RFC 9562): ids sort by the time of creation.")]
+Id: TypeAlias = Annotated[
+    UUID, Meta(description="A UUIDv7 (RFC 9562). Its timestamp is that of creation, unless the client chose it.")
+]
 OwnId: TypeAlias = Annotated[
     UUID,
     Meta(
-        description=_said(ID_RULE, "Set it to choose the id yourself; then creating the same again changes nothing."),
+        description=_said(
+            ID_RULE,
+            "Set it to choose the id yourself; then creating the same again changes nothing. `sort=created_at` sorts "
+            "tasks by this timestamp.",
+        ),
         examples=["019a540b-b400-7cc3-98c4-dc0c0c07398f"],
     ),
 ]

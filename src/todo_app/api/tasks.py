@@ -33,8 +33,8 @@ AS_IT_IS: Final = "The task after the change."
 async def list_tasks(call: Call[None]) -> Reply:
     """List tasks.
 
-    One page, newest first by default. A task that is created or deleted between two pages neither repeats nor hides
-    another; a task whose sort value changes may be on both pages or on neither.
+    One page, newest first by default, by the timestamp in the `id`. A task that is created or deleted between two pages
+    neither repeats nor hides another; a task whose sort value changes may be on both pages or on neither.
     """
     view = wire.TaskPage.of(await call.tasks.page(call.owner, read_listing(call.query_string)))
     return reply_with_page(call, "tasks", view, view.next_cursor)
