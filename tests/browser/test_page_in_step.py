@@ -220,6 +220,34 @@ def test_edits_made_while_an_edit_is_sent_are_sent_after_it(signed_in: "Page", c
     assert signed_in.get_by_role("alert").inner_text() == ""
 
 
+def test_edits_that_follow_each_other_do_not_conflict_with_changes_of_other_members(
+    signed_in: "Page", client: httpx.Client
+) -> None:
+    held = hold_first(signed_in, f"**/tasks/{(milk := make(client, MILK))}")
+    edit(signed_in, MILK, Title=BREAD)
+    becomes(signed_in, lambda: len(held), 1)
+    edit(signed_in, BREAD, Title="Rye bread")
+    dialog = open_dialog(signed_in, "Rye bread")
+    dialog.get_by_label("Title").fill("Dark rye bread")
+    client.patch(f"/tasks/{milk}", json={"description": "sliced"}).raise_for_status()
+    held[0].continue_()
+    becomes(signed_in, lambda: titles(client), ["Rye bread"])
+    dialog.get_by_role("button", name="Save").click()
+    becomes(signed_in, lambda: titles(client, q="sliced"), ["Dark rye bread"])
+    assert signed_in.get_by_role("alert").inner_text() == ""
+
+
+def test_edits_that_follow_each_other_overwrite_no_unseen_change(signed_in: "Page", client: httpx.Client) -> None:
+    held = hold_first(signed_in, f"**/tasks/{(milk := make(client, MILK))}")
+    edit(signed_in, MILK, Title=BREAD)
+    becomes(signed_in, lambda: len(held), 1)
+    edit(signed_in, BREAD, Title="Rye bread", Description="mine")
+    client.patch(f"/tasks/{milk}", json={"description": "theirs"}).raise_for_status()
+    held[0].continue_()
+    assert "description has been changed since" in complaint(signed_in)
+    assert titles(client, q="theirs") == [BREAD]
+
+
 def test_a_change_received_by_stream_before_its_answer_is_shown_once(signed_in: "Page", client: httpx.Client) -> None:
     answers: list[tuple[Route, APIResponse]] = []
     signed_in.route("**/tasks", lambda route: answers.append((route, route.fetch())))

