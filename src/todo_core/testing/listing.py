@@ -189,6 +189,25 @@ class ListingContract:
         for needle in ("bc", "b c", "b\nc", "abcd", "b\tc"):
             assert (await owned.page(TaskQuery(search=needle))).items == ()
 
+    async def test_due_dates_are_compared_as_text(self, store: TaskStore) -> None:
+        owner = make_owner()
+        dates = ["2026-09-30", "2026-10-01", "2026-10-01T00:00:00", "2026-10-01T17:00:00", "2026-10-02"]
+        owned = await _filled(store, owner, [make_task(owner=owner, due_date=each) for each in (*dates, None)])
+        for place, date in enumerate(dates):
+            later = await owned.page(TaskQuery(due_from=date, sort=Sort.DUE_DATE))
+            assert [task.due_date for task in later.items] == dates[place:]
+            earlier = await owned.page(TaskQuery(due_before=date, sort=Sort.DUE_DATE))
+            assert [task.due_date for task in earlier.items] == dates[:place]
+
+    @pytest.mark.parametrize(("tag", "wanted"), [("Straße", "STRASSE"), ("ſtop", "STOP"), ("Cafe\u0301", "CAF\u00c9")])
+    async def test_tags_are_compared_as_a_search_compares(self, store: TaskStore, tag: str, wanted: str) -> None:
+        owner = make_owner()
+        tasks = [make_task(owner=owner, tags=(each,)) for each in (tag, wanted, "other")]
+        owned = await _filled(store, owner, tasks)
+        for each in (tag, wanted):
+            assert (await owned.page(TaskQuery(tags=(each,), sort=Sort.CREATED_AT))).items == tuple(tasks[:2])
+        assert (await owned.summary()).by_tag == {min(tag, wanted): 2, "other": 1}
+
     async def test_every_nasty_text_is_found_by_itself(self, store: TaskStore) -> None:
         owner = make_owner()
         tasks = [make_task(owner=owner, title=f"({text})", description=text) for text in NASTY]

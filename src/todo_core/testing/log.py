@@ -4,6 +4,8 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ import pytest
 
 from todo_core.changes import LOGGED, ChangeQuery, Entry, Kind, Pair, difference
 from todo_core.errors import TaskExists, TaskNotFound, VersionConflict
+from todo_core.identity import CLIENT_LENGTH
 from todo_core.lists import TaskList, Thing
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
@@ -19,6 +22,7 @@ from todo_core.seen import Seen, Sees
 from todo_core.task import ListId, OwnerId, Task, TaskId
 from todo_core.testing.examples import LATER, make_id, make_owner, make_task
 from todo_core.testing.writing import add, changing, creating, deleting, edit, remove
+from todo_core.use_cases.changes import SYNC_MARGIN
 from todo_core.versioned import Version
 
 _CONCURRENT = 25
@@ -164,6 +168,19 @@ class LogContract:
         ]
         assert [(entry.before, entry.after) for entry in entries] == [difference(pair) for pair in pairs]
         assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+
+    async def test_the_log_has_the_moment_of_a_change(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await add(tasks, make_task(owner=owner))
+        [entry] = await whole_log(tasks)
+        assert abs(datetime.now(UTC) - entry.at) < SYNC_MARGIN  # the clocks of two machines differ
+        assert entry.at.utcoffset() == timedelta(0)
+
+    @pytest.mark.parametrize("client", [None, "a", "😀" * CLIENT_LENGTH])
+    async def test_the_log_has_the_whole_name_of_the_client(self, store: TaskStore, client: str | None) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await tasks.commit(replace(creating(make_task(owner=owner)), client=client))
+        assert [entry.client for entry in await whole_log(tasks)] == [client]
 
     async def test_the_log_keeps_what_a_pair_says_of_itself(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())

@@ -31,6 +31,7 @@ from todo_core.versioned import Version
 _KEY = IdempotencyKey("8e03978e-40d5-43e8-bc93-6894a57f9324")
 _OTHER = IdempotencyKey("another")
 _CONCURRENT = 25
+_MANY = 120
 _WISHES = {
     "plain": {},
     "done": {"completed_at": NOON},
@@ -148,6 +149,13 @@ class OnceContract:
             for key, task in added.items():
                 assert await add_once(tasks, key, task) == task
         assert await _all(tasks) == set(added.values())
+
+    async def test_a_key_is_kept_however_many_are_used_after_it(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        keys = [IdempotencyKey(f"{number}") for number in range(_MANY)]
+        first = [await _wish(store, owner, key) for key in keys]
+        assert [await _wish(store, owner, key) for key in keys] == first
+        assert await _all(tasks) == set(first)
 
     async def test_many_simultaneous_uses_of_one_key_create_one_task_for_all(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())

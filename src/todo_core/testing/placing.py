@@ -12,7 +12,7 @@ import pytest
 from todo_core.changes import LIMIT_MAX, ChangeQuery, Entry, Pair
 from todo_core.errors import InvalidInput, ListNotFound, Problem, TaskExists, TooMany, UndoConflict
 from todo_core.families import CYCLE_RULE, LEVELS_MAX, LEVELS_RULE
-from todo_core.lists import LISTS_MAX, TaskList
+from todo_core.lists import LISTS_MAX, Thing
 from todo_core.places import Where
 from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
@@ -39,6 +39,7 @@ from todo_core.testing.writing import (
 )
 
 _CONCURRENT = 100
+_MANY = 1_100  # more than a page, and than the usual limits of one answer of a database
 _MOVES = 300  # into one gap: enough for positions to exceed their maximum length about twice
 _TRASH = ChangeQuery(trash=True, newest_first=True)
 
@@ -82,8 +83,10 @@ class PlacingContract:
         await tasks.commit(_storing(full[:-1]))
         one_more = make_list(owner=owner)
         with pytest.raises(TooMany) as refused:
-            await tasks.commit(_storing([full[-1], one_more]))
+            await tasks.commit(_storing([make_task(owner=owner), full[-1], one_more]))
         assert (refused.value.kind, refused.value.limit) == ("lists", LISTS_MAX)
+        assert (await tasks.lists(), await _all(tasks)) == (tuple(full[:-1]), [])
+        assert len(await whole_log(tasks)) == LISTS_MAX - 1
         outcomes = await asyncio.gather(
             *(tasks.commit(_storing([each])) for each in (full[-1], one_more)), return_exceptions=True
         )
@@ -116,6 +119,14 @@ class PlacingContract:
         assert {each.id for each in restored.things} == {task_list.id, *(each.id for each in family[:3])}
         assert await _things(tasks) == before
         assert await _trash(tasks) == [(family[3].id, 2)]
+
+    async def test_a_list_is_deleted_with_all_of_its_tasks_however_many_there_are(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        task_list = make_list(owner=owner)
+        await tasks.commit(_storing([task_list, *(make_task(owner=owner, list_id=task_list.id) for _ in range(_MANY))]))
+        await tasks.commit(deleting_list(task_list.id))
+        assert await _all(tasks) == []
+        assert await _trash(tasks) == [(task_list.id, 1 + _MANY)]
 
     async def test_subtasks_go_where_their_parent_goes(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -425,8 +436,8 @@ class PlacingContract:
             assert_log(found)
 
 
-def _storing(lists: Sequence[TaskList]) -> Plan:
-    decision = Decision(tuple(Pair(None, each) for each in lists))
+def _storing(things: Sequence[Thing]) -> Plan:
+    decision = Decision(tuple(Pair(None, each) for each in things))
     return Plan(decide=lambda _: decision, sees=Sees(lists=True))
 
 

@@ -19,6 +19,7 @@ from todo_core.task import ListId
 from todo_core.testing.examples import LATER, NOON, make_id, make_owner, make_task
 from todo_core.testing.log import whole_log
 from todo_core.testing.writing import add, creating, creating_list, edit, erasing, remove
+from todo_core.use_cases.changes import SYNC_MARGIN
 
 _AGES_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _MANY_PAGES: Final = 200
@@ -151,6 +152,14 @@ class SyncContract:
         with pytest.raises(ResyncRequired):
             await tasks.sync(asked(first, kept_since=kept_since))
 
+    async def test_a_client_that_was_here_a_moment_ago_is_not_too_far_behind(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await add(tasks, make_task(owner=owner))
+        since = (await tasks.sync(asked())).here
+        await add(tasks, task := make_task(owner=owner))
+        kept_since = datetime.now(UTC) - SYNC_MARGIN
+        assert (await tasks.sync(asked(since, kept_since=kept_since))).items == (_here(task),)
+
     async def test_lists_are_told_as_tasks_are(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         since = (await tasks.sync(asked())).here
@@ -196,4 +205,5 @@ class SyncContract:
         assert await store.changed({ann: 0, bob: 0, carl: 0}) == {ann: 1, bob: 3}
         assert await store.changed({ann: 1, bob: 2}) == {bob: 3}
         assert await store.changed({bob: 4}) == {bob: 3}  # a backup was restored
+        assert await store.changed({carl: 1, bob: 3}) == {}
         assert await store.changed({}) == {}

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from todo_core.changes import ChangeQuery
+from todo_core.changes import ChangeQuery, Pair
 from todo_core.errors import ChangeNotFound, NotInTrash, UndoConflict
 from todo_core.idempotency import IdempotencyKey, Once
-from todo_core.plans import composed
+from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
 from todo_core.sync import SyncItem
@@ -34,6 +34,7 @@ from todo_core.versioned import Version
 
 Content: TypeAlias = dict[str, Any]
 _TRASH = ChangeQuery(trash=True, newest_first=True)
+_MANY = 250  # more than a page
 
 
 def _content(task: Task) -> Content:
@@ -189,3 +190,15 @@ class UndoingContract:
         for _ in range(2):
             assert (await tasks.commit(batch)).answer == (SyncItem("task", gone.id, None), kept)
         assert [entry.id for entry in await whole_log(tasks)] == [kept.id]
+
+    async def test_everything_that_a_deletion_took_is_erased_however_much_it_is(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        task_list = make_list(owner=owner)
+        below = [make_task(owner=owner, list_id=task_list.id, title="Secret") for _ in range(_MANY)]
+        decision = Decision((Pair(None, task_list), *(Pair(None, task) for task in below)))
+        await tasks.commit(Plan(decide=lambda _: decision))
+        await tasks.commit(deleting_list(task_list.id))
+        await tasks.commit(erasing(task_list.id))
+        log = await whole_log(tasks)
+        assert "Secret" not in str(log)
+        assert {entry.id for entry in log} == {task_list.id, *(task.id for task in below)}
