@@ -26,6 +26,7 @@ from todo_core.testing.writing import (
     deleting_list,
     edit,
     erasing,
+    move,
     remove,
     restoring,
     undoing,
@@ -34,6 +35,7 @@ from todo_core.versioned import Version
 
 Content: TypeAlias = dict[str, Any]
 _TRASH = ChangeQuery(trash=True, newest_first=True)
+_KEY = IdempotencyKey("k")
 _MANY = 250  # more than a page
 
 
@@ -151,7 +153,7 @@ class UndoingContract:
     ) -> None:
         tasks = store.tasks_of(owner := make_owner())
         secret, other = make_task(owner=owner, title="Secret"), make_task(owner=owner)
-        once = Once(IdempotencyKey("k"), "")
+        once = Once(_KEY, "")
         await tasks.commit(creating(secret, once))
         await add(tasks, other)
         await edit(tasks, secret.id, lambda task: task.edited(description="Secret too", at=LATER))
@@ -190,6 +192,16 @@ class UndoingContract:
         for _ in range(2):
             assert (await tasks.commit(batch)).answer == (SyncItem("task", gone.id, None), kept)
         assert [entry.id for entry in await whole_log(tasks)] == [kept.id]
+
+    async def test_an_answer_that_only_mentions_what_is_erased_is_kept_under_its_key(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        await add(tasks, parent := make_task(owner=owner))
+        child, once = make_task(owner=owner, parent_id=parent.id, description=str(parent.id)), Once(_KEY, "")
+        await tasks.commit(creating(child, once))
+        await move(tasks, child.id, parent_id=None)
+        await remove(tasks, parent.id)
+        await tasks.commit(erasing(parent.id))
+        assert (await tasks.commit(creating(child, once))).things == (child,)
 
     async def test_everything_that_a_deletion_took_is_erased_however_much_it_is(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
