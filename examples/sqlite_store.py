@@ -77,8 +77,9 @@ class SqliteTaskStore:
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
         """As `TaskStore.changed`."""
-        asked = f"select owner, number from owners where owner in ({','.join('?' * len(seen))})"
-        rows = await self.transact(lambda connection: connection.execute(asked, [*seen]).fetchall())
+        # One parameter, since SQLite limits how many a statement may have.
+        asked = "select owner, number from owners where owner in (select value from json_each(?))"
+        rows = await self.transact(lambda connection: connection.execute(asked, [json.dumps([*seen])]).fetchall())
         return {owner: number for owner, number in rows if number != seen[owner]}
 
     async def ready(self) -> None:

@@ -8,8 +8,10 @@ import pytest
 from sqlite_store import SqliteTaskStore
 
 from todo_adapters.memory import MemoryTaskStore
-from todo_core import TaskStore
+from todo_core import OwnerId, TaskStore
 from todo_core.testing import TaskStoreContract, assert_stores_agree
+from todo_core.testing.examples import ANN, make_task
+from todo_core.testing.writing import add
 
 
 class TestSqliteTaskStore(TaskStoreContract):
@@ -18,6 +20,13 @@ class TestSqliteTaskStore(TaskStoreContract):
         store = SqliteTaskStore(tmp_path / "tasks.db")
         yield store
         await store.aclose()
+
+
+async def test_any_number_of_owners_can_be_asked_about_at_once(tmp_path: Path) -> None:
+    store = SqliteTaskStore(tmp_path / "tasks.db")
+    await add(store.tasks_of(ANN), make_task())
+    assert await store.changed({OwnerId(f"{number}"): 0 for number in range(300_000)} | {ANN: 0}) == {ANN: 1}
+    await store.aclose()
 
 
 def test_the_example_store_answers_as_memory_does(tmp_path: Path) -> None:
