@@ -148,6 +148,8 @@ def discord(start: str | None, due: str | None) -> Mapping[str, str]:
 
 
 def _exists(written: str) -> bool:
+    if "T24" in written:  # midnight at the end of the day, which Python parses from 3.14 on
+        return False
     try:
         moment = datetime.fromisoformat(written) if has_time(written) else date.fromisoformat(written)
     except ValueError:

@@ -1,6 +1,7 @@
 """Dates: what is read, what is stored of it, and which moment it is."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Self
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -59,6 +60,24 @@ def test_an_invalid_date_is_never_corrected(text: str) -> None:
     assert not is_date(text)
     with pytest.raises(ValueError):  # noqa: PT011 (it is the caller that words the refusal)
         read_date(text)
+
+
+class Lenient(datetime):
+    """Its parser reads hour 24 as the next day, as Python does from 3.14 on."""
+
+    @classmethod
+    def fromisoformat(cls, text: str) -> Self:
+        begin, hour, rest = text.partition("T24")
+        moment = super().fromisoformat(f"{begin}T00{rest}" if hour else text)
+        return moment + timedelta(days=1) if hour else moment
+
+
+@pytest.mark.parametrize("ending", ["", "Z", "+01:00"])
+def test_hour_24_is_refused_by_every_python(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr("todo_core.due.datetime", Lenient)
+    assert not is_date(f"2026-10-01T24:00:00{ending}")
+    assert not is_readable(f"2026-10-01T24:00:00{ending}")
+    assert is_readable(f"2026-10-24T23:24:00{ending}")
 
 
 @pytest.mark.parametrize("value", [None, 20261001, b"2026-10-01", datetime(2026, 10, 1, tzinfo=UTC)])
