@@ -195,7 +195,8 @@ def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datet
 
     A subtask that recurs by itself is left alone, with all below it. `below`: all subtasks, higher levels first.
     """
-    days = timedelta() if before.due_date is None else _clock(after.due_date).date() - _clock(before.due_date).date()
+    begin = before.rescheduled_from or before.due_date  # rescheduling left the subtasks where they were
+    days = timedelta() if begin is None else _clock(after.due_date).date() - _clock(begin).date()
     left: set[TaskId | None] = set()
     opened: list[tuple[Task, Task]] = []
     for task in below:

@@ -491,6 +491,17 @@ def test_subtasks_reopen_and_move_with_their_parent_unless_they_recur() -> None:
     assert left == [own, below_own]
 
 
+def test_subtasks_keep_their_distance_when_one_occurrence_of_their_parent_was_rescheduled() -> None:
+    parent = recurring("2097-10-07", "WEEKLY")
+    child = make_task(parent_id=parent.id, due_date="2097-10-06")
+    for there, due in (("2097-10-09", "2097-10-13"), ("2097-10-12", "2097-10-20")):
+        moved = COURSE.rescheduled(parent, Now(LATER), there).task
+        [child] = brought(moved, child)
+        assert child.due_date == due
+        parent = on_time(moved).task
+    assert parent.due_date == "2097-10-21"
+
+
 @given(
     start=st.dates(date(2999, 11, 1), date(2999, 12, 31)),
     days=st.integers(0, 60),
