@@ -98,7 +98,10 @@ class Course:
         return self._moved_on(task, task, now, "skipped")
 
     def rescheduled(self, task: Task, now: Now, due_date: str, start_date: str | None = None) -> Step:
-        """The current occurrence at another date; the anchor stays. Without `start_date` the start date moves along."""
+        """The current occurrence at another date; the anchor stays. Without `start_date` the start date moves along.
+
+        With it, later occurrences keep the new distance between the two.
+        """
         dates: Settable = {"due_date": due_date}
         if start_date is not None:
             dates["start_date"] = start_date
@@ -239,11 +242,10 @@ def _stored(name: str, text: str, task: Task) -> str:
 
 
 def _start(task: Task, due: str) -> str | None:
-    """The start date moved by as many days as the due date, but not after `due`."""
+    """The start date at the same distance from `due` as from the due date, so that rescheduling does not lose it."""
     if task.start_date is None or task.due_date is None:
         return task.start_date
-    start = _clock(task.start_date) + (_clock(due).date() - _clock(task.due_date).date())
-    return min(written(start, like=due), due)
+    return written(_clock(task.start_date) + (_clock(due) - _clock(task.due_date)), like=due)
 
 
 def _last(rule: Recurrence, task: Task) -> datetime:

@@ -244,8 +244,8 @@ def test_rescheduling_again_keeps_the_rule_and_past_the_next_occurrence_skips_it
     twice = COURSE.rescheduled(COURSE.rescheduled(task, now, "2026-10-02").task, now, "2026-10-01").task
     assert (twice.due_date, twice.start_date) == ("2026-10-01", "2026-09-29")
     assert on_time(twice).task.due_date == "2026-10-12"
-    beyond = COURSE.rescheduled(task, now, "2026-10-14", "2026-10-14").task
-    assert (on_time(beyond).task.due_date, on_time(beyond).task.start_date) == ("2026-10-19", "2026-10-19")
+    beyond = COURSE.rescheduled(task, now, "2026-10-14").task
+    assert (on_time(beyond).task.due_date, on_time(beyond).task.start_date) == ("2026-10-19", "2026-10-17")
 
 
 def test_rescheduling_keeps_the_form_and_needs_a_date() -> None:
@@ -261,10 +261,27 @@ def test_rescheduling_keeps_the_form_and_needs_a_date() -> None:
 def test_a_start_date_keeps_its_distance_and_its_time_of_day() -> None:
     task = recurring("2026-01-31T17:00:00", "MONTHLY", start_date="2026-01-28T08:00:00")
     assert on_time(task).task.start_date == "2026-02-25T08:00:00"
-    early = recurring("2026-10-01T09:00:00", "DAILY", start_date="2026-10-01T08:00:00")
+
+
+@pytest.mark.parametrize("moved", ["T07:00:00", "T23:00:00", "T21:30:00"])
+@pytest.mark.parametrize("day", ["2026-10-04", "2026-10-05", "2026-10-06"])
+def test_rescheduling_leaves_the_start_dates_of_later_occurrences(day: str, moved: str) -> None:
+    task = recurring("2026-10-05T21:00:00", "WEEKLY", start_date="2026-10-05T20:00:00")
+    there = COURSE.rescheduled(task, at("2026-10-01T09:00:00"), day + moved).task
+    assert datetime.fromisoformat(there.start_date or "") == datetime.fromisoformat(day + moved) - timedelta(hours=1)
+    twice = COURSE.rescheduled(there, at("2026-10-01T09:00:00"), "2026-10-06T02:00:00").task
+    assert twice.start_date == "2026-10-06T01:00:00"
+    for task in (there, twice):
+        after = on_time(task).task
+        assert (after.start_date, after.due_date) == ("2026-10-12T20:00:00", "2026-10-12T21:00:00")
+
+
+def test_a_start_date_given_for_one_occurrence_sets_the_distance_of_later_ones() -> None:
+    early = recurring("2026-10-01T09:00:00", "DAILY", start_date="2026-10-01T07:00:00")
     late = COURSE.rescheduled(early, at("2026-10-01T08:00:00"), "2026-10-01T18:00", "2026-10-01T17:00").task
+    assert (late.start_date, late.due_date) == ("2026-10-01T17:00:00", "2026-10-01T18:00:00")
     assert (on_time(late).task.start_date, on_time(late).task.due_date) == (
-        "2026-10-02T09:00:00",
+        "2026-10-02T08:00:00",
         "2026-10-02T09:00:00",
     )
 

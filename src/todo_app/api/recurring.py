@@ -43,7 +43,8 @@ async def skip_occurrence(call: Call[wire.Skip | None]) -> Reply:
 async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
     """Move an occurrence to another date.
 
-    Later ones stay where they are. To move all of them, change `due_date`.
+    Later ones stay where they are. To move all of them, change `due_date`. With `start_date`, later ones keep the new
+    distance between the two dates.
     """
     dates = wire.given(call.body, wire.Reschedule)
     rescheduled = await call.tasks.reschedule(call.owner, call.task_id, call.options, **dates)

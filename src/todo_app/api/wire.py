@@ -257,7 +257,7 @@ class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reschedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The date to move an occurrence to. Without `start_date` the start date moves by as many days."""
+    """The date to move an occurrence to. Without `start_date`, the start date keeps its distance from the due date."""
 
     due_date: GivenDate
     start_date: GivenDate | UnsetType = UNSET

@@ -134,7 +134,11 @@ class TaskUseCases(UseCases):
         due_date: str,
         start_date: str | None = None,
     ) -> Committed:
-        """Move the current occurrence to another date; later ones stay where they are. Raises `InvalidInput`."""
+        """Move the current occurrence to another date; later ones stay where they are. Raises `InvalidInput`.
+
+        Without `start_date`, the start date keeps its distance from the due date. With it, later ones keep the new
+        distance.
+        """
         return await self._change(
             owner, task_id, lambda task, now: self._course().rescheduled(task, now, due_date, start_date), options
         )
