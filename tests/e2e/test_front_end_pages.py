@@ -79,9 +79,71 @@ assert.ok(performance.now() - began > 500, "nothing was limited");
 let found = [];
 for await (const each of all(ask, { sort: "created_at" })) found.push(each.title);
 assert.equal(found.length, LIMIT + 1);
+await ask("PATCH", `/tasks/${task.id}`, { tags: ["home", "urgent"] });
+found = [];
+for await (const each of all(ask, { tag: ["urgent", "home"], completed: undefined })) found.push(each.id);
+assert.deepEqual(found, [task.id]);
 assert.equal(await ask("DELETE", `/tasks/${task.id}`), null);
 """
 LIMIT = 20
+STUB = """
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { api } from "./api.mjs";
+
+const waits = (globalThis.waits = []);
+let answers, seen;
+const server = createServer((request, answer) => {
+  seen.push(request.headers);
+  request.resume().on("end", () => (answers.length > 1 ? answers.shift() : answers[0])(answer, request));
+});
+await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+const url = `http://127.0.0.1:${server.address().port}`;
+const empty = (answer) => answer.writeHead(503).end();
+const page = (answer) => answer.writeHead(502, { "Content-Type": "text/html" }).end("<h1>Bad Gateway</h1>");
+const dropped = (answer) => answer.socket.destroy();
+const cut = (answer) => answer.writeHead(201, { "Content-Length": 99 }).write("{", () => answer.socket.destroy());
+const made = (answer) => answer.writeHead(201).end('{"id":"1"}');
+const missing = (answer) => answer.writeHead(404).end("not found");
+const login = (answer) => answer.writeHead(200).end("<h1>Log in to this network</h1>");
+const create = async (...given) => {
+  [answers, seen, waits.length] = [given, [], 0];
+  return await api(url, async () => "token")("POST", "/tasks", { title: "Milk" });
+};
+const fails = async (status, ...given) => {
+  await assert.rejects(create(...given), (error) => {
+    assert.deepEqual([error.name, error.status, error.code, error.errors], ["Error", status, undefined, []]);
+    return true;
+  });
+};
+for (const fault of [empty, page, dropped, cut]) {
+  assert.deepEqual(await create(fault, made), { id: "1" }, fault);
+  assert.deepEqual(waits, [1]);
+  assert.equal(new Set(seen.map((headers) => headers["idempotency-key"])).size, 1);
+  assert.equal(seen.length, 2);
+}
+for (const [status, fault] of [[503, empty], [502, page], [0, dropped], [0, cut], [0, login]]) {
+  await fails(status, fault);
+  assert.deepEqual([seen.length, waits], [4, [1, 2, 3]]);
+}
+await fails(404, missing);
+assert.equal(seen.length, 1);
+
+let given = 0;
+const ask = api(url, async () => {
+  if (given++ === 0) throw new Error("not signed in");
+  return given === 2 ? "expired" : "new";
+});
+[answers, seen] = [[(answer, { headers }) =>
+  headers.authorization === "Bearer new" ? made(answer) : answer.writeHead(401).end('{"code":"unauthenticated"}')], []];
+await assert.rejects(ask("GET", "/tasks"), { message: "not signed in" });
+await Promise.all(Array.from({ length: 20 }, () => ask("GET", "/tasks")));
+assert.equal(given, 3);
+answers = [(answer) => answer.writeHead(401).end()];
+await assert.rejects(ask("GET", "/tasks"), { status: 401 });
+server.close();
+server.closeAllConnections();
+"""
 
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
@@ -130,5 +192,17 @@ def test_the_recipes_for_fetch_renew_tokens_wait_and_page(
         capture_output=True,
         text=True,
         check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_function_for_fetch_survives_lost_answers_proxies_and_expired_tokens(tmp_path: Path) -> None:
+    (function,) = (block.text for block in blocks_of(ROOT / "docs/how-to/fetch.md") if block.file == "api.mjs")
+    instant = function.replace("setTimeout(resolve, seconds * 1000)", "(waits.push(seconds), setTimeout(resolve))")
+    assert instant != function
+    (tmp_path / "api.mjs").write_text(instant)
+    (tmp_path / "stub.mjs").write_text(STUB)
+    done = subprocess.run(
+        [str(NODE), "stub.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
