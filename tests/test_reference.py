@@ -198,7 +198,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_settings_and_example_tell_the_defaults_of_the_code() -> None:
-    example = dict(re.findall("^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    example = dict(re.findall("^#([A-Z_]+)='(.*)'$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     table = re.findall(r"^\| `([A-Z_]+)` \|.*\| `([^`]+)` \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
     told = {name: default for name, default in table if default not in example}
     assert len(told) >= 8

@@ -157,7 +157,11 @@ def test_a_server_runs_on_the_settings_that_the_page_on_neon_shows(server: TlsSe
     (settings,) = blocks_of(ROOT / "docs/deploy-neon.md")
     text, count = NEONS_ADDRESS.subn(server.url().rstrip("?"), settings.text)
     assert count == 2
-    variables = dict(line.split("=", 1) for line in text.splitlines())
+    (tmp_path / ".env").write_text(text)
+    load = ["bash", "-c", "set -a; . ./.env; set +a; env"]  # as .env.example says
+    loaded = subprocess.run(load, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout
+    variables = dict(line.split("=", 1) for line in loaded.splitlines() if line.split("=")[0] in text)
+    assert "&channel_binding=" in variables["DATABASE_URL"]
     assert set(variables) > {"DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"}
     assert (migrated := run("migrate", **variables)).returncode == 0, migrated.stderr
     running = Server(tmp_path, **variables, BETTER_AUTH_SECRET="of the tests, and of no use elsewhere")
