@@ -158,6 +158,17 @@ def test_the_servers_trust_only_the_network_of_the_proxy() -> None:
     assert COMPOSE["networks"]["data"]["internal"] is True
 
 
+def test_every_setting_in_env_reaches_the_servers_unless_the_guide_says_that_compose_fixes_it() -> None:
+    settings = set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    guide = (ROOT / "docs/deploy.md").read_text()
+    fixed = set(re.findall(r"`([A-Z_]+)`", guide.partition("reach the servers, except")[2].partition("\n\n")[0]))
+    assert fixed < settings
+    for name in SERVERS:
+        given = COMPOSE["services"][name]["environment"]
+        assert {each for each, value in given.items() if value == f"${{{each}:-}}"} == settings - fixed
+        assert given.keys() <= settings
+
+
 def test_containers_are_not_killed_while_a_server_may_still_answer() -> None:
     from todo_app.worker import GRACE
 
@@ -184,7 +195,8 @@ def test_the_proxy_leaves_event_streams_open_for_minutes() -> None:
 def test_the_ingress_exposes_only_what_users_need() -> None:
     ingress = next(made for made in documents(KUBERNETES / "network.yaml") if made["kind"] == "Ingress")
     paths = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
-    assert paths == {"/api", "/docs", "/openapi.json", "/health/live"}
+    agents = {"/mcp", "/.well-known/oauth-protected-resource/mcp"}
+    assert paths == {"/api", "/docs", "/openapi.json", "/health/live", *agents}
 
 
 @pytest.mark.parametrize("folder", [KUBERNETES, KUBERNETES / "migrate"], ids=lambda folder: folder.name)
