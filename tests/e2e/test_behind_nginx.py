@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ def server(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
     program("nginx")  # skips before anything is started
     url = cluster.create_database(migrated)
     variables = {"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET}
+    variables |= {"TODO_TRUSTED_PROXIES": "127.0.0.1", "TODO_BAD_TOKEN_LIMIT": "5/minute"}
     server = Server(tmp_path_factory.mktemp("server"), TODO_PUBLIC_URL="https://example.org/todo", **variables)
     yield server.started()
     server.discard()
@@ -120,6 +122,15 @@ def test_an_etag_is_weak_if_nginx_compresses_and_the_version_replaces_it(behind:
     assert behind.put(url, json={"title": "y"}, headers={"If-Match": read.headers["etag"]}).status_code == 412
     strong = f'"{read.json()["version"]}"'
     assert behind.put(url, json={"title": "y"}, headers={"If-Match": strong}).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more than one address on loopback")
+def test_a_client_cannot_choose_its_address(behind: httpx.Client) -> None:
+    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(transport=transport, base_url=behind.base_url, headers={"Authorization": "Bearer bad"}) as client:
+        forged = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(6)]
+        statuses = [client.get("/todo/api/ann/tasks", headers=headers).status_code for headers in forged]
+    assert statuses == [401] * 5 + [429]
 
 
 def test_events_pass_as_they_happen(behind: httpx.Client) -> None:
