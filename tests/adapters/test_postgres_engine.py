@@ -103,6 +103,32 @@ def test_an_invalid_url_is_refused_without_being_quoted(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "password", ["a@secret", "a@b@secret", "a/secret", "1/secret", "a@b/secret", "a/b?c@secret", "%secret"]
+)
+def test_a_password_that_tears_the_url_apart_is_refused_with_what_to_encode(password: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"percent-encode @ / : % # \? in the user and password \(@ is %40\)"
+    ) as problem:
+        connection_arguments(f"postgresql://ann:{password}@127.0.0.1:1/db")
+    assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ann:secret/db", "postgresql://h/db?port=secret", "postgresql://a:1,b:secret/db"]
+)
+def test_a_port_that_is_no_number_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match="port in the database URL is not a number") as problem:
+        connection_arguments(url)
+    assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize("password", ["a:b", "a?b", "a#b", "a&b=c", "a%40b"])
+def test_other_characters_of_a_password_are_read_as_libpq_does(password: str) -> None:
+    read = connection_arguments(f"postgresql://ann:{password}@h/db?user=bob@server")
+    assert (read["host"], read["password"], read["user"]) == ("h", password.replace("%40", "@"), "bob@server")
+
+
+@pytest.mark.parametrize(
     ("given", "read", "dropped"),
     [
         ("postgresql://h/db", "postgresql://h/db", ()),

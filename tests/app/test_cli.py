@@ -314,6 +314,9 @@ def test_an_unusable_host_is_refused(capsys: pytest.CaptureFixture[str], environ
     [
         ("postgresql://u:hunter2@127.0.0.1:1/x", "cannot be reached"),
         ("postgresql://u:hunter2@no-such-host.invalid/x", "cannot be reached"),
+        ("postgresql://u:hunter1@hunter2@127.0.0.1:1/x", "percent-encode @ / : % # ? in the user and password"),
+        ("postgresql://u:1/hunter2@127.0.0.1:1/x", "percent-encode @ / : % # ? in the user and password"),
+        ("postgresql://u:hunter2/x", "the port in the database URL is not a number"),
         ("postgresql://u:hunter2@[::1/x", "not one that PostgreSQL can read"),
         ("postgresql://u:hunter2@h/x?nonsense=1", "PostgreSQL does not know, nonsense"),
         ("mysql://u:hunter2@h/x", "must begin with postgresql://"),

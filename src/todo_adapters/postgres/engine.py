@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import select
 from functools import partial
 from time import monotonic
@@ -17,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from todo_adapters.postgres.addresses import Addresses
 from todo_adapters.postgres.sharding import SHARDED
-from todo_adapters.postgres.url import without_foreign_parameters
+from todo_adapters.postgres.url import ENCODE, without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ PING_AFTER: Final = 10.0
 """Seconds that a connection may be idle without being tested before its next use."""
 
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
+_PORTS: Final = re.compile(r"[0-9, ]*")
 _CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 
 
@@ -35,7 +37,7 @@ def connection_arguments(url: str) -> dict[str, Any]:
     What the URL leaves open is taken from libpq's environment variables (§34.15), as `psql` does.
 
     Parameters for other clients are dropped, with a warning. Raises `ValueError`, which does not quote the URL, if
-    libpq cannot read it.
+    libpq cannot read it, or would read a part of the password as the host or port.
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("a database URL must begin with postgresql://")
@@ -45,7 +47,9 @@ def connection_arguments(url: str) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(readable)
     except ProgrammingError:
-        raise ValueError("the database URL is not one that PostgreSQL can read") from None
+        raise ValueError(f"the database URL is not one that PostgreSQL can read; {ENCODE}") from None
+    if not _PORTS.fullmatch(str(given.get("port") or "")):  # part of a password, perhaps: libpq would quote it
+        raise ValueError(f"the port in the database URL is not a number; {ENCODE}")
     timeout = os.environ.get("PGCONNECT_TIMEOUT", _CONNECT_TIMEOUT)
     return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
 

@@ -21,6 +21,9 @@ _FOREIGN_PAIRS: Final = {("schema", "public"), ("currentSchema", "public"), ("se
 _SCHEMAS: Final = {name for name, _ in _FOREIGN_PAIRS}
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
+ENCODE: Final = "percent-encode @ / : % # ? in the user and password (@ is %40)"
+"""What to do about a URL that cannot be read, or that a password's characters have torn apart."""
+
 
 class Readable(NamedTuple):
     """A URL that libpq can read, and the names of the parameters that were dropped."""
@@ -32,12 +35,15 @@ class Readable(NamedTuple):
 def without_foreign_parameters(url: str) -> Readable:
     """The URL without parameters for other clients. It is parsed as libpq does (`conninfo_uri_parse`).
 
-    Raises `ValueError` for an unknown parameter; the message quotes its name and nothing else.
+    Raises `ValueError` for an unknown parameter; the message quotes its name and nothing else. Also for an unencoded @
+    or / in the password: libpq would take what follows it for the host, and errors would quote it.
     """
     scheme, separator, rest = url.partition("://")
     credentials = re.match(r"[^@/]*@", rest)
     start = len(scheme + separator) + (credentials.end() if credentials else 0)
     address, mark, query = url[start:].partition("?")
+    if "@" in address:
+        raise ValueError(f"the database URL cannot be read: {ENCODE}")
     kept, dropped = [], []
     for parameter in query.split("&"):
         name, _, value = (unquote(part) for part in parameter.partition("="))
@@ -55,6 +61,6 @@ def _require_known(name: str, query: str) -> None:
     if name in known:
         return
     if "@" in query or not _NAME.fullmatch(name):  # part of a password, perhaps
-        raise ValueError("the database URL cannot be read: percent-encode the characters /?#@& of user and password")
+        raise ValueError(f"the database URL cannot be read: {ENCODE}")
     way_out = "name the schema with options=-csearch_path%3DNAME" if name in _SCHEMAS else "remove it from the URL"
     raise ValueError(f"the database URL has a parameter that PostgreSQL does not know, {name}: {way_out}")
