@@ -98,6 +98,7 @@ class Container(DeclarativeContainer):
         deadline=settings.provided.database_timeout,
         max_tasks=settings.provided.tasks_per_user,
         history=settings.provided.history,
+        on_outage=log.provided.database_unavailable,
     )
     policy: Provider[JwtPolicy] = Singleton(jwt_policy, settings)
     bad_tokens: Provider[MemoryRateLimiter] = Singleton(MemoryRateLimiter, settings.provided.bad_token_limit)

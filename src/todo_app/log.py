@@ -84,7 +84,7 @@ class Log:
             cache_logger_on_first_use=True,
         ).bind()
         self._logs_requests = _LEVELS[level] <= logging.INFO
-        self._quiet_until = 0.0
+        self._quiet_until: dict[tuple[str | None, ...], float] = {}
         self.flush: Callable[[], None] = self._lines.flush
 
     def request(self, exchange: Exchange, seconds: float) -> None:
@@ -115,15 +115,33 @@ class Log:
         at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         self.events.error("bug", exception=type(error).__name__, at=at, **where)
 
+    def database_unavailable(self, cause: BaseException) -> None:
+        """Log, at most once a minute for each type and SQLSTATE, why the database did not answer."""
+        kind, state = type(cause).__name__, getattr(cause, "sqlstate", None)
+        if self._is_due("database_unavailable", kind, state):
+            self.events.warning("database_unavailable", exception=kind, sqlstate=state, message=_reason(cause))
+
     def rate_limit_store_unavailable(self) -> None:
         """Log, at most once a minute, that requests are not limited at the moment."""
-        if monotonic() >= self._quiet_until:
-            self._quiet_until = monotonic() + QUIET_FOR
+        if self._is_due("rate_limit_store_unavailable"):
             self.events.warning("rate_limit_store_unavailable", consequence="requests are not limited")
+
+    def _is_due(self, *what: str | None) -> bool:
+        if monotonic() < self._quiet_until.get(what, 0.0):
+            return False
+        self._quiet_until[what] = monotonic() + QUIET_FOR
+        return True
 
     def adopt(self) -> None:
         """Log what libraries log through `logging`, warnings and above."""
         logging.basicConfig(handlers=[_Adopting(self)], level=logging.WARNING, force=True)
+
+
+def _reason(cause: BaseException) -> str:
+    """The first line of the cause's message; of a server's error only the primary one: details may quote values."""
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    text = primary or (str(cause.args[0]) if cause.args else "")  # not `str`: SQLAlchemy adds a link
+    return (text.splitlines() or ["no answer in time"])[0]
 
 
 def own_handler() -> logging.Handler:

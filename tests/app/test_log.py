@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -222,6 +223,42 @@ def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
     for moved, told in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
         clock.now += moved
         log.rate_limit_store_unavailable()
+        assert len(own.lines()) == told
+
+
+class _ServerError(Exception):
+    """As psycopg's errors: `str` also has the detail, which quotes values."""
+
+    sqlstate = "53300"
+
+    diag = SimpleNamespace(message_primary="too many clients")
+
+
+CAUSES = [
+    (TimeoutError(), ["TimeoutError", None, "no answer in time"]),
+    (OSError("connection failed: no route\nhunter2"), ["OSError", None, "connection failed: no route"]),
+    (_ServerError("too many clients\nDETAIL: hunter2"), ["_ServerError", "53300", "too many clients"]),
+]
+
+
+@pytest.mark.parametrize(("cause", "told"), CAUSES)
+def test_an_outage_of_the_database_is_logged_with_its_cause(
+    own: OwnLog, cause: Exception, told: list[str | None]
+) -> None:
+    own.at("warning").database_unavailable(cause)
+    (line,) = own.lines()
+    assert (line["event"], line["level"]) == ("database_unavailable", "warning")
+    assert [line[name] for name in ("exception", "sqlstate", "message")] == told
+
+
+def test_each_cause_of_an_outage_is_logged_once_a_minute(own: OwnLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Seconds()
+    monkeypatch.setattr(module, "monotonic", clock)
+    log = own.at("info")
+    for moved, told in ((0, 3), (QUIET_FOR - 1, 3), (1, 6)):
+        clock.now += moved
+        for cause, _ in CAUSES:
+            log.database_unavailable(cause)
         assert len(own.lines()) == told
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 from serving import Serve, eventually, run
 
@@ -65,6 +66,35 @@ def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, data
             assert answer.headers["retry-after"]
             assert 0.4 < time.monotonic() - begun < 4
         assert client.get("/api/ann/tasks").status_code == 200
+
+
+ENDED = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s"
+
+
+def test_the_log_names_the_cause_of_an_outage(serve: Serve, database_url: str, token: str) -> None:
+    settings = {"TODO_DATABASE_TIMEOUT": "0.5", "TODO_LOG_LEVEL": "warning"}
+    server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET, **settings).started()
+    name = conninfo_to_dict(database_url)["dbname"]
+    with server.client(token) as client, psycopg.connect(database_url, dbname="postgres", autocommit=True) as outside:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("lock table tasks")
+            assert [client.get("/api/ann/tasks").status_code for _ in range(2)] == [503, 503]
+        outside.execute(f'alter database "{name}" set default_transaction_read_only = on')
+        outside.execute(ENDED, [name])
+        assert client.post("/api/ann/tasks", json={"title": "hunter2"}).status_code == 503
+        outside.execute(f'alter database "{name}" with allow_connections false')
+        outside.execute(ENDED, [name])
+        assert client.get("/health/ready").status_code == 503
+    assert eventually(lambda: server.log().count(b"\n") == 3)
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    assert {(line["event"], line["level"]) for line in lines} == {("database_unavailable", "warning")}
+    told = [(line["exception"], line["sqlstate"]) for line in lines]
+    assert told == [("TimeoutError", None), ("ReadOnlySqlTransaction", "25006"), ("OperationalError", None)]
+    assert lines[1]["message"].startswith("cannot execute ")
+    assert lines[1]["message"].endswith(" in a read-only transaction")
+    assert lines[2]["message"].endswith(f'database "{name}" is not currently accepting connections')
+    assert "hunter2" not in str(lines)
+    assert str(conninfo_to_dict(database_url)["password"]) not in str(lines)
 
 
 def libpq_variables() -> set[str]:

@@ -1,7 +1,8 @@
 """Sends all statements: shared by several calls, within a deadline, with errors translated for the core."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.turns import Turns
+from todo_core import StoreUnavailable
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -46,7 +48,11 @@ class Sender:
     With sharded tables, only calls of one owner share a statement; statements of several owners run concurrently.
     """
 
-    def __init__(self, engine: AsyncEngine, deadline: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, deadline: float, on_outage: Callable[[BaseException], None] = lambda _: None
+    ) -> None:
+        """`on_outage` is called with the cause of each statement's temporary failure."""
+        self._on_outage = on_outage
         self._connections = Connections(engine)
         self.deadline = deadline
         self.limits = Deadlines(2 * deadline)
@@ -201,7 +207,7 @@ class Sender:
         timeout the driver asks the server to cancel the statement; if the network drops that too, it would wait for ten
         seconds, so a second cancellation makes it close the connection.
         """
-        with unavailable_where_it_passes(sharded=self.sharded), self._abandoned.one(), self._statements.one():
+        with self._outages_reported(), self._abandoned.one(), self._statements.one():
             for _ in range(_RACES):
                 try:
                     return await self._connections.run(work)
@@ -209,6 +215,16 @@ class Sender:
                     if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
                         raise
             return await self._connections.run(work)
+
+    @contextmanager
+    def _outages_reported(self) -> Iterator[None]:
+        try:
+            with unavailable_where_it_passes(sharded=self.sharded):
+                yield
+        except StoreUnavailable as outage:
+            if outage.__cause__ is not None:
+                self._on_outage(outage.__cause__)
+            raise
 
 
 async def _transaction(connection: AsyncConnection, work: Transaction[A], waits: bool) -> A:

@@ -1,7 +1,7 @@
 """The task store in PostgreSQL."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -51,7 +51,8 @@ class PostgresTaskStore:
     """A `TaskStore` in the tables of `migrations`. The caller disposes of the engine, after `aclose`.
 
     A call that takes more than twice `deadline` seconds raises `StoreUnavailable`. An owner may have at most
-    `max_tasks` tasks. Changes are kept for `history`.
+    `max_tasks` tasks. Changes are kept for `history`. `on_outage` is called with the cause of each statement's
+    temporary failure: an error of the driver or the pool, or a timeout.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class PostgresTaskStore:
         deadline: float = 5.0,
         max_tasks: int = _TASKS_MAX,
         history: timedelta = _HISTORY,
+        on_outage: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
-        self._sender = Sender(engine, deadline)
+        self._sender = Sender(engine, deadline, on_outage)
         self._pruning = Pruning(self._sender, history)
         self._max_tasks = max_tasks
 
