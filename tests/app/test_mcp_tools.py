@@ -200,6 +200,26 @@ async def test_a_refusal_says_which_values_are_allowed(
     assert refused["errors"][0]["detail"] == says
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ({"priority": "high,low"}, {"limit": "5"}),
+        ({"list_id": "none", "parent_id": "none", "completed": False}, {"limit": "5"}),
+        ({"list_id": UNKNOWN}, {"tag": 3, "q": []}),
+    ],
+)
+async def test_only_arguments_that_are_wrong_are_named(
+    service: Service, right: dict[str, object], wrong: dict[str, object]
+) -> None:
+    refused = await call(service, "list_tasks", **right, **wrong)
+    assert [each["pointer"] for each in refused["error"]["errors"]] == [f"/{name}" for name in wrong]
+
+
+async def test_a_filter_that_there_is_not_is_unknown_and_not_read_only(service: Service) -> None:
+    [problem] = (await call(service, "list_tasks", id=UNKNOWN))["error"]["errors"]
+    assert problem["detail"].startswith("is unknown: use one of completed, q, priority")
+
+
 async def test_refusals_have_the_codes_of_the_api(service: Service) -> None:
     task = await added(service)
     assert (await call(service, "delete_task", id=UNKNOWN))["error"]["code"] == "task_not_found"

@@ -1,7 +1,7 @@
 """Finds all faults of a body, since decoding stops at the first one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +18,7 @@ from todo_core import Problem
 from todo_core.due import discord, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
+from todo_core.task import Rule
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 MAX_FAULTS: Final = 50  # a body can have thousands
@@ -27,9 +28,10 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")
 
 
-def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
+def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) -> list[Problem]:
     """The faults of `body` as JSON of that shape, including those that the core would refuse; about 50 at most.
 
+    `writes`: its members are those of a thing, and follow their rules; those of a search are judged by the shape alone.
     Empty if each member is valid by itself, for example one that occurs twice. Raises `msgspec.DecodeError` if the body
     is not JSON.
     """
@@ -38,20 +40,24 @@ def faults_of(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
-    faults = list(islice(_faults(members, {field.encode_name: field for field in fields(shape)}), MAX_FAULTS + 1))
+    known, rules = {field.encode_name: field for field in fields(shape)}, RULES if writes else {}
+    faults = list(islice(_faults(members, known, rules), MAX_FAULTS + 1))
     if len(faults) > MAX_FAULTS:
         faults[-1] = NOT_ALL
     return faults
 
 
-def _faults(members: dict[str, msgspec.Raw], known: dict[str, FieldInfo]) -> Iterator[Problem]:
+def _faults(
+    members: dict[str, msgspec.Raw], known: dict[str, FieldInfo], rules: Mapping[str, Rule]
+) -> Iterator[Problem]:
     writable = {name: field for name, field in known.items() if field.type != Ignored | UnsetType}
     valid: dict[str, Any] = {}
     for name, raw in members.items():
         if name in writable:
-            yield from _faults_of_value(name, raw, writable[name], valid)
+            yield from _faults_of_value(name, raw, writable[name], valid, rules)
         elif name not in known:
-            yield Problem(name, "is read-only: leave it out") if name in READ_ONLY else unknown(name, writable)
+            read_only = rules and name in READ_ONLY
+            yield Problem(name, "is read-only: leave it out") if read_only else unknown(name, writable)
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")
@@ -67,7 +73,9 @@ def _discord(valid: dict[str, Any]) -> Iterator[Problem]:
             yield from (Problem(*each) for each in discord(dates.start_date, dates.due_date).items())
 
 
-def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[str, Any]) -> Iterator[Problem]:
+def _faults_of_value(
+    name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[str, Any], rules: Mapping[str, Rule]
+) -> Iterator[Problem]:
     """The faults of a member's value; one that has none becomes `valid`."""
     if (shape := _struct_of(field.type)) is not None:
         yield from _below(name, raw, shape)
@@ -81,8 +89,8 @@ def _faults_of_value(name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[
     except msgspec.ValidationError as error:
         yield _misfit(name, type_info(field.type), str(error))
         return
-    if name in RULES and not RULES[name].accepts(value):
-        yield Problem(name, RULES[name].sentence)
+    if name in rules and not rules[name].accepts(value):
+        yield Problem(name, rules[name].sentence)
     else:
         valid[name] = value
 

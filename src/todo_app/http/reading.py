@@ -79,15 +79,18 @@ def require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
         raise UnsupportedMediaType(f"Send the body as {' or '.join(types)} in UTF-8, without a content coding.")
 
 
-def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
-    """The decoded body. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it has another shape."""
+def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool = True) -> _Body:
+    """The decoded body. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it has another shape.
+
+    `writes` is that of `faults_of`.
+    """
     try:
         body.decode()  # members that the decoder skips must be UTF-8 too
         require_shallow(body)
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            faults = faults_of(body, decoder.type)
+            faults = faults_of(body, decoder.type, writes=writes)
             raise InvalidInput(faults or [Problem("", f"the body is wrong: {error}")]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedRequest(NOT_READ) from None

@@ -77,7 +77,7 @@ class Tool:
         """Run the tool. Raises a `TodoError`."""
         if not call.identity.may(self.scope):
             raise InsufficientScope(self.scope)
-        return await self.run(call, read(self._decoder, arguments))
+        return await self.run(call, read(self._decoder, arguments, writes=not self.reads))
 
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -95,8 +95,11 @@ def tool(takes: type[A], scope: Scope, gives: Json, **hints: bool) -> Callable[[
     return declare
 
 
-def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any]) -> A:
-    """The arguments. Models send "" or null for absent arguments: both are dropped, unless null clears the member."""
+def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, writes: bool = True) -> A:
+    """The arguments. Models send "" or null for absent arguments: both are dropped, unless null clears the member.
+
+    `writes` is that of `faults_of`.
+    """
     required = {field.encode_name for field in msgspec.structs.fields(decoder.type) if field.required}
     given = {
         name: value
@@ -104,7 +107,7 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any]) -> A:
         if name in required or not (value == "" or (value is None and name not in _CLEARED))
     }
     try:
-        return decoded(decoder, msgspec.json.encode(given))
+        return decoded(decoder, msgspec.json.encode(given), writes=writes)
     except (UnicodeEncodeError, RecursionError):
         raise MalformedRequest(NOT_READ) from None
 
