@@ -120,6 +120,19 @@ async def test_an_empty_text_is_left_out_and_null_clears(service: Service) -> No
     ]
 
 
+async def test_null_is_left_out_where_it_clears_nothing(service: Service) -> None:
+    task = await added(service, completed=None, id=None, priority=None)
+    kept = await call(service, "update_task", id=task, ids=None, title=None, completed=None, priority="low")
+    assert (kept["task"]["title"], kept["task"]["priority"]) == ("Buy milk", "low")
+    for tool in (TOOLS["list_tasks"], TOOLS["search_changes"]):
+        found = await call(service, tool.name, **dict.fromkeys(tool.schema["properties"]))
+        assert found["items"]
+    [made] = (await call(service, "add_task", title=None, priority=None, tasks=[{"title": "a", "completed": None}]))[
+        "results"
+    ]
+    assert made["task"]["completed"] is False
+
+
 async def test_several_items_in_one_call_each_get_a_result(service: Service) -> None:
     made = await call(
         service, "add_task", tasks=[{"title": "a", "due_date": ""}, {"titel": "b"}, {"title": "c", "due_date": "never"}]

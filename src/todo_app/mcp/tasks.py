@@ -78,7 +78,7 @@ async def add_task(call: Caller, asked: AddTask) -> Json:
 
     if asked.tasks is UNSET:
         return await add(decoded(_NEW, msgspec.json.encode(asked)))
-    if beside := wire.given(asked, wire.NewTask):
+    if beside := [name for name, value in wire.given(asked, wire.NewTask).items() if value is not None]:
         raise InvalidInput([Problem(name, "must be in each item of tasks, not beside tasks") for name in beside])
     return await several(
         [({"index": n}, partial(add_given, members)) for n, members in enumerate(asked.tasks)], "tasks"

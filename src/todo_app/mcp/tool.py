@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from types import NoneType
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from todo_app.api import wire
 from todo_app.api.operation import read_id
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.reading import NOT_READ, decoded
@@ -100,19 +100,18 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, wr
 
     `writes` is that of `faults_of`.
     """
-    required = {field.encode_name for field in msgspec.structs.fields(decoder.type) if field.required}
+    known = msgspec.structs.fields(decoder.type)
+    required = {field.encode_name for field in known if field.required}
+    cleared = {field.encode_name for field in known if NoneType in get_args(field.type)}
     given = {
         name: value
         for name, value in arguments.items()
-        if name in required or not (value == "" or (value is None and name not in _CLEARED))
+        if name in required or not (value == "" or (value is None and name not in cleared))
     }
     try:
         return decoded(decoder, msgspec.json.encode(given), writes=writes)
     except (UnicodeEncodeError, RecursionError):
         raise MalformedRequest(NOT_READ) from None
-
-
-_CLEARED: Final = frozenset(wire.TaskPatch.__struct_fields__)
 
 
 async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
