@@ -1,4 +1,7 @@
-"""What typescript-client.md, another-shape.md and fetch.md say, done with Node.js and npm against a real server."""
+"""What the pages for front ends say, done with Node.js and npm against a real server.
+
+They are typescript-client.md, another-shape.md, fetch.md and live-updates.md.
+"""
 
 import json
 import re
@@ -144,6 +147,25 @@ await assert.rejects(ask("GET", "/tasks"), { status: 401 });
 server.close();
 server.closeAllConnections();
 """
+FOLLOWING = """
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { api } from "./api.mjs";
+import { follow } from "./follow.mjs";
+
+const url = `${process.argv[2]}/api/ann`, token = readFileSync(0, "utf8").trim();
+const ask = api(url, async () => token);
+let page = await ask("GET", "/changes");
+while (page.more) page = await ask("GET", `/changes?since=${page.next}`);
+const pages = follow(url, token, page.next);
+for (const title of ["Café ☕", "x".repeat(200)]) {
+  const next = pages.next();
+  await ask("POST", "/tasks", { title, description: "line\\nline" });
+  assert.equal((await next).value.items[0].value.title, title);
+}
+await pages.return();
+await assert.rejects(follow(url, "bad", page.next).next(), { status: 401 });
+"""
 
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
@@ -205,4 +227,17 @@ def test_the_function_for_fetch_survives_lost_answers_proxies_and_expired_tokens
     done = subprocess.run(
         [str(NODE), "stub.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_front_end_reads_the_stream_as_the_page_says(shared: Server, token: str, tmp_path: Path) -> None:
+    for page in ("fetch.md", "live-updates.md"):
+        for block in blocks_of(ROOT / "docs/how-to" / page):
+            if block.file:
+                (tmp_path / block.file).write_text(block.text)
+    (tmp_path / "stream.mjs").write_text(FOLLOWING)
+    done = subprocess.run(
+        [str(NODE), "stream.mjs", shared.url],
+        cwd=tmp_path, input=token, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr

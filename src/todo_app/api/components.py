@@ -191,7 +191,8 @@ IF_NONE_MATCH: Final = _parameter(
 LAST_EVENT_ID: Final = _parameter(
     "Last-Event-ID",
     "header",
-    "The `id` of the last event received: the stream continues after it, whatever `since` is.",
+    "The `id` of the last event received: the stream continues after it, whatever `since` is. What is not a "
+    "sync token is refused here with 400 `malformed_request`, and in `since` with 422 `invalid_input`.",
     {"type": "string", "pattern": TOKEN_PATTERN, "examples": [SYNC_TOKEN]},
     required=False,
 )
