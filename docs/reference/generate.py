@@ -260,7 +260,8 @@ EVENTS = {
     "bug": "an unforeseen exception, answered with 500; without its message, which may quote a user's data",
     "database_unavailable": "a statement failed for now or got no answer in time; in each process at most once a "
     "minute for each `exception` and `sqlstate`",
-    "rate_limit_store_unavailable": "requests are not limited; at most once a minute while the store is unavailable",
+    "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
+    "is unavailable",
     "setting_trimmed": "a newline at the end of a setting's value was ignored",
     "database_url_parameters_dropped": "parameters of `DATABASE_URL` for other clients were dropped",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
@@ -272,7 +273,7 @@ FIELDS = {
     "exception": "the type of the exception",
     "level": "`debug`, `info`, `warning` or `error`",
     "logger": "the name of the library's logger",
-    "message": "the message of the library, the database server or its driver",
+    "message": "the message of the library, the database server or its driver, or the client of the limits' store",
     "method": "the request's method",
     "ms": "duration in milliseconds, until the answer was sent",
     "parameters": "the parameters' names",

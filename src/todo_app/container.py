@@ -43,9 +43,9 @@ def rate_limiter(settings: Settings, metrics: Metrics, log: Log) -> RateLimiter:
         return MemoryRateLimiter(settings.rate_limit)
     from todo_adapters.rate_limit.shared import SharedRateLimiter  # its client takes long to load
 
-    def uncounted() -> None:
+    def uncounted(cause: Exception) -> None:
         metrics.limiter_failures.inc()
-        log.rate_limit_store_unavailable()
+        log.rate_limit_store_unavailable(cause)
 
     return SharedRateLimiter(
         settings.rate_limit, settings.rate_limit_store, timeout=settings.rate_limit_timeout, on_failure=uncounted

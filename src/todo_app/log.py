@@ -121,10 +121,15 @@ class Log:
         if self._is_due("database_unavailable", kind, state):
             self.events.warning("database_unavailable", exception=kind, sqlstate=state, message=_reason(cause))
 
-    def rate_limit_store_unavailable(self) -> None:
-        """Log, at most once a minute, that requests are not limited at the moment."""
+    def rate_limit_store_unavailable(self, cause: BaseException) -> None:
+        """Log, at most once a minute, that requests are not limited at the moment, and why."""
         if self._is_due("rate_limit_store_unavailable"):
-            self.events.warning("rate_limit_store_unavailable", consequence="requests are not limited")
+            self.events.warning(
+                "rate_limit_store_unavailable",
+                exception=type(cause).__name__,
+                message=_reason(cause),
+                consequence="requests are not limited",
+            )
 
     def _is_due(self, *what: str | None) -> bool:
         if monotonic() < self._quiet_until.get(what, 0.0):
@@ -141,7 +146,7 @@ def _reason(cause: BaseException) -> str:
     """The first line of the cause's message; of a server's error only the primary one: details may quote values."""
     primary = getattr(getattr(cause, "diag", None), "message_primary", None)
     text = primary or (str(cause.args[0]) if cause.args else "")  # not `str`: SQLAlchemy adds a link
-    return (text.splitlines() or ["no answer in time"])[0]
+    return (text.splitlines() or ["no answer in time" if isinstance(cause, TimeoutError) else ""])[0]
 
 
 def own_handler() -> logging.Handler:

@@ -270,7 +270,8 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def _rate_limit_store(text: str) -> str:
-    if text != "memory://" and not (re.match("(redis|valkey)s?://", text) and _has_host_and_port(text)):
+    is_url = re.match("(redis|valkey)s?://[^/?#]+[^@]*$", text) and _has_host_and_port(text)
+    if text != "memory://" and not is_url:
         raise SettingsError(
             "TODO_RATE_LIMIT_STORE must be memory:// or like redis://host:6379/0 or valkey://host:6379/0"
         )

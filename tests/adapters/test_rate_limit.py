@@ -89,8 +89,8 @@ async def test_two_processes_that_share_a_valkey_let_exactly_the_limit_pass(valk
 
 
 async def test_every_request_of_a_flood_is_counted_and_no_outage_is_reported(valkey: ValkeyServer) -> None:
-    failures: list[None] = []
-    limiter = SharedRateLimiter("100/hour", url_of(valkey), timeout=0.25, on_failure=lambda: failures.append(None))
+    failures: list[Exception] = []
+    limiter = SharedRateLimiter("100/hour", url_of(valkey), timeout=0.25, on_failure=failures.append)
     await limiter.hit("bob")
 
     async def busy() -> None:
@@ -105,8 +105,8 @@ async def test_every_request_of_a_flood_is_counted_and_no_outage_is_reported(val
 
 
 async def test_a_queue_of_many_users_is_not_reported_as_an_outage(valkey: ValkeyServer) -> None:
-    failures: list[None] = []
-    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=lambda: failures.append(None))
+    failures: list[Exception] = []
+    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=failures.append)
     await limiter.hit("bob")
     await asyncio.gather(*(limiter.hit(f"user{number}") for number in range(3000)))
     assert not failures
@@ -134,8 +134,8 @@ async def test_a_shared_window_ends_for_everybody(valkey: ValkeyServer) -> None:
 
 
 async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_later(valkey: ValkeyServer) -> None:
-    failures: list[None] = []
-    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=lambda: failures.append(None))
+    failures: list[Exception] = []
+    limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=failures.append)
     await limiter.hit("ann")
     valkey.stop()
     assert [(await limiter.hit("ann")).allowed for _ in range(20)] == [True] * 20
@@ -146,9 +146,37 @@ async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_l
     await limiter.aclose()
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "no-such.invalid:6379"])
+async def test_the_cause_of_an_outage_names_host_and_port_but_no_credentials(place: str) -> None:
+    failures: list[Exception] = []
+    limiter = SharedRateLimiter("1/hour", f"redis://ann:hunter2@{place}/0", timeout=5, on_failure=failures.append)
+    await limiter.hit("bob")
+    await limiter.hit("bob")
+    assert [type(each).__name__ for each in failures] == ["ConnectionError"] * 2
+    assert place in str(failures[0])
+    assert "hunter2" not in str(failures)
+    await limiter.aclose()
+
+
+async def test_the_cause_of_an_outage_does_not_quote_the_key() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(b"-ERR unknown command, with args beginning with: 'LIMITER/bob'\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port, failures = server.sockets[0].getsockname()[1], list[Exception]()
+    limiter = SharedRateLimiter("1/hour", f"redis://127.0.0.1:{port}", timeout=5, on_failure=failures.append)
+    await limiter.hit("bob")
+    assert [(type(each).__name__, str(each)) for each in failures] == [("ResponseError", "")]
+    await limiter.aclose()
+    server.close()
+    await server.wait_closed()
+
+
 async def test_counting_is_exact_immediately_after_an_outage(valkey: ValkeyServer) -> None:
-    failures: list[None] = []
-    limiter = SharedRateLimiter("9/hour", url_of(valkey), timeout=60, on_failure=lambda: failures.append(None))
+    failures: list[Exception] = []
+    limiter = SharedRateLimiter("9/hour", url_of(valkey), timeout=60, on_failure=failures.append)
     await asyncio.gather(*(limiter.hit("ann") for _ in range(8)))  # opens all of its connections
     heir = ValkeyServer(port=valkey.port)
     valkey.stop()

@@ -210,8 +210,10 @@ def test_requests_are_not_logged_at_level_warning(own: OwnLog) -> None:
     log = own.at("warning")
     log.request(an_exchange(), 0.001)
     log.events.info("unwanted")
-    log.rate_limit_store_unavailable()
-    assert [line["event"] for line in own.lines()] == ["rate_limit_store_unavailable"]
+    log.rate_limit_store_unavailable(TimeoutError())
+    (line,) = own.lines()
+    told = [line[name] for name in ("event", "exception", "message", "consequence")]
+    assert told == ["rate_limit_store_unavailable", "TimeoutError", "no answer in time", "requests are not limited"]
 
 
 def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
@@ -222,7 +224,7 @@ def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
     log = own.at("info")
     for moved, told in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
         clock.now += moved
-        log.rate_limit_store_unavailable()
+        log.rate_limit_store_unavailable(TimeoutError())
         assert len(own.lines()) == told
 
 

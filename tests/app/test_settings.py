@@ -246,7 +246,7 @@ NONSENSE = [
     ("TODO_RATE_LIMIT", "0/hour"),
     ("TODO_RATE_LIMIT", "10/hour;1/second"), ("TODO_RATE_LIMIT", "1/eon"), ("TODO_BAD_TOKEN_LIMIT", "x"),
     ("TODO_RATE_LIMIT_STORE", "memory"), ("TODO_RATE_LIMIT_STORE", "memory://x"), ("TODO_RATE_LIMIT_STORE", "http://h"),
-    ("TODO_RATE_LIMIT_STORE", "redis://"), ("TODO_RATE_LIMIT_STORE", "redis://h:port"),
+    ("TODO_RATE_LIMIT_STORE", "redis://"), ("TODO_RATE_LIMIT_STORE", "redis://h:port"), ("TODO_RATE_LIMIT_STORE", "redis://u:1/2@h:6379"),
     ("TODO_TRUSTED_PROXIES", "x"), ("TODO_TRUSTED_PROXIES", "10.0.0.1/8"), ("TODO_TRUSTED_PROXIES", "*"),
     ("TODO_LOG_LEVEL", "loud"), ("TODO_LOG_LEVEL", "10"), ("TODO_DATA_DIR", "~nobody-of-that-name/x"),
 ]  # fmt: skip

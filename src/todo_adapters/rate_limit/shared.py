@@ -12,6 +12,7 @@ from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 from redis import RedisError
 from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
 
@@ -34,7 +35,7 @@ class SharedRateLimiter:
     """Counts in Valkey or Redis, for all processes that use it. While that is unavailable, everything is allowed.
 
     `on_failure` is called for every hit that was allowed without being counted, because the store did not answer within
-    `timeout` seconds, or failed less than `STORE_COOLDOWN` ago.
+    `timeout` seconds, or failed less than `STORE_COOLDOWN` ago; with the cause, which quotes no key and no password.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class SharedRateLimiter:
         url: str,
         *,
         timeout: float = 0.25,
-        on_failure: Callable[[], None] = lambda: None,
+        on_failure: Callable[[Exception], None] = lambda _: None,
         now: Callable[[], float] = time,
     ) -> None:
         self._item: RateLimitItem = parse(limit)
@@ -55,6 +56,7 @@ class SharedRateLimiter:
         self._turns = asyncio.Semaphore(_CONNECTIONS)  # fair, unlike the library's own queue
         self._gathering: dict[str, _Hits] = {}
         self._unavailable_until = 0.0
+        self._cause: Exception = TimeoutError()
         self._now = now  # wall-clock time, as the store's
         self._ends: dict[str, float] = {}  # as the store reported them; a window's end does not change
         self._sweep_at = now() + SWEEP_EVERY
@@ -71,7 +73,7 @@ class SharedRateLimiter:
         await asyncio.wait([hits.sent])
         window = hits.sent.result()
         if window is None:
-            self._on_failure()
+            self._on_failure(self._cause)
             return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
         before, seconds = window
         return verdict(before + place, self.amount, seconds)
@@ -84,7 +86,8 @@ class SharedRateLimiter:
                 return None
             try:
                 count, seconds = await self._in_time(self._ask(self._item.key_for(key), hits.count))
-            except (StorageError, TimeoutError):
+            except (StorageError, TimeoutError) as error:
+                self._cause = _cause(error)
                 self._unavailable_until = monotonic() + STORE_COOLDOWN
                 await self._close_idle()  # probably dead too, and each would cost another cooldown
                 return None
@@ -127,6 +130,12 @@ class SharedRateLimiter:
         if now >= self._sweep_at:
             self._ends = {key: ends for key, ends in self._ends.items() if ends > now}
             self._sweep_at = now + SWEEP_EVERY
+
+
+def _cause(error: StorageError | TimeoutError) -> Exception:
+    own = error.storage_error if isinstance(error, StorageError) else error
+    # What the server answers to a command may quote the key, which has a user's id.
+    return own.with_traceback(None) if isinstance(own, RedisConnectionError | TimeoutError) else type(own)()
 
 
 def _storage(url: str) -> tuple[ConnectionPool, RedisStorage]:
