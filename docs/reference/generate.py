@@ -236,6 +236,7 @@ def command_line() -> Iterator[str]:
     yield "# Command line\n\n" + MADE
     yield "From a clone `python3 run.py COMMAND` is the same. [Settings](../settings.md) say what the commands work on."
     yield "A command that cannot be carried out says why in one line, and exits with 2."
+    yield "Wrong arguments also print the usage."
     parser = _parser()
     yield "`todo --version` prints the version, `todo --help` lists the commands, `todo COMMAND --help` its arguments."
     commands = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
@@ -277,9 +278,11 @@ FIELDS = {
     "method": "the request's method",
     "ms": "duration in milliseconds, until the answer was sent",
     "parameters": "the parameters' names",
-    "reason": "for a 401, what is wrong with the token; for a stream, why it ended; otherwise absent",
+    "reason": "why a token was not accepted (401; 429 after too many bad tokens; 503 without the issuer's keys), or "
+    "why a stream ended; otherwise absent",
     "request_id": "the answer's `X-Request-Id`; not in the log of `todo mcp`",
-    "route": "the path's template, such as `/api/{user_id}/tasks`; null if there is none; not in the log of `todo mcp`",
+    "route": "the path's template, such as `/api/{user_id}/tasks`; null if none fits, or if the "
+    "request was refused before it was routed (400, 401, 403, 429, 503); not in the log of `todo mcp`",
     "setting": "the variable",
     "sqlstate": "PostgreSQL's code of the error; null if no connection was made, or no answer came",
     "status": "the answer's status",
