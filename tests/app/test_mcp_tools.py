@@ -302,6 +302,16 @@ async def test_tasks_are_in_lists_have_subtasks_and_an_order(service: Service) -
     assert (await call(service, "add_list", name="", colour="red"))["error"]["code"] == "invalid_input"
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_several_tasks_that_are_moved_keep_the_order_given(service: Service, side: str) -> None:
+    first, second, third, beside = [await added(service, title) for title in ("a", "b", "c", "d")]
+    moved = await call(service, "move_task", ids=[second, UNKNOWN, third, first], **{side: beside})
+    assert [each.get("error", {}).get("code") for each in moved["results"]] == [None, "task_not_found", None, None]
+    order = [each["id"] for each in (await call(service, "list_tasks", sort="position"))["items"]]
+    several = [second, third, first]
+    assert order == ([*several, beside] if side == "before" else [beside, *several])
+
+
 async def test_changes_of_lists_are_found_and_undone(service: Service) -> None:
     home = (await call(service, "add_list", name="Home"))["list"]
     task = await added(service, list_id=home["id"])

@@ -156,6 +156,9 @@ async def move_task(call: Caller, asked: MoveTask) -> Json:
     where = asked.where()
 
     async def move(task_id: TaskId) -> Json:
-        return answers.changed(await call.tasks.move(call.owner, task_id, call.options, **where))
+        moved = await call.tasks.move(call.owner, task_id, call.options, **where)
+        if "after" in where:
+            where["after"] = task_id  # the next of several comes behind it
+        return answers.changed(moved)
 
     return await for_each(asked, move)
