@@ -147,7 +147,7 @@ class SqliteOwnedTasks:
             decision = self._decided(connection, plan)
             committed = Committed(decision.answer, self._write(connection, decision, plan.client))
             if plan.once is not None:
-                kept = [plan.once.fingerprint, committed.change, json.dumps(list(map(packed, committed.things)))]
+                kept = [plan.once.fingerprint, committed.change, json.dumps(list(map(_to_keep, committed.answer)))]
                 now = _text(datetime.now(UTC))
                 connection.execute("insert into keys values (?,?,?,?,?,?)", [self._owner, plan.once.key, now, *kept])
             return committed
@@ -233,6 +233,12 @@ class SqliteOwnedTasks:
             kept = [{"kind": one["kind"], "id": gone} if one["id"] == gone else one for one in json.loads(answer)]
             changed = [json.dumps(kept), self._owner, key]
             connection.execute("update keys set answer = ? where owner = ? and key = ?", changed)
+
+
+def _to_keep(answered: Thing | SyncItem) -> dict[str, Any]:
+    if isinstance(answered, SyncItem):
+        return {"kind": answered.kind, "id": str(answered.id)}
+    return packed(answered)
 
 
 def _answered(owner: OwnerId, kept: dict[str, Any]) -> Thing | SyncItem:
