@@ -222,6 +222,38 @@ async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
     assert looks <= 8
 
 
+async def _nothing(_: TaskService) -> None:
+    pass
+
+
+async def _twice(service: TaskService) -> Committed:
+    await service.create(ANN, title="Milk")
+    return await service.create(ANN, title="Bread")
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        (lambda service: service.empty_trash(ANN), "empty_trash"),
+        (lambda service: service.get(ANN, make_id(1)), "cannot read"),
+        (lambda service: service.create(ANN, WriteOptions(once=Once(idempotency_key("k"), "")), title="a"), "once"),
+        (lambda service: service.delete(BOB, make_id(1)), "the batch's owner"),
+        (_nothing, "operation 1 must write once: it wrote 0 times"),
+        (_twice, "operation 1 must write once: it wrote 2 times"),
+    ],
+    ids=["empties the trash", "reads", "has a key", "is another owner's", "writes nothing", "writes twice"],
+)
+async def test_an_operation_that_a_batch_cannot_carry_out_is_refused(
+    service: TaskService, operation: Callable[[TaskService], Awaitable[Any]], says: str
+) -> None:
+    def create(tasks: Any) -> Awaitable[Committed]:
+        return tasks.create(ANN, title="Milk")  # type: ignore[no-any-return]  # a service does
+
+    with pytest.raises(ValueError, match=says):
+        await service.batch(ANN, [create, operation, create], WriteOptions())
+    assert (await service.page(ANN, TaskQuery())).items == ()
+
+
 async def test_a_batch_that_deletes_a_list_as_a_task_is_refused(service: TaskService) -> None:
     list_id = (await service.create_list(ANN, name="List")).task_list.id
     operations = [lambda tasks: tasks.delete_list(ANN, list_id), lambda tasks: tasks.delete(ANN, list_id)]

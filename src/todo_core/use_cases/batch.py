@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Self, TypeAlias, cast
+from typing import Final, NoReturn, Self, TypeAlias, cast
 
 from todo_core.errors import InvalidInput, Problem, TodoError
 from todo_core.plans import Committed, Plan, composed
@@ -18,16 +18,24 @@ Operation: TypeAlias = Callable[..., Awaitable[Committed]]
 
 @dataclass(slots=True)
 class _Recorder:
-    """A store that records the plans instead of committing them."""
+    """A store of one owner that records the plans instead of committing them. Raises `ValueError` for all else."""
 
+    owner: OwnerId
     plans: list[Plan] = field(default_factory=list)
 
-    def tasks_of(self, _: OwnerId) -> Self:
+    def tasks_of(self, owner: OwnerId) -> Self:
+        if owner != self.owner:
+            raise ValueError("an operation of a batch must have the batch's owner")
         return self
 
     async def commit(self, plan: Plan) -> Committed:
+        if plan.once is not None:
+            raise ValueError("an operation of a batch cannot have a key: set `once` in the options of the batch")
         self.plans.append(plan)
         return Committed((), None)
+
+    def __getattr__(self, _: str) -> NoReturn:
+        raise ValueError("an operation of a batch cannot read: read before it, and call `empty_trash` by itself")
 
 
 class BatchUseCases(UseCases):
@@ -38,13 +46,15 @@ class BatchUseCases(UseCases):
     async def batch(self, owner: OwnerId, operations: Sequence[Operation], options: WriteOptions) -> Committed:
         """Carry out these operations in order as one change, each on the result of those before it; all or nothing.
 
-        Each operation is called with a service like this one, and must call one of its writing methods. Returns the
-        things of all their answers, in order. Raises `InvalidInput` unless there are 1 to 100 operations, and what the
-        operations raise, with the index of the operation in `part`.
+        Each operation is called with a service like this one, and must call one of its writing methods, once and for
+        the same owner; not `empty_trash`, which reads as well. The key and the client are those of the batch's own
+        `options`. Returns the things of all their answers, in order. Raises `InvalidInput` unless there are 1 to 100
+        operations, what the operations raise, with the index of the operation in `part`, and `ValueError` for an
+        operation that does anything else, or has a key.
         """
         if not 1 <= len(operations) <= BATCH_MAX:
             raise InvalidInput([Problem("operations", BATCH_RULE)])
-        recorder = _Recorder()
+        recorder = _Recorder(owner)
         recording = replace(self, store=cast("TaskStore", recorder))
         for part, operation in enumerate(operations):
             try:
@@ -52,4 +62,6 @@ class BatchUseCases(UseCases):
             except TodoError as error:
                 error.part = part
                 raise
+            if (times := len(recorder.plans) - part) != 1:
+                raise ValueError(f"operation {part} must write once: it wrote {times} times")
         return await self._carry_out(owner, composed(recorder.plans, once=options.once, client=options.client))
