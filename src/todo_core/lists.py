@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Required, Self, TypeAlias, TypedDict, U
 
 from todo_core.errors import InvalidInput, Problem
 from todo_core.task import RULES as TASK_RULES
-from todo_core.task import ListId, OwnerId, Rule, Task, exact, first_position, is_line
+from todo_core.task import ListId, OwnerId, Rule, Task, exact, first_position, is_line, require_known
 from todo_core.versioned import Version, Versioned
 
 NAME_LENGTH: Final = 100
@@ -110,8 +110,12 @@ Thing: TypeAlias = Task | TaskList
 """What an owner has: a task or a list."""
 
 
+_SETTABLE: Final = frozenset(ListSettable.__annotations__)
+
+
 def _taken(given: Mapping[str, object]) -> dict[str, object]:
     """The given members as they are stored. Raises `InvalidInput`, naming all at fault."""
+    require_known(given, _SETTABLE)
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     if problems := [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]:
         raise InvalidInput(problems)

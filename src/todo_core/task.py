@@ -432,6 +432,7 @@ class _Stored(NamedTuple):
 
 _STORED: Final = {field.name: _Stored(field.name, RULES[field.name], field.default) for field in fields(Task)}
 _DEFAULTS: Final = {name: each.default for name, each in _STORED.items() if each.default is not MISSING}
+_SETTABLE: Final = frozenset(Settable.__annotations__)
 _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
 
 
@@ -447,8 +448,15 @@ def _made(members: dict[str, Any], unchecked: Iterable[str]) -> Task:
     return task
 
 
+def require_known(given: Mapping[str, object], settable: frozenset[str]) -> None:
+    """Raise `TypeError`, as Python does for an unexpected argument, if `given` has a member that users do not set."""
+    if not given.keys() <= settable:
+        raise TypeError(f"got an unexpected member {min(given.keys() - settable)!r}")
+
+
 def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, object]:
     """The given members as they are stored in `task`, or in a new one. Raises `InvalidInput`, naming all at fault."""
+    require_known(given, _SETTABLE)
     values = {name: RULES[name].clean(value) for name, value in given.items()}
     problems = [Problem(name, wrong) for name, value in values.items() for wrong in RULES[name].problems(value)]
     wrong = {problem.field for problem in problems}

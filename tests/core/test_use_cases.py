@@ -260,3 +260,30 @@ async def test_a_batch_that_deletes_a_list_as_a_task_is_refused(service: TaskSer
     with pytest.raises(TaskNotFound) as refusal:
         await service.batch(ANN, operations, WriteOptions())
     assert refusal.value.part == 1
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"foo": 1},
+        {"version": 9},
+        {"position": "0"},
+        {"anchor": None},
+        {"rescheduled_from": None},
+        {"completed_at": NOON},
+    ],
+    ids=lambda members: next(iter(members)),
+)
+async def test_only_members_that_users_set_can_be_set(service: TaskService, members: Any) -> None:
+    [name] = members
+    task = (await service.create(ANN, title="Milk")).task
+    task_list = (await service.create_list(ANN, name="Home")).task_list
+    for call in (
+        lambda: service.create(ANN, title="Bread", **members),
+        lambda: service.edit(ANN, task.id, **members),
+        lambda: service.create_list(ANN, name="Shop", **members),
+        lambda: service.edit_list(ANN, task_list.id, **members),
+    ):
+        with pytest.raises(TypeError, match=f"got an unexpected member '{name}'"):
+            await call()
+    assert await service.get(ANN, task.id) == task
