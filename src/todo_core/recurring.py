@@ -1,5 +1,6 @@
 """Tasks that recur: completing, skipping and rescheduling an occurrence."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -74,7 +75,7 @@ class Course:
 
     def edited(self, task: Task, now: Now, **members: Unpack[Settable]) -> Step:
         """As `Task.edited`, but completing a task that recurs completes its current occurrence."""
-        edited = task.edited(at=now.at, **members)
+        edited = self._recounted(task, task.edited(at=now.at, **members), now, members)
         if (edited.recurrence, edited.anchor) != (task.recurrence, task.anchor):
             self.checked(edited)
         if edited.completed and not task.completed and edited.recurrence is not None:
@@ -127,6 +128,26 @@ class Course:
             coming = islice(self._following(task, clock), limit - 1)
             found.extend(written(due, like=task.due_date) for due in coming)
         return found
+
+    def _recounted(self, task: Task, edited: Task, now: Now, members: Settable) -> Task:
+        """The task edited. Where its rule has a new anchor, but was not given, COUNT becomes what remains."""
+        same = (edited.due_date, edited.recurrence_from) == (task.due_date, task.recurrence_from)
+        if same or task.recurrence is None or "recurrence" in members:
+            return edited
+        members = {**members, "recurrence": self._remaining(task, read_recurrence(task.recurrence))}
+        return task.edited(at=now.at, **members)
+
+    def _remaining(self, task: Task, rule: Recurrence) -> str:
+        """The rule with a COUNT of the occurrences that remain, the current one included."""
+        if rule.count is None or task.recurrence_from == "completion":  # then that is what COUNT means
+            return str(rule)
+        anchor, current = _clock(task.anchor), _clock(task.rescheduled_from or task.due_date)
+        passed = bisect_right(
+            range(rule.count - 1),
+            current,
+            key=lambda number: next(self.calendar.after(rule, anchor, anchor, skip=number), datetime.max),
+        )
+        return str(replace(rule, count=rule.count - passed))
 
     def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
         """At its next occurrence, or completed if there is none; one version after `before`."""

@@ -323,7 +323,7 @@ class Task(Versioned):
     recurrence: str | None = None
     recurrence_from: RecurrenceFrom = RECURRENCE_FROM[0]
     anchor: str | None = None
-    """The due date when the rule was set: its occurrences are counted from it."""
+    """The due date when the rule, or what it is counted from, was set: its occurrences are counted from it."""
     rescheduled_from: str | None = None
     """The occurrence that was rescheduled to `due_date`; None if it was not rescheduled."""
     list_id: ListId | None = None
@@ -469,10 +469,9 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
         if dated.get("recurrence") is not None and dated["due_date"] is None:
             named = "recurrence" if "recurrence" in given else "due_date"
             problems.append(Problem(named, NEEDS_RULE if named == "recurrence" else NEEDED_RULE))
-        values |= _anchored(dated, task)
     if problems:
         raise InvalidInput(problems)
-    return values
+    return values | _anchored(values, task)
 
 
 def _can_be_judged(values: Mapping[str, object], wrong: Collection[str]) -> bool:
@@ -492,12 +491,14 @@ def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Probl
     return {**{name: getattr(dates, name) for name in _DATED - {"recurrence"}}, "recurrence": rule}, wrong
 
 
-def _anchored(dated: Mapping[str, object], task: Task | None) -> dict[str, object]:
-    """The anchor for these dates: a new one where the due date or the rule differs from the task's."""
-    if task is not None and all(getattr(task, name) == dated.get(name) for name in ("due_date", "recurrence")):
-        return {}
-    due = dated.get("due_date") if dated.get("recurrence") is not None else None
-    return {"anchor": due, "rescheduled_from": None}
+def _anchored(values: Mapping[str, object], task: Task | None) -> dict[str, object]:
+    """The anchor: a new one where the due date, the rule, or what it is counted from differs from the task's."""
+    due, rule = (values.get(name, getattr(task, name, None)) for name in ("due_date", "recurrence"))
+    if task is None or (due, rule) != (task.due_date, task.recurrence):
+        return {"anchor": due if rule is not None else None, "rescheduled_from": None}
+    if rule is not None and values.get("recurrence_from", task.recurrence_from) != task.recurrence_from:
+        return {"anchor": task.rescheduled_from or due}
+    return {}
 
 
 def _restorer() -> Callable[..., Task]:

@@ -326,6 +326,57 @@ def test_editing_the_due_date_sets_a_new_anchor_and_keeps_the_rule() -> None:
     assert COURSE.edited(task, Now(LATER), due_date="2026-03-01T09:00:00Z").task.anchor == "2026-03-01T09:00:00"
 
 
+def remaining(task: Task) -> int:
+    """How many occurrences it has if each is completed when it is due, the current one included."""
+    return len(COURSE.occurrences(task, at("1900-01-01T00:00:00"), 100))
+
+
+@pytest.mark.parametrize("completions", [0, 1, 5, 9])
+@pytest.mark.parametrize("recurrence_from", RECURRENCE_FROM)
+@pytest.mark.parametrize("rule", ["DAILY;COUNT=10", "MONTHLY;BYMONTHDAY=10;COUNT=10"])
+def test_a_count_goes_on_when_the_due_date_moves_or_what_it_is_counted_from_changes(
+    rule: str, recurrence_from: RecurrenceFrom, completions: int
+) -> None:
+    task = recurring("2026-10-09", rule, recurrence_from=recurrence_from)
+    for _ in range(completions):
+        task = on_time(task).task
+    assert (remaining(task), task.completed) == (10 - completions, False)
+    due = date.fromisoformat(task.due_date or "")
+    other: Any = next(each for each in RECURRENCE_FROM if each != recurrence_from)
+    rescheduled = COURSE.rescheduled(task, Now(LATER), f"{due - timedelta(days=1)}").task
+    for before in (task, rescheduled):
+        for members in (
+            {"due_date": f"{due + timedelta(days=1)}"},
+            {"due_date": "2026-10-01"},
+            {"recurrence_from": other},
+            {"due_date": f"{due}T09:00", "recurrence_from": other, "title": "Else"},
+        ):
+            edited = COURSE.edited(before, Now(LATER), **members).task
+            assert remaining(edited) == 10 - completions, members
+            assert edited.version == before.version + 1
+            assert COURSE.edited(edited, Now(LATER), **members).task is edited
+            back = COURSE.edited(edited, Now(LATER), recurrence_from=recurrence_from).task
+            assert remaining(back) == 10 - completions
+
+
+def test_a_rule_that_is_given_counts_anew() -> None:
+    task = recurring("2026-10-01", "DAILY;COUNT=10")
+    for _ in range(8):
+        task = on_time(task).task
+    same = COURSE.edited(task, Now(LATER), recurrence="FREQ=DAILY;COUNT=10", title="Else").task
+    assert remaining(same) == 2
+    moved = COURSE.edited(task, Now(LATER), due_date="2026-10-12", recurrence="FREQ=DAILY;COUNT=10").task
+    assert remaining(moved) == 10
+
+
+def test_a_rescheduled_occurrence_stays_so_when_what_the_rule_is_counted_from_changes() -> None:
+    task = COURSE.rescheduled(recurring("2026-10-05", "WEEKLY"), Now(NOON), "2026-10-07").task
+    there = COURSE.edited(task, Now(LATER), recurrence_from="completion").task
+    back = COURSE.edited(there, Now(LATER), recurrence_from="due_date").task
+    assert (there.due_date, there.rescheduled_from) == ("2026-10-07", "2026-10-05")
+    assert on_time(back).task.due_date == "2026-10-12"
+
+
 @pytest.mark.parametrize(
     ("task", "members", "at_fault"),
     [
