@@ -120,20 +120,22 @@ def _migrate(_: argparse.Namespace, settings: Settings) -> None:
         with database_errors_named("TODO_MIGRATIONS_DATABASE_URL"):
             _migrate_and_report(direct)
         return
+    embedded = None if settings.database_url else f"embedded database in {settings.data_dir}"
     with LocalDatabase(settings) as database_url, database_errors_named():
-        _migrate_and_report(database_url)
+        _migrate_and_report(database_url, embedded)
 
 
-def _migrate_and_report(url: str) -> None:
-    from todo_adapters.postgres.migrations import current_revision, migrate
+def _migrate_and_report(url: str, embedded: str | None = None) -> None:
+    from todo_adapters.postgres.migrations import current_revision, migrate, place_of
 
+    schema = f"the schema of the {embedded or f'database {place_of(url)}'}"
     before = current_revision(url)
     migrate(url, again=True)
     now = current_revision(url)
     if now == before:
-        say(f"todo: the schema was already up to date, at revision {now}")
+        say(f"todo: {schema} was already up to date, at revision {now}")
     else:
-        say(f"todo: the schema is now up to date, at revision {now} (before: {before or 'none'})")
+        say(f"todo: {schema} is now up to date, at revision {now} (before: {before or 'none'})")
 
 
 def _token(options: argparse.Namespace, settings: Settings) -> None:

@@ -100,5 +100,5 @@ async def test_nothing_is_prepared_behind_a_pooler(pooled_url: str) -> None:
 def test_migrations_go_past_the_pooler(pooled_url: str, empty_database_url: str) -> None:
     migrated = run("migrate", DATABASE_URL=pooled_url, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
     assert (migrated.returncode, migrated.stdout) == (0, "")
-    assert migrated.stderr == f"todo: the schema is now up to date, at revision {head()} (before: none)\n"
+    assert migrated.stderr.endswith(f" is now up to date, at revision {head()} (before: none)\n")
     assert current_revision(pooled_url) == head()

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from asking import SECRET, Service, make_service
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from todo_adapters.postgres.migrations import head, migrate
 from todo_app import cli
@@ -339,9 +340,11 @@ def test_migrate_says_what_the_schema_was_and_is(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     newest = head()
-    now = f"todo: the schema is now up to date, at revision {newest}"
+    given = conninfo_to_dict(empty_database_url)
+    schema = f"todo: the schema of the database {given['dbname']} on {given['host']}:{given['port']}"
+    now = f"{schema} is now up to date, at revision {newest}"
     assert run(capsys, "migrate") == (0, "", f"{now} (before: none)\n")
-    assert run(capsys, "migrate") == (0, "", f"todo: the schema was already up to date, at revision {newest}\n")
+    assert run(capsys, "migrate") == (0, "", f"{schema} was already up to date, at revision {newest}\n")
     migrate(empty_database_url, "0002")
     assert run(capsys, "migrate") == (0, "", f"{now} (before: 0002)\n")
 

@@ -33,7 +33,7 @@ def test_an_outdated_schema_is_refused_until_it_is_migrated_and_an_outage_is_rep
     assert "todo migrate" in serve_refused(**variables)
     migrated = run("migrate", **variables)
     assert (migrated.returncode, migrated.stdout) == (0, "")
-    assert migrated.stderr == f"todo: the schema is now up to date, at revision {head()} (before: none)\n"
+    assert migrated.stderr.endswith(f" is now up to date, at revision {head()} (before: none)\n")
     assert run("migrate", **variables).returncode == 0  # nothing to do
     server = serve(**variables).started()
     assert server.said() == ""  # the greeting, and its token, are for newcomers

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import psycopg
 from sqlalchemy import Connection, NullPool, column, create_engine, select, table, text
@@ -105,6 +105,13 @@ def current_revision(url: str) -> str | None:
     """The revision of the schema in the database, or None. Raises as `migrate` does."""
     with _connection(url) as connection:
         return current(connection)
+
+
+def place_of(url: str) -> str:
+    """Where that URL leads, with what libpq's variables add: `todo on db1:5432`. Raises as `migrate` does."""
+    with _connection(url) as connection:
+        info = cast("psycopg.Connection[Any]", connection.connection.driver_connection).info
+        return f"{info.dbname} on {info.host}:{info.port}"
 
 
 def is_current(url: str) -> bool:
