@@ -591,6 +591,20 @@ def test_a_data_folder_that_others_could_write_is_refused(folder: Path, name: st
     EmbeddedPostgres.start(folder, durable=False).stop()
 
 
+def test_a_folder_that_everybody_uses_is_refused_without_the_advice_to_change_it(folder: Path) -> None:
+    folder.chmod(0o1777)
+    with pytest.raises(EmbeddedDatabaseError, match=r"has the mode 1777, .* write it: name a folder of its own\.$"):
+        EmbeddedPostgres.start(folder, durable=False)
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "file"])
+def test_what_is_no_folder_is_refused_as_that(place: Path, path: str) -> None:
+    (place / "file").touch()
+    with pytest.raises(EmbeddedDatabaseError, match=r"^TODO_DATA_DIR: .* is not a folder: name a folder of its own\.$"):
+        EmbeddedPostgres.start(place / path, durable=False)
+
+
 @only_root
 @pytest.mark.parametrize("name", [".", "postgres"])
 def test_a_data_folder_of_somebody_else_is_refused(folder: Path, name: str) -> None:

@@ -169,7 +169,7 @@ def test_no_folder_above_the_secret_is_made_for_others(
     ("name", "mode", "way_out"),
     [
         (".", 0o770, "others can write it: chmod go-w"),
-        (".", 0o1777, "others can write it: chmod go-w"),
+        (".", 0o1777, "others can write it: name a folder of its own"),
         ("secret", 0o640, "others can read it: chmod 600"),
         ("secret", 0o604, "others can read it: chmod 600"),
         ("secret", 0o620, "others can write it: chmod 600"),

@@ -12,12 +12,18 @@ from todo_adapters.embedded.errors import EmbeddedDatabaseError
 def make_private(folder: Path) -> None:
     """Make the folder, and missing ones above it, with mode 0700 whatever the umask is.
 
-    Raises `EmbeddedDatabaseError` for an existing folder that another user could have written to.
+    Raises `EmbeddedDatabaseError` for what is no folder, and for an existing one that another user could have written
+    to.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
-    require_ours(folder, folder.stat(), 0o022, f"chmod go-w '{folder}'")
+    found = folder.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise EmbeddedDatabaseError(f"TODO_DATA_DIR: {folder} is not a folder: name a folder of its own.")
+    # Without others' right to write, neither the system nor other programs could use their folders.
+    is_shared = found.st_mode & stat.S_ISVTX or folder == Path("/")
+    require_ours(folder, found, 0o022, "name a folder of its own" if is_shared else f"chmod go-w '{folder}'")
 
 
 def read_private(path: Path) -> str:
