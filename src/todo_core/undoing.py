@@ -175,9 +175,12 @@ def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
 
 
 def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
-    """The entries of everything deleted together with that thing that is still in the trash. Raises `NotInTrash`."""
+    """The entries of everything deleted together with that thing that is still in the trash. Raises `NotInTrash`.
+
+    That is the trash as it was before the batch, if there is one, without what the batch has restored.
+    """
     [last] = seen.last_of([thing_id])
-    if last is None or not last.heads_trash:
+    if last is None or not last.heads_trash or thing_id in seen.changed:
         raise NotInTrash
     deleted = [entry for entry in seen.change(last.number) if entry.after is None]
     taken = [entry for entry in deleted if thing_id in (entry.id, entry.root)]

@@ -392,3 +392,23 @@ async def test_a_batch_that_leaves_everything_as_it_was_is_no_change(service: Se
     answer = (await batch(service, *titles)).json()
     assert (answer["change"], [each["value"] for each in answer["results"]]) == (None, [task, task])
     assert (await service.ask("GET", f"{TASKS}/{task['id']}")).json() == task
+
+
+async def test_what_a_batch_creates_and_deletes_never_reaches_the_trash(service: Service) -> None:
+    list_id = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Groceries"})).json()["id"]
+    create = {"op": "create", "task": {"title": "Milk", "list_id": list_id}}
+    assert (await batch(service, create, {"op": "delete_list", "id": list_id})).status_code == 200
+    assert [each["count"] for each in (await service.ask("GET", f"{HOME}/trash")).json()["items"]] == [1]
+
+
+async def test_a_batch_restores_only_what_was_in_the_trash_before_it_and_each_thing_once(service: Service) -> None:
+    trashed, there = await made(service), await made(service, "Bread")
+    await service.ask("DELETE", f"{TASKS}/{trashed['id']}")
+    restore = {"op": "restore", "id": trashed["id"]}
+    again = {"op": "restore", "id": there["id"]}
+    for operations in ((restore, restore), ({"op": "delete", "id": there["id"]}, again)):
+        refused = problem(await batch(service, *operations), 422)
+        assert [(each["pointer"], each["detail"]) for each in refused["errors"]] == [
+            ("/operations/1/id", "Nothing with this id is in your trash.")
+        ]
+    assert (await batch(service, restore)).status_code == 200

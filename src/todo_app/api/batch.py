@@ -239,8 +239,9 @@ async def run_batch(call: Call[Batch]) -> Reply:
     """Carry out several operations as one change.
 
     Up to 100 operations: all of them are done, or none. Each works on the result of those before it, and may use an
-    `id` that an earlier one chose. A refusal names the operation, from 0: the pointer for a problem in the third one
-    begins with `/operations/2`.
+    `id` that an earlier one chose. What a batch creates and then deletes never reaches the trash; it restores only what
+    was in the trash before. A refusal names the operation, from 0: the pointer for a problem in the third one begins
+    with `/operations/2`.
     """
     operations = call.body.operations
     with _placed(call.body):

@@ -153,8 +153,9 @@ OwnId: TypeAlias = Annotated[
     Meta(
         description=_said(
             ID_RULE,
-            "Set it to choose the id yourself; then creating the same again changes nothing. `sort=created_at` sorts "
-            "tasks by this timestamp.",
+            "Set it to choose the id yourself; then creating the same again changes nothing. It is 409 `task_exists` "
+            "with other members, after a deletion, twice in one batch, and if the batch that created it also changed "
+            "it. `sort=created_at` sorts tasks by this timestamp.",
         ),
         examples=["019a540b-b400-7cc3-98c4-dc0c0c07398f"],
     ),
