@@ -12,12 +12,15 @@ from functools import cache, lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from todo_core.errors import InvalidInput, Problem
+
 YEARS: Final = (1900, 2999)
 DATE_RULE: Final = (
     f"must be a date such as 2026-10-01, or a date and time such as 2026-10-01T17:00:00, "
     f"of the years {YEARS[0]} to {YEARS[1]}"
 )
 ZONE_RULE: Final = "must be the name of an IANA time zone, such as Europe/Madrid"
+ZONE_OR_NONE_RULE: Final = f"{ZONE_RULE}, or null for none"
 ZONE_LENGTH: Final = 64
 _GIVEN_LENGTH: Final = 40
 
@@ -63,10 +66,10 @@ class Given(NamedTuple):
     is_instant: bool
 
     def in_zone(self, zone: str) -> str:
-        """As it is stored, in a task of that zone. Raises `ValueError` for an instant outside `YEARS`."""
+        """As it is stored, in a task of that zone. Raises as `on_clock`, and `ValueError` outside `YEARS`."""
         if not self.is_instant:
             return self.written
-        local = datetime.fromisoformat(self.written).replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+        local = datetime.fromisoformat(self.written).replace(tzinfo=UTC).astimezone(_zone(zone))
         return _required(local.replace(tzinfo=None).isoformat())
 
 
@@ -93,8 +96,11 @@ def _read(text: str) -> Given:
 
 
 def on_clock(moment: datetime, zone: str) -> datetime:
-    """What a clock in that zone shows at that moment, as a naive datetime."""
-    return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+    """What a clock in that zone shows at that moment, as a naive datetime.
+
+    Raises `InvalidInput`, naming `time_zone`, if this edition of the time zone database lacks the zone of a task.
+    """
+    return moment.astimezone(_zone(zone)).replace(tzinfo=None, fold=0)
 
 
 def written(clock: datetime, like: str) -> str:
@@ -145,6 +151,13 @@ def discord(start: str | None, due: str | None) -> Mapping[str, str]:
     if has_time(start) != has_time(due):
         return {"start_date": "must be of the same form as due_date: both whole days, or both with a time"}
     return {"start_date": "must not be after due_date"} if start > due else {}
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:  # the task was written with a newer time zone database
+        raise InvalidInput([Problem("time_zone", ZONE_OR_NONE_RULE)]) from None
 
 
 def _exists(written: str) -> bool:

@@ -8,7 +8,17 @@ from itertools import islice, repeat, takewhile
 from typing import Final, NamedTuple, Unpack
 
 from todo_core.changes import Action, Pair, changed
-from todo_core.due import DATE_RULE, has_time, is_date, is_readable, on_clock, read_date, written
+from todo_core.due import (
+    DATE_RULE,
+    ZONE_RULE,
+    has_time,
+    is_date,
+    is_readable,
+    is_time_zone,
+    on_clock,
+    read_date,
+    written,
+)
 from todo_core.errors import InvalidInput, Problem
 from todo_core.ports import RecurrenceCalendar
 from todo_core.recurrence import Recurrence, read_recurrence, until_of
@@ -37,10 +47,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The current moment, and the user's time zone, which decides what "today" is for a task without one."""
+    """The current moment, and the user's time zone, which decides what "today" is for a task without one.
+
+    Raises `InvalidInput` for an unknown zone.
+    """
 
     at: datetime
     zone: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.zone is None or is_time_zone(self.zone)):
+            raise InvalidInput([Problem("zone", ZONE_RULE)])
 
     def for_(self, task: Task) -> datetime:
         """The wall-clock time in the task's zone."""

@@ -26,7 +26,7 @@ from uuid import UUID
 
 from todo_core.due import (
     DATE_RULE,
-    ZONE_RULE,
+    ZONE_OR_NONE_RULE,
     discord,
     has_time,
     instant,
@@ -259,7 +259,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "tags": Rule(is_tags, TAGS_RULE, distinct_tags),
     "start_date": _DATE,
     "due_date": _DATE,
-    "time_zone": Rule(_or_none(is_time_zone), f"{ZONE_RULE}, or null for none"),
+    "time_zone": Rule(_or_none(is_time_zone), ZONE_OR_NONE_RULE),
     "recurrence": Rule(is_recurrence, f"{RULE_RULE}, or null for none", canonical, wrong=recurrence_problems),
     "recurrence_from": Rule(
         lambda value: value in RECURRENCE_FROM, FROM_RULE, lambda value: RECURRENCE_FROM[0] if value is None else value

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from factories import ANN, BOB, NOON, make_id
+from factories import ANN, BOB, NOON, make_id, make_task
 
+from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.system import SystemIds
 from todo_core import (
@@ -16,6 +17,7 @@ from todo_core import (
     Committed,
     InvalidInput,
     Once,
+    Problem,
     Seen,
     Task,
     TaskExists,
@@ -28,6 +30,9 @@ from todo_core import (
     WriteOptions,
     idempotency_key,
 )
+from todo_core.due import ZONE_OR_NONE_RULE, ZONE_RULE
+from todo_core.task import MEMBERS
+from todo_core.testing.writing import add
 
 
 @dataclass
@@ -57,6 +62,11 @@ class Ids:
 @pytest.fixture
 def service() -> TaskService:
     return TaskService(MemoryTaskStore(), Clock(), Ids())
+
+
+@pytest.fixture
+def recurring() -> TaskService:
+    return TaskService(MemoryTaskStore(), Clock(), Ids(), calendar=DateutilRecurrenceCalendar())
 
 
 @pytest.fixture
@@ -287,3 +297,45 @@ async def test_only_members_that_users_set_can_be_set(service: TaskService, memb
         with pytest.raises(TypeError, match=f"got an unexpected member '{name}'"):
             await call()
     assert await service.get(ANN, task.id) == task
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda service, task: service.complete(ANN, task.id, WriteOptions(zone="Nowhere/X")),
+        lambda service, task: service.occurrences(ANN, task.id, zone="Nowhere/X"),
+        lambda service, task: service.preview(due_date="2026-12-01", zone="Nowhere/X"),
+    ],
+    ids=["a write", "occurrences", "a preview"],
+)
+async def test_an_unknown_zone_of_the_user_is_refused(
+    recurring: TaskService, call: Callable[[TaskService, Task], Awaitable[object]]
+) -> None:
+    task = (await recurring.create(ANN, title="Milk", due_date="2026-12-01", recurrence="FREQ=DAILY")).task
+    with pytest.raises(InvalidInput) as refusal:
+        await call(recurring, task)
+    assert refusal.value.problems == (Problem("zone", ZONE_RULE),)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda service, task: service.complete(ANN, task.id),
+        lambda service, task: service.complete(ANN, task.id, occurrence="2026-12-01T17:00:00Z"),
+        lambda service, task: service.skip(ANN, task.id),
+        lambda service, task: service.reschedule(ANN, task.id, due_date="2026-12-03T17:00:00Z"),
+        lambda service, task: service.edit(ANN, task.id, due_date="2026-12-03T17:00:00Z"),
+        lambda service, task: service.occurrences(ANN, task.id),
+    ],
+    ids=["complete", "complete an occurrence", "skip", "reschedule", "edit", "occurrences"],
+)
+async def test_what_needs_a_zone_that_this_edition_of_the_database_lacks_is_refused(
+    recurring: TaskService, call: Callable[[TaskService, Task], Awaitable[object]]
+) -> None:
+    due = "2026-12-01T17:00:00"
+    task = make_task(due_date=due, time_zone="Europe/Madrid", recurrence="FREQ=DAILY", anchor=due)
+    task = Task.restored(*("Europe/Atlantis" if name == "time_zone" else getattr(task, name) for name in MEMBERS))
+    await add(recurring.store.tasks_of(ANN), task)
+    with pytest.raises(InvalidInput) as refusal:
+        await call(recurring, task)
+    assert refusal.value.problems == (Problem("time_zone", ZONE_OR_NONE_RULE),)

@@ -20,7 +20,8 @@ class WriteOptions:
 
     `expected`: the version, or versions, that the thing must have. `base`: the version that an edit is based on; it is
     refused with `MergeConflict` if a member that it sets has changed since. `once`: the key under which a repetition
-    changes nothing. `client`: the calling program, for the log. `zone`: the user's time zone, for tasks without one.
+    changes nothing. `client`: the calling program, for the log. `zone`: the user's time zone, for tasks without one;
+    a write that depends on it raises `InvalidInput` for an unknown one.
     """
 
     expected: Expected = None
