@@ -61,7 +61,11 @@ class Now:
 
     def for_(self, task: Task) -> datetime:
         """The wall-clock time in the task's zone."""
-        return on_clock(self.at, task.time_zone or self.zone or "UTC")
+        return on_clock(self.at, self.zone_of(task))
+
+    def zone_of(self, task: Task) -> str:
+        """The task's zone; of a task without one, the user's."""
+        return task.time_zone or self.zone or "UTC"
 
 
 class NoCalendar:
@@ -105,13 +109,13 @@ class Course:
 
     def completed(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
         """The task, or its current occurrence, completed. With `occurrence`: unchanged unless it is due then."""
-        return self.edited(task, now, completed=True) if _is_due(task, occurrence) else Step(task)
+        return self.edited(task, now, completed=True) if _is_due(_zoned(task, now), occurrence) else Step(task)
 
     def skipped(self, task: Task, now: Now, occurrence: str | None = None) -> Step:
         """The next occurrence without completing this one. Raises `InvalidInput` if the task does not recur."""
         if task.recurrence is None:
             raise InvalidInput([Problem("recurrence", NO_RULE)])
-        if task.completed or not _is_due(task, occurrence):
+        if task.completed or not _is_due(_zoned(task, now), occurrence):
             return Step(task)
         return self._moved_on(task, task, now, "skipped")
 
@@ -120,17 +124,18 @@ class Course:
 
         With it, later occurrences keep the new distance between the two.
         """
+        zoned = _zoned(task, now)
         dates: Settable = {"due_date": due_date}
         if start_date is not None:
             dates["start_date"] = start_date
-        elif has_time(moved := _stored("due_date", due_date, task)) == has_time(task.due_date or moved):
+        elif has_time(moved := _stored("due_date", due_date, zoned)) == has_time(task.due_date or moved):
             dates["start_date"] = _start(task, moved)
-        edited = task.edited(at=now.at, **dates)
-        if task.recurrence is None or edited is task:
-            return Step(edited)
+        edited = zoned.edited(at=now.at, **dates)
+        if task.recurrence is None or edited is zoned:
+            return Step(edited if task.recurrence is None else task)
         if has_time(edited.due_date or "") != has_time(task.anchor or ""):
             raise InvalidInput([Problem("due_date", FORM_RULE)])
-        kept = {"due_date": edited.due_date, "start_date": edited.start_date, "time_zone": edited.time_zone}
+        kept = {"due_date": edited.due_date, "start_date": edited.start_date}
         return Step(task.with_stored(now.at, {**kept, "rescheduled_from": task.rescheduled_from or task.due_date}))
 
     def occurrences(self, task: Task, now: Now, limit: int = OCCURRENCES_DEFAULT) -> list[str]:
@@ -269,6 +274,14 @@ def _clock(stored: str | None) -> datetime:
 def _today(task: Task, clock: datetime) -> datetime:
     """The moment up to which occurrences have passed: for whole days, the beginning of today."""
     return clock if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
+
+
+def _zoned(task: Task, now: Now) -> Task:
+    """A task that recurs, in the zone in which an instant is read for it; any other task as it is.
+
+    The zone is not to be stored: the later occurrences of a task without one are wherever the user is.
+    """
+    return task if task.recurrence is None else task.with_stored(now.at, {"time_zone": now.zone_of(task)})
 
 
 def _is_due(task: Task, occurrence: str | None) -> bool:

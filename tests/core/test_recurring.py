@@ -272,6 +272,32 @@ def test_rescheduling_again_keeps_the_rule_and_past_the_next_occurrence_skips_it
     assert (on_time(beyond).task.due_date, on_time(beyond).task.start_date) == ("2026-10-19", "2026-10-17")
 
 
+@pytest.mark.parametrize(
+    ("zone", "local"),
+    [
+        ("Europe/Madrid", "2026-10-06T09:00:00"),
+        ("Pacific/Kiritimati", "2026-10-06T21:00:00"),
+        (None, "2026-10-06T07:00:00"),
+    ],
+)
+def test_an_instant_is_read_in_the_zone_of_the_request_where_a_recurring_task_has_none(
+    zone: str | None, local: str
+) -> None:
+    task = recurring("2026-10-05T09:00:00", "WEEKLY", start_date="2026-10-05T08:00:00")
+    now = Now(datetime(2026, 10, 6, 5, tzinfo=UTC), zone)
+    for start, minutes in ((None, 60), ("2026-10-06T05:30:00Z", 90)):
+        there = COURSE.rescheduled(task, now, "2026-10-06T07:00:00Z", start).task
+        assert (there.due_date, there.time_zone) == (local, None)
+        assert there.start_date == (datetime.fromisoformat(local) - timedelta(minutes=minutes)).isoformat()
+        assert COURSE.completed(there, now, "2026-10-06T07:00:00Z").task.due_date == "2026-10-12T09:00:00"
+        assert COURSE.skipped(there, now, "2026-10-06T07:00:01Z").task is there
+    zoned = recurring("2026-10-05T09:00:00", "WEEKLY", time_zone="America/Lima")
+    there = COURSE.rescheduled(zoned, now, "2026-10-06T07:00:00Z").task
+    assert (there.due_date, there.time_zone) == ("2026-10-06T02:00:00", "America/Lima")
+    once = COURSE.rescheduled(make_task(due_date="2026-10-05T09:00:00"), now, "2026-10-06T07:00:00Z").task
+    assert (once.due_date, once.time_zone) == ("2026-10-06T07:00:00", "UTC")
+
+
 def test_rescheduling_keeps_the_form_and_needs_a_date() -> None:
     task, now = recurring("2026-10-05", "WEEKLY"), at("2026-10-01T09:00:00")
     for wrong, words in (("2026-10-05T09:00", "same form"), ("2026-02-30", "must be a date"), ("", "must be a date")):

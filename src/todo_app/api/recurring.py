@@ -44,7 +44,8 @@ async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
     """Move an occurrence to another date.
 
     Later ones stay where they are. To move all of them, change `due_date`. With `start_date`, later ones keep the new
-    distance between the two dates.
+    distance between the two dates. For a task that recurs without a `time_zone`, an instant becomes a local time in the
+    zone of `Time-Zone`, and the task stays without one.
     """
     dates = wire.given(call.body, wire.Reschedule)
     rescheduled = await call.tasks.reschedule(call.owner, call.task_id, call.options, **dates)
