@@ -440,6 +440,7 @@ def test_removing_a_rule_removes_its_anchor_and_the_time_zone_of_a_whole_day() -
 
 def test_a_rule_whose_end_has_passed_is_kept_and_ends_when_it_is_completed() -> None:
     task = COURSE.checked(recurring("2026-10-01", "DAILY;UNTIL=20200101"))
+    assert COURSE.occurrences(task, Now(NOON)) == ["2026-10-01"]
     assert dates(task, None) == ["done 2026-10-01"]
 
 
