@@ -1,5 +1,6 @@
 """The settings, read once from the environment. An invalid value prevents the start."""
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -101,7 +102,7 @@ class Settings:
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
             keep_alive=_whole(given, "TODO_KEEP_ALIVE", "65", 1),
             log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
-            data_dir=_data_dir(given.get("TODO_DATA_DIR")),
+            data_dir=_data_dir(given),
             trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
         )._consistent()
 
@@ -284,10 +285,13 @@ def _has_host_and_port(url: str) -> bool:
     return False
 
 
-def _data_dir(text: str | None) -> Path:
+def _data_dir(given: Mapping[str, str]) -> Path:
+    text = given.get("TODO_DATA_DIR")
     try:
         return Path(text or user_data_path("todo-api")).expanduser().absolute()
     except RuntimeError as error:
+        if text is None and "DATABASE_URL" in given:
+            return Path(os.devnull)  # only workers' metrics would be there: they go to the temporary folder instead
         raise SettingsError(f"TODO_DATA_DIR: {error}") from None
 
 

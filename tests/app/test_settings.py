@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
@@ -13,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from todo_adapters.postgres import PostgresTaskStore
 from todo_app.container import Container, jwt_policy
+from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import Settings, SettingsError
 
 SECRET = "x" * 32
@@ -261,6 +263,17 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
     assert message.isprintable()
     if name in {"BETTER_AUTH_SECRET", "DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"} and len(value) > 4:
         assert value not in message
+
+
+def test_without_a_home_the_data_folder_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with metrics_folder(Settings.read({"DATABASE_URL": "postgresql://h/d"}).data_dir) as folder:
+        assert folder.parent == Path(tempfile.gettempdir())
+    for env in ({}, {"DATABASE_URL": "postgresql://h/d", "TODO_DATA_DIR": "~/x"}):
+        with pytest.raises(SettingsError, match=r"^TODO_DATA_DIR: "):
+            Settings.read(env)
 
 
 def test_keys_without_an_issuer_to_check_are_refused() -> None:
