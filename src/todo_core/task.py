@@ -434,6 +434,7 @@ _STORED: Final = {field.name: _Stored(field.name, RULES[field.name], field.defau
 _DEFAULTS: Final = {name: each.default for name, each in _STORED.items() if each.default is not MISSING}
 _SETTABLE: Final = frozenset(Settable.__annotations__)
 _DATED: Final = frozenset({"start_date", "due_date", "time_zone", "recurrence"})
+_ANCHORING: Final = frozenset({"due_date", "recurrence", "recurrence_from"})
 
 
 def _agree(due: str | None, anchor: str) -> bool:
@@ -471,7 +472,7 @@ def _taken(given: Mapping[str, object], task: Task | None = None) -> dict[str, o
             problems.append(Problem(named, NEEDS_RULE if named == "recurrence" else NEEDED_RULE))
     if problems:
         raise InvalidInput(problems)
-    return values | _anchored(values, task)
+    return values if _ANCHORING.isdisjoint(values) else values | _anchored(values, task)
 
 
 def _can_be_judged(values: Mapping[str, object], wrong: Collection[str]) -> bool:
