@@ -25,6 +25,12 @@ def read_if_match(exchange: Exchange) -> frozenset[Version] | None:
     return frozenset(_version(tag) for weak, tag in _tags(header, "If-Match") if not weak)
 
 
+def has_weak_if_match(exchange: Exchange) -> bool:
+    """Whether `If-Match`, which has been read, lists a weak tag."""
+    header = exchange.header(b"if-match")
+    return header is not None and header.strip() != b"*" and any(weak for weak, _ in _tags(header, "If-Match"))
+
+
 def read_merge_base(exchange: Exchange) -> Version | None:
     """The version in `Merge-Base`, its strong entity tag. Raises `MalformedRequest`, also together with `If-Match`."""
     header = exchange.header(b"merge-base")

@@ -18,6 +18,7 @@ from todo_app.http.errors import (
 )
 from todo_app.http.exchange import Exchange, Reply
 from todo_app.http.faults import MAX_FAULTS, NOT_ALL
+from todo_app.http.preconditions import has_weak_if_match
 from todo_core import (
     IdentityUnavailable,
     InsufficientScope,
@@ -33,6 +34,7 @@ from todo_core import (
 
 RETRY_AFTER_OUTAGE: Final = 2  # seconds: a failover or a serverless wake-up takes about this long
 
+_WEAK: Final = "A weak tag never matches (RFC 9110 §13.1.1): send it without W/."
 _CODE: Final = {"enum": sorted(kind.code for kind in STATUSES)}
 
 
@@ -63,6 +65,8 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
     """The reply for this error. It reveals nothing about a bug."""
     refusal = error if isinstance(error, TodoError) else as_refusal(error, exchange)
     problem = problem_of(refusal, exchange.request_id)
+    if isinstance(refusal, VersionConflict) and has_weak_if_match(exchange):  # else the client might repeat it for ever
+        problem = msgspec.structs.replace(problem, detail=f"{problem.detail} {_WEAK}")
     headers = [(b"content-type", b"application/problem+json"), *_headers(refusal, exchange.metadata_url)]
     return Reply(problem.status, headers, msgspec.json.encode(problem))
 
