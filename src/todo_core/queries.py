@@ -21,6 +21,7 @@ from todo_core.task import (
     TaskId,
     exact,
     is_description,
+    is_id,
     is_instant,
     is_position,
     is_tag,
@@ -37,6 +38,7 @@ SEARCH_RULE: Final = (
     f"must be at most {SEARCH_LENGTH} characters, also after case folding (ß counts as ss),"
     " without control characters other than newline and tab"
 )
+_CURSOR_RULE: Final = "must be the next_cursor of an earlier page with the same sort"
 
 SortValue: TypeAlias = str | int | datetime
 """A sort key, compared as Python does: text by code point. Ties are broken by the task's id."""
@@ -159,7 +161,7 @@ def _value(sort: Sort, value: Any) -> SortValue | None:
 
 
 def _bad_cursor() -> InvalidInput:
-    return InvalidInput([Problem("cursor", "must be the next_cursor of an earlier page with the same sort")])
+    return InvalidInput([Problem("cursor", _CURSOR_RULE)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,18 +190,24 @@ class TaskQuery:
     def __post_init__(self) -> None:
         # Stored text has LF only; a search with CR LF must find it.
         object.__setattr__(self, "search", with_line_feeds(self.search))
-        wrong = {
-            "limit": LIMIT_RULE if not (self.limit is None or 1 <= self.limit <= PAGE_MAX) else None,
-            "q": SEARCH_RULE if not is_search(self.search) else None,
-            "tag": TAGS_RULE if len(self.tags) > TAGS_MAX or not all(map(is_tag, self.tags)) else None,
-            "due_from": DATE_RULE if not (self.due_from is None or is_date(self.due_from)) else None,
-            "due_before": DATE_RULE if not (self.due_before is None or is_date(self.due_before)) else None,
+        given: Any = self  # callers need not check types
+        right = {
+            "limit": given.limit is None or (isinstance(given.limit, int) and 1 <= given.limit <= PAGE_MAX),
+            "q": is_search(given.search),
+            "completed": given.completed is None or isinstance(given.completed, bool),
+            "priority": given.priorities is None or _are(given.priorities, _is_level),
+            "tag": isinstance(given.tags, (tuple, list))
+            and len(given.tags) <= TAGS_MAX
+            and all(map(is_tag, given.tags)),
+            "due_from": given.due_from is None or is_date(given.due_from),
+            "due_before": given.due_before is None or is_date(given.due_before),
+            "list_id": given.list_id is None or given.list_id == NONE or is_id(given.list_id),
+            "parent_id": given.parents is None or given.parents == NONE or _are(given.parents, is_id),
+            "sort": isinstance(given.sort, Sort),
+            "cursor": given.after is None or (isinstance(given.after, Cursor) and given.after.sort is given.sort),
         }
-        problems = [Problem(name, sentence) for name, sentence in wrong.items() if sentence is not None]
-        if self.after is not None and self.after.sort is not self.sort:
-            problems.extend(_bad_cursor().problems)
-        if problems:
-            raise InvalidInput(problems)
+        if not all(right.values()):
+            raise InvalidInput([Problem(name, _RULES[name]) for name, holds in right.items() if not holds])
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -229,6 +237,15 @@ class TaskQuery:
         have = [task for task in tasks if value_of(task) is not None]
         have.sort(key=value_of, reverse=self.sort.descending)  # type: ignore[arg-type]  # of one kind; stable
         return have + [task for task in tasks if value_of(task) is None]
+
+
+def _are(values: object, check: Callable[[object], bool]) -> bool:
+    """Whether `values` is a set of such values."""
+    return isinstance(values, (frozenset, set)) and all(map(check, values))
+
+
+def _is_level(value: object) -> bool:
+    return value is None or value in PRIORITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +290,20 @@ FILTERS: Final[Mapping[str, _Filter]] = {
 
 NONE: Final = "none"
 """In filters and summaries: a task without a priority, list or parent."""
+
+_RULES: Final = {
+    "limit": LIMIT_RULE,
+    "q": SEARCH_RULE,
+    "completed": "must be true, false or none",
+    "priority": f"must be a set of {', '.join(PRIORITIES)} and none",
+    "tag": TAGS_RULE,
+    "due_from": DATE_RULE,
+    "due_before": DATE_RULE,
+    "list_id": f"must be the id of a list, or {NONE}",
+    "parent_id": f"must be a set of the ids of tasks, or {NONE}",
+    "sort": f"must be one of {', '.join(Sort)}",
+    "cursor": _CURSOR_RULE,
+}
 
 
 def is_search(text: str | None) -> bool:

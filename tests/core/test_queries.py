@@ -276,3 +276,30 @@ def test_a_character_takes_33_bytes_at_most_when_it_is_folded() -> None:
 def test_without_tasks_there_is_an_empty_page() -> None:
     assert TaskQuery().page_of([]) == Page((), None)
     assert NOON < LATER
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "value"),
+    [
+        ("completed", "completed", "true"),
+        ("q", "search", 3),
+        ("priority", "priorities", "high"),
+        ("priority", "priorities", frozenset({"urgent"})),
+        ("tag", "tags", "abc"),
+        ("tag", "tags", None),
+        ("due_from", "due_from", 3),
+        ("list_id", "list_id", "abc"),
+        ("parent_id", "parents", make_id(1)),
+        ("parent_id", "parents", frozenset({"abc"})),
+        ("sort", "sort", "title"),
+        ("limit", "limit", "5"),
+        ("limit", "limit", 2.5),
+        ("cursor", "after", "abc"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_parameter(
+    name: str, attribute: str, value: object
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        TaskQuery(**{attribute: value})  # type: ignore[arg-type]  # that is the point
+    assert [each.field for each in refusal.value.problems] == [name]
