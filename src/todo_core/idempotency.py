@@ -22,9 +22,13 @@ _FINGERPRINT = re.compile(rf"[\x20-\x7e]{{0,{FINGERPRINT_LENGTH}}}")
 
 def idempotency_key(text: str) -> IdempotencyKey:
     """`text` as a key. Raises `InvalidInput` unless it is 1 to 255 printable ASCII characters."""
-    if _KEY.fullmatch(text) is None:
+    if not _is_key(text):
         raise InvalidInput([Problem("idempotency_key", KEY_RULE)])
     return IdempotencyKey(text)
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

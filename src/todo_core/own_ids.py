@@ -28,11 +28,13 @@ def with_own_id(value: UUID | None, now: datetime, make: Callable[[], T]) -> T:
     try:
         make()
     except InvalidInput as error:
-        raise InvalidInput([wrong, *error.problems]) from None
+        raise InvalidInput([wrong, *(each for each in error.problems if each.field != "id")]) from None
     raise InvalidInput([wrong])
 
 
-def _may_be_chosen(value: UUID, now: datetime) -> bool:
+def _may_be_chosen(value: object, now: datetime) -> bool:
+    if not isinstance(value, UUID):
+        return False
     is_seventh = value.version == _VERSION and value.variant == RFC_4122
     return is_seventh and (value.int >> _TIME_SHIFT) * _MILLISECOND <= now - _EPOCH + AHEAD_MAX
 

@@ -31,6 +31,7 @@ from todo_core import (
     idempotency_key,
 )
 from todo_core.due import ZONE_OR_NONE_RULE, ZONE_RULE
+from todo_core.own_ids import ID_RULE
 from todo_core.task import MEMBERS
 from todo_core.testing.writing import add
 
@@ -339,3 +340,16 @@ async def test_what_needs_a_zone_that_this_edition_of_the_database_lacks_is_refu
     with pytest.raises(InvalidInput) as refusal:
         await call(recurring, task)
     assert refusal.value.problems == (Problem("time_zone", ZONE_OR_NONE_RULE),)
+
+
+async def test_an_own_id_that_is_no_id_is_refused(service: TaskService) -> None:
+    own_id: Any = "abc"
+    for call in (
+        service.create(ANN, own_id=own_id, title="Milk"),
+        service.create_list(ANN, own_id=own_id, name="Home"),
+        service.create(ANN, own_id=own_id, title="Milk", list_id=own_id),
+    ):
+        with pytest.raises(InvalidInput) as refusal:
+            await call
+        assert refusal.value.problems[0] == Problem("id", ID_RULE)
+        assert [each.field for each in refusal.value.problems].count("id") == 1
