@@ -153,7 +153,10 @@ class TaskUseCases(UseCases):
     async def preview(
         self, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None, **members: Unpack[Settable]
     ) -> list[str]:
-        """The due dates that a new task with these members would have. Raises as `create` and `occurrences` do."""
+        """The due dates that a new task with these members would have. Raises as `occurrences` does.
+
+        Also raises `InvalidInput` as `create` does; but it looks for neither the list nor the parent.
+        """
         now = self.clock.now()
         new: NewTask = {"title": "preview", **members}
         task = Task.new(id=self.ids.new(now), owner=_NOBODY, at=now, **new)
