@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice, repeat, takewhile
+from itertools import dropwhile, islice, repeat, takewhile
 from typing import Final, NamedTuple, Unpack
 
 from todo_core.changes import Action, Pair, changed
@@ -12,6 +12,7 @@ from todo_core.due import (
     DATE_RULE,
     ZONE_RULE,
     has_time,
+    instant,
     is_date,
     is_readable,
     is_time_zone,
@@ -66,6 +67,11 @@ class Now:
     def zone_of(self, task: Task) -> str:
         """The task's zone; of a task without one, the user's."""
         return task.time_zone or self.zone or "UTC"
+
+    def is_past(self, due: datetime, task: Task) -> bool:
+        """Whether the time `due` has come in the task's zone; False for a whole day."""
+        moment = instant(written(due, like=task.due_date or ""), self.zone_of(task))
+        return moment is not None and moment <= self.at
 
 
 class NoCalendar:
@@ -147,7 +153,7 @@ class Course:
         found = [task.due_date]
         if task.recurrence is not None and not task.completed:
             clock = max(now.for_(task), _clock(task.due_date))
-            coming = islice(self._following(task, clock), limit - 1)
+            coming = islice(self._following(task, now, clock), limit - 1)
             found.extend(written(due, like=task.due_date) for due in coming)
         return found
 
@@ -173,7 +179,7 @@ class Course:
 
     def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
         """At its next occurrence, or completed if there is none; one version after `before`."""
-        after = self._after(task, now.for_(task))
+        after = self._after(task, now)
         if after is None:
             moved = task.edited(at=now.at, completed=True)
         else:
@@ -181,9 +187,9 @@ class Course:
         names = (name for name in Task.__slots__ if name not in ("version", "updated_at"))
         return Step(before.with_stored(now.at, {name: getattr(moved, name) for name in names}), named)
 
-    def _after(self, task: Task, clock: datetime) -> dict[str, object] | None:
-        """The members that differ at the next occurrence after `clock`; None if there is none."""
-        due = next(self._following(task, clock), None)
+    def _after(self, task: Task, now: Now) -> dict[str, object] | None:
+        """The members that differ at the next occurrence after now; None if there is none."""
+        due = next(self._following(task, now, now.for_(task)), None)
         if due is None:
             return None
         rule = read_recurrence(task.recurrence or "")
@@ -192,14 +198,17 @@ class Course:
         moved = written(due, like=task.due_date or "")
         return {"due_date": moved, "start_date": _start(task, moved), "recurrence": str(rule)}
 
-    def _following(self, task: Task, clock: datetime) -> Iterator[datetime]:
-        """The occurrences after `clock`, if each but the current one is completed when it is due."""
+    def _following(self, task: Task, now: Now, clock: datetime) -> Iterator[datetime]:
+        """The occurrences after now, if the current one is completed at `clock` and each other when it is due."""
         rule = read_recurrence(task.recurrence or "")
         current = max(_clock(task.due_date), _clock(task.rescheduled_from or task.due_date))
         if task.recurrence_from == "completion":
             coming = self._from_completion(rule, _clock(task.anchor), current, clock)
         else:
-            coming = self._from_due_date(rule, _clock(task.anchor), max(current, _today(task, clock)))
+            behind = max(current, _today(task, now))
+            coming = dropwhile(
+                lambda due: now.is_past(due, task), self._from_due_date(rule, _clock(task.anchor), behind)
+            )
         last = _last(rule, task)
         return takewhile(lambda due: due <= last, coming)
 
@@ -271,9 +280,11 @@ def _clock(stored: str | None) -> datetime:
     return datetime.fromisoformat(stored or "")
 
 
-def _today(task: Task, clock: datetime) -> datetime:
-    """The moment up to which occurrences have passed: for whole days, the beginning of today."""
-    return clock if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
+def _today(task: Task, now: Now) -> datetime:
+    """A time up to which occurrences have passed: for whole days, the beginning of today."""
+    clock = now.for_(task)
+    # `is_past` judges the last day: a skipped time comes up to a day later than the clock shows it.
+    return clock - timedelta(days=1) if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
 
 
 def _zoned(task: Task, now: Now) -> Task:

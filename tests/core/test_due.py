@@ -50,6 +50,14 @@ def test_an_instant_becomes_the_time_on_the_clock_of_the_tasks_zone(given: str, 
     assert settled(None, given, "Europe/Madrid") == Dates(None, stored, "Europe/Madrid")
 
 
+def test_an_instant_of_an_hour_that_comes_again_is_stored_as_its_first_time() -> None:
+    """At 01:00Z clocks in Madrid went back from 03:00 to 02:00."""
+    dates = settled("2026-10-25T00:45:00Z", "2026-10-25T01:15:00Z", "Europe/Madrid")
+    assert dates == Dates("2026-10-25T02:45:00", "2026-10-25T02:15:00", "Europe/Madrid")
+    assert instant(dates.due_date, "Europe/Madrid") == datetime(2026, 10, 25, 0, 15, tzinfo=UTC)
+    assert discord(dates.start_date, dates.due_date) == {"start_date": "must not be after due_date"}
+
+
 def test_an_instant_without_a_zone_is_in_utc() -> None:
     assert settled("2026-10-01T15:00:00+02:00", None, None) == Dates("2026-10-01T13:00:00", None, "UTC")
 

@@ -195,6 +195,27 @@ def test_a_local_time_stays_the_same_across_a_clock_change() -> None:
     assert step.task.due_date == "2026-03-29T09:00:00"
 
 
+@pytest.mark.parametrize(
+    ("due", "now", "then"),
+    [
+        # Clocks go back from 03:00 to 02:00 on 25 October, at 01:00Z.
+        ("2026-10-24T02:30:00", "2026-10-25T00:29:59", "2026-10-25T02:30:00"),
+        ("2026-10-24T02:30:00", "2026-10-25T00:30:00", "2026-10-26T02:30:00"),
+        ("2026-10-24T02:30:00", "2026-10-25T01:15:00", "2026-10-26T02:30:00"),
+        ("2026-10-24T03:10:00", "2026-10-25T01:15:00", "2026-10-25T03:10:00"),
+        # They go on from 02:00 to 03:00 on 29 March, at 01:00Z: 02:30 is at 01:30Z.
+        ("2026-03-28T02:30:00", "2026-03-29T01:10:00", "2026-03-29T02:30:00"),
+        ("2026-03-28T02:30:00", "2026-03-29T01:30:00", "2026-03-30T02:30:00"),
+    ],
+)
+def test_the_next_occurrence_is_after_now_when_the_clocks_change(due: str, now: str, then: str) -> None:
+    task = recurring(due, "DAILY", time_zone="Europe/Madrid")
+    assert dates(task, at(now)) == [then]
+    assert COURSE.occurrences(task, at(now), 2) == [due, then]
+    floating = recurring(due, "DAILY")
+    assert dates(floating, Now(at(now).at, "Europe/Madrid")) == [then]
+
+
 def test_completing_an_occurrence_is_one_version_and_the_task_stays_open() -> None:
     task = recurring("2026-10-01", "WEEKLY")
     step = on_time(task)
