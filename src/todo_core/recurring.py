@@ -232,24 +232,16 @@ class Course:
     def _from_completion(
         self, rule: Recurrence, anchor: datetime, current: datetime, clock: datetime
     ) -> Iterator[datetime]:
-        """Each counted from the day of completion or, where the rule names no day so, from the anchor."""
+        """Each counted from the day of completion or, if the interval reaches no named day so, from the anchor."""
         for _ in repeat(None) if rule.count is None else range(rule.count - 1):
-            due = self._counted_from(clock.date(), rule, anchor.time(), current)
-            if due is None:  # the interval, counted from that day, reaches no day that the rule names
-                passed = max(current, datetime.combine(clock.date(), _END))
-                due = next(self.calendar.after(rule, anchor, passed), None)
+            done = clock.date()
+            behind = _behind(rule, current, done)
+            begins = (datetime.combine(done, anchor.time()), anchor)
+            due = next((due for begin in begins for due in self.calendar.after(rule, begin, behind)), None)
             if due is None:
                 return
             yield due
             current, clock = due, max(clock, due)
-
-    def _counted_from(self, done: date, rule: Recurrence, at: time, current: datetime) -> datetime | None:
-        """The next occurrence of a task that was completed on that day; None if the rule names none."""
-        begin, end = _period(rule, done)
-        same = begin <= current.date() <= end
-        within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
-        behind = max(current, datetime.combine(done if within else end, _END))
-        return next(self.calendar.after(rule, datetime.combine(done, at), behind), None)
 
 
 def brought_along(before: Task, after: Task, below: Iterable[Task], *, at: datetime) -> list[Pair]:
@@ -323,6 +315,14 @@ def _last(rule: Recurrence, task: Task) -> datetime:
         return datetime.max
     until, is_utc = until_of(rule.until)
     return on_clock(until.replace(tzinfo=UTC), task.time_zone or "UTC") if is_utc else until
+
+
+def _behind(rule: Recurrence, current: datetime, done: date) -> datetime:
+    """The moment after which a task is due again that was due at `current`, and is completed on the day `done`."""
+    begin, end = _period(rule, done)
+    same = begin <= current.date() <= end
+    within = rule.frequency == "WEEKLY" and bool(rule.weekdays) and (rule.interval == 1 or same)
+    return max(current, datetime.combine(done if within else end, _END))
 
 
 def _period(rule: Recurrence, day: date) -> tuple[date, date]:
