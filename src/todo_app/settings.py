@@ -206,9 +206,13 @@ def _check_url(given: Mapping[str, str], name: str, url: str, *, insecure: bool 
     try:
         check_url(url, insecure=insecure)
     except InsecureUrl as error:
-        raise SettingsError(f"{name}: {error}; TODO_INSECURE_JWKS=true allows it") from None
+        raise SettingsError(f"{_of_setting(name, error)}; TODO_INSECURE_JWKS=true allows it") from None
     except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from None
+        raise SettingsError(_of_setting(name, error)) from None
+
+
+def _of_setting(name: str, error: ValueError) -> str:
+    return str(error).replace("the JWKS URL", name)
 
 
 def _claim(given: Mapping[str, str], name: str, default: str | None) -> str | None:
@@ -239,13 +243,28 @@ def _origin_of(url: str) -> str:
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
     for origin in origins:
-        is_web = _ORIGIN.fullmatch(origin) and _origin_of(origin) == origin and _has_host_and_port(origin)
-        if not (is_web or _APP_ORIGIN.fullmatch(origin)):
+        if not _is_origin(origin):
+            meant = _meant(origin)
+            way_out = f": write {meant}, in lower case, without a slash or the scheme's own port" if meant else ""
             raise SettingsError(
                 "TODO_CORS_ORIGINS must list origins such as https://app.example.org or capacitor://localhost, "
-                f"not {origin!r}"
+                f"not {origin!r}{way_out}"
             )
     return origins
+
+
+def _is_origin(text: str) -> bool:
+    is_web = _ORIGIN.fullmatch(text) and _origin_of(text) == text and _has_host_and_port(text)
+    return bool(is_web or _APP_ORIGIN.fullmatch(text))
+
+
+def _meant(text: str) -> str | None:
+    """The origin as browsers send it, if it was only spelled in another way."""
+    plain = text.lower().rstrip("/")
+    with suppress(ValueError):
+        if _ORIGIN.fullmatch(plain):
+            plain = _origin_of(plain)
+    return plain if _is_origin(plain) else None
 
 
 def _public_url(url: str | None) -> str | None:

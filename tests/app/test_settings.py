@@ -96,11 +96,11 @@ def test_keys_come_over_http_from_another_machine_only_where_that_is_allowed() -
     for name in ("BETTER_AUTH_URL", "TODO_JWKS_URL"):
         env = {name: "http://web:3000", **issuer}
         for value in ("", "false", "FALSE"):
-            with pytest.raises(SettingsError, match=rf"^{name}: .*TODO_INSECURE_JWKS=true allows it"):
+            with pytest.raises(SettingsError, match=rf"^{name} .*TODO_INSECURE_JWKS=true allows it"):
                 Settings.read({**env, "TODO_INSECURE_JWKS": value})
         settings = Settings.read({**env, "TODO_INSECURE_JWKS": "true"})
         assert jwt_policy(settings).jwks_url == settings.jwks_url
-        with pytest.raises(SettingsError, match=rf"^{name}: ") as refused:
+        with pytest.raises(SettingsError, match=rf"^{name} ") as refused:
             Settings.read({name: "ftp://web:3000", **issuer, "TODO_INSECURE_JWKS": "true"})
         assert "allows" not in str(refused.value)
 
@@ -263,6 +263,37 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
     assert message.isprintable()
     if name in {"BETTER_AUTH_SECRET", "DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"} and len(value) > 4:
         assert value not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("BETTER_AUTH_URL", "app.example.com", "BETTER_AUTH_URL must start with https://"),
+        ("BETTER_AUTH_URL", "app.example.com:3000", "BETTER_AUTH_URL must start with https://"),
+        ("TODO_JWKS_URL", "keys.example.com/jwks", "TODO_JWKS_URL must start with https://"),
+        ("BETTER_AUTH_URL", "https://", "BETTER_AUTH_URL needs a host, and a port from 1 to 65535 if any"),
+        *(
+            (
+                "TODO_CORS_ORIGINS",
+                origin,
+                f"not {origin!r}: write {meant}, in lower case, without a slash or the scheme's own port",
+            )
+            for origin, meant in [
+                ("https://a.com/", "https://a.com"),
+                ("https://A.com", "https://a.com"),
+                ("https://a.com:443", "https://a.com"),
+                ("HTTP://A.com:80/", "http://a.com"),
+                ("capacitor://localhost/", "capacitor://localhost"),
+            ]
+        ),
+        ("TODO_CORS_ORIGINS", "https://a.com/x", "or capacitor://localhost, not 'https://a.com/x'"),
+        ("TODO_CORS_ORIGINS", "https://[", "or capacitor://localhost, not 'https://['"),
+    ],
+)
+def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({name: value})
+    assert str(refused.value).endswith(told)
 
 
 def test_without_a_home_the_data_folder_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

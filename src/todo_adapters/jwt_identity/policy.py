@@ -72,12 +72,12 @@ def check_url(url: str, *, insecure: bool = False) -> None:
     if not (url.isascii() and url.isprintable() and " " not in url):
         raise ValueError("the JWKS URL may hold printable ASCII characters only")
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("the JWKS URL must start with https://")
     if not parts.hostname or not _port_is_valid(parts):
         raise ValueError("the JWKS URL needs a host, and a port from 1 to 65535 if any")
     if parts.username is not None or parts.fragment:
         raise ValueError("the JWKS URL may hold neither credentials nor a fragment")
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("the JWKS URL must start with https://")
     if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
         raise InsecureUrl("the JWKS URL must start with https:// (http:// is for this machine only)")
 
