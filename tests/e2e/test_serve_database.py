@@ -87,7 +87,7 @@ def test_tasks_survive_a_restart(serve: Serve, database_url: str, token: str) ->
 def test_a_server_that_cannot_start_says_why_in_one_line(database_url: str) -> None:
     good = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     for name, variables in [
-        ("BETTER_AUTH_SECRET", {"DATABASE_URL": database_url}),
+        ("BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set", {"DATABASE_URL": database_url}),
         ("TODO_JWT_ISSUER", {**good, "TODO_JWKS_URL": "https://keys.example/jwks"}),
         ("DATABASE_URL", {**good, "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}),
     ]:
