@@ -97,7 +97,7 @@ class SyncContract:
         first = await tasks.sync(asked(limit=2))
         done = await edit(tasks, made[0].id, lambda task: task.toggled(at=LATER))
         await remove(tasks, made[2].id)
-        await add(tasks, added := make_task(owner=owner, id=make_id(1)))
+        await add(tasks, added := make_task(owner=owner, id=make_id(0)))
         second, last = await _caught_up(tasks, first.next)
         assert (second.items, second.full) == ((), True)
         assert last.items == (_here(done), SyncItem("task", made[2].id, None), _here(added))
