@@ -44,7 +44,7 @@ def _conflicts(thing: Thing, asked: Iterable[str], base: Version, newest_first: 
         changed |= _changed(entry, back)
         back = entry.after if entry.before is None else None
         version = _version_before(entry, version)
-    if version > base or base > thing.version:
+    if version > base or base > thing.version or (back is not None and version > 0):
         return [Problem(name, UNKNOWN_RULE) for name in asked]
     return [Problem(name, SINCE_RULE) for name in asked if not changed.isdisjoint(_stored(name, thing))]
 

@@ -102,7 +102,7 @@ class Course:
 
     def edited(self, task: Task, now: Now, **members: Unpack[Settable]) -> Step:
         """As `Task.edited`, but completing a task that recurs completes its current occurrence."""
-        edited = self._recounted(task, task.edited(at=now.at, **members), now, members)
+        edited = self._recounted(task, task.edited(at=now.at, **members), members)
         if (edited.recurrence, edited.anchor) != (task.recurrence, task.anchor):
             self.checked(edited)
         if edited.completed and not task.completed and edited.recurrence is not None:
@@ -157,13 +157,12 @@ class Course:
             found.extend(written(due, like=task.due_date) for due in coming)
         return found
 
-    def _recounted(self, task: Task, edited: Task, now: Now, members: Settable) -> Task:
+    def _recounted(self, task: Task, edited: Task, members: Settable) -> Task:
         """The task edited. Where its rule has a new anchor, but was not given, COUNT becomes what remains."""
         same = (edited.due_date, edited.recurrence_from) == (task.due_date, task.recurrence_from)
         if same or task.recurrence is None or "recurrence" in members:
             return edited
-        members = {**members, "recurrence": self._remaining(task, read_recurrence(task.recurrence))}
-        return task.edited(at=now.at, **members)
+        return replace(edited, recurrence=self._remaining(task, read_recurrence(task.recurrence)))
 
     def _remaining(self, task: Task, rule: Recurrence) -> str:
         """The rule with a COUNT of the occurrences that remain, the current one included."""

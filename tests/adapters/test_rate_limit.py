@@ -168,7 +168,7 @@ async def test_the_cause_of_an_outage_does_not_quote_the_key() -> None:
     port, failures = server.sockets[0].getsockname()[1], list[Exception]()
     limiter = SharedRateLimiter("1/hour", f"redis://127.0.0.1:{port}", timeout=5, on_failure=failures.append)
     await limiter.hit("bob")
-    assert [(type(each).__name__, str(each)) for each in failures] == [("ResponseError", "")]
+    assert [(type(each).__name__, str(each)) for each in failures] == [("RedisError", "ResponseError")]
     await limiter.aclose()
     server.close()
     await server.wait_closed()
@@ -220,3 +220,21 @@ async def test_nobody_is_overtaken_again_and_again(valkey: ValkeyServer) -> None
     assert min(progress) >= 15
     assert (await limiter.hit("ann")).remaining == 9999 - 2001
     await limiter.aclose()
+
+
+@pytest.mark.parametrize(
+    "kind", ["MOVED", "ASK", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "READONLY", "NOPERM", "LOADING"]
+)
+async def test_whatever_error_the_store_answers_everything_is_allowed(kind: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(f"-{kind} 1234 127.0.0.1:1\r\n".encode() * 4)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port, failures = server.sockets[0].getsockname()[1], list[Exception]()
+    limiter = SharedRateLimiter("1/hour", f"redis://127.0.0.1:{port}", timeout=5, on_failure=failures.append)
+    assert [(await limiter.hit("a")).allowed for _ in range(3)] == [True] * 3
+    assert len(failures) == 3
+    await limiter.aclose()
+    server.close()

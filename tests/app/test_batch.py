@@ -412,3 +412,12 @@ async def test_a_batch_restores_only_what_was_in_the_trash_before_it_and_each_th
             ("/operations/1/id", "Nothing with this id is in your trash.")
         ]
     assert (await batch(service, restore)).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["garbage", '"x', 'W/"1"', ",".join(['"1"'] * 60), "a" * 9000])
+async def test_a_conflict_in_a_batch_is_answered_whatever_its_if_match_is(service: Service, header: str) -> None:
+    task = await made(service)
+    edit = {"op": "edit", "id": task["id"], "version": 7, "changes": {"title": "Bread"}}
+    refused = await batch(service, edit, headers={"If-Match": header})
+    assert (refused.status_code, refused.json()["code"]) == (412, "version_conflict")
+    assert "weak" not in refused.json()["detail"]

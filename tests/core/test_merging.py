@@ -4,12 +4,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from factories import ANN
+from factories import ANN, LATER, make_task
 
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.system import SystemClock, SystemIds
-from todo_core import MergeConflict, Task, TaskService, Version, WriteOptions
+from todo_core import ChangeQuery, MergeConflict, Pair, Seen, Task, TaskService, Version, WriteOptions
+from todo_core.changes import LIMIT_MAX, entry_of
+from todo_core.merging import require_mergeable
 
 ON_THE_FIRST = WriteOptions(base=Version(1))
 
@@ -85,3 +87,28 @@ async def test_the_color_of_a_list_does_not_conflict_with_itself_however_it_is_s
     assert (again.task_list.color, again.task_list.version) == ("#ff8800", 2)
     with pytest.raises(MergeConflict):
         await service.edit_list(ANN, made.id, ON_THE_FIRST, color="#000000")
+
+
+def test_what_came_back_from_a_deletion_that_the_log_no_longer_has_may_have_changed() -> None:
+    task = make_task(version=5)
+    back = entry_of(Pair(None, task, "restored"), number=9, at=task.updated_at, client=None)
+    query = ChangeQuery(of=task.id, newest_first=True, limit=LIMIT_MAX)
+    seen = Seen(ANN, {task.id: task}, log={query: (back,)})
+    edited = task.edited(at=LATER, title="b")
+    with pytest.raises(MergeConflict):
+        require_mergeable(seen, task, edited, {"title": "b"}, Version(4))
+
+
+async def test_a_count_survives_that_it_is_counted_from_completion_and_so_does_a_rescheduling(
+    service: TaskService,
+) -> None:
+    rule = "FREQ=DAILY;COUNT=5"
+    task = (await service.create(ANN, title="a", due_date="2096-11-06T09:00", recurrence=rule)).task
+    await service.skip(ANN, task.id)
+    await service.reschedule(ANN, task.id, due_date="2096-11-08T15:00")
+    changed = (await service.edit(ANN, task.id, recurrence_from="completion")).task
+    assert (changed.recurrence, changed.anchor, changed.rescheduled_from) == (
+        "FREQ=DAILY;COUNT=4",
+        "2096-11-07T09:00:00",
+        "2096-11-07T09:00:00",
+    )

@@ -135,7 +135,8 @@ class SharedRateLimiter:
 def _cause(error: StorageError | TimeoutError) -> Exception:
     own = error.storage_error if isinstance(error, StorageError) else error
     # What the server answers to a command may quote the key, which has a user's id.
-    return own.with_traceback(None) if isinstance(own, RedisConnectionError | TimeoutError) else type(own)()
+    harmless = isinstance(own, RedisConnectionError | TimeoutError)
+    return own.with_traceback(None) if harmless else RedisError(type(own).__name__)
 
 
 def _storage(url: str) -> tuple[ConnectionPool, RedisStorage]:

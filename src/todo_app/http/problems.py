@@ -65,7 +65,8 @@ def reply_to(error: Exception, exchange: Exchange) -> Reply:
     """The reply for this error. It reveals nothing about a bug."""
     refusal = error if isinstance(error, TodoError) else as_refusal(error, exchange)
     problem = problem_of(refusal, exchange.request_id)
-    if isinstance(refusal, VersionConflict) and has_weak_if_match(exchange):  # else the client might repeat it for ever
+    of_header = isinstance(refusal, VersionConflict) and refusal.part is None  # in a batch it is of an operation
+    if of_header and has_weak_if_match(exchange):  # else the client might repeat it for ever
         problem = msgspec.structs.replace(problem, detail=f"{problem.detail} {_WEAK}")
     headers = [(b"content-type", b"application/problem+json"), *_headers(refusal, exchange.metadata_url)]
     return Reply(problem.status, headers, msgspec.json.encode(problem))
