@@ -187,9 +187,7 @@ class _Merged:
 
     def final(self, answered: Thing | SyncItem) -> Thing | SyncItem:
         """What a plan answered with, as it is after all plans."""
-        if isinstance(answered, SyncItem):
-            return answered
-        if answered.id not in self.after:
+        if isinstance(answered, SyncItem) or answered.id not in self.after:
             return answered
         return self._after(answered.id) or SyncItem(kind_of(answered), answered.id, None)
 

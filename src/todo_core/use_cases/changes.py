@@ -108,6 +108,7 @@ class ChangeUseCases(UseCases):
         newest = await self.trash(owner, ChangeQuery(newest_first=True, limit=1))
         until = max((entry.number for entry in newest.items), default=0)
         page = ChangeQuery(trash=True, limit=LIMIT_MAX)
+        sees = Sees(log=frozenset({page}))
 
         def some(seen: Seen) -> Decision:
             return emptied(seen, [entry for entry in seen.logged(page) if entry.number <= until])
@@ -120,6 +121,6 @@ class ChangeUseCases(UseCases):
 
         while True:
             try:
-                return await self._commit(owner, Sees(log=frozenset({page})), last, options)
+                return await self._commit(owner, sees, last, options)
             except _MoreIsLeft:
-                await self._commit(owner, Sees(log=frozenset({page})), some, WriteOptions(client=options.client))
+                await self._commit(owner, sees, some, WriteOptions(client=options.client))
