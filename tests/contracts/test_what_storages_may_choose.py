@@ -78,11 +78,9 @@ class WithAnotherError(Another):
 
 
 class WithPagesThatEndTooSoon(Another):
-    """Wrong only where there are several: the shortest history takes Hypothesis minutes."""
-
     async def page(self, query: TaskQuery) -> Page:
         page = await self.inner.page(query)
-        return replace(page, items=page.items[:-1]) if len(page.items) > 2 else page
+        return replace(page, items=page.items[:-1])
 
 
 class WithoutKeys(Another):
@@ -114,6 +112,7 @@ def test_a_storage_may_word_its_errors_as_it_likes() -> None:
     agree(InItsOwnWords, histories=examples(50))
 
 
+@pytest.mark.timeout(600)  # how many histories it takes is chance
 @pytest.mark.parametrize(
     "kind",
     [
@@ -126,7 +125,6 @@ def test_storages_must_agree_on_the_meaning_of_errors(kind: type[Another]) -> No
         agree(kind, histories=200)
 
 
-@pytest.mark.ci
 def test_a_difference_is_reported_with_its_history() -> None:
     with pytest.raises(AssertionError) as failure:
         agree(WithPagesThatEndTooSoon, histories=200)
