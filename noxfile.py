@@ -25,8 +25,12 @@ FAULTS = "tests/faults"
 BROWSER = "tests/browser"
 SITE = "tests/test_site.py"
 AGENTS = "tests/e2e/test_agent_clients.py"
+CLIENTS = [
+    f"tests/e2e/test_{each}.py" for each in ("better_auth", "openid_provider", "openapi_client", "offline_first")
+]
+PACKAGES = "tests/wheels"
 # What a session of its own runs; the session of all tests leaves it out, unless it is named there.
-SEPARATE = [f"--ignore={each}" for each in (AGENTS, BROWSER, DEPLOYMENT, SITE)]
+SEPARATE = [f"--ignore={each}" for each in (AGENTS, BROWSER, *CLIENTS, DEPLOYMENT, PACKAGES, SITE)]
 # Two for each processor: tests wait for servers and databases as long as they compute.
 PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
@@ -98,15 +102,8 @@ IDENTITY = ("src/todo_adapters/jwt_identity", "src/todo_adapters/rate_limit")
 APP = ("src/todo_app", *SHARED)
 INTERFACE = (*APP, *IDENTITY)
 # After an edit of the core or of an adapter the tests near it run by default, and in CI all.
-# A file of tests is in a session of its own, or in the first part that matches it. Those come first that take longest
-# without computing: what they install from npm, and the environments of the packages.
+# A file of tests is in a session of its own, or in the first part that matches it.
 PARTS = {
-    "issuers": Part(in_files("tests/e2e", "better_auth", "openid_provider"), (*INTERFACE, "docs/how-to", "tests/e2e")),
-    "clients": Part(
-        in_files("tests/e2e", "openapi_client", "offline_first"),
-        ("src/todo_app", "docs/openapi.json", "docs/how-to", "tests/e2e"),
-    ),
-    "packages": Part(("tests/wheels",), (".",)),
     "tools": Part(
         (*in_files("tests", "run", "noxfile"), *in_files("tests/adapters", "scratch_cluster")),
         ("src/todo_adapters/embedded",),
@@ -282,15 +279,6 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="uv")
-@skipped_while_green(*APP, "docs/how-to", "examples", "tests/browser", "tests/e2e")
-def browser(session: nox.Session) -> None:
-    """Pages: /docs, the example's, and one with Better Auth, in this machine's Chromium or else in one from npm."""
-    sync(session, "--group", "browser", "--compile-bytecode")
-    beside = [] if session.posargs else ["-n", "3", *CHOICE]  # each with a browser and a server of its own
-    session.run("pytest", *beside, *chosen(session, BROWSER), env=in_memory())
-
-
-@nox.session(venv_backend="uv")
 @skipped_while_green("docs", SITE)
 def docs(session: nox.Session) -> None:
     """Documents: a site of them, in `site/`, without a warning and with nothing from another host."""
@@ -320,7 +308,28 @@ def pythons(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="uv", default=CI)
-@skipped_while_green(*INTERFACE, "docs/how-to", "tests/e2e")
+def browser(session: nox.Session) -> None:
+    """Pages, in CI: /docs, the example's, one with Better Auth, in this machine's Chromium or else in one from npm."""
+    sync(session, "--group", "browser", "--compile-bytecode")
+    beside = [] if session.posargs else ["-n", "3"]  # each with a browser and a server of its own
+    session.run("pytest", *beside, *chosen(session, BROWSER), env=in_memory())
+
+
+@nox.session(default=CI)
+def clients(session: nox.Session) -> None:
+    """Clients, in CI: Better Auth and OpenID providers, a generated one, one that works offline; most need node."""
+    beside = [] if session.posargs else PARALLEL
+    run(session, "pytest", *beside, *chosen(session, *CLIENTS), env=in_memory())
+
+
+@nox.session(default=CI)
+def packages(session: nox.Session) -> None:
+    """Packages, in CI: what is built, and what each extra brings."""
+    beside = [] if session.posargs else PARALLEL
+    run(session, "pytest", *beside, *chosen(session, PACKAGES), env=in_memory())
+
+
+@nox.session(venv_backend="uv", default=CI)
 def agents(session: nox.Session) -> None:
     """Agents, in CI: OpenAI's SDK; MCP's inspector and conformance suite, and tokens; some of it needs node."""
     sync(session, "--group", "agents")

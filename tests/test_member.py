@@ -68,6 +68,7 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.ci
 def test_a_member_takes_eight_lines_and_a_migration(sources: Path, cluster: ScratchCluster) -> None:
     assert sum(map(len, LINES.values())) == 8
     url = cluster.create_database()

@@ -35,11 +35,16 @@ KEPT = {  # what a page is there to make
     "docs/embedded-database.md": {"tasks.dump"},
     "docs/operations.md": {"tasks.dump"},
 }
-# Followed to the end, with a real issuer, by the tests of issuers, which need node.
+# Followed to the end, with a real issuer, by the tests of clients, which need node.
 FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"} if NODE else set()
 # What the page runs are tests, which are run anyway.
 TESTED = {"examples/README.md"}
-PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED)) for page in pages()]
+# Each starts servers again and again.
+LONG = {"docs/embedded-database.md"} | {
+    f"docs/how-to/{name}.md"
+    for name in ("connect-an-agent", "live-updates", "recurring-tasks", "storage-adapter", "undo-and-trash")
+}
+PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED | LONG)) for page in pages()]
 
 
 @pytest.fixture

@@ -279,6 +279,7 @@ def test_the_database_log_contains_no_user_data(folder: Path) -> None:
     assert "private" not in log
 
 
+@pytest.mark.ci
 def test_other_files_in_the_data_folder_are_left_alone(new_folder: Path) -> None:
     new_folder.mkdir(mode=0o750)
     (new_folder / "secret").write_text("of the server")
@@ -382,6 +383,7 @@ def bystander(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.ci
 def test_an_unrelated_process_with_the_old_pid_is_not_harmed_and_not_in_the_way(
     folder: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
@@ -449,6 +451,7 @@ def test_a_first_start_that_was_killed_leaves_nothing_half_made(
     assert not is_running(new_folder)
 
 
+@pytest.mark.ci
 def test_an_initdb_that_was_killed_leaves_nothing_and_says_so(new_folder: Path, user: Callable[..., User]) -> None:
     unlucky = user(new_folder)
     assert soon(lambda: bool(list((new_folder / "postgres").glob("new-*/data/base"))))
@@ -516,6 +519,7 @@ def test_a_folder_with_strange_characters_is_good(place: Path) -> None:
         assert (folder / "postgres/cluster/.s.PGSQL.5432").exists()
 
 
+@pytest.mark.ci
 def test_a_relative_folder_is_good(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     with EmbeddedPostgres.start(Path("here"), durable=False) as database:
@@ -534,6 +538,7 @@ def odd_programs() -> Iterator[Path]:
         yield place / ODD
 
 
+@pytest.mark.ci
 def test_programs_in_a_folder_with_strange_characters_are_good(place: Path, user: Callable[..., User]) -> None:
     with odd_programs() as packages:
         for _ in range(2):  # made, and used again
@@ -542,6 +547,7 @@ def test_programs_in_a_folder_with_strange_characters_are_good(place: Path, user
             started.do("stop")
 
 
+@pytest.mark.ci
 def test_an_unsuitable_temporary_folder_is_reported_in_one_sentence(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -614,6 +620,7 @@ def test_a_data_folder_of_somebody_else_is_refused(folder: Path, name: str) -> N
     os.chown(folder / name, 0, 0)
 
 
+@pytest.mark.ci
 def test_folders_above_the_data_are_made_for_us_alone(place: Path) -> None:
     before = os.umask(0o002)
     try:
@@ -632,6 +639,7 @@ def test_a_lost_password_is_reported_in_one_sentence_and_starts_nothing(folder: 
     assert not is_running(folder)
 
 
+@pytest.mark.ci
 def test_a_server_that_hangs_is_not_joined_but_can_be_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("todo_adapters.embedded.cluster._ENDINGS", (("SIGINT", 0.1), ("SIGKILL", 10.0)))
     database = EmbeddedPostgres.start(folder, durable=False)
@@ -660,6 +668,7 @@ def test_a_failed_start_is_reported_with_the_message_of_the_database(folder: Pat
     assert not is_running(folder)
 
 
+@pytest.mark.ci
 def test_waiting_for_another_process_has_a_time_limit(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("todo_adapters.embedded.server.START_WITHIN", 0.3)
     (new_folder / "postgres").mkdir(parents=True)
@@ -673,6 +682,7 @@ def test_waiting_for_another_process_has_a_time_limit(new_folder: Path, monkeypa
         lock.close()
 
 
+@pytest.mark.ci
 def test_a_creation_that_takes_too_long_is_given_up(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as hurried:
         hurried.setattr("todo_adapters.embedded.server.START_WITHIN", 0.1)
@@ -693,6 +703,7 @@ def a_folder_for_everybody(parent: str | None = None) -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.mark.ci
 @only_root
 def test_root_keeps_the_data_where_it_was_told_and_opens_no_folder_to_others(place: Path) -> None:
     home = place / "home"
@@ -707,6 +718,7 @@ def test_root_keeps_the_data_where_it_was_told_and_opens_no_folder_to_others(pla
     assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o700
 
 
+@pytest.mark.ci
 @only_root
 def test_root_copies_programs_that_the_unprivileged_account_cannot_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -868,6 +880,7 @@ def test_root_enters_and_clears_no_folder_that_the_unprivileged_account_names(fo
     (of_root / "data").rename(data)
 
 
+@pytest.mark.ci
 @only_root
 def test_root_gives_a_new_database_away_only_when_it_has_written_it(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -889,11 +902,9 @@ def test_root_gives_a_new_database_away_only_when_it_has_written_it(
     assert done == ["sync password", "give password", "give data", "give new", "sync new", "sync postgres"]
 
 
+@pytest.mark.ci
 @only_linux_root
-@pytest.mark.parametrize(
-    "kept",
-    [pytest.param("", id="none"), pytest.param(",+setuid,+setgid,+chown", id="some", marks=pytest.mark.ci)],
-)
+@pytest.mark.parametrize("kept", ["", ",+setuid,+setgid,+chown"], ids=["none", "some"])
 def test_root_without_capabilities_is_reported_in_one_sentence(
     new_folder: Path, user: Callable[..., User], kept: str
 ) -> None:
@@ -902,6 +913,7 @@ def test_root_without_capabilities_is_reported_in_one_sentence(
     assert refused.endswith("run as an ordinary user, or set DATABASE_URL.")
 
 
+@pytest.mark.ci
 @only_linux_root
 def test_root_that_may_not_signal_others_still_stops_its_database(new_folder: Path, user: Callable[..., User]) -> None:
     started = user(new_folder, within=["setpriv", "--bounding-set=-kill", "--inh-caps=-all"])
@@ -910,6 +922,7 @@ def test_root_that_may_not_signal_others_still_stops_its_database(new_folder: Pa
     assert not is_running(new_folder)
 
 
+@pytest.mark.ci
 @only_linux_root
 def test_the_database_needs_no_shared_memory_in_dev_shm(user: Callable[..., User]) -> None:
     mounted = 'mount -t tmpfs -o size=4k none /dev/shm && exec "$@"'
@@ -923,6 +936,7 @@ def test_the_database_needs_no_shared_memory_in_dev_shm(user: Callable[..., User
         tiny.do("stop")
 
 
+@pytest.mark.ci
 @only_root
 def test_a_uid_without_a_name_is_reported_and_may_use_an_existing_database(
     folder: Path, user: Callable[..., User]
@@ -943,6 +957,7 @@ def test_a_uid_without_a_name_is_reported_and_may_use_an_existing_database(
         made.do("stop")
 
 
+@pytest.mark.ci
 @only_root
 def test_root_without_an_unprivileged_account_is_reported_in_one_sentence(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch

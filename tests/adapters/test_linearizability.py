@@ -100,7 +100,7 @@ async def engine(database_url: str, tables: str) -> AsyncIterator[AsyncEngine]:
 @pytest.mark.parametrize(
     "share",
     [
-        pytest.param(share, id=name, marks=[] if name in ("as it is", "in single calls") else pytest.mark.ci)
+        pytest.param(share, id=name, marks=[] if name == "as it is" else pytest.mark.ci)
         for name, share in SHARING.items()
     ],
 )

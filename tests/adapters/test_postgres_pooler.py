@@ -22,6 +22,8 @@ select pg_terminate_backend(pid, 5000) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid()
 """
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture
 def pooled_url(empty_database_url: str) -> Iterator[str]:

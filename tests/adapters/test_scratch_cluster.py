@@ -71,6 +71,7 @@ def stands_in(process: Path, place: Path) -> bool:
         return False
 
 
+@pytest.mark.ci
 def test_workers_share_one_cluster_and_leave_nothing(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, "-n", "2")
     assert "6 passed" in outcome.stdout, outcome.stdout + outcome.stderr
@@ -88,6 +89,7 @@ def test_a_killed_worker_leaves_nothing(tmp_path: Path) -> None:
     assert processes_in(place) == []
 
 
+@pytest.mark.ci
 def test_leftovers_of_a_killed_run_are_removed_by_the_next_run(tmp_path: Path) -> None:
     run_suite(tmp_path, killed=0)
     (left,) = places(tmp_path)
@@ -137,6 +139,7 @@ def test_a_template_that_failed_to_build_is_built_again(cluster: ScratchCluster)
     assert len(built) == 1
 
 
+@pytest.mark.ci
 def test_two_hundred_connections_fit(cluster: ScratchCluster) -> None:
     url = cluster.create_database()
     with ExitStack() as opened:

@@ -206,7 +206,7 @@ async def test_texts_come_back_as_they_were_given(service: Service, text: str, r
     assert (await call(service, "list_tasks", revision, q=text))["items"] == [made["task"]]
 
 
-@BOTH
+@pytest.mark.parametrize("revision", [CURRENT, pytest.param(LAST_OF_2025, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("tool", TOOLS)
 async def test_arguments_of_any_kind_get_a_refusal_that_names_them(service: Service, tool: str, revision: str) -> None:
     for wrong in (None, True, 0, -1, 2**70, 1.5, "\x00", "\u0085", "x" * 5000, [], [[]], {}, {"a": {"b": []}}, [None]):
@@ -311,6 +311,7 @@ async def test_a_bug_is_answered_and_logged_without_its_message(monkeypatch: pyt
     assert b"secret" not in service.raw_log()
 
 
+@pytest.mark.ci
 def test_a_server_that_no_agent_calls_does_not_load_the_sdk() -> None:
     program = """
 import asyncio, sys

@@ -26,8 +26,6 @@ UNTRIED = {operation.id for operation in _TRIED if operation.tag == "recurring t
 SUCCESS = {each.id: next(iter(each.answers)) for each in _TRIED if each.id not in UNTRIED} | {
     public.id: 200 for public in PUBLIC
 }
-# What a person tries by default: each expands a part of a page that takes a browser seconds to lay out again.
-FEW = [next(each.id for each in _TRIED if each.method == method) for method in ("POST", "GET", "DELETE")]
 TELL_VIOLATIONS = """
   addEventListener("securitypolicyviolation", (event) => violated(`${event.violatedDirective} ${event.blockedURI}`));
 """
@@ -36,10 +34,7 @@ STORED = "[Object.keys(localStorage), Object.keys(sessionStorage), document.cook
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("operations", [FEW, pytest.param([*SUCCESS], marks=pytest.mark.ci)], ids=["few", "every"])
-def test_a_person_pastes_a_token_and_tries_operations(
-    operations: list[str], page: "Page", api: Server, token: str
-) -> None:
+def test_a_person_pastes_a_token_and_tries_every_operation(page: "Page", api: Server, token: str) -> None:
     asked: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -49,7 +44,7 @@ def test_a_person_pastes_a_token_and_tries_operations(
     page.add_init_script(TELL_VIOLATIONS)
     page.goto(f"{api.url}/docs")
     authorize(page, token)
-    assert [tried(page, operation) for operation in operations] == [SUCCESS[each] for each in operations]
+    assert {operation: tried(page, operation) for operation in SUCCESS} == SUCCESS
     assert complaints == []
     assert {"{0.scheme}://{0.netloc}".format(urlsplit(url)) for url in asked} == {api.url}
     assert page.evaluate(STORED) == [[], [], ""]  # a closed tab forgets the token

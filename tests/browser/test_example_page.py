@@ -37,15 +37,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 MONDAY = date(2097, 10, 7)
+NARROW_AND_WIDE = pytest.mark.parametrize("width", [390, 1280])
 pytestmark = pytest.mark.timeout(300)
 
 
-def at(width: int, *, in_ci: int) -> pytest.MarkDecorator:
-    """On a window this wide; in CI on one of the other width, too."""
-    return pytest.mark.parametrize("width", [width, pytest.param(in_ci, marks=pytest.mark.ci)])
-
-
-@at(1280, in_ci=390)
+@NARROW_AND_WIDE
 def test_the_whole_page_works_by_mouse(
     width: int, page: "Page", enter: "Callable[[], Page]", client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -145,7 +141,7 @@ def keeps_lists(page: "Page", client: httpx.Client) -> None:
     becomes(page, lambda: shown(page), [MILK, "-Which kind?"])
 
 
-@at(390, in_ci=1280)
+@NARROW_AND_WIDE
 def test_the_whole_page_works_by_keyboard(
     width: int, page: "Page", origin: str, api: Server, token: str, client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -277,7 +273,7 @@ def test_tasks_are_dragged_with_a_finger(page: "Page", enter: "Callable[[], Page
     becomes(page, lambda: shown(page), [BREAD, "Eggs", MILK])
 
 
-@at(390, in_ci=1280)
+@NARROW_AND_WIDE
 def test_a_task_has_details(
     width: int, page: "Page", enter: "Callable[[], Page]", client: httpx.Client, complaints: list[str]
 ) -> None:
@@ -580,13 +576,8 @@ MOVING = """[...document.querySelectorAll("*")].map((each) => getComputedStyle(e
 
 
 @NEEDS_NODE
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        *((390, "light"), (1280, "dark")),
-        *(pytest.param(width, scheme, marks=pytest.mark.ci) for width, scheme in ((390, "dark"), (1280, "light"))),
-    ],
-)
+@NARROW_AND_WIDE
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_names_no_violation(
     width: int,
     scheme: Any,

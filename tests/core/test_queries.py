@@ -3,7 +3,6 @@
 import base64
 import json
 import string
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Final
 from unicodedata import combining, normalize
 
 import pytest
+from effort import code_points
 from factories import ANN, LATER, NOON, make_id, make_task
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -239,7 +239,7 @@ def test_a_search_folds_case_as_unicode_says_and_parts_title_from_description() 
 @cache
 def characters() -> list[str]:
     """All that may be searched for; not before a test asks, because every worker collects all tests."""
-    return [each for number in range(sys.maxunicode + 1) if is_description(each := chr(number))]
+    return [each for number in code_points() if is_description(each := chr(number))]
 
 
 FORMS: Final = ("NFC", "NFD", "NFKC", "NFKD")

@@ -1,6 +1,5 @@
 """The rules that every task obeys, and what may be done to it."""
 
-import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -10,6 +9,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from effort import code_points
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ def fields(problem: pytest.ExceptionInfo[InvalidInput]) -> list[str]:
 
 
 def test_every_character_is_judged_by_its_unicode_category() -> None:
-    characters = [chr(number) for number in range(sys.maxunicode + 1)]
+    characters = [*map(chr, code_points())]
     forbidden = {each for each in characters if unicodedata.category(each) in {"Cc", "Cs"}}
     assert {each for each in characters if not is_owner(f"a{each}")} == forbidden
     assert {each for each in characters if not is_title(f"a{each}")} == forbidden

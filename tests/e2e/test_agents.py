@@ -109,6 +109,7 @@ async def test_an_agent_works_over_standard_streams(database_url: str, mode: str
         assert entry["client"] == "todo mcp"
 
 
+@pytest.mark.ci
 async def test_http_and_stdio_reach_the_same_tasks_of_the_embedded_database(serve: Serve, data_dir: Path) -> None:
     server = serve(TODO_DATA_DIR=str(data_dir)).started()
     async with over_stdio("auto", "dev", TODO_DATA_DIR=str(data_dir)) as here:
@@ -144,6 +145,7 @@ def spoken(*messages: Any) -> str:
     return "".join(json.dumps(each) + "\n" for each in messages)
 
 
+@pytest.mark.ci
 def test_todo_mcp_ends_with_its_client_and_writes_only_protocol_messages(database_url: str) -> None:
     mcp = subprocess.Popen(
         [TODO, "mcp", "ann"],
@@ -166,6 +168,7 @@ def test_todo_mcp_ends_with_its_client_and_writes_only_protocol_messages(databas
     assert "database_url_parameters_dropped" in err
 
 
+@pytest.mark.ci
 def test_a_signal_ends_todo_mcp_while_the_client_is_silent(tmp_path: Path, data_dir: Path) -> None:
     mcp = subprocess.Popen(
         [TODO, "mcp", "ann"],
@@ -214,6 +217,7 @@ def test_an_invalid_message_is_refused_and_the_next_one_is_answered(database_url
     assert len(listed["result"]["tools"]) == len(TOOLS)
 
 
+@pytest.mark.ci
 def test_pending_calls_are_answered_before_todo_mcp_ends(database_url: str) -> None:
     tasks = [{"title": f"{n}"} for n in range(50)]
     sent = spoken(*(message("tools/call", {"name": "add_task", "arguments": {"tasks": tasks}}) for _ in range(3)))

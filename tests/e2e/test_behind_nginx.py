@@ -32,6 +32,8 @@ SETTINGS, UNIT, SITE, CHECK, SHOWN = (
     block.text for block in blocks_of(ROOT / "docs/deploy-systemd.md") if block.runner
 )
 
+pytestmark = pytest.mark.ci
+
 
 @contextmanager
 def nginx(folder: Path, site: str, live: str) -> Iterator[str]:

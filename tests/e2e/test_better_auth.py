@@ -223,7 +223,6 @@ def test_a_running_service_accepts_only_the_right_tokens(
             assert asks(service, user_of(setting).cookie("session_data"), user_of(setting).id) == 401
 
 
-@pytest.mark.ci
 def test_a_running_service_follows_its_issuer_through_rotations_and_algorithms(
     user_of: Callable[[str], User], database_url: str, tmp_path: Path
 ) -> None:
@@ -248,7 +247,6 @@ def test_a_session_token_proves_nobody(user_of: Callable[[str], User]) -> None:
         assert proves_with_everything_on(text, user.issuer) is None
 
 
-@pytest.mark.ci
 def test_a_reason_in_the_log_says_what_each_of_its_tokens_lacks(
     user_of: Callable[[str], User], database_url: str, tmp_path: Path
 ) -> None:
@@ -289,13 +287,7 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-@pytest.mark.parametrize(
-    ("page", "path"),
-    [
-        ("page", ""),
-        *(pytest.param(*each, marks=pytest.mark.ci) for each in (("page", "/api/auth"), ("client", "/api/auth/"))),
-    ],
-)
+@pytest.mark.parametrize(("page", "path"), [("page", ""), ("page", "/api/auth"), ("client", "/api/auth/")])
 def test_the_how_to_followed_literally_leads_to_a_first_task(
     app: Path, tmp_path: Path, data_dir: Path, page: str, path: str
 ) -> None:

@@ -163,6 +163,7 @@ def counted(server: Server, name: str) -> float:
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and sockets are read from /proc, which only Linux has")
 def test_streams_that_nobody_reads_hold_little_and_are_dropped(serve: Serve, database_url: str) -> None:
     server = serve(DATABASE_URL=database_url, **VARIABLES).started()

@@ -105,6 +105,7 @@ def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(serve: Serve, vari
     assert server.stop() == 0
 
 
+@pytest.mark.ci
 def test_a_server_without_standard_streams_serves_and_counts_lost_lines(
     serve: Serve, variables: dict[str, str]
 ) -> None:
@@ -120,7 +121,8 @@ def test_a_server_without_standard_streams_serves_and_counts_lost_lines(
     assert server.said() == ""
 
 
-@pytest.mark.parametrize("blocking", ["blocking", pytest.param("non-blocking", marks=pytest.mark.ci)])
+@pytest.mark.ci
+@pytest.mark.parametrize("blocking", ["blocking", "non-blocking"])
 def test_an_output_that_nobody_reads_stops_nothing_and_each_line_is_read_later_or_counted(
     serve: Serve, variables: dict[str, str], tmp_path: Path, blocking: str
 ) -> None:

@@ -55,7 +55,6 @@ def test_a_generated_client_compiles_and_does_all_seven_operations(
     assert "seven operations done" in tool(folder, "client.js", shared.url, input=token)
 
 
-@pytest.mark.ci
 def test_spectral_finds_nothing(copied: Callable[[Path], Path]) -> None:
     said = tool(
         copied(LINTERS), "node_modules/@stoplight/spectral-cli/dist/index.js", "lint", "openapi.json", "--ruleset",
@@ -64,7 +63,6 @@ def test_spectral_finds_nothing(copied: Callable[[Path], Path]) -> None:
     assert "No results" in said
 
 
-@pytest.mark.ci
 def test_redocly_finds_nothing(copied: Callable[[Path], Path]) -> None:
     command = ["node_modules/@redocly/cli/bin/cli.js", "lint", "openapi.json", "--config", "redocly.yaml"]
     said = tool(copied(LINTERS), *command)

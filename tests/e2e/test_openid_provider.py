@@ -109,7 +109,6 @@ def test_only_access_tokens_for_this_api_are_accepted_from_a_provider(
             assert asks(service, token, ANN) == 401
 
 
-@pytest.mark.ci
 @NEEDS_NODE
 def test_an_issuer_with_a_trailing_slash_is_a_different_issuer(
     provider: str, database_url: str, tmp_path: Path
@@ -120,7 +119,6 @@ def test_an_issuer_with_a_trailing_slash_is_a_different_issuer(
         assert asks(service, ours["access_token"], ANN) == 401
 
 
-@pytest.mark.ci
 @NEEDS_NODE
 def test_a_program_and_a_pairwise_subject_are_separate_users(provider: str, database_url: str, tmp_path: Path) -> None:
     pairwise = signed_in(provider, ANN, client_id="private")["access_token"]
@@ -204,7 +202,7 @@ SHAPES: dict[str, tuple[str, str, str, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["Auth0", pytest.param("Keycloak", marks=pytest.mark.ci)])
+@pytest.mark.parametrize("name", ["Auth0", "Keycloak"])
 def test_a_token_shaped_like_those_of_this_provider_is_accepted(name: str, database_url: str, tmp_path: Path) -> None:
     path, ending, subject, typ, claims = SHAPES[name]
     signs, encrypts = (rsa.generate_private_key(65537, 2048) for _ in range(2))

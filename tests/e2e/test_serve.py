@@ -162,10 +162,8 @@ def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir:
     assert "Traceback" not in server.said()
 
 
-@pytest.mark.parametrize(
-    "number",
-    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.ci) for each in (signal.SIGHUP, signal.SIGINT))],
-)
+@pytest.mark.ci
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_during_todo_migrate_ends_the_database_also_if_it_is_repeated(
     new_data_dir: Path, number: signal.Signals
 ) -> None:

@@ -34,9 +34,6 @@ _SERVER = ("postgres", "jwt", "limits", "recurrence", "mcp")
 BRINGS["server"] = [*(name for extra in _SERVER for name in BRINGS[extra]), "todo_app.main", "todo_app.cli"]
 BRINGS["all"] = [*BRINGS["server"], *BRINGS["embedded"]]
 EVERYTHING = {name for names in BRINGS.values() for name in names}
-# The default check tries the package alone and with everything; CI tries each extra.
-EXTRAS = [extra if extra in ("", "all") else pytest.param(extra, marks=pytest.mark.ci) for extra in BRINGS]
-WITHOUT_A_SERVER = ["", *(pytest.param(each, marks=pytest.mark.ci) for each in [*_SERVER, "embedded"])]
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
@@ -73,7 +70,6 @@ def test_the_sdist_holds_what_is_in_the_repository_and_nothing_else(sdist: Path)
         assert not [name for name in kept.splitlines() if name not in held and not name.startswith(".ci/")]
 
 
-@pytest.mark.ci
 def test_the_tests_find_in_the_sdist_what_they_read(sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -103,7 +99,7 @@ print(json.dumps(failed))
 """
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", BRINGS)
 def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: str, tmp_path: Path) -> None:
     python = installed(extra)
     program = [python, "-I", "-c", IMPORTS, json.dumps(sorted({*ALONE, *EVERYTHING}))]
@@ -118,7 +114,7 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
     uv("pip", "check", "--python", python)
 
 
-@pytest.mark.parametrize("extra", WITHOUT_A_SERVER)
+@pytest.mark.parametrize("extra", ["", *_SERVER, "embedded"])
 @pytest.mark.parametrize("command", ["serve", "--version"])
 def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path], extra: str, command: str) -> None:
     todo = installed(extra).with_name("todo")
@@ -127,18 +123,14 @@ def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path],
     assert re.fullmatch(r"todo: \w+ is not installed; pip install 'todo-api\[server\]', .+\n", done.stderr), done.stderr
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [
-        pytest.param([f"tests/core/test_{name}.py" for name in ("use_cases", "plans", "errors")], id="some"),
-        pytest.param(["tests/core"], id="all", marks=pytest.mark.ci),
-    ],
-)
-def test_the_core_passes_its_tests_from_the_wheel(wheel: Path, tmp_path: Path, chosen: list[str]) -> None:
+def test_the_core_passes_its_tests_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     uv("pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", tmp_path / "installed", wheel)
     # The test tools come from here, what is tested from the wheel: PYTHONPATH goes before the editable install.
     variables = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
-    for program in (["-c", "import todo_core; print(todo_core.__file__)"], ["-m", "pytest", "-q", *NO_CACHE, *chosen]):
+    for program in (
+        ["-c", "import todo_core; print(todo_core.__file__)"],
+        ["-m", "pytest", "-q", *NO_CACHE, "tests/core"],
+    ):
         done = subprocess.run(
             [sys.executable, *program], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
         )
