@@ -67,7 +67,7 @@ IN_STEP = """
 """
 
 
-ACTIONS = 40 if IN_CI else 20  # of each client of each process
+ACTIONS = 40 if IN_CI else 10  # of each client of each process
 
 
 def out_of_step(connection: psycopg.Connection[Any]) -> list[tuple[object, ...]]:
@@ -155,6 +155,7 @@ async def test_three_processes_leave_no_gap_no_double_and_no_deadlock(database_u
     assert deadlocks(database_url) == 0
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_url: str, engine: AsyncEngine) -> None:
     lost = 0
