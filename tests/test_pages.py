@@ -42,7 +42,10 @@ TESTED = {"examples/README.md"}
 # Each starts servers again and again.
 LONG = {"docs/embedded-database.md"} | {
     f"docs/how-to/{name}.md"
-    for name in ("connect-an-agent", "live-updates", "recurring-tasks", "storage-adapter", "undo-and-trash")
+    for name in (
+        *("connect-an-agent", "live-updates", "rate-limits", "recurring-tasks", "repeat-writes", "storage-adapter"),
+        "undo-and-trash",
+    )
 }
 PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED | LONG)) for page in pages()]
 
