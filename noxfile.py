@@ -283,16 +283,10 @@ def tests(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Documents: a site of them, in `site/`, without a warning and with nothing from another host."""
     sync(session, "--group", "docs")
-    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "docs", "site")
+    session.run(
+        "sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "--jobs", "auto", "docs", "site"
+    )
     session.run("pytest", "-q", "--noconftest", SITE)
-
-
-@nox.session
-@skipped_while_green("src", "tests/fuzzing", *SHARED)
-def schemathesis(session: nox.Session) -> None:
-    """Fuzzing: the OpenAPI document against a live server; arguments go to Schemathesis (`-- -n 1000`)."""
-    few = ["-n", "5", "--phases", "examples,fuzzing,stateful"]  # the values at each border are most of the requests
-    session.run(sys.executable, "tests/fuzzing/run.py", *(session.posargs or ([] if CI else few)))
 
 
 @nox.session
@@ -327,6 +321,12 @@ def packages(session: nox.Session) -> None:
     """Packages, in CI: what is built, and what each extra brings."""
     beside = [] if session.posargs else PARALLEL
     run(session, "pytest", *beside, *chosen(session, PACKAGES), env=in_memory())
+
+
+@nox.session(default=CI)
+def schemathesis(session: nox.Session) -> None:
+    """Fuzzing, in CI: the OpenAPI document against a live server; arguments go to Schemathesis (`-- -n 1000`)."""
+    session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="uv", default=CI)

@@ -114,8 +114,6 @@ def test_ci_runs_every_test_and_measures_coverage(
     body(noxfile, "tests")(session := Session())
     assert ("--cov" in session.command) == measured
     assert ("not ci" in session.command) == (not measured)
-    body(noxfile, "schemathesis")(fuzzing := Session())
-    assert ("--phases" in fuzzing.command) == (not measured)
     paths = {path for name in noxfile.PARTS for path in noxfile.tests_of(name)}
     assert paths
     assert paths & {*session.command} == (set() if measured else paths)  # none is named: all are run
@@ -237,20 +235,16 @@ def test_a_session_runs_again_after_a_failure_a_partial_run_or_an_edit_during_it
 
 # Beside those that an edit of anything runs: `lint`, `imports`, `pythons`, and the part of documents.
 EDITS = {
-    "src/todo_core/task.py": "types schemathesis rules storage identity interface service",
-    "src/todo_adapters/postgres/store.py": "types schemathesis storage service",
-    "src/todo_adapters/jwt_identity/policy.py": "types schemathesis identity interface tokens service",
-    "src/todo_adapters/embedded/server.py": "types schemathesis tools embedded processes service pages",
-    "src/todo_app/api/tasks.py": ("types schemathesis interface processes tokens service pages"),
+    "src/todo_core/task.py": "types rules storage identity interface service",
+    "src/todo_adapters/postgres/store.py": "types storage service",
+    "src/todo_adapters/jwt_identity/policy.py": "types identity interface tokens service",
+    "src/todo_adapters/embedded/server.py": "types tools embedded processes service pages",
+    "src/todo_app/api/tasks.py": ("types interface processes tokens service pages"),
     "docs/openapi.json": "docs pages",
     "docs/how-to/better-auth.md": "docs service pages",
-    "tests/factories.py": (
-        "schemathesis tools rules storage identity embedded interface processes tokens service pages"
-    ),
+    "tests/factories.py": ("tools rules storage identity embedded interface processes tokens service pages"),
     "tests/e2e/test_serve.py": "processes",
-    "uv.lock": (
-        "types schemathesis docs tools rules storage identity embedded interface processes tokens service pages"
-    ),
+    "uv.lock": ("types docs tools rules storage identity embedded interface processes tokens service pages"),
 }
 
 
