@@ -228,7 +228,7 @@ async def test_bad_ids_are_refused_before_the_stream_begins(service: Service) ->
 
 
 async def test_the_stream_ends_when_its_token_does(service: Service) -> None:
-    async with following(service, bearer=token(life=timedelta(seconds=1))) as stream:
+    async with following(service, bearer=token(life=timedelta(seconds=2))) as stream:
         assert await stream.ended()
     assert reason(service) == "the token has expired"
 
@@ -240,7 +240,7 @@ async def test_a_token_that_expires_while_there_is_always_more_ends_the_stream(s
             await asyncio.sleep(0.01)
 
     adding = asyncio.create_task(busy())
-    async with following(service, bearer=token(life=timedelta(seconds=1))) as stream:
+    async with following(service, bearer=token(life=timedelta(seconds=2))) as stream:
         assert await stream.ended()
     adding.cancel()
 
