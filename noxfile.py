@@ -36,7 +36,7 @@ PARALLEL = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "worksteal"]
 CI = bool(os.environ.get("CI"))
 # Coverage costs as much again as the tests themselves, so only CI measures it.
 COVERAGE = ["--cov", "--cov-report=term"] if CI else []
-# Tests with the mark `ci` run in CI and where they are named: they prove a checker, or cost much and add little.
+# Tests with the mark `ci` run in CI and where they are named: they take long, and no promise about data rests on them.
 CHOICE = [] if CI else ["-m", "not ci"]
 # Sessions that are asked for by name run, whatever has changed or not.
 NAMED = any(argument.startswith(("-s", "--session", "-t", "--tag", "-k", "--keyword")) for argument in sys.argv[1:])
@@ -51,8 +51,8 @@ COMMON = ["noxfile.py", "run.py", "pyproject.toml", "uv.lock"]
 # No session reads these, and many write them.
 UNREAD = [".?*_cache", ".coverage*", ".git", ".hypothesis", ".nox", ".venv*", "__pycache__", "dist", "htmlcov", "site"]
 # A test is skipped where the program that it needs is missing: it must be run once that is installed.
-VARIABLES = ["CHROMIUM", "PYTEST_ADDOPTS"]
-PROGRAMS = ["bash", "chromium", "chromium-browser", "curl", "git", "google-chrome", "node", "npm"]
+VARIABLES = ["PYTEST_ADDOPTS"]
+PROGRAMS = ["bash", "curl", "git", "node", "npm"]
 
 # The tests start hundreds of processes. Without bytecode each compiles all that it imports, and a server takes twice
 # the processor time to start.
@@ -135,7 +135,7 @@ PARTS = {
         in_files("tests", "pages", "examples"),
         ("*.md", "docs", "examples", "run.py", "src/todo_app", "src/todo_adapters/embedded"),
     ),
-    "documents": Part(in_files("tests", "*"), (".",)),
+    "documents": Part((*in_files("tests", "*"), *in_files("tests/adapters", "*")), (".",)),
 }
 
 
@@ -161,7 +161,7 @@ READS: dict[str, tuple[str, ...]] = {}
 def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
     """Skip a session while nothing that it is about has changed since it was last green; never in CI.
 
-    `reads` are files, folders and patterns; without any it is the whole project. Arguments may choose a part of the
+    `reads` are files, folders and patterns. Arguments may choose a part of the
     session: given some, it runs, and what it finds is not kept.
     """
 
@@ -216,7 +216,7 @@ def digest(reads: tuple[str, ...]) -> str:
 
 def places(reads: tuple[str, ...]) -> list[str]:
     """Where that is which they read, what every session reads included."""
-    return [*COMMON, *matching(reads)] if reads else ["."]
+    return [*COMMON, *matching(reads)]
 
 
 def files(path: Path) -> Iterator[Path]:
@@ -351,14 +351,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
-    """Everything on another Python, from the same lock file: `nox -s tests-on-3.13`; skipped where it is missing."""
+    """`tests` on another Python, from the same lock file: `nox -s tests-on-3.13`; skipped where it is missing."""
     sync(session, "--python", session.virtualenv.location)
     session.run("pytest", *SEPARATE, *(session.posargs or PARALLEL))
 
 
 @nox.session(name="tests-on-wheel", venv_backend="uv", default=False)
 def tests_on_wheel(session: nox.Session) -> None:
-    """Everything on the built wheel, in place of the sources."""
+    """`tests` on the built wheel, in place of the sources."""
     sync(session, "--no-install-project")
     session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--reinstall", str(wheel(session)))
     session.run("python", "-c", "import todo_core; assert 'site-packages' in todo_core.__file__, todo_core.__file__")

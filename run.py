@@ -19,13 +19,12 @@ from typing import IO, NoReturn
 OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
-EXE = ".exe" if sys.platform == "win32" else ""
+BIN = VENV / "bin"
 STAMP = VENV / "run.json"
 FETCHED_UV = VENV / ".uv"
 
 # What each kind of environment asks of `uv sync`. "dev" holds all that "server" holds, so it serves as well.
-# For "dev" the bytecode is made at once: the processes of the tests would each make it at the same time.
+# For "dev" the bytecode is made now: the processes of the tests would each make it at the same time.
 KINDS = {"server": ("--no-dev", "--extra", "all"), "dev": ("--group", "dev", "--compile-bytecode")}
 # A .venv belongs to one version of Python and one place: its scripts carry absolute paths.
 HOME = f"{sys.implementation.cache_tag} {ROOT}"
@@ -39,13 +38,15 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   migrate | token USER | mcp USER | openapi | --version   the other commands of `todo`
 
 The first run installs exactly what uv.lock pins into .venv, beside this file, and needs the network for that. Later
-runs start at once. Nothing is installed anywhere else; to start over, delete that folder."""
+runs start immediately. Nothing is installed anywhere else but in uv's cache; to start over, delete that folder."""
 
 
 def main(argv: list[str]) -> int:
     if sys.version_info[:2] < OLDEST_PYTHON:
         found = ".".join(map(str, sys.version_info[:3]))
         stop(f"this needs Python 3.11 or newer, and {sys.executable} is {found}. Try a newer one: python3.11 run.py")
+    if os.name == "nt":
+        stop("this needs Linux or macOS")
     if not argv or argv[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -55,9 +56,9 @@ def main(argv: list[str]) -> int:
             os.chdir(ROOT)
             if argv[1:2] == ["--force"]:
                 os.environ["TODO_TEST_FORCE"] = argv.pop(1)
-            return hand_over("nox", argv[1:])
+            hand_over("nox", argv[1:])
         prepare("server")
-        return hand_over("todo", argv)
+        hand_over("todo", argv)
     except KeyboardInterrupt:
         return 130
 
@@ -76,11 +77,7 @@ def prepare(kind: str) -> None:
 def is_ready(kind: str, stamp: dict[str, str]) -> bool:
     wanted = {"kind": stamp.get("kind"), "inputs": digest_of_inputs(), "home": HOME}
     tools = ("python", "todo") if kind == "server" else ("python", "todo", "nox")
-    return (
-        stamp == wanted
-        and stamp["kind"] in (kind, "dev")
-        and all(os.access(BIN / f"{tool}{EXE}", os.X_OK) for tool in tools)
-    )
+    return stamp == wanted and stamp["kind"] in (kind, "dev") and all(os.access(BIN / tool, os.X_OK) for tool in tools)
 
 
 def digest_of_inputs() -> str:
@@ -100,7 +97,7 @@ def install(kind: str, stamp: dict[str, str]) -> None:
     version, requirement = pinned_uv()
     uv = find_uv(version) or fetch_uv(requirement)
     environment = {"UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
-    run([uv, "sync", "--frozen", "--python", BIN / f"python{EXE}", *KINDS[kind]], **environment)
+    run([uv, "sync", "--frozen", "--python", BIN / "python", *KINDS[kind]], **environment)
     write_stamp(kind, inputs=digest)
 
 
@@ -110,7 +107,7 @@ def is_reusable(stamp: dict[str, str]) -> bool:
         return False
     question = "import sys; print(sys.implementation.cache_tag)"
     try:
-        answer = subprocess.run([BIN / f"python{EXE}", "-c", question], capture_output=True, text=True, check=False)
+        answer = subprocess.run([BIN / "python", "-c", question], capture_output=True, text=True, check=False)
     except OSError:
         return False
     return answer.stdout.strip() == sys.implementation.cache_tag
@@ -143,7 +140,7 @@ def pinned_uv() -> tuple[str, str]:
 
 def find_uv(version: str) -> str | None:
     """A uv that is at hand and no older than the pinned one, so that it understands the lock file."""
-    for candidate in (shutil.which("uv"), FETCHED_UV / "bin" / f"uv{EXE}"):
+    for candidate in (shutil.which("uv"), FETCHED_UV / "bin" / "uv"):
         try:
             found = subprocess.run([candidate or "", "--version"], capture_output=True, text=True, check=True)
             if numbers(found.stdout.split()[1]) >= numbers(version):
@@ -171,7 +168,7 @@ def fetch_uv(requirement: str) -> Path:
         FETCHED_UV,
     ]
     run([*pip(), "install", *options, "-r", wanted], PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_NO_INPUT="1")
-    return FETCHED_UV / "bin" / f"uv{EXE}"
+    return FETCHED_UV / "bin" / "uv"
 
 
 def pip() -> list[str | Path]:
@@ -182,8 +179,8 @@ def pip() -> list[str | Path]:
             f"{sys.executable} comes without pip and ensurepip. On Debian and Ubuntu: sudo apt install python3-venv."
             " Or install uv: https://docs.astral.sh/uv/"
         )
-    run([BIN / f"python{EXE}", "-m", "ensurepip"])
-    return [BIN / f"python{EXE}", "-m", "pip"]
+    run([BIN / "python", "-m", "ensurepip"])
+    return [BIN / "python", "-m", "pip"]
 
 
 def run(command: list[str | Path], **environment: str) -> None:
@@ -218,39 +215,21 @@ def only_one_at_a_time() -> Iterator[None]:
 
 def lock(file: IO[str], *, wait: bool) -> bool:
     """Hold `file` until every process that has it open closes it or ends."""
-    while True:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
+    import fcntl  # here, since Windows lacks it
 
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if sys.platform != "win32" and not isinstance(error, BlockingIOError):
-                raise  # no locks on this file system: better said than ignored
-            if not wait:
-                return False
-            # Windows gives up waiting after ten seconds: ask again.
-        else:
-            return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # another error says that this file system has no locks
+        return False
+    return True
 
 
-def hand_over(tool: str, arguments: list[str]) -> int:
-    """Become `tool` (on Windows, which cannot: wait for it), as in an activated environment."""
+def hand_over(tool: str, arguments: list[str]) -> NoReturn:
+    """Become `tool`, as in an activated environment."""
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PATH": path}
-    command = [str(BIN / f"{tool}{EXE}"), *arguments]
-    if os.name != "nt":  # not `sys.platform`: mypy would call the rest unreachable
-        os.execve(command[0], command, environment)
-    with subprocess.Popen(command, env=environment) as child:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                continue  # the child got it as well, and ends in its own time
+    command = [str(BIN / tool), *arguments]
+    os.execve(command[0], command, environment)
 
 
 def say(sentence: str) -> None:

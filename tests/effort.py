@@ -12,5 +12,8 @@ def examples(in_ci: int) -> int:
 
 
 def code_points() -> list[int]:
-    """All of Unicode in CI; elsewhere the first two planes, where nearly all rules differ, and some of each other."""
-    return [*range(0x20000), *range(0x20000, sys.maxunicode + 1, 1 if IN_CI else 251), sys.maxunicode]
+    """All of Unicode in CI; elsewhere the first two planes, what is special behind them, and some of the rest."""
+    special = [*range(0x2F800, 0x2FA20), *range(0xE0000, 0xE0200), sys.maxunicode]
+    return (
+        [*range(sys.maxunicode + 1)] if IN_CI else sorted({*range(0x20000), *range(0x20000, 0x110000, 251), *special})
+    )

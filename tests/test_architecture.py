@@ -72,7 +72,6 @@ LONG_BESIDE = {
     "docs/reference/generate.py": "a page a function, from one document",
     "examples/sqlite_store.py": "one storage, to be read and copied whole",
     "noxfile.py": "nox wants its sessions in one file",
-    "run.py": "it must work alone, before anything is installed",
 }
 REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
 

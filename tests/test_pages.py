@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from databases import has_been_used
-from e2e.npm import NODE
 from pages import ROOT, Block, Reader, blocks_of, pages
 from serving import database_pid
 
@@ -35,8 +34,8 @@ KEPT = {  # what a page is there to make
     "docs/embedded-database.md": {"tasks.dump"},
     "docs/operations.md": {"tasks.dump"},
 }
-# Followed to the end, with a real issuer, by the tests of clients, which need node.
-FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"} if NODE else set()
+# Followed to the end, with a real issuer, by the session `clients`.
+FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"}
 # What the page runs are tests, which are run anyway.
 TESTED = {"examples/README.md"}
 # Each starts servers again and again.

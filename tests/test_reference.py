@@ -85,6 +85,16 @@ def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> Non
     properties = [each for each, value in members.items() if isinstance(value, property)]
     assert not [each for each in properties if not re.search(rf"^- `{each}: .+` \(property\)", said, re.MULTILINE)]
     assert not [each for each, value in members.items() if inspect.isfunction(value) and f"`{each}: " in said]
+    callables = inspect.getmembers(what, inspect.isfunction) if inspect.isclass(what) else [(name, what)]
+    for each, value in callables:
+        if not inspect.isfunction(value) or value.__module__ in ("enum", "typing", "todo_core.versioned"):
+            continue  # it is no function, or one of a base class that the page does not show
+        if each in vars(what).get("__annotations__", {}):
+            continue  # declared as a field
+        line = re.search(rf"^(?:- )?`(?:await )?{each}\((.*)\)", said, re.MULTILINE)
+        assert line or each.startswith("_"), each
+        wanted = inspect.signature(value).parameters.keys() - {"self", "members"} if line else ()
+        assert [one for one in wanted if not re.search(rf"\b{one}\b", line[1])] == []
 
 
 def test_the_refusals_of_every_operation_are_listed_once() -> None:

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "run.py"
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in for uv is a shell script")
-
 # Answers `uv --version`; on `uv sync` notes its arguments and makes the commands that an installation would bring.
 UV = """\
 #!/bin/sh
@@ -99,6 +97,11 @@ def test_an_older_python_gets_one_sentence_that_says_which_is_needed(clone: Clon
     assert done.returncode == 1
     assert done.stderr.startswith("run.py: this needs Python 3.11 or newer")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_windows_is_refused_in_one_sentence(clone: Clone) -> None:
+    done = clone.run("-c", "import os, run; os.name = 'nt'; run.main(['serve'])")
+    assert (done.returncode, done.stderr) == (1, "run.py: this needs Linux or macOS\n")
 
 
 def test_the_first_serve_installs_without_tools_and_hands_everything_over(clone: Clone) -> None:

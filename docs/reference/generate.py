@@ -259,7 +259,7 @@ EVENTS = {
     "request": "a request was answered, or a stream has ended",
     "serving": "the port answers; once per start of the server",
     "bug": "an unforeseen exception, answered with 500; without its message, which may quote a user's data",
-    "database_unavailable": "a statement failed for now or got no answer in time; in each process at most once a "
+    "database_unavailable": "a statement failed temporarily or got no answer in time; in each process at most once a "
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
@@ -361,7 +361,7 @@ def agents() -> Iterator[str]:
     yield "\n`reads`: it changes nothing (`readOnlyHint`). `destroys`: it may take away what is there"
     yield "(`destructiveHint`). `repeatable`: doing it again changes nothing more (`idempotentHint`)."
     yield "\n## Scopes\n\nA token that names none of these scopes may do everything. A batch needs what its operations"
-    yield "need, and to undo a creation needs `tasks:delete`, too: it deletes."
+    yield "need. Undoing a creation also needs `tasks:delete`: it deletes."
     asked = [(request(each)[0], each.scope) for each in DECLARED.values()]
     asked += [(f"`{each.name}`", each.scope) for each in TOOLS.values()]
     scopes = SCOPES

@@ -7,12 +7,11 @@ import psycopg
 import pytest
 from factories import ANN, LATER, NOON, make_task
 from poolers import pooler_before
-from serving import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import execute
-from todo_adapters.postgres.migrations import current_revision, head, is_current, migrate
+from todo_adapters.postgres.migrations import is_current, migrate
 from todo_adapters.postgres.sender import Sender
 from todo_core import Sort, StoreUnavailable, SyncQuery, TaskQuery, idempotency_key
 from todo_core.testing.writing import add, add_once, edit, remove
@@ -22,8 +21,6 @@ select pg_terminate_backend(pid, 5000) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid()
 """
 
-pytestmark = pytest.mark.ci
-
 
 @pytest.fixture
 def pooled_url(empty_database_url: str) -> Iterator[str]:
@@ -32,6 +29,7 @@ def pooled_url(empty_database_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.ci
 async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled_url: str) -> None:
     await asyncio.to_thread(migrate, pooled_url)
     assert await asyncio.to_thread(is_current, pooled_url)
@@ -97,10 +95,3 @@ async def test_nothing_is_prepared_behind_a_pooler(pooled_url: str) -> None:
         assert isinstance(driver, psycopg.AsyncConnection)
         assert driver.prepare_threshold is None
     await engine.dispose()
-
-
-def test_migrations_go_past_the_pooler(pooled_url: str, empty_database_url: str) -> None:
-    migrated = run("migrate", DATABASE_URL=pooled_url, TODO_MIGRATIONS_DATABASE_URL=empty_database_url)
-    assert (migrated.returncode, migrated.stdout) == (0, "")
-    assert migrated.stderr.endswith(f" is now up to date, at revision {head()} (before: none)\n")
-    assert current_revision(pooled_url) == head()

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 import pytest_asyncio
 from adapters.statements import ADD, begun, columns, executing, holding, waiting
-from effort import examples
 from factories import ANN, BOB, LATER, NOON, make_task
 from partitions import partition, partitions_in_plan
 from sqlalchemy import text
@@ -128,7 +127,7 @@ def test_memory_and_a_sharded_store_answer_alike(shared_partitioned_database_url
     with asyncio.Runner() as runner, recording() as sent:
         engine = create_engine(shared_partitioned_database_url, sharded=True)
         store = PostgresTaskStore(engine)
-        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=examples(15))
+        assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=15)
         runner.run(store.aclose())
         runner.run(engine.dispose())
     assert_each_is_of_one_owner(shared_partitioned_database_url, sent)

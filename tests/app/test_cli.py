@@ -188,7 +188,7 @@ def test_a_secret_that_others_could_read_or_write_is_refused(
     assert run(capsys, "token", "ann")[0] == 0
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("name", [".", "secret"])
 @pytest.mark.parametrize(("uid", "called"), [(65534, "the user nobody"), (54321, "the uid 54321")])
 def test_a_secret_of_somebody_else_is_refused(

@@ -311,7 +311,6 @@ async def test_a_bug_is_answered_and_logged_without_its_message(monkeypatch: pyt
     assert b"secret" not in service.raw_log()
 
 
-@pytest.mark.ci
 def test_a_server_that_no_agent_calls_does_not_load_the_sdk() -> None:
     program = """
 import asyncio, sys

@@ -22,7 +22,7 @@ APP, TASKS = "https://app.example.com", "https://tasks.example.com"
 SECRET = "only for tests: " + "x" * 32
 WHAT_YOU_HAVE = "/* what you have, */"
 HAVING = "emailAndPassword: { enabled: true },"  # and, where no database is named, one in memory
-# By default tests/e2e/test_better_auth.py does the same, with a program in the browser's place.
+# tests/e2e/test_better_auth.py does the same, with a program in the browser's place.
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(300)]
 
 

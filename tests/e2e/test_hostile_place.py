@@ -17,10 +17,7 @@ from databases import ScratchCluster
 from effort import IN_CI
 from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, pipes and terminals"),
-    pytest.mark.timeout(300),  # a busy machine starts processes slowly
-]
+pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a process may do before it becomes the server: `sh -c … sh todo serve …`.
 NOHUP = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]

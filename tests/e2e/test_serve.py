@@ -32,10 +32,7 @@ from todo_app.server import _run
 from todo_app.settings import Settings
 from todo_app.worker import GRACE
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="the embedded database runs on Linux and macOS"),
-    pytest.mark.timeout(300),  # a busy machine starts processes slowly
-]
+pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 
 
 def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(

@@ -1,6 +1,5 @@
 """The packages that users install, built once, and environments with nothing but them."""
 
-import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -42,7 +41,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     def install(extra: str) -> Path:
         folder = tmp_path_factory.mktemp(extra or "alone")
         uv("venv", "--quiet", "--clear", "--python", sys.executable, folder)
-        python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        python = folder / "bin/python"
         wanted = f"todo-api[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
         uv("pip", "install", "--quiet", "--python", python, "--constraint", pins, wanted)
         return python

@@ -37,7 +37,9 @@ class Programs:
             except BaseException as error:
                 _end(process)
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise EmbeddedDatabaseError(f"PostgreSQL's {name} was not done in time: allow it more.") from None
+                    raise EmbeddedDatabaseError(
+                        f"PostgreSQL's {name} took too long: try again when the machine is less busy."
+                    ) from None
                 raise
         if process.returncode != 0:
             raise EmbeddedDatabaseError(f"PostgreSQL's {name} failed: {complaint(answer)}.")

@@ -44,16 +44,15 @@ class JwtAuthenticator:
         *,
         on_fetch_failure: Callable[[], None] = lambda: None,
         on_new_keys: Callable[[], None] = lambda: None,
-        tls: ssl.SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_fetch_failure` is called for each failed fetch of keys, `on_new_keys` for each that changed them.
 
-        `tls` replaces the system's certificate authorities. Raises `ValueError` if these cannot be loaded.
+        Raises `ValueError` if the system's certificate authorities cannot be loaded.
         """
         self._policy = policy
         self._clock = clock
-        self._keys = _key_source(policy, tls, on_fetch_failure, on_new_keys, monotonic)
+        self._keys = _key_source(policy, on_fetch_failure, on_new_keys, monotonic)
         self._hs256 = Expected(
             policy.issuer if policy.check_hs256_issuer else None,
             policy.audience if policy.check_hs256_audience else None,
@@ -156,15 +155,13 @@ def _authorities() -> ssl.SSLContext:
 
 def _key_source(
     policy: JwtPolicy,
-    tls: ssl.SSLContext | None,
     on_failure: Callable[[], None],
     on_change: Callable[[], None],
     monotonic: Callable[[], float],
 ) -> KeySource | None:
     if policy.jwks_url is None:
         return None
-    if tls is None and urlsplit(policy.jwks_url).scheme == "https":
-        # Once, at the start: reading the system's authorities takes long enough to delay requests.
-        tls = _authorities()
+    # Once, at the start: reading the system's authorities takes long enough to delay requests.
+    tls = _authorities() if urlsplit(policy.jwks_url).scheme == "https" else None
     fetch = Fetch(policy.jwks_url, timeout=FETCH_WITHIN, tls=tls)
     return KeySource(fetch, on_failure=on_failure, on_change=on_change, monotonic=monotonic)

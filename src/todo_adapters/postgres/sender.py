@@ -117,12 +117,12 @@ class Sender:
         """As `read`, for a call that writes: never repeated if it may have been carried out."""
         return self._coalescer(batch, owner, repeatable=False).call(call, owner=owner, weight=weight)
 
-    def write_once(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
+    def write_once(self, batch: Batch[C, A], call: C, *, owner: str, weight: int) -> Awaitable[A]:
         """As `read`, for a write that is idempotent, and so is repeated as well."""
         return self.read(batch, call, owner=owner, weight=weight)
 
     def write_waiting(
-        self, batch: Batch[C, A], call: C, *, owner: str, weight: int = 1, repeatable: bool = False
+        self, batch: Batch[C, A], call: C, *, owner: str, weight: int, repeatable: bool = False
     ) -> Awaitable[A]:
         """As `write`, for a statement that may wait for this owner's row: only this owner's calls share it.
 

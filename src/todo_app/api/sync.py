@@ -34,10 +34,10 @@ _TOKEN = re.compile(TOKEN_PATTERN.encode())
 async def get_changes(call: Call[None]) -> Reply:
     """Get what has changed.
 
-    Without a token everything, with one what changed since: each task or list once per page, in its present state. A
-    client that follows `next` until `more` is false has an exact copy. Items may be repeated on later pages. A token is
-    valid for as long as changes are kept; if it is too old, or a backup was restored, the answer is 410, and everything
-    must be fetched again. A client that is far behind is sent everything as `full` pages, too.
+    Without a token this is everything, with one it is what has changed since: each task or list once per page, in its
+    present state. A client that follows `next` until `more` is false has an exact copy. Items may be repeated on later
+    pages. A token is valid for as long as changes are kept; if it is too old, or a backup was restored, the answer is
+    410, and everything must be fetched again. A client that is far behind is sent everything as `full` pages, too.
     """
     page = await call.tasks.sync(call.owner, **read_sync(call.query_string, call.owner))
     return reply_with(wire.ChangedThings.of(page, call.owner))

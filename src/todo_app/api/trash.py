@@ -29,7 +29,7 @@ def read_trashed(call: Call[None]) -> UUID:
 async def list_trash(call: Call[None]) -> Reply:
     """List the trash.
 
-    Deleted tasks and lists, one item for each deletion. They are erased at `erased_at`.
+    Deleted tasks and lists, one item for each deletion. They are erased at `erased_at` or later.
     """
     page = await call.tasks.trash(call.owner, read_trash(call.query_string))
     view = wire.Trash.of(page, call.tasks.history_kept)

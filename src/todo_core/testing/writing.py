@@ -46,14 +46,14 @@ def deleting(task_id: TaskId, expected: Expected = None, once: Once | None = Non
     return Plan(decide=decide, sees=Sees(frozenset({task_id})), once=once)
 
 
-def placing(task: Task, once: Once | None = None) -> Plan:
+def placing(task: Task) -> Plan:
     """Store a new task, the last of its siblings."""
 
     def decide(seen: Seen) -> Decision:
         pairs = placed(seen, task)
         return Decision(tuple(pairs), (pairs[-1].thing,))
 
-    return Plan(decide=decide, once=once)
+    return Plan(decide=decide)
 
 
 def moving(task_id: TaskId, where: Where, at: datetime) -> Plan:

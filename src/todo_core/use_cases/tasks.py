@@ -64,7 +64,7 @@ class TaskUseCases(UseCases):
         return await self.store.tasks_of(owner).page(query)
 
     async def summary(self, owner: OwnerId) -> Summary:
-        """The numbers of the owner's tasks."""
+        """How many tasks the owner has, of each kind."""
         return await self.store.tasks_of(owner).summary()
 
     async def edit(
