@@ -91,7 +91,7 @@ class Cluster:
             lock.close()
 
     def shut_down(self) -> None:
-        """Stop the server: clients are disconnected at once, data are written in order."""
+        """Stop the server: clients are disconnected immediately, data are written in order."""
         server, child = self._server(), self._child
         if child is not None and child.poll() is None:
             self._end(child.pid)

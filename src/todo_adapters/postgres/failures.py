@@ -46,7 +46,7 @@ def unavailable_where_it_passes(*, sharded: bool = False) -> Iterator[None]:
 
 
 def lost_a_race(problem: psycopg.Error) -> bool:
-    """Whether the statement may be repeated at once: it lost against a concurrent one, without an effect.
+    """Whether the statement may be repeated immediately: it lost against a concurrent one, without an effect.
 
     Two statements that store the same idempotency key at the same time are such a race.
     """

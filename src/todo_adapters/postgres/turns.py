@@ -31,7 +31,7 @@ class Turns:
             except TimeoutError as problem:
                 raise StoreUnavailable from problem
         else:
-            await places.acquire()  # at once
+            await places.acquire()  # without waiting
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ PER_ROUND: Final = 4
 class Admission:
     """Admits requests in order, at most `PER_ROUND` under one token in each round of the event loop.
 
-    Without it, hundreds of requests that arrive at once would all start before the next request of another user.
+    Without it, hundreds of requests that arrive together would all start before the next request of another user.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Admission:
         self._waiting: dict[bytes | None, deque[asyncio.Future[None]]] = {}
 
     def turn(self, token: bytes | None) -> "asyncio.Future[None] | None":
-        """When a request with that header `Authorization` may start; None for at once."""
+        """When a request with that header `Authorization` may start; None for immediately."""
         loop = asyncio.get_running_loop()
         if not self._started:
             loop.call_soon(self._next_round)

@@ -39,7 +39,7 @@ class _Recorder:
 
 
 class BatchUseCases(UseCases):
-    """Writing several things at once."""
+    """Writing several things as one change."""
 
     __slots__ = ()
 
