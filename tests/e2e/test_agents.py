@@ -277,7 +277,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_half_done(shared: Ser
             connection.sendall(posted(shared, token, body)[:-1])
         with socket.create_connection(("127.0.0.1", shared.port)) as connection:
             connection.sendall(posted(shared, token, body))
-        eventually(lambda: stored() > 0)
+            eventually(lambda: stored() > 0)  # else a busy server may notice that it left, and not begin
         eventually(lambda: stored() == 50)
         changes = client.get("/api/leaver/tasks", params={"limit": 1, "sort": "-created_at"}).json()["items"]
         [history] = client.get(f"/api/leaver/tasks/{changes[0]['id']}/history").json()["items"]
