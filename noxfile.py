@@ -161,8 +161,8 @@ READS: dict[str, tuple[str, ...]] = {}
 def skipped_while_green(*reads: str) -> Callable[[Body], Body]:
     """Skip a session while nothing that it is about has changed since it was last green; never in CI.
 
-    `reads` are files, folders and patterns. Arguments may choose a part of the
-    session: given some, it runs, and what it finds is not kept.
+    `reads` are files, folders and patterns. Arguments may choose a part of the session: given some, it runs, and what
+    it finds is not kept.
     """
 
     def decorate(body: Body) -> Body:

@@ -244,9 +244,9 @@ EDITS = {
     "src/todo_app/api/tasks.py": "types interface processes tokens service pages",
     "docs/openapi.json": "docs pages",
     "docs/how-to/better-auth.md": "docs service pages",
-    "tests/factories.py": ("tools rules storage identity embedded interface processes tokens service pages"),
+    "tests/factories.py": "tools rules storage identity embedded interface processes tokens service pages",
     "tests/e2e/test_serve.py": "processes",
-    "uv.lock": ("types docs tools rules storage identity embedded interface processes tokens service pages"),
+    "uv.lock": "types docs tools rules storage identity embedded interface processes tokens service pages",
 }
 
 

@@ -39,12 +39,15 @@ FOLLOWED = {"docs/how-to/better-auth.md", "docs/how-to/identity-provider.md"}
 # What the page runs are tests, which are run anyway.
 TESTED = {"examples/README.md"}
 # Each starts servers again and again.
-LONG = {"docs/embedded-database.md"} | {
-    f"docs/how-to/{name}.md"
-    for name in (
-        *("connect-an-agent", "live-updates", "rate-limits", "recurring-tasks", "repeat-writes", "storage-adapter"),
-        "undo-and-trash",
-    )
+LONG = {
+    "docs/embedded-database.md",
+    "docs/how-to/connect-an-agent.md",
+    "docs/how-to/live-updates.md",
+    "docs/how-to/rate-limits.md",
+    "docs/how-to/recurring-tasks.md",
+    "docs/how-to/repeat-writes.md",
+    "docs/how-to/storage-adapter.md",
+    "docs/how-to/undo-and-trash.md",
 }
 PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED | LONG)) for page in pages()]
 

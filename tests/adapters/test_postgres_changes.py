@@ -149,7 +149,7 @@ async def test_three_processes_leave_no_gap_no_double_and_no_deadlock(database_u
 
     acknowledged = await written(database_url, beside=poll)
     assert seen == []
-    assert polls > 3
+    assert polls > (10 if IN_CI else 3)
     assert len(acknowledged) > 5 * ACTIONS
     await assert_whole(database_url, engine, acknowledged)
     assert deadlocks(database_url) == 0
@@ -168,7 +168,7 @@ async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_ur
         lost += connection.execute(statement).rowcount
 
     acknowledged = await written(database_url, beside=terminate)
-    assert lost > 3
+    assert lost > (5 if IN_CI else 3)
     await assert_whole(database_url, engine, acknowledged)
 
 
