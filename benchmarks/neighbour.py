@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -33,8 +32,7 @@ import uvloop
 
 from benchmarks import report, usage
 from benchmarks.load import User, send
-from benchmarks.subjects import SECRET, Server, database, serving
-from todo_adapters.jwt_identity import issue_token
+from benchmarks.subjects import Server, database, serving, user_named
 from todo_adapters.postgres.migrations import migrate
 from todo_app.http.preconditions import TAGS_MAX
 from todo_core.queries import folded
@@ -230,10 +228,6 @@ ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
 }  # fmt: skip
 
 
-def _user(name: str) -> User:
-    return User(name, issue_token(SECRET.encode(), name, timedelta(days=1), datetime.now(UTC)), [])
-
-
 def _fill(server: Server, user: User, tasks: int, description: str) -> None:
     body = json.dumps({"title": "Buy oat milk", "description": description}).encode()
     lines = [f"POST /api/{user.name}/tasks HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
@@ -264,10 +258,10 @@ def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
     with database() as base:
         migrate(url := base.make("neighbour"))
         with serving("todo-api", url) as server:
-            searchers = [_user(f"searcher-{number}") for number in range(len(SEARCHES))]
-            stage = Stage(server, _user("attacker"), searchers, _user("hoarder"))
+            searchers = [user_named(f"searcher-{number}") for number in range(len(SEARCHES))]
+            stage = Stage(server, user_named("attacker"), searchers, user_named("hoarder"))
             stage.changes = _hoard(server, stage.hoarder)
-            _fill(server, victim := _user("victim"), 20, "from the corner shop")
+            _fill(server, victim := user_named("victim"), 20, "from the corner shop")
             _fill(server, stage.user, 200, FULL)
             for searcher, kind in zip(stage.searchers, SEARCHES.values(), strict=True):
                 _fill(server, searcher, options.searched, kind.text)

@@ -130,7 +130,7 @@ def serving(
 
 def seed(url: str, users: int, tasks: int, secret: str = SECRET, prefix: str = "bench-") -> list[User]:
     """So many users, each with so many tasks, made through the server itself."""
-    people = [_user(f"{prefix}{number}", secret) for number in range(users)]
+    people = [user_named(f"{prefix}{number}", secret) for number in range(users)]
     by_name = {person.name: person for person in people}
     host = urlsplit(url).netloc
 
@@ -161,7 +161,8 @@ def forget(url: str, users: list[User]) -> None:
         found = bool(tasks)
 
 
-def _user(name: str, secret: str) -> User:
+def user_named(name: str, secret: str = SECRET) -> User:
+    """A user without tasks, with a token for a day."""
     return User(name, issue_token(secret.encode(), name, timedelta(days=1), datetime.now(UTC)), [])
 
 

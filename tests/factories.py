@@ -1,5 +1,13 @@
 """The owners, moments and tasks that tests speak of: those of the published contract."""
 
+import base64
+import json
+
 from todo_core.testing.examples import ANN, BOB, LATER, NASTY, NOON, make_id, make_list, make_owner, make_task
 
 __all__ = ["ANN", "BOB", "LATER", "NASTY", "NOON", "make_id", "make_list", "make_owner", "make_task"]
+
+
+def packed(value: object) -> str:
+    """JSON as a cursor would hold it."""
+    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")

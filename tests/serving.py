@@ -11,13 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import httpx
 from fork_server import Forked, forked
 
+from todo_adapters.jwt_identity import issue_token
+
 TODO = str(Path(sys.executable).with_name("todo"))
+SECRET = "of the tests with real servers, and of no use elsewhere"
 SETTINGS = ("TODO_", "BETTER_AUTH_", "DATABASE_", "PROMETHEUS_")
 CI = bool(os.environ.get("CI"))
 START_SECONDS = 100.0
@@ -46,11 +50,24 @@ def _may_be_forked(through: Sequence[str], variables: Mapping[str, str]) -> bool
     return not (CI or through or any(name.startswith("PYTHON") for name in variables))
 
 
+def token_for(owner: str = "ann", now: datetime | None = None, **more: Any) -> str:
+    """A token of one hour that a server with `SECRET` accepts; `more` as `issue_token` takes it."""
+    return issue_token(SECRET.encode(), owner, timedelta(hours=1), now or datetime.now(UTC), **more)
+
+
 def free_port() -> int:
     """A port that nobody uses at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers there, with 200."""
+    try:
+        return httpx.get(url, timeout=5, verify=NO_TLS).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:

@@ -7,18 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving import NO_TLS, START_SECONDS, environment, eventually, free_port
-
-from todo_adapters.jwt_identity import issue_token
+from serving import NO_TLS, SECRET, START_SECONDS, environment, eventually, free_port, token_for
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SECRET = "of the examples' tests, and of no use elsewhere"
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 
@@ -61,7 +57,7 @@ def starlette(database_url: str) -> Iterator[Callable[[str], httpx.Client]]:
     url = f"http://127.0.0.1:{port}"
 
     def client_of(owner: str) -> httpx.Client:
-        token = issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
+        token = token_for(owner)
         clients.append(
             httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20, verify=NO_TLS)
         )

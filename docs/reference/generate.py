@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -490,7 +490,16 @@ def class_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> Iterator[str]:
     if named := [base for base in bases if base in todo_core.__all__ or base not in near]:
         yield f"\nExtends `{'`, `'.join(named)}`."
     lines = [line for part in parts_of(node, near) for line in members_of(part)]
+    own = {name_of(each) for each in node.body}
+    lines += [line for base in bases if base not in near for line in inherited(base, own)]
     yield from ["", *lines] if lines else []
+
+
+def inherited(base: str, own: set[str]) -> Iterator[str]:
+    """The methods that a class has from one of another module without a section of its own, but for those named."""
+    for part in (each.defined.get(base) for each in map(module, modules()) if base not in todo_core.__all__):
+        if isinstance(part, ast.ClassDef):
+            yield from methods_of(part, but=own)
 
 
 def parts_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> list[ast.ClassDef]:
@@ -526,14 +535,18 @@ def fields_of(node: ast.ClassDef, below: dict[str, str]) -> Iterator[str]:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind) if name[0] != "_":
                 plain = re.sub(r"^(?:ClassVar|Final|Required)\[(.*)\]$", r"\1", ast.unparse(kind))
                 default = f" = {ast.unparse(each.value)}" if each.value else ""
+                if ast.unparse(kind).startswith("ClassVar[Callable"):  # a static method that the class makes
+                    called = inspect.signature(getattr(getattr(todo_core, node.name), name))
+                    yield item(f"{node.name}.{name}{called} -> {node.name}", below.get(name))
+                    continue
                 yield item(f"{name}: {plain}{default}", below.get(name))
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name[0] != "_":
                 yield item(f"{name} = {ast.unparse(value)}", below.get(name))
 
 
-def methods_of(node: ast.ClassDef) -> Iterator[str]:
+def methods_of(node: ast.ClassDef, but: Container[str] = ()) -> Iterator[str]:
     for each in node.body:
-        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name[0] != "_":
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name[0] != "_" and each.name not in but:
             marks = {ast.unparse(one) for one in each.decorator_list}
             written = f"{each.name}{signature(each)}"
             if "property" in marks and each.returns:

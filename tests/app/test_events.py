@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asking import Service, _scope, make_service, token
+from clocks import until
 from factories import ANN, BOB
 from refusals import problem
 from slow_store import SlowStore
@@ -90,12 +91,6 @@ async def following(
 
 async def add(service: Service, title: str, user: str = ANN) -> None:
     assert (await service.ask("POST", f"/api/{user}/tasks", user=user, json_={"title": title})).status_code == 201
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  (nobody tells)
-            await asyncio.sleep(0.01)
 
 
 def reason(service: Service) -> str:
@@ -353,7 +348,7 @@ async def test_an_outage_of_the_database_ends_no_stream(breaking: Service) -> No
         store.trouble = StoreUnavailable()
         await add(breaking, "one")
         asked = store.asked
-        await eventually(lambda: store.asked > asked + 3)
+        await until(lambda: store.asked > asked + 3)
         store.trouble = None
         assert await stream.titles(1) == ["one"]
         problem_of_now = store.trouble = StoreUnavailable()
@@ -378,14 +373,14 @@ async def test_the_database_is_not_polled_without_listeners(breaking: Service) -
     assert store.asked == 0
     async with following(breaking) as stream:
         await stream.block()
-        await eventually(lambda: store.asked > 2)
+        await until(lambda: store.asked > 2)
     await asyncio.sleep(0.05)
     asked = store.asked
     await asyncio.sleep(0.1)
     assert store.asked == asked
     async with following(breaking) as stream:
         await stream.block()
-        await eventually(lambda: store.asked > asked)
+        await until(lambda: store.asked > asked)
 
 
 async def test_a_bug_while_polling_ends_streams_and_is_logged(breaking: Service) -> None:
@@ -393,7 +388,7 @@ async def test_a_bug_while_polling_ends_streams_and_is_logged(breaking: Service)
     async with following(breaking) as stream:
         await stream.block()
         store.trouble = ZeroDivisionError()
-        await eventually(lambda: stream.task.done())
+        await until(lambda: stream.task.done())
     assert [line["exception"] for line in breaking.log() if line["event"] == "bug"] == ["ZeroDivisionError"]
     store.trouble = None
     async with following(breaking) as stream:

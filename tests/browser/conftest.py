@@ -10,7 +10,6 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,15 +21,12 @@ import pytest
 from browser.todo_page import sign_in
 from databases import ScratchCluster
 from e2e.npm import NODE, installed
-from serving import Server
-
-from todo_adapters.jwt_identity import issue_token
+from serving import SECRET, Server, token_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page  # in a group of its own: it brings a whole node
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECRET = "of the browser's tests, and of no use elsewhere"
 NAMES = (
     "chromium",
     "chromium-browser",
@@ -108,7 +104,7 @@ def owner() -> str:
 
 @pytest.fixture
 def token(owner: str) -> str:
-    return issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
+    return token_for(owner)
 
 
 @pytest.fixture

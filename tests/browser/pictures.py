@@ -1,15 +1,11 @@
 """Takes the README's pictures anew: `nox -s browser -- tests/browser/pictures.py` writes them into `docs`."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from browser.conftest import SECRET
-from serving import Server
-
-from todo_adapters.jwt_identity import issue_token
+from serving import Server, token_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -33,12 +29,8 @@ def take(page: "Page", name: str) -> None:
     assert path.stat().st_size <= MAX_BYTES
 
 
-def token_of(owner: str) -> str:
-    return issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
-
-
 def test_picture_of_the_example_page(page: "Page", origin: str, api: Server) -> None:
-    token = token_of("ann")
+    token = token_for("ann")
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=f"{api.url}/api/ann", headers=headers, timeout=20) as client:
         for name in ("Groceries", "Work"):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from browser.conftest import SECRET
 from browser.todo_page import (
     BREAD,
     MILK,
@@ -27,9 +26,8 @@ from browser.todo_page import (
     titles,
     toast,
 )
-from serving import Server
+from serving import Server, token_for
 
-from todo_adapters.jwt_identity import issue_token
 from todo_core import OwnerId
 from todo_core.sync import Mark, SyncToken
 
@@ -363,7 +361,7 @@ def test_waiting_changes_survive_a_reload_and_belong_to_their_user(
     add(signed_in, MILK)
     signed_in.get_by_text("Waiting here: 1 change.").wait_for()
     signed_in.unroute("**/api/**")
-    stranger = issue_token(SECRET.encode(), "bob", timedelta(hours=1), datetime.now(UTC))
+    stranger = token_for("bob")
     sign_in(signed_in, origin, api, stranger)
     add(signed_in, "Bob's")
     toast(signed_in, "Added.")

@@ -1,7 +1,6 @@
 """Listings: what is let through, in which order, where a page ends, and what a cursor can be."""
 
 import base64
-import json
 import string
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from unicodedata import combining, normalize
 
 import pytest
 from effort import code_points
-from factories import ANN, LATER, NOON, make_id, make_task
+from factories import ANN, LATER, NOON, make_id, make_task, packed
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,11 +26,6 @@ NO_CURSOR = Problem("cursor", "must be the next_cursor of an earlier page with t
 IDS = st.integers(0, 30).map(make_id)
 FEW = st.integers(0, 7).map(make_id)
 CURSORS = queries(IDS).map(lambda query: query.after).filter(bool)
-
-
-def packed(value: object) -> str:
-    """JSON as a cursor would hold it."""
-    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 @given(CURSORS)

@@ -13,10 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 from databases import ScratchCluster
-from serving import Server, environment, eventually, free_port, run
+from serving import SECRET, Server, environment, eventually, free_port, run
 
 ROOT = Path(__file__).parents[2]
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
 
 

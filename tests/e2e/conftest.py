@@ -3,18 +3,14 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from databases import ScratchCluster, has_been_used
-from serving import Server, database_pid, serving_events
+from serving import SECRET, Server, database_pid, serving_events, token_for
 
-from todo_adapters.jwt_identity import issue_token
 from todo_adapters.postgres.migrations import migrate
-
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 
 
 @pytest.fixture
@@ -62,4 +58,4 @@ def shared(cluster: ScratchCluster, migrated: str, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def token() -> str:
     """A token for Ann at the shared server."""
-    return issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC))
+    return token_for()

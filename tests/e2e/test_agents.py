@@ -14,14 +14,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from e2e.conftest import SECRET
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from pages import ROOT, agree, blocks_of
-from serving import TODO, Serve, Server, environment, eventually, run
+from serving import SECRET, TODO, Serve, Server, environment, eventually, run, token_for
 from tool_calls import ACCEPTED, message
 
-from todo_adapters.jwt_identity import issue_token
 from todo_app.mcp.conversation import LINE_MAX, TOO_LONG
 from todo_app.mcp.message import NO_MESSAGE
 from todo_app.mcp.tools import TOOLS
@@ -79,7 +77,7 @@ async def works_through_a_day(client: Client) -> None:
 
 @MODES
 async def test_an_agent_works_over_http(shared: Server, mode: str) -> None:
-    token = issue_token(SECRET.encode(), f"agent of {mode}", timedelta(hours=1), datetime.now(UTC))
+    token = token_for(f"agent of {mode}")
     async with over_http(shared, token, mode) as client:
         assert client.protocol_version == REVISIONS[mode]
         assert client.server_info is not None
@@ -92,7 +90,7 @@ async def test_the_page_shows_the_real_answers_to_its_calls(
 ) -> None:
     blocks = blocks_of(ROOT / "docs/how-to/connect-an-agent.md")
     source, shown = [block.text for block in blocks if block.runner == "tests/e2e/test_agents.py"]
-    monkeypatch.setenv("TODO_TOKEN", issue_token(SECRET.encode(), "of the page", timedelta(hours=1), datetime.now(UTC)))
+    monkeypatch.setenv("TODO_TOKEN", token_for("of the page"))
     program: dict[str, Any] = {"__name__": "page"}
     source = source.replace("http://127.0.0.1:8000", shared.url).replace("asyncio.run(main())", "")
     exec(source, program)  # noqa: S102  (the page's)
@@ -120,7 +118,7 @@ async def test_http_and_stdio_reach_the_same_tasks_of_the_embedded_database(serv
 
 async def test_a_read_only_agent_sees_and_does_no_more(shared: Server, database_url: str) -> None:
     reading = {tool.name for tool in TOOLS.values() if tool.reads}
-    token = issue_token(SECRET.encode(), "reader", timedelta(hours=1), datetime.now(UTC), scopes=["tasks:read"])
+    token = token_for("reader", scopes=["tasks:read"])
     async with over_http(shared, token, "auto") as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == reading
         with pytest.raises(MCPError):
@@ -264,7 +262,7 @@ def posted(server: Server, token: str, body: bytes) -> bytes:
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing_half_done(shared: Server) -> None:
-    token = issue_token(SECRET.encode(), "leaver", timedelta(hours=1), datetime.now(UTC))
+    token = token_for("leaver")
     tasks = [{"title": f"{n}"} for n in range(50)]
     add = message("tools/call", {"name": "add_task", "arguments": {"tasks": tasks}}, revision="2025-11-25")
     body = json.dumps(add).encode()
@@ -285,7 +283,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_half_done(shared: Ser
 
 
 async def test_a_hundred_simultaneous_calls_are_all_answered(shared: Server) -> None:
-    token = issue_token(SECRET.encode(), "crowd", timedelta(hours=1), datetime.now(UTC))
+    token = token_for("crowd")
     add = message("tools/call", {"name": "add_task", "arguments": {"title": "x"}}, revision="2025-11-25")
     headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED}
     limits = httpx2.Limits(max_connections=100)
@@ -301,7 +299,7 @@ async def test_a_hundred_simultaneous_calls_are_all_answered(shared: Server) -> 
 @pytest.mark.skipif(sys.platform != "linux", reason="loaded libraries are read from /proc")
 def test_a_server_loads_the_sdk_when_an_agent_first_calls(database_url: str, serve: Serve) -> None:
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
-    token = issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC))
+    token = token_for("ann")
 
     def loaded() -> bool:
         pids = [server.process.pid, *server.workers()]

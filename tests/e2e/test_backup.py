@@ -10,14 +10,13 @@ from threading import Event
 import httpx
 import psycopg
 import pytest
-from serving import Serve
+from serving import SECRET, Serve
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.binaries import find_binaries
 from todo_core.testing.examples import NASTY
 
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
 BODIES = [
     {"title": "Milk", "description": "two\nlitres", "completed": True},

@@ -13,9 +13,8 @@ import httpx
 import pytest
 from databases import ScratchCluster
 from debian import program
-from e2e.conftest import SECRET
 from pages import ROOT, blocks_of
-from serving import NO_TLS, TODO, Server, eventually, free_port
+from serving import NO_TLS, SECRET, TODO, Server, answers, eventually, free_port
 
 (LOCATION,) = (block.text for block in blocks_of(ROOT / "docs/how-to/proxy.md") if block.language == "nginx")
 CONFIG = """
@@ -52,13 +51,6 @@ def nginx(folder: Path, site: str, live: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, verify=NO_TLS).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,10 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
-from serving import Serve, eventually, run
+from serving import SECRET, Serve, eventually, run
 
 from todo_adapters.postgres.migrations import current_revision, head
 
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 UP_TO_DATE = f" was already up to date, at revision {head()}\n"
 NOWHERE = "postgresql://u:hunter2@127.0.0.1:1/x"
 # What each variable of libpq's is set to, where "nonsense" would be no value that libpq refuses.

@@ -7,25 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving import Serve, Server, eventually
+from serving import SECRET, Serve, Server, eventually, token_for
 
 from benchmarks import usage
-from todo_adapters.jwt_identity import issue_token
 
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 VARIABLES = {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
 ROUTE = "/api/{user_id}/events"
 Event = dict[str, str]
-
-
-def token(owner: str = "ann", life: timedelta = timedelta(hours=1)) -> str:
-    return issue_token(SECRET.encode(), owner, life, datetime.now(UTC))
 
 
 class Stream:
@@ -61,7 +54,7 @@ class Stream:
 @contextmanager
 def following(server: Server, owner: str = "ann", query: str = "", **headers: str) -> Iterator[Stream]:
     with (
-        server.client(token(owner)) as client,
+        server.client(token_for(owner)) as client,
         client.stream("GET", f"/api/{owner}/events{query}", headers=headers) as answer,
     ):
         assert answer.status_code == 200, answer.read()
@@ -70,7 +63,7 @@ def following(server: Server, owner: str = "ann", query: str = "", **headers: st
 
 
 def add(server: Server, title: str, owner: str = "ann") -> None:
-    with server.client(token(owner)) as client:
+    with server.client(token_for(owner)) as client:
         assert client.post(f"/api/{owner}/tasks", json={"title": title}).status_code == 201
 
 
@@ -133,7 +126,7 @@ def write_pages(server: Server, owners: tuple[str, ...]) -> int:
     """As much as a stream can have on a page, again and again; the bytes of one."""
     operations = [{"op": "create", "task": {"title": "x", "description": "x" * 1000}}] * 50
     for owner in owners:
-        with server.client(token(owner)) as client:
+        with server.client(token_for(owner)) as client:
             for _ in range(PAGES):
                 assert client.post(f"/api/{owner}/batch", json={"operations": operations}).status_code == 200
             page = len(client.get(f"/api/{owner}/changes?limit=50").content)
@@ -146,7 +139,7 @@ def unread(server: Server, owner: str) -> socket.socket:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", server.port))
     client.sendall(
-        f"GET /api/{owner}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(owner)}\r\n\r\n".encode()
+        f"GET /api/{owner}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token_for(owner)}\r\n\r\n".encode()
     )
     assert client.recv(12) == b"HTTP/1.1 200"
     return client

@@ -5,17 +5,13 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
 import pytest
 from databases import ScratchCluster
-from serving import Serve, Server, eventually
+from serving import SECRET, Serve, Server, eventually, token_for
 
-from todo_adapters.jwt_identity import issue_token
-
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
 
 
@@ -98,7 +94,7 @@ def test_repeats_at_once_on_two_replicas_create_one_task_each(replicas: list[Ser
 
 
 def test_repeats_of_every_kind_of_write_on_two_replicas_happen_once(replicas: list[Server]) -> None:
-    token = issue_token(SECRET.encode(), "bob", timedelta(hours=1), datetime.now(UTC))
+    token = token_for("bob")
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client(token)) for server in replicas]
         pool = stack.enter_context(ThreadPoolExecutor(8))

@@ -12,12 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from e2e.conftest import SECRET
 from e2e.npm import NEEDS_NODE, NODE
 from pages import ROOT, Reader, blocks_of
-from serving import Server
-
-from todo_adapters.jwt_identity import issue_token
+from serving import SECRET, Server, token_for
 
 PINNED = json.loads((ROOT / "tests/e2e/openapi_client/package.json").read_text())["dependencies"]
 ADAPTER, CALL = (block.text for block in blocks_of(ROOT / "docs/how-to/another-shape.md"))
@@ -206,7 +203,7 @@ def test_the_recipes_for_fetch_renew_tokens_wait_and_page(
     (tmp_path / "recipes.mjs").write_text(RECIPES.replace("LIMIT", str(LIMIT)))
     limited = {"TODO_RATE_LIMIT": f"{LIMIT}/3second"}
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET, **limited).started()
-    expired = issue_token(SECRET.encode(), "ann", timedelta(hours=1), datetime.now(UTC) - timedelta(hours=2))
+    expired = token_for(now=datetime.now(UTC) - timedelta(hours=2))
     done = subprocess.run(
         [str(NODE), "recipes.mjs", server.url],
         cwd=tmp_path,

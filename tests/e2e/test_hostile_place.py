@@ -15,10 +15,9 @@ import httpx
 import pytest
 from databases import ScratchCluster
 from effort import IN_CI
-from serving import START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
+from serving import SECRET, START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a process may do before it becomes the server: `sh -c … sh todo serve …`.
 NOHUP = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
 NO_STREAMS = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]

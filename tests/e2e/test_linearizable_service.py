@@ -12,11 +12,10 @@ import httpx
 import pytest
 from histories import CarryOut, record
 from linearizability import Action, first_impossible, model
-from serving import Server
+from serving import SECRET, Server
 
 from todo_core import Cursor, OwnerId, Page, Sort, Task, TaskId, TaskNotFound, Version, VersionConflict
 
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 PATH = "/api/ann/tasks"
 
 

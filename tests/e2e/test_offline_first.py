@@ -10,12 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from e2e.conftest import SECRET
 from e2e.npm import NEEDS_NODE, NODE, installed
 from pages import ROOT, blocks_of
-from serving import Server
+from serving import Server, token_for
 
-from todo_adapters.jwt_identity import issue_token
 from todo_core import OwnerId
 from todo_core.sync import Mark, SyncToken
 
@@ -52,7 +50,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def play(folder: Path, server: Server, scenario: str, argument: str = "", owner: str = "") -> str:
     """Carry a scenario out, for a user of its own; what it prints. Fails if it does."""
     owner = owner or scenario
-    token = issue_token(SECRET.encode(), owner, timedelta(hours=1), datetime.now(UTC))
+    token = token_for(owner)
     command = [str(NODE), "devices.mjs", scenario, f"{server.url}/api/{owner}", argument]
     done = subprocess.run(command, cwd=folder, input=token, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,11 +1,10 @@
 """Servers on a schema that is not their own: one revision newer is served, as while replicas are being replaced."""
 
 import psycopg
-from serving import Serve, free_port, run
+from serving import SECRET, Serve, free_port, run
 
 from todo_adapters.postgres.migrations import head, migrate
 
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 # What a next revision may bring (docs/migrations.md): a column that may stay empty, a table, an index.
 EXPANSION = """
     alter table tasks add column color text;

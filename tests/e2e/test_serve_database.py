@@ -5,12 +5,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from databases import ScratchCluster
-from serving import Serve, free_port, run, serving_events
+from serving import SECRET, Serve, free_port, run, serving_events
 
 from todo_adapters.postgres.migrations import head, migrate
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 
 
 def refused(*arguments: str, **variables: str) -> str:

@@ -4,26 +4,17 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from select import select
 
 import pytest
 from databases import ScratchCluster
-from serving import Server, eventually, head
+from serving import SECRET, Server, eventually, head, token_for
 
-from todo_adapters.jwt_identity import issue_token
-from todo_core import OwnerId
-
-SECRET = "of the end-to-end tests, and of no use elsewhere"
 TASKS = "/api/ann/tasks"
 
 
-def token(user: str) -> str:
-    return issue_token(SECRET.encode(), OwnerId(user), timedelta(hours=1), datetime.now(UTC))
-
-
 def authorized() -> str:
-    return f"Authorization: Bearer {token('ann')}"
+    return f"Authorization: Bearer {token_for('ann')}"
 
 
 @pytest.fixture
@@ -77,7 +68,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[
 def test_unread_answers_are_bounded_per_user_and_block_nobody_else(start: Callable[..., Server]) -> None:
     """A page of 0.9 MB fits into the system's buffers of a connection: sixteen may be kept there, not a hundred."""
     server = start()
-    with server.client(token("ann")) as ann, server.client(token("bob")) as bob, ExitStack() as open_:
+    with server.client(token_for("ann")) as ann, server.client(token_for("bob")) as bob, ExitStack() as open_:
         for number in range(200):
             made = ann.post(TASKS, json={"title": f"{number}", "description": "\N{PILE OF POO}" * 1000})
             assert made.status_code == 201

@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 from types import TracebackType
@@ -14,19 +13,12 @@ from typing import Any
 
 import httpx
 from faults.ledger import GONE, PADDING, Answer, Known, Ledger
-from serving import NO_TLS, eventually
+from serving import NO_TLS, eventually, token_for
 
-from todo_adapters.jwt_identity import issue_token
-
-SECRET = "of the fault scenarios, and of no use elsewhere"
 PAUSE = 0.05  # after an answer that says that the service is unavailable: ruder than Retry-After asks for
 GIVE_UP = 30.0
 KEY = "Idempotency-Key"
 USERS = [f"user{number}" for number in range(24)]
-
-
-def token(user: str) -> str:
-    return issue_token(SECRET.encode(), user, timedelta(hours=1), datetime.now(UTC))
 
 
 class Load:
@@ -137,7 +129,7 @@ class User:
 
     async def live(self) -> None:
         """Go on until the load ends."""
-        headers = {"Authorization": f"Bearer {token(self._name)}"}
+        headers = {"Authorization": f"Bearer {token_for(self._name)}"}
         async with AsyncExitStack() as stack:
             clients = [
                 httpx.AsyncClient(base_url=url, headers=headers, timeout=GIVE_UP, verify=NO_TLS) for url in self._urls

