@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_attempts_async
 
+from todo_adapters.postgres.driver import Connection
+
 _PAUSE: Final = 1.0  # seconds until the next address is tried as well, less if there are many
 _Attempt: TypeAlias = dict[str, Any]
 _Address: TypeAlias = tuple[object, ...]
@@ -64,7 +66,7 @@ def _address(attempt: _Attempt) -> _Address:
 
 async def _connect(attempt: _Attempt) -> AsyncConnection[Any]:
     try:
-        return await AsyncConnection.connect(**attempt)
+        return await Connection.connect(**attempt)
     except BaseException as error:
         clear_frames(error.__traceback__)  # they hold the socket, which would stay open as long as the error exists
         raise
