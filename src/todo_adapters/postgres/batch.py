@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from time import monotonic
 from typing import Any, Final, LiteralString, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -21,6 +22,8 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 _MANY: Final = 500  # rows or things; fewer are processed within some milliseconds
+_PIECE: Final = 50  # rows
+_TURN: Final = 0.002  # seconds that rows are made from a result before other work has its turn
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
 
@@ -79,10 +82,13 @@ async def execute(
             raise  # the whole transaction is repeated; when it ends, the driver drops its prepared statements
         await driver.execute("deallocate all")  # the driver notices, and prepares again
         await cursor.execute(text, values, binary=True)
-    rows = await cursor.fetchmany(_MANY)
+    began = monotonic()
+    rows = await cursor.fetchmany(_PIECE)
     while len(rows) < cursor.rowcount:
-        await asyncio.sleep(0)
-        rows += await cursor.fetchmany(_MANY)
+        if monotonic() - began > _TURN:
+            await asyncio.sleep(0)
+            began = monotonic()
+        rows += await cursor.fetchmany(_PIECE)
     return rows
 
 
