@@ -5,7 +5,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 GRACE: Final = 30  # seconds for requests under way when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two checks that the parent is alive
 _THRESHOLDS: Final = (5000, 10, 1000)
-_SWITCH_INTERVAL: Final = 0.001  # seconds that the event loop waits for a thread that decides a large change, each time
 
 
 def create_worker() -> App:
@@ -38,7 +36,6 @@ def create_worker() -> App:
     app, container = prepared()
     before_the_end.append(container.live().end)  # the server waits for every open stream
     exclude_from_collection()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     return app
 
 

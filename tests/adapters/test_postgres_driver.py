@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
 from todo_adapters.postgres.addresses import Addresses
+from todo_adapters.postgres.batch import beside
 from todo_adapters.postgres.driver import AT_ONCE, Connection, reading_on
 from todo_adapters.postgres.engine import connection_arguments
 
@@ -89,3 +92,18 @@ async def test_the_connections_of_the_store_read_so(empty_database_url: str) -> 
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(connection.execute("select pg_sleep(60)"), 0.2)
         assert await (await connection.execute("select 1")).fetchone() == (1,)
+
+
+async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> None:
+    usual = sys.getswitchinterval()
+    together = threading.Barrier(2)
+
+    def work() -> float:
+        together.wait(10)
+        interval = sys.getswitchinterval()
+        together.wait(10)
+        return interval
+
+    assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.001)] * 2
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    assert await beside(499, sys.getswitchinterval) == pytest.approx(usual)
