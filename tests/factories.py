@@ -1,4 +1,4 @@
-"""The owners, moments and tasks that tests speak of: those of the published contract."""
+"""The owners, moments and tasks that tests speak of, those of the published contract; and texts for cursors."""
 
 import base64
 import json
@@ -8,6 +8,6 @@ from todo_core.testing.examples import ANN, BOB, LATER, NASTY, NOON, make_id, ma
 __all__ = ["ANN", "BOB", "LATER", "NASTY", "NOON", "make_id", "make_list", "make_owner", "make_task"]
 
 
-def packed(value: object) -> str:
+def cursor_text(value: object) -> str:
     """JSON as a cursor would hold it."""
     return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")

@@ -487,19 +487,26 @@ def class_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> Iterator[str]:
     Those of the classes that it is made of, beside it and with no section of their own, are shown as its own.
     """
     bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) not in ("Protocol", "Exception")]
-    if named := [base for base in bases if base in todo_core.__all__ or base not in near]:
+    apart = [base for base in bases if base not in near and base not in todo_core.__all__ and any(declaring(base))]
+    if named := [base for base in bases if base in todo_core.__all__ or base not in [*near, *apart]]:
         yield f"\nExtends `{'`, `'.join(named)}`."
     lines = [line for part in parts_of(node, near) for line in members_of(part)]
     own = {name_of(each) for each in node.body}
-    lines += [line for base in bases if base not in near for line in inherited(base, own)]
+    lines += [line for base in apart for line in inherited(base, own)]
     yield from ["", *lines] if lines else []
 
 
 def inherited(base: str, own: set[str]) -> Iterator[str]:
     """The methods that a class has from one of another module without a section of its own, but for those named."""
-    for part in (each.defined.get(base) for each in map(module, modules()) if base not in todo_core.__all__):
-        if isinstance(part, ast.ClassDef):
-            yield from methods_of(part, but=own)
+    for part in declaring(base):
+        yield from methods_of(part, but=own)
+
+
+def declaring(name: str) -> Iterator[ast.ClassDef]:
+    """The class of that name in the core's modules, if it has one."""
+    for each in map(module, modules()):
+        if isinstance(node := each.defined.get(name), ast.ClassDef):
+            yield node
 
 
 def parts_of(node: ast.ClassDef, near: dict[str, ast.stmt]) -> list[ast.ClassDef]:
@@ -529,17 +536,27 @@ def constructor_of(node: ast.ClassDef) -> Iterator[str]:
             yield item(f"{node.name}{signature(each).removesuffix(' -> None')}", None)
 
 
+def default_of(value: ast.expr) -> str:
+    """A field's default, also where `dataclasses.field` has it."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        given = {one.arg: ast.unparse(one.value) for one in value.keywords}
+        return given.get("default") or ("{}" if given["default_factory"] == "dict" else f"{given['default_factory']}()")
+    return ast.unparse(value)
+
+
 def fields_of(node: ast.ClassDef, below: dict[str, str]) -> Iterator[str]:
+    fields: list[str] = []  # so far
     for each in node.body:
         match each:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind) if name[0] != "_":
                 plain = re.sub(r"^(?:ClassVar|Final|Required)\[(.*)\]$", r"\1", ast.unparse(kind))
-                default = f" = {ast.unparse(each.value)}" if each.value else ""
+                default = f" = {default_of(each.value)}" if each.value else ""
                 if ast.unparse(kind).startswith("ClassVar[Callable"):  # a static method that the class makes
-                    called = inspect.signature(getattr(getattr(todo_core, node.name), name))
-                    yield item(f"{node.name}.{name}{called} -> {node.name}", below.get(name))
+                    yield item(f"{node.name}.{name}({', '.join(fields)}) -> {node.name}", below.get(name))
                     continue
-                yield item(f"{name}: {plain}{default}", below.get(name))
+                fields.append(f"{name}: {plain}")
+                kind_of_it = "of the class" if ast.unparse(kind).startswith("ClassVar") else ""
+                yield item(f"{name}: {plain}{default}", below.get(name), kind_of_it)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name[0] != "_":
                 yield item(f"{name} = {ast.unparse(value)}", below.get(name))
 

@@ -75,6 +75,7 @@ class TaskList(Versioned):
     updated_at: datetime
 
     MEMBERS: ClassVar[tuple[str, ...]]
+    """The names of its members."""
 
     def __post_init__(self) -> None:
         if self.position == "":

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from asking import Service
 from effort import examples
-from factories import ANN, BOB, packed
+from factories import ANN, BOB, cursor_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import check_dressed, pointers, problem
@@ -203,15 +203,16 @@ HEX = "0198" + "0" * 8 + "7" + "0" * 3 + "8" + "0" * 15
 @pytest.mark.parametrize(
     "cursor",
     [
-        "", "x", "....", "%00", "%FF", "AAAA", "A" * 10_000, packed([]), packed({}), packed(None), packed("abc"),
-        packed(["-created_at", HEX]), packed(["-created_at", HEX, 1]), packed(["-created_at", HEX, "x"]),
-        packed(["-created_at", 1, None]), packed(["-created_at", "z" * 32, None]), packed(["nope", HEX, None]),
-        packed([[], HEX, None]), packed(["created_at", HEX, None]), packed(["title", HEX, "x"]),
-        packed(["title", HEX, "\ud800"]), packed(["updated_at", HEX, "2026-01-01"]),
-        packed(["updated_at", HEX, "9999-99-99T00:00:00+00:00"]), packed(["-created_at", HEX.upper() + "A", None]),
-        packed(["-created_at", f"{{{HEX}}}", None]), packed(["-created_at", HEX, None]) + "=",
-        packed(["-created_at", HEX, None]) + "%0A", base64.b64encode(b"[" * 100_000).decode(),
-        base64.b64encode(b"9" * 5000).decode(),
+        "", "x", "....", "%00", "%FF", "AAAA", "A" * 10_000, cursor_text([]), cursor_text({}), cursor_text(None),
+        cursor_text("abc"), cursor_text(["-created_at", HEX]), cursor_text(["-created_at", HEX, 1]),
+        cursor_text(["-created_at", HEX, "x"]), cursor_text(["-created_at", 1, None]),
+        cursor_text(["-created_at", "z" * 32, None]), cursor_text(["nope", HEX, None]),
+        cursor_text([[], HEX, None]), cursor_text(["created_at", HEX, None]), cursor_text(["title", HEX, "x"]),
+        cursor_text(["title", HEX, "\ud800"]), cursor_text(["updated_at", HEX, "2026-01-01"]),
+        cursor_text(["updated_at", HEX, "9999-99-99T00:00:00+00:00"]),
+        cursor_text(["-created_at", HEX.upper() + "A", None]), cursor_text(["-created_at", f"{{{HEX}}}", None]),
+        cursor_text(["-created_at", HEX, None]) + "=", cursor_text(["-created_at", HEX, None]) + "%0A",
+        base64.b64encode(b"[" * 100_000).decode(), base64.b64encode(b"9" * 5000).decode(),
     ],
 )  # fmt: skip
 async def test_a_bad_cursor_is_refused(service: Service, cursor: str) -> None:
@@ -229,8 +230,8 @@ async def test_a_cursor_is_refused_with_another_sort_order(service: Service, sev
 @given(
     st.one_of(
         st.binary(max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")),
-        st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=6).map(packed),
-        st.tuples(st.sampled_from(["-created_at", "title"]), st.text(), st.none() | st.text()).map(packed),
+        st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=6).map(cursor_text),
+        st.tuples(st.sampled_from(["-created_at", "title"]), st.text(), st.none() | st.text()).map(cursor_text),
     )
 )
 async def test_any_made_up_cursor_is_refused(service: Service, cursor: str) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from time import monotonic
-from typing import Any, Final, LiteralString, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -20,11 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
 A = TypeVar("A")
-P = ParamSpec("P")
-R = TypeVar("R")
-_MANY: Final = 500  # rows or things; fewer are processed within some milliseconds
 _PIECE: Final = 50  # rows
-_SWITCH_INTERVAL: Final = 0.001  # seconds
 _TURN: Final = 0.002  # seconds that rows are made from a result before other work has its turn
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
@@ -92,40 +87,6 @@ async def execute(
             began = monotonic()
         rows += await cursor.fetchmany(_PIECE)
     return rows
-
-
-async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """What `work` returns. For many things it runs in a thread, so that it does not block the event loop."""
-    if size < _MANY:
-        return work(*arguments, **named)
-    with _SHORT_TURNS:
-        return await asyncio.to_thread(work, *arguments, **named)
-
-
-class _ShortTurns:
-    """A context in which the interpreter gives a thread 1 ms at a time, not 5.
-
-    The event loop waits so long for the thread at each call that lets go of the interpreter's lock. Always, it would
-    make all requests dearer by a twentieth.
-    """
-
-    def __init__(self) -> None:
-        self._inside = 0
-        self._usual = 0.0
-
-    def __enter__(self) -> None:
-        if not self._inside:
-            self._usual = sys.getswitchinterval()
-            sys.setswitchinterval(_SWITCH_INTERVAL)
-        self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._inside -= 1
-        if not self._inside:
-            sys.setswitchinterval(self._usual)
-
-
-_SHORT_TURNS: Final = _ShortTurns()
 
 
 _NAMED: Final = re.compile(r"%\((\w+)\)s")

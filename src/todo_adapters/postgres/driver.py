@@ -1,4 +1,4 @@
-"""psycopg's connection, except that a result that has arrived is read at once."""
+"""psycopg's connection, except that what has arrived of a result is read at once."""
 
 import select
 from typing import Any, Final, TypeVar
@@ -8,7 +8,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
 R = TypeVar("R")
-AT_ONCE: Final = 64  # reads of 8 KiB and more, within a millisecond
+AT_ONCE: Final = 64  # reads of 8 KiB and more, within some milliseconds
 
 
 class Connection(AsyncConnection[Any]):
@@ -23,7 +23,7 @@ class Connection(AsyncConnection[Any]):
 
 
 def reading_on(gen: PQGen[R], socket: int) -> PQGen[R]:
-    """That generator, without its waits for a socket that can be read, but for the first."""
+    """That generator, reading on without a wait while the socket has data, up to `AT_ONCE` times in a row."""
     arrived = select.poll()
     arrived.register(socket, select.POLLIN)
     reads = 0

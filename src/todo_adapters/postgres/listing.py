@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, array_literal, beside, execute
+from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.beside import beside
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery

@@ -7,7 +7,8 @@ from uuid import UUID
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import array_literal, beside, execute
+from todo_adapters.postgres.batch import array_literal, execute
+from todo_adapters.postgres.beside import beside
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (

@@ -1,0 +1,55 @@
+"""Runs long work in a thread beside the event loop, which gives way to it often."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_MANY: Final = 500  # rows or things; fewer are processed within some milliseconds
+_SWITCH_INTERVAL: Final = 0.001  # seconds
+
+
+async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What `work` returns. For many things it runs in a thread, so that it does not block the event loop."""
+    if size < _MANY:
+        return work(*arguments, **named)
+    return await asyncio.to_thread(_giving_way, partial(work, *arguments, **named))
+
+
+def _giving_way(work: Callable[[], R]) -> R:
+    with _SHORT_TURNS:
+        return work()
+
+
+class _ShortTurns:
+    """A context in which threads take turns of 1 ms, not of the usual 5.
+
+    While a thread computes, the event loop waits for the end of such a turn whenever it has let go of the interpreter's
+    lock. The interval holds for the whole process, and is as before when all such work has ended: always, it would make
+    each request dearer (docs/performance.md).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._usual = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._usual, _SWITCH_INTERVAL))
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                sys.setswitchinterval(self._usual)
+
+
+_SHORT_TURNS: Final = _ShortTurns()

@@ -1,0 +1,44 @@
+"""Long work runs in a thread, to which the event loop gives way often."""
+
+import asyncio
+import sys
+import threading
+
+import pytest
+from clocks import until
+
+from todo_adapters.postgres.beside import beside
+
+
+async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> None:
+    usual = sys.getswitchinterval()
+    together = threading.Barrier(2)
+
+    def work() -> float:
+        together.wait(10)
+        interval = sys.getswitchinterval()
+        together.wait(10)
+        return interval
+
+    assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.001)] * 2
+    assert sys.getswitchinterval() == pytest.approx(usual)
+    assert await beside(499, sys.getswitchinterval) == pytest.approx(usual)
+
+
+async def test_work_that_is_not_waited_for_any_more_gives_way_to_its_end() -> None:
+    usual, begun, ends = sys.getswitchinterval(), threading.Event(), threading.Event()
+    ended: list[float] = []
+
+    def work() -> None:
+        begun.set()
+        ends.wait(10)
+        ended.append(sys.getswitchinterval())
+
+    waiting = asyncio.create_task(beside(500, work))
+    assert await asyncio.to_thread(begun.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    ends.set()
+    await until(lambda: bool(ended) and sys.getswitchinterval() == pytest.approx(usual))
+    assert ended == [pytest.approx(0.001)]
