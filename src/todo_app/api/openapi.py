@@ -34,11 +34,11 @@ from todo_app.http.reading import JSON
 from todo_core import InvalidInput, TodoError
 
 _DESCRIPTION: Final = """\
-Tasks of many users, each accessible with that user's token only. Below `/api` a request needs
-`Authorization: Bearer <JWT>`, and the `user_id` in the path must be the token's `sub`. Refusals are
-`application/problem+json` (RFC 9457) with a stable `code`. HEAD works wherever GET does. The header `Change` has the
-number of the change that a request made. Agents have the same as tools of the Model Context Protocol, at `POST /mcp`.
-A request head that is not valid HTTP is answered with a bare 400, 414 or 431, without a body and these headers.
+Tasks of many users, each accessible with that user's token only. Below `/api` a request needs `Authorization: Bearer
+<JWT>`, and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457)
+with a stable `code`. HEAD works wherever GET does. The header `Change` has the number of the change that a request
+made. Agents have the usual operations as tools of the Model Context Protocol, at `POST /mcp`. A request head that is
+not valid HTTP is answered with a bare 400, 414 or 431, without a body and these headers.
 """
 _PROBLEM: Final = "application/problem+json"
 
