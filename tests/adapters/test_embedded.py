@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, bina
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.cluster import Cluster, Settings
 from todo_adapters.embedded.locks import FileLock, wait_until
+from todo_adapters.embedded.programs import Programs
 
 SOURCES = Path(__file__).parents[2] / "src"
 IS_ROOT = os.geteuid() == 0
@@ -115,6 +117,9 @@ class User:
         """kill -9."""
         self.process.kill()
         self.process.wait()
+
+
+SPAWN = Programs.spawn
 
 
 @pytest.fixture
@@ -348,6 +353,33 @@ def test_ctrl_c_does_not_stop_the_database(folder: Path, user: Callable[..., Use
 
 
 # What may happen to it
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_moment_when_the_database_is_launched_does_not_leave_it_running(
+    folder: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[subprocess.Popen[bytes]] = []
+
+    def spawn(programs: Programs, name: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
+        launched.append(SPAWN(programs, name, *arguments, **options))
+        signal.raise_signal(number)
+        return launched[-1]
+
+    monkeypatch.setattr(Programs, "spawn", spawn)
+    usual = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            EmbeddedPostgres.start(folder)
+    finally:
+        signal.signal(number, usual)
+        left = [process for process in launched if process.poll() is None]
+        for process in left:
+            process.kill()
+    assert len(launched) == 1
+    assert left == []
+    monkeypatch.undo()
+    EmbeddedPostgres.start(folder).stop()
 
 
 def test_a_killed_servers_database_is_taken_over(folder: Path, user: Callable[..., User]) -> None:

@@ -140,16 +140,22 @@ class Cluster:
                 making = replace(programs, folder=folder)
                 create_cluster(self._folder, making, durable=self._settings.durable, deadline=deadline)
         self._require_usable()
-        child = self._child = self._launch(programs)
+        # A signal that raises an exception before `child` is known would leave it running. PostgreSQL unblocks its own.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
-            wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
-            if child.poll() is not None or not self._is_ready():
-                reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
-                raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
-        except BaseException:
-            account.signal(child.pid, signal.SIGQUIT)
-            child.wait()
-            raise
+            child = self._child = self._launch(programs)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
+                if child.poll() is not None or not self._is_ready():
+                    reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
+                    raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
+            except BaseException:
+                account.signal(child.pid, signal.SIGQUIT)
+                child.wait()
+                raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _require_usable(self) -> None:
         self.password()  # without it nobody could connect
