@@ -11,8 +11,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import httpx
-from faults.load import token
-from serving import NO_TLS, eventually
+from serving import NO_TLS, eventually, token_for
 
 Things: TypeAlias = dict[tuple[str, str], dict[str, Any]]
 Page: TypeAlias = dict[str, Any]
@@ -29,7 +28,7 @@ class Follower:
         self.user = user
         self.things: Things = {}
         self.counts: Counter[str] = Counter()
-        self._headers = {"Authorization": f"Bearer {token(user)}"}
+        self._headers = {"Authorization": f"Bearer {token_for(user)}"}
         self._urls = urls
         self._random = random.Random(user)
         self._token: str | None = None
@@ -164,7 +163,7 @@ class Followers:
 def things_at(url: str, user: str) -> Things:
     """All tasks and lists of that user, from their listings."""
     found: Things = {}
-    headers = {"Authorization": f"Bearer {token(user)}"}
+    headers = {"Authorization": f"Bearer {token_for(user)}"}
     with httpx.Client(base_url=f"{url}/api/{user}", headers=headers, timeout=SILENCE, verify=NO_TLS) as client:
         found |= {("list", each["id"]): each for each in client.get("/lists").raise_for_status().json()["items"]}
         cursor: dict[str, str] = {}

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from faults.database import OneDatabase
-from faults.load import token
 from faults.stage import HANGING, Stage, settings
 from poolers import Passage, passage_to, pooler_before
-from serving import Serve
+from serving import Serve, token_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -19,7 +18,7 @@ def passage(a_database: OneDatabase) -> Iterator[tuple[Passage, str]]:
 
 
 def test_idle_connections_that_were_dropped_are_replaced(stage: Stage) -> None:
-    with stage.servers[0].client(token("idle")) as client:
+    with stage.servers[0].client(token_for("idle")) as client:
         for number in range(10):
             made = [client.post("/api/idle/tasks", json={"title": f"{number}"}) for _ in range(4)]
             assert [answer.status_code for answer in made] == [201] * 4

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from faults.load import token
 from faults.pair import Pair, pair
 from faults.stage import TIMEOUT, Stage, settings
-from serving import Serve
+from serving import Serve, token_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -60,7 +59,7 @@ def test_with_a_synchronous_standby_that_was_cut_off_nothing_is_lost(synchronous
 def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tuple[Stage, Pair]) -> None:
     stage, machines = synchronous
     with stage.load("standby: synchronous, cut off from the primary for 6 s") as load:
-        with machines.cut_off(), stage.servers[0].client(token("first")) as client:
+        with machines.cut_off(), stage.servers[0].client(token_for("first")) as client:
             for _ in range(3):
                 load.goes_on(2)
                 stage.first_works(client)
