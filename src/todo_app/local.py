@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from todo_adapters.embedded import EmbeddedPostgres
+from todo_adapters.embedded.cluster import signals_held
 from todo_adapters.embedded.folders import make_private, read_private, sync
 from todo_adapters.jwt_identity import issue_token
 from todo_adapters.jwt_identity.policy import check_secret
@@ -36,12 +36,8 @@ class LocalDatabase:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
-            # Another signal waits: it must not leave the database running. Some supervisors and terminals send several.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-            try:
+            with signals_held():  # another one must not leave it running: some supervisors and terminals send several
                 self._embedded.stop()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _readable(url: str, log: Callable[[], Log]) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from todo_adapters.postgres.migrations import head, migrate
 from todo_app import cli
+from todo_app.__main__ import main
 from todo_app.api.openapi import openapi
 from todo_app.local import local_secret
 from todo_app.settings import Settings
@@ -280,6 +282,13 @@ def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None
     assert (code, err) == (0, "")
     assert json.loads(out) == openapi()
     assert out.isascii()  # whatever encoding a terminal or a file has, it is JSON in UTF-8 there
+
+
+def test_the_command_says_at_once_that_it_does_not_run_on_windows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert (main(), *capsys.readouterr()) == (2, "", "todo: it runs on Linux and macOS only\n")
 
 
 def test_the_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:

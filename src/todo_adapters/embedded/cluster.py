@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +21,16 @@ from todo_adapters.embedded.sockets import choose_socket_folder, may_be_chosen, 
 _LOG_BYTES = 10 * 1024 * 1024
 # Fast shutdown, immediate shutdown, kill; with the seconds to wait for each.
 _ENDINGS = (("SIGINT", 30.0), ("SIGQUIT", 10.0), ("SIGKILL", 10.0))
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals that end a program wait for the end of this context. PostgreSQL unblocks its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +152,18 @@ class Cluster:
                 making = replace(programs, folder=folder)
                 create_cluster(self._folder, making, durable=self._settings.durable, deadline=deadline)
         self._require_usable()
-        # A signal that raises an exception before `child` is known would leave it running. PostgreSQL unblocks its own.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
-            child = self._child = self._launch(programs)
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
-                if child.poll() is not None or not self._is_ready():
-                    reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
-                    raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
-            except BaseException:
-                account.signal(child.pid, signal.SIGQUIT)
-                child.wait()
-                raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with signals_held():  # an exception before the process is known would leave it running
+                child = self._child = self._launch(programs)
+            wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
+            if child.poll() is not None or not self._is_ready():
+                reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
+                raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
+        except BaseException:
+            if self._child is not None and self._child.poll() is None:
+                account.signal(self._child.pid, signal.SIGQUIT)
+                self._child.wait()
+            raise
 
     def _require_usable(self) -> None:
         self.password()  # without it nobody could connect
