@@ -32,6 +32,7 @@ STREAM = (b"content-type", b"text/event-stream")  # an answer that goes on for a
 NO_HOST = (b"host", b"\n")  # among a request's headers: it goes without any
 
 Headers = dict[str, str] | list[tuple[bytes, bytes]]
+Fields = Iterable[tuple[bytes, bytes]]
 
 
 def token(owner: str = ANN, *, life: timedelta = timedelta(hours=1), now: datetime | None = None, **more: Any) -> str:
@@ -131,28 +132,13 @@ def make_service(store: TaskStore | None = None, **values: Any) -> Service:
 
 
 async def ask(
-    app: App,
-    method: str,
-    target: bytes,
-    fields: Iterable[tuple[bytes, bytes]],
-    parts: Sequence[bytes] = (b"",),
-    *,
-    version: str = "1.1",
+    app: App, method: str, target: bytes, fields: Fields, parts: Sequence[bytes] = (b"",), *, version: str = "1.1"
 ) -> httpx.Response:
     """Give one request to an ASGI application, as Granian would, and take its whole answer.
 
     A part that is None stands for a client that has gone away. Of a stream its beginning is the answer.
     """
-    scope = _scope(method, target, fields) | {"http_version": version}
-    incoming = [
-        {"type": "http.disconnect"}
-        if part is None
-        else {"type": "http.request", "body": part, "more_body": number < len(parts)}
-        for number, part in enumerate(parts, 1)
-    ]
-    sent: list[dict[str, Any]] = []
-
-    answered = asyncio.Event()
+    incoming, sent, answered = _incoming(parts), list[dict[str, Any]](), asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         if not incoming:
@@ -164,7 +150,7 @@ async def ask(
         if message["type"] == "http.response.body" and (not message["more_body"] or STREAM in sent[0]["headers"]):
             answered.set()
 
-    await app(scope, receive, send)
+    await app(_scope(method, target, fields) | {"http_version": version}, receive, send)
     start, *bodies = sent
     assert start["type"] == "http.response.start"
     assert STREAM in start["headers"] or not bodies[-1].get("more_body", False)
@@ -172,7 +158,17 @@ async def ask(
     return httpx.Response(start["status"], headers=start["headers"], content=content)
 
 
-def _scope(method: str, target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
+def _incoming(parts: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What ASGI says of the parts of a body."""
+    return [
+        {"type": "http.disconnect"}
+        if part is None
+        else {"type": "http.request", "body": part, "more_body": number < len(parts)}
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def _scope(method: str, target: bytes, fields: Fields) -> dict[str, Any]:
     """What ASGI says of a request before its body; with a Host, unless there is one or it is to be without."""
     fields = list(fields)
     if not any(name == b"host" for name, _ in fields):

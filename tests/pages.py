@@ -118,14 +118,7 @@ class Reader:
         _make_clone(folder)
         self._before = _files(folder)
         self._own = Path(mkdtemp(dir=folder.parent))
-        for strictness, option in {"strict": "fail-with-body\n", "lenient": ""}.items():
-            (self._own / strictness).mkdir()
-            (self._own / strictness / ".curlrc").write_text(option)
-        (self._own / "system").mkdir()  # with the Python that .venv was made with: run.py would make another's anew
-        (self._own / "system/python3").symlink_to(Path(sys.executable).resolve())
-        path = [self._own / "system", *programs, _path_without_environments()]
-        own = {"PATH": os.pathsep.join(map(str, path)), "TERM": "dumb", "NO_COLOR": "1"}
-        own |= {"PYTEST_DEBUG_TEMPROOT": str(self._own)}  # else a pytest on a page clears what the one around it made
+        own = _own_variables(self._own, programs)
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
@@ -281,6 +274,18 @@ def _make_clone(folder: Path) -> None:
     run = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(run)
     run.write_stamp("dev", inputs=run.digest_of_inputs())
+
+
+def _own_variables(folder: Path, programs: tuple[Path, ...]) -> dict[str, str]:
+    """The reader's environment, after putting what it names into that folder: a Python, and settings of curl."""
+    for strictness, option in {"strict": "fail-with-body\n", "lenient": ""}.items():
+        (folder / strictness).mkdir()
+        (folder / strictness / ".curlrc").write_text(option)
+    (folder / "system").mkdir()  # with the Python that .venv was made with: run.py would make another's anew
+    (folder / "system/python3").symlink_to(Path(sys.executable).resolve())
+    path = [folder / "system", *programs, _path_without_environments()]
+    own = {"PATH": os.pathsep.join(map(str, path)), "TERM": "dumb", "NO_COLOR": "1"}
+    return own | {"PYTEST_DEBUG_TEMPROOT": str(folder)}  # else a pytest on a page clears what the one around it made
 
 
 def _path_without_environments() -> str:

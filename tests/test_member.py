@@ -80,20 +80,9 @@ def test_a_member_takes_eight_lines_and_a_migration(sources: Path, cluster: Scra
     }
     run = "import sys; from todo_adapters.postgres.migrations import migrate; migrate(sys.argv[1])"
     subprocess.run([sys.executable, "-c", run, url], env=environment, check=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        str(sources),
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(sources)]
     command += ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
-    for plugin in ("schemathesis", "faker", "valkey", "xdist", "cov"):
+    for plugin in ("cacheprovider", "schemathesis", "faker", "valkey", "xdist", "cov"):
         command += ["-p", f"no:{plugin}"]
     ran = subprocess.run(
         [*command, str(sources / "test_color.py")], env=environment, cwd=sources, capture_output=True, text=True

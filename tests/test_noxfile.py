@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
@@ -157,6 +158,10 @@ def rewrite(name: str) -> None:
     Path(name).write_text("changed")
 
 
+def fail() -> NoReturn:
+    raise AssertionError
+
+
 CHANGES: dict[str, Callable[[], object]] = {
     "a file": lambda: rewrite("src/a/one.py"),
     "a new file": lambda: rewrite("src/a/two.py"),
@@ -221,9 +226,6 @@ def test_an_explicitly_requested_session_runs_even_if_nothing_has_changed(monkey
 def test_a_session_runs_again_after_a_failure_a_partial_run_or_an_edit_during_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail() -> NoReturn:
-        raise AssertionError
-
     noxfile = load(monkeypatch)
     assert runs(noxfile, "src", posargs=("-k", "etag"))
     with pytest.raises(AssertionError):
@@ -266,21 +268,21 @@ def test_an_edit_runs_the_sessions_and_parts_that_depend_on_the_file(
     assert about == {"documents", *named.split()}
 
 
+def parts_run(noxfile: ModuleType, during: Callable[[], None] = lambda: None) -> set[str]:
+    """Which of the parts `one` and `two` run."""
+    session = Session()
+    session.during = during
+    with suppress(Skipped):
+        body(noxfile, "tests")(session)
+    return {part for part in ("one", "two") for command in session.commands if f"tests/{part}" in command}
+
+
 @pytest.mark.usefixtures("project")
 def test_only_parts_affected_by_an_edit_run_and_after_a_failure_they_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ran(during: Callable[[], None] = lambda: None) -> set[str]:
-        session = Session()
-        session.during = during
-        with suppress(Skipped):
-            body(noxfile, "tests")(session)
-        return {part for part in ("one", "two") for command in session.commands if f"tests/{part}" in command}
-
-    def fail() -> NoReturn:
-        raise AssertionError
-
     noxfile = load(monkeypatch)
+    ran = partial(parts_run, noxfile)
     parts = {"one": noxfile.Part(("tests/one",), ("src/a",)), "two": noxfile.Part(("tests/two",), ("src/*.py",))}
     monkeypatch.setattr(noxfile, "PARTS", parts)
     assert [ran(), ran()] == [{"one", "two"}, set()]

@@ -43,30 +43,32 @@ BLOCKS = st.builds(
 Limit = Callable[[float], object]
 
 
+async def run_within(limits: tuple[float, ...], block: Block, limit: Limit) -> None:
+    """Run the block within these limits."""
+    if limits:
+        async with limit(limits[0]):  # type: ignore[attr-defined]
+            await run_within(limits[1:], block, limit)
+        return
+    try:
+        await asyncio.sleep(block.lasts + 0.25)
+    except asyncio.CancelledError:
+        if block.answers == "ends":
+            raise
+        if block.answers == "raises another":
+            raise KeyError from None
+        await asyncio.sleep(1.0625)
+
+
 def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
     """How each block ends, when, and how often its task is then still asked to end."""
     loop = FakeLoop()
     ends: dict[int, tuple[str, float, int]] = {}
 
-    async def nested(limits: tuple[float, ...], block: Block) -> None:
-        if limits:
-            async with limit(limits[0]):  # type: ignore[attr-defined]
-                await nested(limits[1:], block)
-            return
-        try:
-            await asyncio.sleep(block.lasts + 0.25)
-        except asyncio.CancelledError:
-            if block.answers == "ends":
-                raise
-            if block.answers == "raises another":
-                raise KeyError from None
-            await asyncio.sleep(1.0625)
-
     async def run(number: int, block: Block) -> None:
         how = "done"
         await asyncio.sleep(block.begins + number / 1024)
         try:
-            await nested(block.limits, block)
+            await run_within(block.limits, block, limit)
         except (TimeoutError, asyncio.CancelledError, KeyError) as error:
             how = type(error).__name__
         task = asyncio.current_task()

@@ -543,10 +543,7 @@ async def test_an_owner_is_adopted_once_whoever_writes_first(
         for stored in stores
         for commit in (
             *(add(stored.tasks_of(ANN), make_task()) for _ in range(times)),
-            *(
-                stored.tasks_of(ANN).commit(composed([creating(make_task()), creating(make_task())]))
-                for _ in range(times)
-            ),
+            *(stored.tasks_of(ANN).commit(two_creations()) for _ in range(times)),
         )
     ]
     edits = [edit(stores[0].tasks_of(ANN), task.id, lambda task: task.toggled(at=LATER)) for task in old[:5]]

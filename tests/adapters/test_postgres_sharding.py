@@ -28,6 +28,7 @@ from todo_core import (
     ChangeQuery,
     IdempotencyKey,
     Once,
+    OwnedTasks,
     OwnerId,
     StoreUnavailable,
     SyncQuery,
@@ -269,6 +270,10 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     await tasks.commit(undoing(number, LATER))
     await remove(tasks, kept.id)
     await tasks.commit(erasing(kept.id))
+    await write_while_others_hold_the_owner(tasks, task, other, url)
+
+
+async def write_while_others_hold_the_owner(tasks: OwnedTasks, task: Task, other: Task, url: str) -> None:
     waits: list[Coroutine[Any, Any, object]] = [
         remove(tasks, other.id),
         add(tasks, make_task(owner=EVERYTHING)),

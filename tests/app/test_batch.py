@@ -30,16 +30,15 @@ async def made(service: Service, title: str = "Milk", **members: Any) -> dict[st
     return task
 
 
-async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
-    doomed, recurring = (
-        await made(service),
-        await made(service, "Rent", due_date="2096-12-01", recurrence="FREQ=MONTHLY"),
-    )
+async def operations_of_all_kinds(service: Service) -> list[dict[str, Any]]:
+    """On tasks and lists that are there, and on new ones."""
+    doomed = await made(service)
+    recurring = await made(service, "Rent", due_date="2096-12-01", recurrence="FREQ=MONTHLY")
     old = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Old"})).json()["id"]
     trashed = await made(service, "Trashed")
     await service.ask("DELETE", f"{TASKS}/{trashed['id']}")
     task, child, task_list = new_id(1), new_id(2), new_id(3)
-    operations: list[dict[str, Any]] = [
+    return [
         {"op": "create_list", "list": {"name": "Groceries", "id": task_list}},
         {"op": "create", "task": {"title": "Cake", "id": task, "list_id": task_list}},
         {"op": "create", "task": {"title": "Eggs", "id": child, "parent_id": task}},
@@ -55,6 +54,10 @@ async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
         {"op": "delete_list", "id": old},
         {"op": "complete", "id": child, "completed": False},
     ]
+
+
+async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
+    operations = await operations_of_all_kinds(service)
     answer = await batch(service, *operations)
     check_dressed(answer)
     assert (answer.status_code, answer.headers["change"]) == (200, "6"), answer.text
@@ -67,7 +70,7 @@ async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
     got = {each["title"]: each for each in (await service.ask("GET", TASKS)).json()["items"]}
     assert sorted(got) == ["Cake", "Eggs", "Rent", "Trashed"]
     assert (got["Cake"]["priority"], got["Cake"]["version"]) == ("high", 1)
-    assert (got["Eggs"]["parent_id"], got["Eggs"]["list_id"], got["Eggs"]["completed"]) == (None, task_list, False)
+    assert (got["Eggs"]["parent_id"], got["Eggs"]["list_id"], got["Eggs"]["completed"]) == (None, named[0], False)
     assert (got["Rent"]["due_date"], got["Rent"]["version"]) == ("2097-01-03", 2)
     undone = await service.ask("POST", f"{HOME}/changes/6/undo")
     assert undone.status_code == 200, undone.text

@@ -185,11 +185,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("code", REFUSED)
-async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+async def refusing(code: str, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service that refuses the request of `REFUSED` with that code."""
     service = make_service(rate_limit="1/hour") if code == "too_many_requests" else make_service()
-    name, request = REFUSED[code]
-    method, path, _, _ = OPERATIONS[name]
+    name, _ = REFUSED[code]
     tasks = f"/api/{ANN}/tasks"
     if code == "version_conflict":
         await prepare(service, name)
@@ -211,6 +210,14 @@ async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.Mon
         monkeypatch.setattr(service.store, "tasks_of", failing(error))
     elif code == "identity_unavailable":
         monkeypatch.setattr(service.container.verifier(), "authenticate", failing(IdentityUnavailable()))
+    return service
+
+
+@pytest.mark.parametrize("code", REFUSED)
+async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    service = await refusing(code, monkeypatch)
+    name, request = REFUSED[code]
+    method, path, _, _ = OPERATIONS[name]
     target = path.format(
         user_id=ANN, task_id=TASK.id, list_id=GROCERIES.id, trashed_id=TASK.id, number=2
     ) + request.get("query", "")

@@ -143,43 +143,36 @@ def test_settings_derived_from_better_auth_url_can_be_overridden_also_for_hs256(
     assert settings.checks_audience_of_hs256
 
 
+OTHERS = {  # by variable: its text, and the member with its value
+    "DATABASE_URL": ("postgresql://u:p@h/d?sslmode=require", "database_url", "postgresql://u:p@h/d?sslmode=require"),
+    "TODO_MIGRATIONS_DATABASE_URL": ("postgres://u:p@direct/d", "migrations_database_url", "postgres://u:p@direct/d"),
+    "TODO_DATABASE_POOL_SIZE": ("3", "database_pool_size", 3),
+    "TODO_DATABASE_TIMEOUT": ("0.25", "database_timeout", 0.25),
+    "TODO_DATABASE_SHARDED": ("true", "database_sharded", True),
+    "BETTER_AUTH_SECRET": (SECRET, "secret", SECRET),
+    "TODO_CORS_ORIGINS": (
+        " https://a.example , http://localhost:5173,,http://[::1]:3000",
+        "cors_origins",
+        ("https://a.example", "http://localhost:5173", "http://[::1]:3000"),
+    ),
+    "TODO_RATE_LIMIT": ("5 per 10 minute", "rate_limit", "5 per 10 minute"),
+    "TODO_RATE_LIMIT_STORE": ("valkeys://user:pass@h:6380/1", "rate_limit_store", "valkeys://user:pass@h:6380/1"),
+    "TODO_RATE_LIMIT_TIMEOUT": ("1.5", "rate_limit_timeout", 1.5),
+    "TODO_LOG_LEVEL": ("WARNING", "log_level", "warning"),
+    "TODO_DATA_DIR": ("~/tasks", "data_dir", Path.home() / "tasks"),
+    "TODO_TRUSTED_PROXIES": ("10.0.0.0/8, ::1", "trusted_proxies", (ip_network("10.0.0.0/8"), ip_network("::1"))),
+    "TODO_BAD_TOKEN_LIMIT": ("3/second", "bad_token_limit", "3/second"),
+    "TODO_CONCURRENT_REQUESTS_PER_USER": ("1", "concurrent_requests_per_user", 1),
+    "TODO_WAITING_REQUESTS_PER_USER": ("0", "waiting_requests_per_user", 0),
+    "TODO_TASKS_PER_USER": ("1000000", "tasks_per_user", 1_000_000),
+    "TODO_HISTORY_DAYS": ("1", "history", timedelta(days=1)),
+}
+
+
 def test_the_other_settings_are_taken_unchanged() -> None:
-    settings = Settings.read(
-        {
-            "DATABASE_URL": "postgresql://u:p@h/d?sslmode=require",
-            "TODO_MIGRATIONS_DATABASE_URL": "postgres://u:p@direct/d",
-            "TODO_DATABASE_POOL_SIZE": "3",
-            "TODO_DATABASE_TIMEOUT": "0.25",
-            "TODO_DATABASE_SHARDED": "true",
-            "BETTER_AUTH_SECRET": SECRET,
-            "TODO_CORS_ORIGINS": " https://a.example , http://localhost:5173,,http://[::1]:3000",
-            "TODO_RATE_LIMIT": "5 per 10 minute",
-            "TODO_RATE_LIMIT_STORE": "valkeys://user:pass@h:6380/1",
-            "TODO_RATE_LIMIT_TIMEOUT": "1.5",
-            "TODO_LOG_LEVEL": "WARNING",
-            "TODO_DATA_DIR": "~/tasks",
-            "TODO_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
-            "TODO_BAD_TOKEN_LIMIT": "3/second",
-            "TODO_CONCURRENT_REQUESTS_PER_USER": "1",
-            "TODO_WAITING_REQUESTS_PER_USER": "0",
-            "TODO_TASKS_PER_USER": "1000000",
-            "TODO_HISTORY_DAYS": "1",
-        }
-    )
-    assert settings.database_url == "postgresql://u:p@h/d?sslmode=require"
-    assert settings.migrations_database_url == "postgres://u:p@direct/d"
-    assert (settings.database_pool_size, settings.database_timeout, settings.database_sharded) == (3, 0.25, True)
-    assert settings.secret == SECRET
-    assert settings.cors_origins == ("https://a.example", "http://localhost:5173", "http://[::1]:3000")
-    assert settings.rate_limit == "5 per 10 minute"
-    assert settings.rate_limit_store == "valkeys://user:pass@h:6380/1"
-    assert settings.rate_limit_timeout == 1.5
-    assert settings.log_level == "warning"
-    assert settings.data_dir == Path.home() / "tasks"
-    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
-    assert settings.bad_token_limit == "3/second"
-    assert (settings.concurrent_requests_per_user, settings.waiting_requests_per_user) == (1, 0)
-    assert (settings.tasks_per_user, settings.history) == (1_000_000, timedelta(days=1))
+    settings = Settings.read({name: text for name, (text, _, _) in OTHERS.items()})
+    for name, (_, member, value) in OTHERS.items():
+        assert getattr(settings, member) == value, name
 
 
 @pytest.mark.parametrize(

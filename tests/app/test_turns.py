@@ -216,6 +216,10 @@ async def test_a_body_that_arrives_while_its_request_waits_is_read_whole(size: i
             assert (answer.status_code, answer.json()["title"]) == (201, title)
 
 
+async def empty() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 async def test_an_answer_that_nobody_reads_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server takes a long answer piece by piece, as the client does: until then the request is not over."""
     monkeypatch.setattr(exchange, "PIECE", 1000)
@@ -228,12 +232,8 @@ async def test_an_answer_that_nobody_reads_keeps_its_place(monkeypatch: pytest.M
         await room.acquire()
         taken.append(message)
 
-    fields = [(b"authorization", b"Bearer " + service.token(ANN).encode())]
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    reading = asyncio.create_task(service.app(_scope("GET", TASKS.encode(), fields), receive, send))
+    scope = _scope("GET", TASKS.encode(), [(b"authorization", b"Bearer " + service.token(ANN).encode())])
+    reading = asyncio.create_task(service.app(scope, empty, send))
     await until(room.locked)
     for _ in range(100):
         await asyncio.sleep(0)

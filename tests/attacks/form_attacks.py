@@ -23,21 +23,14 @@ from signing import (
     token,
 )
 
+NO_TOKENS = (".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.e30", "null.null.null", "undefined", "[object Object]")
+SPACES = {"space": " ", "newline": "\n", "tab": "\t", "CRLF": "\r\n", "NUL": "\0", "VT": "\x0b"}
+MARKS = ("=", "==", "%3D", " ", "\n", "\0", "\xa0", "\u200b", "*", "é", "\ud800", "\U0001f511", ",")
+
 
 def segments() -> Cases:
     yield "empty", lambda: ""
-    for text in (
-        ".",
-        "..",
-        "...",
-        "a",
-        "a.b",
-        "a.b.c",
-        "e30.e30.e30",
-        "null.null.null",
-        "undefined",
-        "[object Object]",
-    ):
+    for text in NO_TOKENS:
         yield repr(text), lambda text=text: text
     for count in (1, 2):
         yield f"only {count}", lambda count=count: ".".join(token().split(".")[:count])
@@ -50,21 +43,20 @@ def segments() -> Cases:
         yield f"{name} lengthened", _segment(index, lambda s: s + "A")
         if name != "header":
             yield f"{name} of another token", _segment(index, lambda _, i=index: token(sub="mallory").split(".")[i])
-    for mark, name in (
-        (" ", "space"),
-        ("\n", "newline"),
-        ("\t", "tab"),
-        ("\r\n", "CRLF"),
-        ("\0", "NUL"),
-        ("\x0b", "VT"),
-    ):
-        yield f"{name} after", lambda mark=mark: token() + mark
-        yield f"{name} before", lambda mark=mark: mark + token()
-    for mark in ("=", "==", "%3D", " ", "\n", "\0", "\xa0", "\u200b", "*", "é", "\ud800", "\U0001f511", ","):
+
+
+def stray_characters() -> Cases:
+    for name, space in SPACES.items():
+        yield f"{name} after", lambda space=space: token() + space
+        yield f"{name} before", lambda space=space: space + token()
+    for mark in MARKS:
         for index, name in enumerate(("header", "payload")):
             yield f"signed {name} with {mark!r}", _signed_text(index, lambda s, mark=mark: s + mark)
         yield f"signature with {mark!r}", _segment(2, lambda s, mark=mark: s + mark)
     yield "signed payload with a space within", _signed_text(1, lambda s: s[:8] + " " + s[8:])
+
+
+def encodings() -> Cases:
     yield "signed payload in standard base64", lambda: _standard_alphabet()
     for index, name in enumerate(("header", "payload")):
         yield f"signed {name} with stray last bits", _signed_text(index, _stray_bits, lengthen=True)

@@ -16,6 +16,8 @@ GROUPS = (
     signature_attacks.psychic_signatures,
     signature_attacks.secrets,
     form_attacks.segments,
+    form_attacks.stray_characters,
+    form_attacks.encodings,
     form_attacks.jwe_and_nested,
     form_attacks.duplicates,
     form_attacks.malformed_json,

@@ -34,6 +34,16 @@ from signing import (
 DEFAULT_SECRET = b"better-auth-secret-12345678901234567890"
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
+PSYCHIC = {  # r and s
+    "r = s = 0": (0, 0),
+    "r = 0": (0, 1),
+    "s = 0": (1, 0),
+    "r = s = 1": (1, 1),
+    "r = s = n": (P256_ORDER, P256_ORDER),
+    "r = n, s = 1": (P256_ORDER, 1),
+    "r = s = n - 1": (P256_ORDER - 1, P256_ORDER - 1),
+    "r = s = 2^256 - 1": (2**256 - 1, 2**256 - 1),
+}
 
 
 def none() -> Cases:
@@ -95,17 +105,7 @@ def unfit_keys() -> Cases:
 
 
 def psychic_signatures() -> Cases:
-    n = P256_ORDER
-    for name, r, s in (
-        ("r = s = 0", 0, 0),
-        ("r = 0", 0, 1),
-        ("s = 0", 1, 0),
-        ("r = s = 1", 1, 1),
-        ("r = s = n", n, n),
-        ("r = n, s = 1", n, 1),
-        ("r = s = n - 1", n - 1, n - 1),
-        ("r = s = 2^256 - 1", 2**256 - 1, 2**256 - 1),
-    ):
+    for name, (r, s) in PSYCHIC.items():
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
         yield f"ES256 {name}", with_signer(lambda sig=signature: lambda _: sig, "ES256", kid="es256")
     yield "ES512 r = s = 0", with_signer(lambda: lambda _: bytes(132), "ES512", kid="es512")

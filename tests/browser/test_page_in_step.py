@@ -18,6 +18,7 @@ from browser.todo_page import (
     from_menu,
     lists,
     make,
+    make_list,
     open_dialog,
     row,
     shown,
@@ -131,10 +132,7 @@ def much_is_done(page: "Page") -> None:
     page.get_by_label(f"Done: {BREAD}").click()
     from_menu(page, "Eggs", "Delete")
     becomes(page, lambda: shown(page), ["Party", "-Cake", "Soy milk", "Tea"])
-    if not page.get_by_label("New list").is_visible():
-        page.get_by_text("Lists", exact=True).click()
-    page.get_by_label("New list").fill("Groceries")
-    page.get_by_role("button", name="Create").click()
+    make_list(page, "Groceries")
     add(page, "Salt")
     becomes(page, lambda: shown(page), ["Salt"])
     choose(page, "Inbox")
@@ -147,14 +145,7 @@ def test_a_change_that_is_refused_later_keeps_what_was_typed(
         make(client, title)
     becomes(signed_in, lambda: shown(signed_in), [MILK, BREAD, "Eggs"])
     with without_network(signed_in, 4):
-        edit(signed_in, MILK, Title="Mine")
-        from_menu(signed_in, BREAD, "Delete")
-        edit(signed_in, "Eggs", Title="Six eggs", Description="brown")
-        add(signed_in, "x" * 201)
-        edit(other, MILK, Title="Theirs")
-        edit(other, BREAD, Description="rye")
-        from_menu(other, "Eggs", "Delete")
-        becomes(other, lambda: shown(other), ["Theirs", BREAD])
+        both_change_the_same_tasks(signed_in, other)
         becomes(other, lambda: titles(client), ["Theirs", BREAD])
     for page in (signed_in, other):
         becomes(page, lambda page=page: shown(page), ["Theirs", BREAD])
@@ -175,6 +166,18 @@ def test_a_change_that_is_refused_later_keeps_what_was_typed(
     dialog.get_by_role("button", name="Save").click()
     becomes(other, lambda: shown(other), ["Mine", BREAD])
     assert not signed_in.get_by_role("region", name="Not done").is_visible()
+
+
+def both_change_the_same_tasks(offline: "Page", other: "Page") -> None:
+    """Four changes that will be refused."""
+    edit(offline, MILK, Title="Mine")
+    from_menu(offline, BREAD, "Delete")
+    edit(offline, "Eggs", Title="Six eggs", Description="brown")
+    add(offline, "x" * 201)
+    edit(other, MILK, Title="Theirs")
+    edit(other, BREAD, Description="rye")
+    from_menu(other, "Eggs", "Delete")
+    becomes(other, lambda: shown(other), ["Theirs", BREAD])
 
 
 def test_an_edit_begun_before_its_task_was_sent_is_based_on_the_sent_task(

@@ -122,6 +122,14 @@ def place(page: "Page", what: "Locator") -> "FloatRect":
     raise AssertionError(what)
 
 
+def make_list(page: "Page", name: str) -> None:
+    """Make a list in the page, where its name's field may be folded away."""
+    if not page.get_by_label("New list").is_visible():
+        page.get_by_text("Lists", exact=True).click()
+    page.get_by_label("New list").fill(name)
+    page.get_by_role("button", name="Create").click()
+
+
 def fits(page: "Page") -> bool:
     """Whether nothing has to be scrolled sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))

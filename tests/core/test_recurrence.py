@@ -16,7 +16,7 @@ from slow_recurrence import named_days
 
 from todo_adapters import dateutil_recurrence
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
-from todo_core import InvalidInput
+from todo_core import InvalidInput, Task
 from todo_core.recurrence import (
     COUNT_MAX,
     FREQUENCIES,
@@ -336,21 +336,27 @@ def test_the_calendar_looks_at_each_year_once_and_asks_about_each_kind_once() ->
         looks()
 
 
+def with_rule(rule: Recurrence, count: int | None, due: date, recurrence_from: RecurrenceFrom) -> Task:
+    rule = rule if count is None else replace(rule, count=count, until=None)
+    return make_task(due_date=f"{due}", anchor=f"{due}", recurrence=str(rule), recurrence_from=recurrence_from)
+
+
+RECURRING = st.builds(
+    with_rule,
+    recurrences() | st.sampled_from(DEAREST).map(read_recurrence),
+    st.none() | st.sampled_from([2, 100, 5000, COUNT_MAX]),
+    days,
+    st.sampled_from(RECURRENCE_FROM),
+)
+MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC)).map(Now)
+
+
 def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
     """For any count and any distance, each year is looked at once, and once more for the last date of a count."""
 
     @settings(max_examples=examples(200))
-    @given(
-        rule=recurrences() | st.sampled_from(DEAREST).map(read_recurrence),
-        count=st.none() | st.sampled_from([2, 100, 5000, COUNT_MAX]),
-        due=days,
-        now=st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC)),
-        recurrence_from=st.sampled_from(RECURRENCE_FROM),
-    )
-    def looks(rule: Recurrence, count: int | None, due: date, now: datetime, recurrence_from: RecurrenceFrom) -> None:
-        rule = rule if count is None else replace(rule, count=count, until=None)
-        task = make_task(due_date=f"{due}", anchor=f"{due}", recurrence=str(rule), recurrence_from=recurrence_from)
-        at = Now(now)
+    @given(task=RECURRING, at=MOMENTS)
+    def looks(task: Task, at: Now) -> None:
         counted.forget()
         with suppress(InvalidInput):  # finding that a rule never matches costs as much as any other search
             course.checked(task)
@@ -364,7 +370,7 @@ def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
         found = course.occurrences(task, at, OCCURRENCES_MAX)
         # From completion each is looked for anew, from the year on in which the one before was done; where there is
         # none, once more from the anchor.
-        assert counted.years <= (2 * YEARS_MAX if recurrence_from == "due_date" else 3 * YEARS_MAX + len(found))
+        assert counted.years <= (2 * YEARS_MAX if task.recurrence_from == "due_date" else 3 * YEARS_MAX + len(found))
         # A rule without days means the day of completion: the 31st may become the 30th, 29th and 28th.
         assert counted.kinds <= KINDS_MAX * 4
         assert counted.asked <= ASKED_MAX * 4

@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -50,27 +52,38 @@ def listed(client: httpx.Client) -> list[dict[str, object]]:
         query["cursor"] = page["next_cursor"]
 
 
+@contextmanager
+def writing(client: httpx.Client) -> Iterator[None]:
+    """Tasks are created one after another meanwhile."""
+    done = Event()
+
+    def keep_writing() -> None:
+        while not done.is_set():
+            assert client.post(TASKS, json={"title": "meanwhile"}).status_code == 201
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(keep_writing)
+        try:
+            yield
+        finally:
+            done.set()
+        written.result()
+
+
 def test_a_restored_dump_has_every_task_and_key(
     serve: Serve, programs: Path, database_url: str, empty_database_url: str, tmp_path: Path, token: str
 ) -> None:
     variables = {"BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": "1000000/hour"}
-    file, done = tmp_path / "tasks.dump", Event()
-    with serve(DATABASE_URL=database_url, **variables).started().client(token) as client, ThreadPoolExecutor(1) as pool:
-
-        def keep_writing() -> None:
-            while not done.is_set():
-                assert client.post(TASKS, json={"title": "meanwhile"}).status_code == 201
-
+    file = tmp_path / "tasks.dump"
+    with serve(DATABASE_URL=database_url, **variables).started().client(token) as client:
         for number in range(200):
             key = {"Idempotency-Key": f"{number}"}
             assert client.post(TASKS, json=BODIES[number % 4], headers=key).status_code == 201
         edited = client.patch(f"{TASKS}/{listed(client)[7]['id']}", json={"title": "Edited"}).json()
         client.delete(f"{TASKS}/{listed(client)[8]['id']}")
         before = listed(client)
-        writing = pool.submit(keep_writing)
-        subprocess.run([programs / "pg_dump", "--format=custom", f"--file={file}", database_url], check=True)
-        done.set()
-        writing.result()
+        with writing(client):
+            subprocess.run([programs / "pg_dump", "--format=custom", f"--file={file}", database_url], check=True)
         after = listed(client)
     restoring = ["--no-owner", "--exit-on-error", "--single-transaction", f"--dbname={empty_database_url}"]
     subprocess.run([programs / "pg_restore", *restoring, file], check=True)

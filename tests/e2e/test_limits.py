@@ -5,9 +5,10 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import httpx
 import pytest
@@ -182,6 +183,25 @@ def test_bad_tokens_have_their_own_limit_and_do_not_block_known_tokens(replicas:
         assert ask(nobody, "198.51.100.7").status_code == 401  # a request without a token does not count as a bad token
 
 
+@contextmanager
+def load(replicas: Replicas, user: str) -> Iterator[list[httpx.Response]]:
+    """The answers to that user, who asks both servers again and again meanwhile."""
+    answers, enough = list[httpx.Response](), threading.Event()
+
+    def ask(client: httpx.Client) -> None:
+        while not enough.wait(0.02):
+            answers.append(client.get(f"/api/{user}/tasks"))
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, client) for client in replicas.clients(user) * 2]
+        try:
+            yield answers
+        finally:
+            enough.set()
+        for each in asking:
+            each.result()
+
+
 def test_while_valkey_is_unavailable_requests_pass_and_then_they_are_counted_again(replicas: Replicas) -> None:
     started = monotonic()
     used_up = replicas.clients("erin")
@@ -190,25 +210,13 @@ def test_while_valkey_is_unavailable_requests_pass_and_then_they_are_counted_aga
         return [client.get("/api/erin/tasks").status_code for client in used_up]
 
     eventually(lambda: statuses() == [429, 429])
-    answers: list[httpx.Response] = []
-    enough = threading.Event()
-
-    def load(client: httpx.Client) -> None:
-        while not enough.is_set():
-            answers.append(client.get("/api/frank/tasks"))
-            enough.wait(0.02)
-
-    with ThreadPoolExecutor(4) as pool:
-        loads = [pool.submit(load, client) for client in replicas.clients("frank") * 2]
+    with load(replicas, "frank") as answers:
         eventually(lambda: len(answers) > 8)
         killed = monotonic()
         replicas.kill_valkey()
         eventually(lambda: min(replicas.uncounted()) >= 5)
         assert statuses() == [200, 200]
-        enough.wait(max(0, killed + 2.2 - monotonic()))  # two more attempts to reach it fail meanwhile
-        enough.set()
-        for each in loads:
-            each.result()
+        sleep(max(0, killed + 2.2 - monotonic()))  # two more attempts to reach it fail meanwhile
     # Frank may have used up his before the kill; from there on nobody is refused, and nothing is an error.
     assert {answer.status_code for answer in answers} <= {200, 429}
     assert [answer.status_code for answer in answers[-20:]] == [200] * 20
