@@ -29,6 +29,7 @@ _SERVES = re.compile(
 )
 _NAMES_A_FILE = re.compile(r"(?:#|//) ([\w-]+\.\w+)\n")
 _REMARK = re.compile(r"<!-- (not run|run by): (.+?) -->", re.DOTALL)
+_ADDS_SPACE = "Answers have neither spaces nor line breaks; this page adds them."
 _END = "the block has ended"
 _CACHES = {".venv", ".nox", ".pytest_cache", ".hypothesis", "__pycache__"}  # git ignores them
 
@@ -42,6 +43,7 @@ class Block:
     line: int
     excuse: str = ""
     runner: str = ""
+    spaced: bool = False  # the page has said that it adds spaces and line breaks to answers
 
     @property
     def file(self) -> str:
@@ -58,13 +60,14 @@ def pages() -> list[str]:
 
 def blocks_of(path: Path) -> list[Block]:
     """The code blocks of a document, indented ones included."""
-    blocks, before = [], ""
+    blocks, before, spaced = [], "", False
     for token in MarkdownIt().parse(path.read_text()):
         if token.type in {"fence", "code_block"}:
             line = token.map[0] + 1 if token.map else 0
             remark = dict([found.groups()]) if (found := _REMARK.fullmatch(before)) else {}
             excuse, runner = remark.get("not run", ""), remark.get("run by", "")
-            blocks.append(Block(token.info, token.content, line, excuse, runner))
+            blocks.append(Block(token.info, token.content, line, excuse, runner, spaced))
+        spaced = spaced or _ADDS_SPACE in token.content
         before = token.content.strip() if token.type == "html_block" else ""
     return blocks
 
@@ -151,7 +154,9 @@ class Reader:
             if block.excuse or block.runner:
                 continue
             if block.language in OUTPUT:
-                assert agree(text, output), f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
+                assert agree(text, output, spaced=block.spaced), (
+                    f"line {block.line} shows\n{text}\nand this was printed:\n{output}"
+                )
             elif block.file:
                 (self._clone / block.file).write_text(text)
                 self._shown.add(block.file)
@@ -203,11 +208,11 @@ class Reader:
     def _await(self, place: str, out: Path, until: str, *, says: bool) -> None:
         """Wait for the server that was just started there; it `says` by itself that it serves."""
         self._servers[place] = str(self._order("echo $SERVER"))
-        begins = "".join(until.strip("…\n ").split("…")[0].split())
+        begins = _without_space(until.strip("…\n ").split("…")[0])
 
         def ready() -> bool:
-            printed = "".join(out.read_text().split())
-            return begins in printed and ('"event":"serving"' in printed if says else _answers(place))
+            printed = out.read_text()
+            return begins in _without_space(printed) and ('"event":"serving"' in printed if says else _answers(place))
 
         eventually(lambda: ready() or not lives(int(self._servers[place])), 60)
         assert lives(int(self._servers[place])), out.read_text()
@@ -302,7 +307,19 @@ def _answers(place: str) -> bool:
     return False
 
 
-def agree(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed: `…` stands for anything, and line breaks and spaces for nothing."""
-    parts = [re.escape("".join(part.split())) for part in shown.split("…")]
-    return re.fullmatch(".*".join(parts), "".join(printed.split()), re.DOTALL) is not None
+def agree(shown: str, printed: str, *, spaced: bool = False) -> bool:
+    """Whether a page shows what was printed: `…` stands for anything, and white space for nothing if it is `spaced`.
+
+    What nobody sees does not count: spaces at the end of a line, and empty lines at the end.
+    """
+    seen = _without_space if spaced else _without_trailing_spaces
+    pattern = ".*".join(map(re.escape, seen(shown).rstrip("\n").split("…")))
+    return re.fullmatch(rf"{pattern}\n*", seen(printed), re.DOTALL) is not None
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def _without_trailing_spaces(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.split("\n"))

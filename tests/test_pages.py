@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from databases import has_been_used
-from pages import ROOT, Block, Reader, blocks_of, pages
+from pages import ROOT, Block, Reader, agree, blocks_of, pages
 from serving import database_pid
 
 from todo_adapters.embedded.account import Account
@@ -111,6 +111,26 @@ def test_output_that_a_terminal_does_not_show_well_is_refused(command: str, faul
 def test_commands_of_a_page_have_a_terminal(tmp_path: Path) -> None:
     with Reader(tmp_path / "clone") as reader:
         reader.read([Block("sh", "test -t 1 && test -t 2 && echo yes", 1), Block("text", "yes", 2)])
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "agrees"),
+    [
+        ('{"a":…}\n', '{"a":1}\n', True),
+        ("a |\n", "a | \n\n", True),
+        ('{"a": …}\n', '{"a":1}\n', False),
+        ("200 OK\n", "200  OK\n", False),
+        ("a b\n", "a\nb\n", False),
+        ("a\n", "\na\n", False),
+    ],
+)
+def test_a_page_shows_all_visible_white_space(shown: str, printed: str, agrees: bool) -> None:
+    assert agree(shown, printed) == agrees
+
+
+def test_answers_are_spaced_only_on_a_page_that_says_so() -> None:
+    assert {page for page in pages() for block in blocks_of(ROOT / page) if block.spaced} == {"docs/tutorial.md"}
+    assert agree('[1,\n {"a": …}]\n', '[1,{"a":1}]\n', spaced=True)
 
 
 def test_a_file_that_a_command_leaves_is_noticed(tmp_path: Path) -> None:
