@@ -90,6 +90,8 @@ class Stage:
     searchers: list[User]
     hoarder: User
     """Has one list, which stands first among the tasks."""
+    batcher: User
+    """Has one list, which stands first among the tasks."""
     changes: int = 0
     """The number of the hoarder's last change."""
     statuses: Counter[int] = field(default_factory=Counter)
@@ -217,6 +219,15 @@ async def large(stage: Stage) -> None:
     await stage.ask(stage.head(stage.hoarder, "POST", f"changes/{stage.changes - 1}/undo", "Content-Length: 0"))
 
 
+async def batches(stage: Stage) -> None:
+    """64 simultaneous batches, each of 100 creations in one list"""
+    task = {"title": "Buy oat milk", "list_id": stage.batcher.tasks[0]}
+    body = json.dumps({"operations": [{"op": "create", "task": task}] * BATCH_MAX}).encode()
+    fields = ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    request = stage.head(stage.batcher, "POST", "batch", *fields) + body
+    await asyncio.gather(*(stage.ask(request) for _ in range(64)))
+
+
 async def quiet(_: Stage) -> None:
     """nothing"""
     await asyncio.sleep(6)
@@ -224,7 +235,7 @@ async def quiet(_: Stage) -> None:
 
 ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "toggles": toggles, "pages": pages, "tags": tags, "allowed-tags": allowed_tags, "searches": searches,
-    "unread": unread, "large": large, "headers": long_headers, "bodies": slow_bodies, "idle": idle,
+    "unread": unread, "large": large, "batches": batches, "headers": long_headers, "bodies": slow_bodies, "idle": idle,
 }  # fmt: skip
 
 
@@ -241,14 +252,14 @@ def _fill(server: Server, user: User, tasks: int, description: str) -> None:
     asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), tell, 16))
 
 
-def _hoard(server: Server, user: User) -> int:
-    """Give that user a list of 10 000 tasks; the number of changes that it took."""
+def _hoard(server: Server, user: User, batches: int) -> int:
+    """Give that user a list with the tasks of so many batches; the number of changes that it took."""
     url = f"{server.url}/api/{user.name}"
     with httpx.Client(headers={"Authorization": f"Bearer {user.token}"}, timeout=30) as client:
         user.tasks.append(client.post(f"{url}/lists", json={"name": "Everything"}).json()["id"])
         task = {"title": "Buy oat milk", "description": "from the corner shop", "list_id": user.tasks[0]}
         batch = {"operations": [{"op": "create", "task": task}] * BATCH_MAX}
-        for _ in range(batches := HOARD // BATCH_MAX):
+        for _ in range(batches):
             client.post(f"{url}/batch", json=batch).raise_for_status()
     return 1 + batches
 
@@ -259,8 +270,9 @@ def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
         migrate(url := base.make("neighbour"))
         with serving("todo-api", url) as server:
             searchers = [user_named(f"searcher-{number}") for number in range(len(SEARCHES))]
-            stage = Stage(server, user_named("attacker"), searchers, user_named("hoarder"))
-            stage.changes = _hoard(server, stage.hoarder)
+            stage = Stage(server, user_named("attacker"), searchers, user_named("hoarder"), user_named("batcher"))
+            stage.changes = _hoard(server, stage.hoarder, HOARD // BATCH_MAX)
+            _hoard(server, stage.batcher, 0)
             _fill(server, victim := user_named("victim"), 20, "from the corner shop")
             _fill(server, stage.user, 200, FULL)
             for searcher, kind in zip(stage.searchers, SEARCHES.values(), strict=True):

@@ -87,10 +87,9 @@ def in_list(list_id: ListId) -> TaskQuery:
 def _put_wrong(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem]]:
     """Tasks with an unknown list or parent, in another list than their parent, too deep, or below themselves."""
     tasks = [pair.after for pair in put if isinstance(pair.after, Task)]
-    lists = after.all_lists() if any(task.list_id is not None for task in tasks) else {}
     _see_ancestors(after, tasks)
     for task in tasks:
-        if task.list_id is not None and task.list_id not in lists:
+        if task.list_id is not None and after.find_list(task.list_id) is None:
             yield task.id, Problem("list_id", LIST_RULE)
         elif task.parent_id is not None:
             yield from _of_ancestors(after, task)

@@ -10,7 +10,7 @@ from todo_core.changes import Pair, changed, where_is
 from todo_core.errors import InvalidInput, Problem
 from todo_core.families import APART_RULE, Siblings, misplaced
 from todo_core.lists import TaskList, Thing
-from todo_core.positions import between, spread
+from todo_core.positions import behind, between, spread
 from todo_core.queries import Cursor, Sort
 from todo_core.seen import Seen
 from todo_core.task import LIST_RULE, PARENT_RULE, ListId, Task, TaskId
@@ -97,7 +97,7 @@ def _siblings(seen: Seen, task: Task, where: Where) -> Siblings:
             raise InvalidInput([Problem("parent_id", PARENT_RULE)])
         return _agreeing(where, Siblings(parent.list_id, parent_id), "parent_id")
     if "list_id" in where:
-        if (list_id := where["list_id"]) is not None and list_id not in seen.all_lists():
+        if (list_id := where["list_id"]) is not None and seen.find_list(list_id) is None:
             raise InvalidInput([Problem("list_id", LIST_RULE)])
         return Siblings(list_id, None)
     return Siblings(task.list_id, None) if "parent_id" in where else Siblings.of(task)
@@ -168,10 +168,10 @@ def _between(
 
 
 def _room(low: str | None, high: str | None, fresh: str) -> str | None:
-    """A position between the two, None if there is none; at the end `fresh`, so that later creations come after it."""
+    """A position between the two, None if there is none; at the end one that later creations come after."""
     if high is not None:
         return between(low or "", high)
-    return fresh if low is None or low < fresh else None
+    return fresh if low is None or low < fresh else behind(low)
 
 
 def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[str, list[Pair]]:

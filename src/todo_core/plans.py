@@ -45,6 +45,8 @@ class Plan:
     sees: Sees = Sees()
     once: Once | None = None
     client: str | None = None
+    parts: int = 1
+    """How many plans it is composed of: a measure of what deciding costs."""
 
     def __post_init__(self) -> None:
         if not (self.client is None or is_client(self.client)):
@@ -146,7 +148,7 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
         return Decision(tuple(_counted(list(merged.pairs()))), tuple(map(merged.final, answers)), erased)
 
     sees = reduce(or_, (plan.sees for plan in plans), Sees())
-    return Plan(decide=decide, sees=sees, once=once, client=client)
+    return Plan(decide=decide, sees=sees, once=once, client=client, parts=sum(plan.parts for plan in plans))
 
 
 def _wanted(plans: Sequence[Plan], seen: Seen) -> Iterator[Sees]:
@@ -181,7 +183,8 @@ class _Merged:
         self.before.setdefault(thing_id, pair.before)
         self._made.setdefault(thing_id, pair)
         version = self._versions.setdefault(thing_id, pair.thing.version)
-        self.after[thing_id] = pair.after and replace(pair.after, version=version)
+        after = pair.after
+        self.after[thing_id] = after if after is None or after.version == version else replace(after, version=version)
         named = pair.named or (self._last[thing_id].named if thing_id in self._last else None)
         self._last[thing_id] = replace(pair, named=named)
 

@@ -1,8 +1,8 @@
 """Positions: texts that sort by code point, with room between any two (a fractional index).
 
-A new thing's position is the digits of its id. Ids grow with time, so it sorts last without reading its siblings. A
-move takes the shortest text between the two neighbours. If that would exceed 32 characters, all siblings get new
-positions, which sort before all ids.
+A new thing's position is the digits of its id. Ids grow with time, so it sorts last without reading its siblings; where
+a sibling with a later id was stored first, it comes just `behind` that one. A move takes the shortest text between the
+two neighbours. If that would exceed 32 characters, all siblings get new positions, which sort before all ids.
 """
 
 from typing import Final
@@ -13,6 +13,7 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BASE: Final = len(_DIGITS)
 _FRONT: Final = "000"  # smaller than a UUIDv7 of any year after 1970
 _SPREAD: Final = 4  # digits, for 1.6 million siblings
+_BEHIND: Final = 20  # digits: an id's time, a million positions before the next microsecond's, and room behind each
 
 
 def between(low: str, high: str | None) -> str | None:
@@ -37,15 +38,24 @@ def between(low: str, high: str | None) -> str | None:
     return None
 
 
+def behind(last: str) -> str | None:
+    """A position soon after `last`, with room between them; if `last` is an id, before all ids of later microseconds.
+
+    None if nothing sorts after it.
+    """
+    number = int(last[:_BEHIND].ljust(_BEHIND, "0"), _BASE) + 1
+    return None if number == _BASE**_BEHIND else _numeral(number, _BEHIND).rstrip("0")
+
+
 def spread(count: int) -> list[str]:
     """That many positions in order, evenly spaced, all sorting before those of new things."""
     step = _BASE**_SPREAD // (count + 1)
-    return [_FRONT + _numeral(step * place) for place in range(1, count + 1)]
+    return [_FRONT + _numeral(step * place, _SPREAD) for place in range(1, count + 1)]
 
 
-def _numeral(number: int) -> str:
+def _numeral(number: int, digits: int) -> str:
     text = ""
-    for _ in range(_SPREAD):
+    for _ in range(digits):
         number, digit = divmod(number, _BASE)
         text = _DIGITS[digit] + text
     return text

@@ -223,20 +223,25 @@ class TaskQuery:
 
     def page_of(self, tasks: Iterable[Task]) -> "Page":
         """The page, computed from all of an owner's tasks in any order: the reference for every storage."""
-        filters = [(FILTERS[name].lets, wanted) for name, wanted in self.filters.items()]
-        found = [task for task in tasks if all(lets(task, wanted) for lets, wanted in filters)]
-        if self.after is not None:
-            found = list(filter(self.after.precedes, found))
-        return self.page(self._in_order(found)[: self.limit and self.limit + 1])
+        return self.page(self.ordered(self.matching(tasks))[: self.limit and self.limit + 1])
 
-    def _in_order(self, tasks: list[Task]) -> list[Task]:
+    def matching(self, tasks: Iterable[Task]) -> list[Task]:
+        """Those of these tasks that the filters and the cursor let through."""
+        found = list(tasks)
+        for name, wanted in self.filters.items():
+            lets = FILTERS[name].lets
+            found = [task for task in found if lets(task, wanted)]
+        return found if self.after is None else list(filter(self.after.precedes, found))
+
+    def ordered(self, tasks: Iterable[Task]) -> list[Task]:
+        """The tasks in this query's order."""
         value_of = ORDERS[self.sort.field].value_of
-        tasks.sort(key=lambda task: task.id, reverse=self.sort.descending)
+        found = sorted(tasks, key=lambda task: task.id.int, reverse=self.sort.descending)
         if self.sort.field == "created_at":
-            return tasks
-        have = [task for task in tasks if value_of(task) is not None]
+            return found
+        have = [task for task in found if value_of(task) is not None]
         have.sort(key=value_of, reverse=self.sort.descending)  # type: ignore[arg-type]  # of one kind; stable
-        return have + [task for task in tasks if value_of(task) is None]
+        return have + [task for task in found if value_of(task) is None]
 
 
 def _are(values: object, check: Callable[[object], bool]) -> bool:

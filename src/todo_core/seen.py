@@ -106,37 +106,57 @@ class Seen:
 
     def thing(self, wanted: Thing) -> Thing | None:
         """The thing of the same kind and id as `wanted`, or None."""
-        return self.find(wanted.id) if isinstance(wanted, Task) else self.all_lists().get(wanted.id)
+        return self.find(wanted.id) if isinstance(wanted, Task) else self.find_list(wanted.id)
 
     def task_list(self, list_id: ListId) -> TaskList:
         """The list with that id. Raises `ListNotFound`."""
-        if (found := self.all_lists().get(list_id)) is None:
+        if (found := self.find_list(list_id)) is None:
             raise ListNotFound
         return found
 
+    def find_list(self, list_id: ListId) -> TaskList | None:
+        """The list with that id, or None."""
+        if list_id in self.changed:
+            thing = self.changed[list_id]
+            return thing if isinstance(thing, TaskList) else None
+        return self._stored_lists().get(list_id)
+
     def all_lists(self) -> dict[ListId, TaskList]:
         """All of the owner's lists, by id."""
-        if self.lists is None:
-            raise NotSeen(Sees(lists=True))
-        now: dict[Any, TaskList] = dict(self.lists)
+        now: dict[Any, TaskList] = dict(self._stored_lists())
         for thing_id, thing in self.changed.items():
             now.pop(thing_id, None)
             if isinstance(thing, TaskList):
                 now[thing_id] = thing
         return now
 
+    def _stored_lists(self) -> Mapping[ListId, TaskList]:
+        if self.lists is None:
+            raise NotSeen(Sees(lists=True))
+        return self.lists
+
     def page(self, query: TaskQuery) -> tuple[Task, ...]:
         """The tasks of that page."""
-        asked = query
-        if query.limit is not None and self.changed:  # as many of the stored tasks may no longer match
-            enough = query.limit + len(self.changed)
-            asked = replace(query, limit=next((size for size in _SIZES if size >= enough), None))
-        if asked not in self.pages:
-            raise NotSeen(Sees(pages=frozenset({asked})))
         if not self.changed:
-            return self.pages[asked]
-        stored = [task for task in self.pages[asked] if task.id not in self.changed]
-        return query.page_of([*stored, *(each for each in self.changed.values() if isinstance(each, Task))]).items
+            return self._read(query)
+        stored = self._unchanged(query)
+        new = query.matching(each for each in self.changed.values() if isinstance(each, Task))
+        return query.page(query.ordered([*stored, *new])).items
+
+    def _read(self, query: TaskQuery) -> tuple[Task, ...]:
+        if query not in self.pages:
+            raise NotSeen(Sees(pages=frozenset({query})))
+        return self.pages[query]
+
+    def _unchanged(self, query: TaskQuery) -> list[Task]:
+        """The first stored tasks of that query that no earlier plan has written: as many as its limit, or all."""
+        rest: list[Task] = []
+        for limit in _limits(query.limit):
+            found = self._read(query if limit == query.limit else replace(query, limit=limit))
+            rest = [task for task in found if task.id not in self.changed]
+            if limit is None or len(found) < limit or len(rest) >= (query.limit or 0):
+                break
+        return rest
 
     def below(self, tasks: Iterable[TaskId]) -> list[Task]:
         """All subtasks of those tasks on every level, higher levels first."""
@@ -203,3 +223,8 @@ class Seen:
     def with_changed(self, changed: Mapping[UUID, Thing | None]) -> "Seen":
         """A copy in which these things have been written; None for one that is deleted."""
         return replace(self, changed={**self.changed, **changed})
+
+
+def _limits(limit: int | None) -> list[int | None]:
+    """The limits to read with, one after the other, until enough of what was read has not been changed."""
+    return [None] if limit is None else [limit, *(size for size in _SIZES if size > limit), None]

@@ -157,7 +157,7 @@ def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | No
         levels = 1 + len(list(_generations(root, family)))
         fits = len(ancestors(seen, parent)) + 1 + levels <= LEVELS_MAX
         return parent.list_id, parent.id if fits else None
-    there = root.list_id is not None and root.list_id in seen.all_lists()
+    there = root.list_id is not None and seen.find_list(root.list_id) is not None
     return root.list_id if there else None, None
 
 

@@ -6,8 +6,11 @@ import threading
 
 import pytest
 from clocks import until
+from factories import ANN, make_task
 
+from todo_adapters.postgres import PostgresTaskStore
 from todo_adapters.postgres.beside import beside
+from todo_core import Decision, Pair, Plan, Seen, composed
 
 
 async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> None:
@@ -23,6 +26,19 @@ async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> N
     assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.001)] * 2
     assert sys.getswitchinterval() == pytest.approx(usual)
     assert await beside(499, sys.getswitchinterval) == pytest.approx(usual)
+
+
+async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: PostgresTaskStore) -> None:
+    tasks, threads = postgres_store.tasks_of(ANN), list[threading.Thread]()
+
+    def decide(_: Seen) -> Decision:
+        threads.append(threading.current_thread())
+        return Decision((Pair(None, make_task()),))
+
+    for parts in (19, 20):
+        threads.clear()
+        await tasks.commit(composed([Plan(decide=decide)] * parts))
+        assert {thread is threading.main_thread() for thread in threads} == {parts < 20}
 
 
 async def test_work_that_is_not_waited_for_any_more_gives_way_to_its_end() -> None:

@@ -1,5 +1,6 @@
 """Several operations as one change, over HTTP: all of them or none, each refusal with its place."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -54,6 +55,19 @@ async def operations_of_all_kinds(service: Service) -> list[dict[str, Any]]:
         {"op": "delete_list", "id": old},
         {"op": "complete", "id": child, "completed": False},
     ]
+
+
+async def test_others_have_their_turn_while_a_long_batch_is_taken_down(service: Service) -> None:
+    async def turns(size: int) -> int:
+        running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size))
+        taken = 0
+        while not running.done():
+            taken += 1
+            await asyncio.sleep(0)
+        assert running.result().status_code == 200
+        return taken
+
+    assert await turns(100) >= await turns(9) + 10
 
 
 async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:

@@ -2,11 +2,11 @@
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 
 import pytest
-from factories import ANN, BOB, LATER, make_id, make_task
+from factories import ANN, BOB, LATER, make_id, make_list, make_task
 
 from todo_core import (
     Decision,
@@ -30,22 +30,25 @@ from todo_core import (
     decided,
 )
 from todo_core.changes import LOGGED, decoded, difference, encoded, kind_of
+from todo_core.places import placed
 
 
 def seen(*tasks: Task) -> Seen:
     return Seen(ANN, {task.id: task for task in tasks})
 
 
-def outcome(plan: Plan, *tasks: Task) -> Decision:
-    """What is decided where these are all of the owner's tasks, after the looks that a storage allows."""
+def outcome(plan: Plan, *tasks: Task, lists: Iterable[TaskList] = (), looks: list[Sees] | None = None) -> Decision:
+    """What is decided where these are all of the owner's things, after the `looks` that a storage allows."""
     now, wanted = Seen(ANN, {}), plan.sees
     while True:
+        if looks is not None:
+            looks.append(wanted)
         now = now.and_(
             tasks={each: next((task for task in tasks if task.id == each), None) for each in wanted.tasks},
             entries={},
             last={},
             pages={query: query.page_of(tasks).items for query in wanted.pages},
-            lists=None,
+            lists=lists if wanted.lists else None,
             log={},
         )
         try:
@@ -65,6 +68,10 @@ def changing(task_id: TaskId, change: Callable[[Task], Task]) -> Plan:
         return Decision((Pair(before, after),) if after != before else (), (after,))
 
     return Plan(decide=decide, sees=Sees(frozenset({task_id})))
+
+
+def placing(task: Task) -> Plan:
+    return Plan(decide=lambda now: Decision(tuple(placed(now, task))))
 
 
 def titled(title: str) -> Callable[[Task], Task]:
@@ -143,6 +150,18 @@ def test_composed_plans_can_change_and_delete_what_earlier_ones_created() -> Non
     assert outcome(composed([writing(Pair(None, task)), deleting])) == Decision((), (gone,))
     with pytest.raises(TaskExists):  # an id is not used again
         outcome(composed([deleting, writing(Pair(None, task))]), task)
+
+
+def test_a_hundred_creations_in_a_list_read_its_last_two_tasks_together() -> None:
+    task_list = make_list()
+    there = [make_task(list_id=task_list.id) for _ in range(50)]
+    new = [make_task(list_id=task_list.id, position=make_id(number).hex) for number in range(9900, 10_000)]
+    plan = composed([placing(task) for task in new])
+    looks: list[Sees] = []
+    decision = outcome(plan, *there, lists=[task_list], looks=looks)
+    assert [pair.after for pair in decision.pairs] == new
+    asked = [query.limit for look in looks for query in look.pages]
+    assert (len(looks), asked) == (3, [2])
 
 
 def test_one_refusing_plan_refuses_the_whole_composition() -> None:

@@ -164,7 +164,7 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        while _is_of_one_task(sees) and not (sees.tasks and plan.once):
+        while plan.parts == 1 and _is_of_one_task(sees) and not (sees.tasks and plan.once):
             tasks = {}
             for task_id in sees.tasks:
                 tasks[task_id] = await self._find(task_id)

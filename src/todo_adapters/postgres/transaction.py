@@ -57,6 +57,8 @@ from todo_core import (
 )
 from todo_core.changes import difference, growth_of, kind_of
 
+_THINGS_A_PART: Final = 25  # to decide a part of a batch takes as long as to go through so many things
+
 
 class Refused(Exception):
     """Wraps an error raised by the plan, so that it is not taken for a database error."""
@@ -158,7 +160,7 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
     while True:
         seen = await _look(connection, seen, seen.missing(wanted))
         try:
-            return await beside(seen.size, decided, plan, seen)
+            return await beside(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
         except NotSeen as more:
             wanted = more.wanted
         except Exception as refusal:
