@@ -32,7 +32,6 @@ from todo_core import (
     Task,
     TaskNotFound,
     TaskQuery,
-    composed,
 )
 from todo_core.sync import Mark
 from todo_core.testing.writing import add, edit, remove
@@ -597,11 +596,11 @@ async def test_long_texts_of_a_batch_are_folded_beside_the_event_loop(
     for length, count in ((10, 0), (1000, 1)):
         beside.clear()
         made = [make_task(id=make_id(1000 * length + each), description="\ufdfa" * length) for each in range(30)]
-        plan = composed([Plan(decide=partial(creating_this, task)) for task in made])
-        await tasks.commit(plan)
+        decision = Decision(tuple(Pair(None, task) for task in made))
+        await tasks.commit(Plan(decide=partial(always, decision)))
         assert len(beside) == count
     await whole.aclose()
 
 
-def creating_this(task: Task, _: Seen) -> Decision:
-    return Decision((Pair(None, task),), (task,))
+def always(decision: Decision, _: Seen) -> Decision:
+    return decision
