@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, get_type_hints
 from uuid import UUID
 
@@ -129,12 +130,14 @@ def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] 
     before, after = pair.before, pair.after
     if before is None or after is None:
         return _all(before), _all(after)
-    names = [name for name in LOGGED[kind_of(before)] if getattr(before, name) != getattr(after, name)]
-    return {name: getattr(before, name) for name in names}, {name: getattr(after, name) for name in names}
+    kind = kind_of(before)
+    values = zip(LOGGED[kind], _logged_of[kind](before), _logged_of[kind](after), strict=True)
+    changed = [each for each in values if each[1] != each[2]]
+    return {name: was for name, was, _ in changed}, {name: now for name, _, now in changed}
 
 
 def _all(thing: Thing | None) -> dict[str, object] | None:
-    return None if thing is None else {name: getattr(thing, name) for name in LOGGED[kind_of(thing)]}
+    return None if thing is None else dict(zip(LOGGED[kind_of(thing)], _logged_of[kind_of(thing)](thing), strict=True))
 
 
 def growth_of(pairs: Iterable[Pair]) -> dict[Kind, int]:
@@ -254,6 +257,9 @@ def _logged(kind: type[Thing]) -> tuple[str, ...]:
 
 LOGGED: Final[Mapping[Kind, tuple[str, ...]]] = {"task": _logged(Task), "list": _logged(TaskList)}
 """The members that the log keeps; a thing's owner and id are stored beside them."""
+_logged_of: Final[Mapping[Kind, Callable[[Thing], tuple[object, ...]]]] = {
+    kind: attrgetter(*names) for kind, names in LOGGED.items()
+}
 # A member that both kinds have is of the same type in both.
 _HINTS: Final = get_type_hints(TaskList) | get_type_hints(Task)
 _READERS: Final = {name: _reader(_HINTS[name]) for names in LOGGED.values() for name in names}

@@ -102,15 +102,14 @@ def decided(plan: Plan, seen: Seen) -> Decision:
     that it has not seen in its present state.
     """
     decision = plan.decide(seen)
-    written: set[UUID] = set()
-    known = seen.known([pair.thing.id for pair in decision.pairs])
+    ids = [pair.thing.id for pair in decision.pairs]
+    if len(set(ids)) < len(ids):
+        raise ValueError("a plan must write each thing once")
+    known = seen.known(ids)
     for pair in decision.pairs:
         thing = pair.thing
         if thing.owner != seen.owner:
             raise ValueError("this thing belongs to another owner")
-        if thing.id in written:
-            raise ValueError("a plan must write each thing once")
-        written.add(thing.id)
         if pair.before is None:
             if known.get(thing.id) is not None:
                 raise TaskExists

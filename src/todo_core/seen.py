@@ -90,7 +90,7 @@ class Seen:
 
     def find(self, task_id: TaskId) -> Task | None:
         """The task with that id, or None."""
-        if task_id in self.changed:
+        if self.changed and task_id in self.changed:
             thing = self.changed[task_id]
             return thing if isinstance(thing, Task) else None
         try:
