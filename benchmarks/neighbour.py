@@ -89,9 +89,9 @@ class Stage:
     user: User
     searchers: list[User]
     hoarder: User
-    """Has one list, which stands first among the tasks."""
+    """Has 10 000 tasks in one list, whose id is `tasks[0]`."""
     batcher: User
-    """Has one list, which stands first among the tasks."""
+    """Has one list, whose id is `tasks[0]`."""
     changes: int = 0
     """The number of the hoarder's last change."""
     statuses: Counter[int] = field(default_factory=Counter)

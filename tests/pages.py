@@ -29,7 +29,7 @@ _SERVES = re.compile(
 )
 _NAMES_A_FILE = re.compile(r"(?:#|//) ([\w-]+\.\w+)\n")
 _REMARK = re.compile(r"<!-- (not run|run by): (.+?) -->", re.DOTALL)
-_ADDS_SPACE = "Answers have neither spaces nor line breaks; this page adds them."
+ADDS_SPACE = "The API's JSON has no white space between members; this page adds it."
 _END = "the block has ended"
 _CACHES = {".venv", ".nox", ".pytest_cache", ".hypothesis", "__pycache__"}  # git ignores them
 
@@ -67,7 +67,7 @@ def blocks_of(path: Path) -> list[Block]:
             remark = dict([found.groups()]) if (found := _REMARK.fullmatch(before)) else {}
             excuse, runner = remark.get("not run", ""), remark.get("run by", "")
             blocks.append(Block(token.info, token.content, line, excuse, runner, spaced))
-        spaced = spaced or _ADDS_SPACE in token.content
+        spaced = spaced or ADDS_SPACE in token.content
         before = token.content.strip() if token.type == "html_block" else ""
     return blocks
 

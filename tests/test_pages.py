@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from databases import has_been_used
-from pages import ROOT, Block, Reader, agree, blocks_of, pages
+from pages import ADDS_SPACE, ROOT, Block, Reader, agree, blocks_of, pages
 from serving import database_pid
 
 from todo_adapters.embedded.account import Account
@@ -128,8 +128,9 @@ def test_a_page_shows_all_visible_white_space(shown: str, printed: str, agrees: 
     assert agree(shown, printed) == agrees
 
 
-def test_answers_are_spaced_only_on_a_page_that_says_so() -> None:
-    assert {page for page in pages() for block in blocks_of(ROOT / page) if block.spaced} == {"docs/tutorial.md"}
+def test_answers_are_spaced_only_on_a_page_that_says_so(tmp_path: Path) -> None:
+    (page := tmp_path / "page.md").write_text("```text\n1\n```\n\n" + ADDS_SPACE + "\n\n```text\n2\n```\n")
+    assert [block.spaced for block in blocks_of(page)] == [False, True]
     assert agree('[1,\n {"a": …}]\n', '[1,{"a":1}]\n', spaced=True)
 
 

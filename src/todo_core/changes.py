@@ -131,13 +131,13 @@ def difference(pair: Pair) -> tuple[dict[str, object] | None, dict[str, object] 
     if before is None or after is None:
         return _all(before), _all(after)
     kind = kind_of(before)
-    values = zip(LOGGED[kind], _logged_of[kind](before), _logged_of[kind](after), strict=True)
-    changed = [each for each in values if each[1] != each[2]]
-    return {name: was for name, was, _ in changed}, {name: now for name, _, now in changed}
+    values = zip(LOGGED[kind], _VALUES_OF[kind](before), _VALUES_OF[kind](after), strict=True)
+    differing = [each for each in values if each[1] != each[2]]
+    return {name: was for name, was, _ in differing}, {name: now for name, _, now in differing}
 
 
 def _all(thing: Thing | None) -> dict[str, object] | None:
-    return None if thing is None else dict(zip(LOGGED[kind_of(thing)], _logged_of[kind_of(thing)](thing), strict=True))
+    return None if thing is None else dict(zip(LOGGED[kind_of(thing)], _VALUES_OF[kind_of(thing)](thing), strict=True))
 
 
 def growth_of(pairs: Iterable[Pair]) -> dict[Kind, int]:
@@ -257,7 +257,7 @@ def _logged(kind: type[Thing]) -> tuple[str, ...]:
 
 LOGGED: Final[Mapping[Kind, tuple[str, ...]]] = {"task": _logged(Task), "list": _logged(TaskList)}
 """The members that the log keeps; a thing's owner and id are stored beside them."""
-_logged_of: Final[Mapping[Kind, Callable[[Thing], tuple[object, ...]]]] = {
+_VALUES_OF: Final[Mapping[Kind, Callable[[Thing], tuple[object, ...]]]] = {
     kind: attrgetter(*names) for kind, names in LOGGED.items()
 }
 # A member that both kinds have is of the same type in both.

@@ -10,7 +10,7 @@ from todo_core.changes import Pair, changed, where_is
 from todo_core.errors import InvalidInput, Problem
 from todo_core.families import APART_RULE, Siblings, misplaced
 from todo_core.lists import TaskList, Thing
-from todo_core.positions import behind, between, spread
+from todo_core.positions import between, just_behind, spread
 from todo_core.queries import Cursor, Sort
 from todo_core.seen import Seen
 from todo_core.task import LIST_RULE, PARENT_RULE, ListId, Task, TaskId
@@ -36,7 +36,7 @@ class Where(TypedDict, total=False):
 def placed(seen: Seen, task: Task) -> list[Pair]:
     """The pairs that create that task as the last of its siblings, in its parent's list. Raises `InvalidInput`.
 
-    The task's position must sort after all earlier ones.
+    The task's position must be the digits of a new id.
     """
     where: Where = {} if task.parent_id is None else {"parent_id": task.parent_id}
     if task.list_id is not None:
@@ -51,7 +51,7 @@ def placed(seen: Seen, task: Task) -> list[Pair]:
 def moved(seen: Seen, task: Task, where: Where, *, at: datetime, fresh: str) -> list[Pair]:
     """The pairs that move that task, with its subtasks; none if it is there already.
 
-    `fresh` is a position that sorts after all earlier ones. Raises `InvalidInput`, naming the member at fault.
+    `fresh` are the digits of a new id. Raises `InvalidInput`, naming the member at fault.
     """
     siblings = _siblings(seen, task, where)
     others: list[Pair] = []
@@ -168,10 +168,10 @@ def _between(
 
 
 def _room(low: str | None, high: str | None, fresh: str) -> str | None:
-    """A position between the two, None if there is none; at the end one that later creations come after."""
+    """A position between the two, None if there is none; at the end `fresh`, or just behind one with a later id."""
     if high is not None:
         return between(low or "", high)
-    return fresh if low is None or low < fresh else behind(low)
+    return fresh if low is None or low < fresh else just_behind(low)
 
 
 def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[str, list[Pair]]:
@@ -185,8 +185,8 @@ def _spread(others: Sequence[V], place: int, fresh: str, at: datetime) -> tuple[
 def with_free_positions(seen: Seen, pairs: Sequence[Pair], fresh: str) -> list[Pair]:
     """The pairs, with no position that a sibling already has: a duplicate is moved just after that sibling.
 
-    `fresh` sorts after all positions. Where there is no room, the siblings get new positions too. A thing that does not
-    move, or whose list or parent is created by the same pairs, cannot collide.
+    `fresh` are the digits of a new id. Where there is no room, the siblings get new positions too. A thing that does
+    not move, or whose list or parent is created by the same pairs, cannot collide.
     """
     after = seen.with_changed({pair.thing.id: pair.after for pair in pairs})
     new = {pair.thing.id for pair in pairs if pair.before is None}
@@ -254,8 +254,8 @@ def _free_positions(others: set[str], things: Sequence[Thing], fresh: str) -> di
     for thing in sorted(things, key=lambda each: each.position):
         position: str | None = thing.position
         if position in taken:
-            behind = [each for each in (*taken, *(each.position for each in things)) if each > thing.position]
-            position = between(thing.position, min(behind, default=fresh))
+            later = [each for each in (*taken, *(each.position for each in things)) if each > thing.position]
+            position = _room(thing.position, min(later, default=None), fresh)
         if position is None:
             return None
         taken.add(position)

@@ -1,8 +1,9 @@
 """Positions: texts that sort by code point, with room between any two (a fractional index).
 
-A new thing's position is the digits of its id. Ids grow with time, so it sorts last without reading its siblings; where
-a sibling with a later id was stored first, it comes just `behind` that one. A move takes the shortest text between the
-two neighbours. If that would exceed 32 characters, all siblings get new positions, which sort before all ids.
+A new thing's position is the digits of its id. Ids grow with time, so it sorts last. Clocks differ, and what is made
+first may be stored second: in a list or below a task, it then comes `just_behind` the sibling with the later id. A move
+takes the shortest text between the two neighbours. If that would exceed 32 characters, all siblings get new positions,
+which sort before all ids.
 """
 
 from typing import Final
@@ -38,10 +39,10 @@ def between(low: str, high: str | None) -> str | None:
     return None
 
 
-def behind(last: str) -> str | None:
-    """A position soon after `last`, with room between them; if `last` is an id, before all ids of later microseconds.
+def just_behind(last: str) -> str | None:
+    """A position soon after `last`, with room between them unless `last` has 32 characters and ends with 12 times `z`.
 
-    None if nothing sorts after it.
+    If `last` is an id, it sorts before all ids of later microseconds. None if nothing sorts after `last`.
     """
     number = int(last[:_BEHIND].ljust(_BEHIND, "0"), _BASE) + 1
     return None if number == _BASE**_BEHIND else _numeral(number, _BEHIND).rstrip("0")

@@ -137,26 +137,18 @@ class Seen:
 
     def page(self, query: TaskQuery) -> tuple[Task, ...]:
         """The tasks of that page."""
+        written = sum(each is None or each.version > 1 for each in self.changed.values())  # others are not stored yet
+        asked = query
+        if query.limit is not None and written:  # as many of the stored tasks may no longer match
+            enough = query.limit + written
+            asked = replace(query, limit=next((size for size in _SIZES if size >= enough), None))
+        if asked not in self.pages:
+            raise NotSeen(Sees(pages=frozenset({asked})))
         if not self.changed:
-            return self._read(query)
-        stored = self._unchanged(query)
+            return self.pages[asked]
+        stored = [task for task in self.pages[asked] if task.id not in self.changed]
         new = query.matching(each for each in self.changed.values() if isinstance(each, Task))
         return query.page(query.ordered([*stored, *new])).items
-
-    def _read(self, query: TaskQuery) -> tuple[Task, ...]:
-        if query not in self.pages:
-            raise NotSeen(Sees(pages=frozenset({query})))
-        return self.pages[query]
-
-    def _unchanged(self, query: TaskQuery) -> list[Task]:
-        """The first stored tasks of that query that no earlier plan has written: as many as its limit, or all."""
-        rest: list[Task] = []
-        for limit in _limits(query.limit):
-            found = self._read(query if limit == query.limit else replace(query, limit=limit))
-            rest = [task for task in found if task.id not in self.changed]
-            if limit is None or len(found) < limit or len(rest) >= (query.limit or 0):
-                break
-        return rest
 
     def below(self, tasks: Iterable[TaskId]) -> list[Task]:
         """All subtasks of those tasks on every level, higher levels first."""
@@ -223,8 +215,3 @@ class Seen:
     def with_changed(self, changed: Mapping[UUID, Thing | None]) -> "Seen":
         """A copy in which these things have been written; None for one that is deleted."""
         return replace(self, changed={**self.changed, **changed})
-
-
-def _limits(limit: int | None) -> list[int | None]:
-    """The limits to read with, one after the other, until enough of what was read has not been changed."""
-    return [None] if limit is None else [limit, *(size for size in _SIZES if size > limit), None]

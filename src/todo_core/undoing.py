@@ -25,7 +25,7 @@ _PLACE: Final = frozenset({"list_id", "parent_id", "position"})
 def undone(seen: Seen, number: int, *, at: datetime, fresh: str, may_delete: bool = True) -> Decision:
     """The reverse of the change with that number, as a new change, which can be undone in turn.
 
-    A position that another thing has taken is replaced by one just after it, or by `fresh`, which sorts after all.
+    A position that another thing has taken is replaced by one just after it; `fresh` are the digits of a new id.
     Undoing a creation deletes: without `may_delete` that raises `InsufficientScope`. Raises `ChangeNotFound`;
     `UndoConflict` if a member no longer has the value that the change set, or a thing would be in an invalid place.
     """

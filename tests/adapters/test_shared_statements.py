@@ -582,7 +582,7 @@ def test_only_a_listing_by_the_key_alone_is_bounded(query: TaskQuery, bounded: b
     assert Shape.of(query).is_bounded is bounded
 
 
-async def test_long_texts_of_a_batch_are_folded_beside_the_event_loop(
+async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = (whole := PostgresTaskStore(engine)).tasks_of(ANN)

@@ -57,7 +57,7 @@ async def operations_of_all_kinds(service: Service) -> list[dict[str, Any]]:
     ]
 
 
-async def test_others_have_their_turn_while_a_long_batch_is_taken_down(service: Service) -> None:
+async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Service) -> None:
     async def turns(size: int) -> int:
         running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size))
         taken = 0

@@ -284,7 +284,7 @@ def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None
     assert out.isascii()  # whatever encoding a terminal or a file has, it is JSON in UTF-8 there
 
 
-def test_the_command_says_at_once_that_it_does_not_run_on_windows(
+def test_the_command_refuses_to_run_on_windows(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")

@@ -619,7 +619,7 @@ def make_tasks_of_all_kinds(page: "Page", client: httpx.Client) -> None:
     becomes(page, lambda: shown(page)[0], BREAD)
 
 
-def be_refused(page: "Page") -> None:
+def save_an_invalid_task(page: "Page") -> None:
     page.keyboard.press("Escape")  # closes the menu
     dialog = open_dialog(page, MILK)
     repeat(page, "Every week", "Mon")
@@ -649,7 +649,7 @@ def go_offline(page: "Page") -> None:
     page.get_by_text("Waiting here: 1 change.").wait_for()
 
 
-def be_refused_later(page: "Page") -> None:
+def reconnect_and_be_refused(page: "Page") -> None:
     page.context.set_offline(False)
     page.get_by_role("region", name="Not done").get_by_role("button", name="Edit again").wait_for()
 
@@ -661,10 +661,10 @@ def views(page: "Page", enter: "Callable[[], Page]", client: httpx.Client) -> di
         "nothing to do": enter,
         "tasks and a toast": lambda: make_tasks_of_all_kinds(page, client),
         "a menu": page.get_by_role("button", name=f"More: {BREAD}").click,
-        "a dialog with an error": lambda: be_refused(page),
+        "a dialog with an error": lambda: save_an_invalid_task(page),
         "the trash": lambda: open_trash(page),
         "a list and its menu": lambda: open_menu_of_list(page),
         "the lists": lambda: page.get_by_text("Lists", exact=True).click(),
         "no network": lambda: go_offline(page),
-        "what was refused": lambda: be_refused_later(page),
+        "what was refused": lambda: reconnect_and_be_refused(page),
     }

@@ -2,13 +2,16 @@
 
 import json
 import operator
+import random
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
+from uuid import UUID
 
 import pytest
 from factories import ANN, BOB, LATER, make_id, make_list, make_task
 
 from todo_core import (
+    Cursor,
     Decision,
     Identity,
     ListId,
@@ -31,6 +34,7 @@ from todo_core import (
 )
 from todo_core.changes import LOGGED, decoded, difference, encoded, kind_of
 from todo_core.places import placed
+from todo_core.queries import NONE
 
 
 def seen(*tasks: Task) -> Seen:
@@ -162,6 +166,40 @@ def test_a_hundred_creations_in_a_list_read_its_last_two_tasks_together() -> Non
     assert [pair.after for pair in decision.pairs] == new
     asked = [query.limit for look in looks for query in look.pages]
     assert (len(looks), asked) == (3, [2])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_page_in_a_batch_is_that_of_the_things_as_they_are_by_then(seed: int) -> None:
+    chance, lists = random.Random(seed), [None, ListId(make_id(900)), ListId(make_id(901))]
+    ids = [make_id(number) for number in range(30)]
+
+    def somewhere(task_id: TaskId, version: int) -> Task:
+        position = chance.choice(ids).hex
+        return make_task(id=task_id, version=version, list_id=chance.choice(lists), position=position)
+
+    stored = {each: somewhere(each, 1) for each in ids[:24]}
+    changed: dict[UUID, Thing | None] = {}
+    for each in chance.sample(ids, chance.randrange(1, 20)):
+        deleted = each in stored and chance.random() < 0.5
+        changed[each] = None if deleted else somewhere(each, 1 + (each in stored))
+    sort = chance.choice([Sort.POSITION, Sort.POSITION_DESCENDING, Sort.CREATED_AT])
+    behind = Cursor.behind(make_task(id=chance.choice(ids)), sort)
+    query = TaskQuery(
+        list_id=chance.choice([None, NONE, lists[1]]),
+        sort=sort,
+        after=chance.choice([None, behind]),
+        limit=chance.choice([1, 8, 50, None]),
+    )
+    now = Seen(ANN, {}, changed=changed)
+    while True:
+        try:
+            found = now.page(query)
+            break
+        except NotSeen as more:
+            pages = {each: each.page_of(stored.values()).items for each in more.wanted.pages}
+            now = replace(now, pages={**now.pages, **pages})
+    present = [each for each in (stored | changed).values() if isinstance(each, Task)]
+    assert found == query.page_of(present).items
 
 
 def test_one_refusing_plan_refuses_the_whole_composition() -> None:

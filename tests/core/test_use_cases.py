@@ -16,6 +16,7 @@ from todo_core import (
     ChangeQuery,
     Committed,
     InvalidInput,
+    ListId,
     Once,
     Problem,
     Seen,
@@ -34,6 +35,7 @@ from todo_core.due import ZONE_OR_NONE_RULE, ZONE_RULE
 from todo_core.own_ids import ID_RULE
 from todo_core.task import MEMBERS
 from todo_core.testing.writing import add
+from todo_core.use_cases.batch import Operation
 
 
 @dataclass
@@ -231,6 +233,33 @@ async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
     monkeypatch.setattr(Seen, "and_", counted)
     await service.batch(ANN, [partial(operation, task=task, own_id=new(NOON)) for task in tasks], WriteOptions())
     assert looks <= 8
+
+
+async def test_a_batch_that_goes_over_many_lists_looks_a_few_times(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations: list[Operation] = []
+    for number in range(50):
+        task_list = (await service.create_list(ANN, name=f"{number}")).task_list
+        last = [(await service.create(ANN, title="last", list_id=task_list.id)).task for _ in range(3)][-1]
+        operations += [partial(_delete, task_id=last.id), partial(_create, list_id=task_list.id)]
+    looks, look = list[Seen](), Seen.and_
+
+    def counted(seen: Seen, **found: Any) -> Seen:
+        looks.append(seen)
+        return look(seen, **found)
+
+    monkeypatch.setattr(Seen, "and_", counted)
+    await service.batch(ANN, operations, WriteOptions())
+    assert len(looks) <= 8
+
+
+async def _delete(service: TaskService, task_id: TaskId) -> Committed:
+    return await service.delete(ANN, task_id)
+
+
+async def _create(service: TaskService, list_id: ListId) -> Committed:
+    return await service.create(ANN, title="new", list_id=list_id)
 
 
 async def _nothing(_: TaskService) -> None:

@@ -25,7 +25,7 @@ _ENDINGS = (("SIGINT", 30.0), ("SIGQUIT", 10.0), ("SIGKILL", 10.0))
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Signals that end a program wait for the end of this context. PostgreSQL unblocks its own."""
+    """Signals that end a program wait for the end of this context. A child inherits that, and PostgreSQL undoes it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield

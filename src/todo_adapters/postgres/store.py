@@ -144,7 +144,9 @@ class PostgresOwnedTasks:
         return page
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`. A plan for one task goes into a shared statement, any other behind the owner's lock.
+        """As `OwnedTasks.commit`. A plan for one task that is not composed of several goes into a shared statement.
+
+        Any other is carried out behind the owner's lock.
 
         A change of one task is decided on the task as it was read, and stored if it has not changed since; otherwise it
         is decided again behind the lock.
@@ -164,7 +166,7 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        while plan.parts == 1 and _is_of_one_task(sees) and not (sees.tasks and plan.once):
+        while plan.parts <= 1 and _is_of_one_task(sees) and not (sees.tasks and plan.once):
             tasks = {}
             for task_id in sees.tasks:
                 tasks[task_id] = await self._find(task_id)

@@ -57,7 +57,7 @@ from todo_core import (
 )
 from todo_core.changes import difference, growth_of, kind_of
 
-_THINGS_A_PART: Final = 25  # to decide a part of a batch takes as long as to go through so many things
+_THINGS_A_PART: Final = 25  # deciding one operation of a batch takes about as long as going through so many things
 
 
 class Refused(Exception):

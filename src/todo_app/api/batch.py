@@ -37,7 +37,7 @@ from todo_core.versioned import Version
 
 BATCH: Final = Subject("batch", "Several operations as one change.")
 BODY_MAX: Final = 1024 * 1024  # bytes
-_AT_A_TIME: Final = 10  # operations are taken down in half a millisecond; then others have a turn
+_AT_A_TIME: Final = 10  # operations are planned in half a millisecond; then other requests have their turn
 
 
 class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):

@@ -58,7 +58,7 @@ class UseCases:
         return Now(self.clock.now(), options.zone)
 
     def _fresh(self, at: datetime) -> str:
-        """A position that sorts after all earlier ones."""
+        """A new position: the digits of a new id."""
         return self.ids.new(at).hex
 
     def _commit(
