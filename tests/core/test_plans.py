@@ -158,8 +158,10 @@ def test_composed_plans_can_change_and_delete_what_earlier_ones_created() -> Non
 
 def test_a_hundred_creations_in_a_list_read_its_last_two_tasks_together() -> None:
     task_list = make_list()
-    there = [make_task(list_id=task_list.id) for _ in range(50)]
-    new = [make_task(list_id=task_list.id, position=make_id(number).hex) for number in range(9900, 10_000)]
+    there, new = (
+        [make_task(list_id=task_list.id, position=make_id(number).hex) for number in numbers]
+        for numbers in (range(50), range(50, 150))
+    )
     plan = composed([placing(task) for task in new])
     looks: list[Sees] = []
     decision = outcome(plan, *there, lists=[task_list], looks=looks)
