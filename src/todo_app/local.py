@@ -36,9 +36,8 @@ class LocalDatabase:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._embedded is not None:
-            with (
-                signals_held()
-            ):  # or a second signal would leave it running; some supervisors and terminals send several
+            # A second signal must not leave the database running: some supervisors and terminals send several.
+            with signals_held():
                 self._embedded.stop()
 
 
