@@ -127,7 +127,9 @@ def _explaining(plans: list[str]) -> Iterator[None]:
     """Every statement is explained instead of carried out: with its values, and as a prepared one for any values."""
     execute = batch.execute
 
-    async def explain(connection: AsyncConnection, statement: Any, parameters: Mapping[str, Any]) -> list[Any]:
+    async def explain(
+        connection: AsyncConnection, statement: Any, parameters: Mapping[str, Any], **_: object
+    ) -> list[Any]:
         plans.append(_lines(await execute(connection, f"explain {statement}", parameters)))
         names = dict.fromkeys(_PARAMETER.findall(statement))
         # The driver names the type of an interval; a plan for any values has no value to tell it by.

@@ -16,7 +16,7 @@ from todo_core import Committed, Once, OwnerId, Pair, Plan, Task
 from todo_core.testing.writing import deleting
 
 A = TypeVar("A")
-Execute = Callable[[AsyncConnection, str, Mapping[str, Any]], Awaitable[list[Any]]]
+Execute = Callable[..., Awaitable[list[Any]]]
 CREATING = creating(10_000, keyed=False)
 CREATING_ONCE = creating(10_000, keyed=True)
 ADD = """
@@ -85,7 +85,9 @@ async def plans(connection: AsyncConnection, send: Callable[[AsyncConnection], A
     """How the database would execute the statements that are sent, with their values and for any values."""
     explained: list[str] = []
 
-    async def execute(connection: AsyncConnection, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
+    async def execute(
+        connection: AsyncConnection, statement: str, parameters: Mapping[str, Any], **_: object
+    ) -> list[Any]:
         for mode in ("force_custom_plan", "force_generic_plan"):
             await batch.driver_of(connection).execute(f"set plan_cache_mode = {mode}")
             lines = await batch.execute(connection, f"explain {statement}", parameters)  # type: ignore[arg-type]

@@ -74,10 +74,10 @@ def recording() -> Iterator[Sent]:
     given: set[str] = set()
     execute = psycopg.AsyncCursor.execute
 
-    async def kept(connection: AsyncConnection, statement: str, values: Mapping[str, Any]) -> list[Any]:
+    async def kept(connection: AsyncConnection, statement: str, values: Mapping[str, Any], **others: Any) -> list[Any]:
         if "user_id" in statement:
             sent[statement] = values
-        return await batch.execute(connection, statement, values)  # type: ignore[arg-type]
+        return await batch.execute(connection, statement, values, **others)  # type: ignore[arg-type]
 
     async def counted(cursor: Any, statement: Any, *values: Any, **others: Any) -> Any:
         if "user_id" in str(statement) and cursor.connection.info.parameter_status("application_name") == "todo-api":

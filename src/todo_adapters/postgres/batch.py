@@ -60,9 +60,12 @@ _ELEMENTS: Final = _ByKind(
 
 
 async def execute(
-    connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any]
+    connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any], *, often: bool | None = True
 ) -> list[tuple[Any, ...]]:
     """The rows that a statement returns. Raises `psycopg.Error`.
+
+    It is prepared at its first use on a connection; `often=None` is for one of hundreds, which the driver prepares when
+    it comes for the sixth time.
 
     SQLAlchemy pools the connections; statements are executed by the driver itself, in binary format, at a fifth of the
     cost of SQLAlchemy's own execution (docs/performance.md).
@@ -70,15 +73,16 @@ async def execute(
     driver = driver_of(connection)
     text, names = _numbered(statement)
     values = [parameters[name] for name in names]
+    # What the driver counts before it prepares is a hundred statements: those of listings would push all others out.
     cursor: AsyncRawCursor[tuple[Any, ...]] = AsyncRawCursor(driver)
     try:
-        await cursor.execute(text, values, binary=True)
+        await cursor.execute(text, values, prepare=often, binary=True)
     except FeatureNotSupported:
         # A column of the prepared statement has changed its type. The server refuses before it begins.
         if driver.info.transaction_status != TransactionStatus.IDLE:
             raise  # the whole transaction is repeated; when it ends, the driver drops its prepared statements
         await driver.execute("deallocate all")  # the driver notices, and prepares again
-        await cursor.execute(text, values, binary=True)
+        await cursor.execute(text, values, prepare=often, binary=True)
     began = monotonic()
     rows = await cursor.fetchmany(_PIECE)
     while len(rows) < cursor.rowcount:

@@ -29,7 +29,7 @@ from todo_adapters.postgres.rows import (
     unnested,
     weight_of,
 )
-from todo_adapters.postgres.sender import Held
+from todo_adapters.postgres.sender import Held, Unwritten
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import lists
 from todo_core import (
@@ -60,8 +60,8 @@ from todo_core.changes import difference, growth_of, kind_of
 _THINGS_A_PART: Final = 25  # deciding one operation of a batch takes about as long as going through so many things
 
 
-class Refused(Exception):
-    """Wraps an error raised by the plan, so that it is not taken for a database error."""
+class Refused(Unwritten):
+    """Wraps an error for the caller, so that it is not taken for a database error."""
 
     def __init__(self, refusal: Exception) -> None:
         self.refusal = refusal
@@ -80,8 +80,8 @@ async def commit_behind_the_lock(
 ) -> Committed:
     """Carry out the plan inside a transaction (READ COMMITTED). Raises as `OwnedTasks.commit` does.
 
-    What `plan.decide` raises is wrapped in `Refused`. Raises `Held` if it would have to wait for the lock and not
-    `waits`.
+    A refusal, and what `plan.decide` raises, is wrapped in `Refused`. Raises `Held` if it would have to wait for the
+    lock and not `waits`.
     """
     row = await _locked(connection, owner, waits=waits)
     if plan.once is not None and (outcome := await replayed(connection, owner, plan.once)) is not None:
@@ -102,13 +102,13 @@ async def commit_behind_the_lock(
 
 
 async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> Committed | None:
-    """The outcome of the write under that key, or None. Raises `KeyReused` if it was another request."""
+    """The outcome of the write under that key, or None. Raises `Refused` if it was another request."""
     rows = await execute(connection, _READ_KEY, {"user_id": owner, "key": once.key})
     if not rows:
         return None
     [(fingerprint, number, answer)] = rows
     if fingerprint not in (None, once.fingerprint):
-        raise KeyReused
+        raise Refused(KeyReused())
     return Committed(answer_of(owner, answer), number, replayed=True)
 
 
@@ -145,13 +145,13 @@ async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -
 
 
 def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
-    """The owner's row after these pairs. Raises `TooMany`."""
+    """The owner's row after these pairs. Raises `Refused` if they are too many."""
     limits = {"task": max_tasks, "list": LISTS_MAX}
     counts: dict[Kind, int] = {"task": row.live, "list": row.lists}
     for kind, growth in growth_of(pairs).items():
         counts[kind] += growth
         if growth > 0 and counts[kind] > limits[kind]:
-            raise TooMany(f"{kind}s", limits[kind])
+            raise Refused(TooMany(f"{kind}s", limits[kind]))
     return Row(row.number + 1, counts["task"], counts["list"])
 
 
@@ -229,7 +229,7 @@ def _seen_already(seen: Seen, ids: Iterable[UUID], numbers: Iterable[Any]) -> di
 async def _require_free(connection: AsyncConnection, owner: OwnerId, pairs: Sequence[Pair]) -> None:
     ids = [pair.thing.id for pair in pairs if pair.before is None]
     if ids and await execute(connection, _READ_TAKEN, {"user_id": owner, "ids": await _array(ids)}):
-        raise TaskExists
+        raise Refused(TaskExists())
 
 
 async def _store(

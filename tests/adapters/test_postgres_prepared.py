@@ -1,0 +1,106 @@
+"""Statements stay prepared: otherwise PostgreSQL plans them anew, which takes as long as carrying them out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import product
+
+import pytest
+from adapters.statements import holding
+from adapters.test_postgres_engine import waiting
+from factories import ANN, LATER, make_id, make_task
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_core import IdempotencyKey, KeyReused, OwnedTasks, Sort, TaskExists, TaskNotFound, TaskQuery, TooMany
+from todo_core.testing.writing import add, changing, creating, deleting, edit, once_for
+
+SWAP = "update tasks set completed_at"
+FIRST, SECOND, UNKNOWN = make_id(1), make_id(2), make_id(3)
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """With one connection: every statement is sent on it."""
+    engine = create_engine(database_url, pool_size=1)
+    yield engine
+    await engine.dispose()
+
+
+async def prepared(engine: AsyncEngine) -> set[str]:
+    """The statements that are prepared on the connection. What the driver gives up it drops with its next statement."""
+    async with engine.connect() as connection:
+        for _ in range(2):
+            rows = await connection.execute(text("select statement from pg_prepared_statements"))
+        return {row.statement for row in rows}
+
+
+async def reuse_the_key(tasks: OwnedTasks) -> None:
+    await tasks.commit(changing(FIRST, lambda task: task, once_for(IdempotencyKey("key"), make_task(title="Other"))))
+
+
+async def create_what_exists(tasks: OwnedTasks) -> None:
+    await tasks.commit(creating(make_task(id=FIRST), once_for(IdempotencyKey("another"), make_task())))
+
+
+async def create_too_many(tasks: OwnedTasks) -> None:
+    await tasks.commit(creating(make_task(id=UNKNOWN)))
+
+
+async def delete_the_unknown(tasks: OwnedTasks) -> None:
+    await tasks.commit(deleting(UNKNOWN, once=once_for(IdempotencyKey("third"), make_task())))
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (reuse_the_key, KeyReused),
+        (create_what_exists, TaskExists),
+        (create_too_many, TooMany),
+        (delete_the_unknown, TaskNotFound),
+    ],
+)
+async def test_a_refusal_behind_the_lock_leaves_statements_prepared(
+    engine: AsyncEngine, refused: Callable[[OwnedTasks], Awaitable[None]], error: type[Exception]
+) -> None:
+    store = PostgresTaskStore(engine, max_tasks=2)
+    tasks = store.tasks_of(ANN)
+    for task_id in (FIRST, SECOND):
+        await add(tasks, make_task(id=task_id))
+    await tasks.commit(
+        changing(FIRST, lambda task: task.toggled(at=LATER), once_for(IdempotencyKey("key"), make_task()))
+    )
+    before = await prepared(engine)
+    with pytest.raises(error):
+        await refused(tasks)
+    assert before <= await prepared(engine)
+    assert any("for no key update skip locked" in statement for statement in before)
+    await store.aclose()
+
+
+async def test_waiting_for_the_owners_row_leaves_statements_prepared(
+    engine: AsyncEngine, postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, make_task(id=FIRST))
+    await add(tasks, make_task(id=SECOND))
+    await tasks.commit(deleting(FIRST))
+    before = await prepared(engine)
+    async with holding(database_url, ANN):
+        deletion = asyncio.create_task(tasks.commit(deleting(SECOND)))
+        await waiting(database_url, 1)
+    await deletion
+    assert before <= await prepared(engine)
+
+
+async def test_a_write_is_prepared_at_once_and_no_number_of_other_listings_displaces_it(
+    engine: AsyncEngine, postgres_store: PostgresTaskStore
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, make_task(id=FIRST))
+    await edit(tasks, FIRST, lambda task: task.toggled(at=LATER))
+    first = await prepared(engine)
+    assert any(SWAP in statement for statement in first)
+    for sort, completed, search, tags in product(Sort, (None, True, False), (None, "milk"), ((), ("home",))):
+        await tasks.page(TaskQuery(sort=sort, completed=completed, search=search, tags=tags))
+    assert await prepared(engine) == first
