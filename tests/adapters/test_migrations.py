@@ -274,6 +274,18 @@ def test_rows_written_by_older_servers_meanwhile_are_rebuilt_the_next_time(empty
     assert rows(empty_database_url, TEXTS) == wanted
 
 
+@pytest.mark.parametrize("change", ["alter table tasks drop column priority", "drop table used_keys"])
+def test_a_schema_that_lacks_what_this_version_uses_is_refused(empty_database_url: str, change: str) -> None:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(change)
+    for ask in (is_current, migrate):
+        with pytest.raises(
+            UnfitDatabase, match=r"has no (tasks\.priority|used_keys\.user_id, .*): .* another database\."
+        ):
+            ask(empty_database_url)
+
+
 def test_a_change_of_rows_that_was_interrupted_goes_on_where_it_stopped(empty_database_url: str) -> None:
     fill_with_old_texts(empty_database_url)
     halt = "create function halt() returns trigger language plpgsql as 'begin raise exception ''halted''; end'"

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, NullPool, column, create_engine, select, tabl
 
 from todo_adapters.postgres.engine import connection_arguments
 from todo_adapters.postgres.failures import unavailable_where_it_passes
+from todo_adapters.postgres.table import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config  # Alembic takes long to load, and a server with a current schema does not need it
@@ -128,7 +129,23 @@ def _is_current(connection: Connection) -> bool:
     found, known = current(connection), head()
     if found is not None and int(found) > int(known) + 1:
         raise UnfitDatabase(f"The schema is at revision {found}, too far ahead of this version, which knows {known}.")
+    if found == known and (missing := _missing(connection)):
+        raise UnfitDatabase(
+            f"The schema is at revision {found}, but has no {', '.join(missing[:3])}: it was changed by hand, or by "
+            "another version's unreleased revision of that number. Restore a backup, or use another database."
+        )
     return found is not None and int(found) >= int(known)
+
+
+def _missing(connection: Connection) -> list[str]:
+    """The columns that this version uses and the schema does not have."""
+    found = """
+        select wanted.name, attribute.attname from unnest(cast(:names as text[])) as wanted(name)
+        join pg_attribute as attribute on attribute.attrelid = to_regclass(wanted.name) and not attribute.attisdropped
+    """
+    there = {tuple(row) for row in connection.execute(text(found), {"names": list(metadata.tables)})}
+    wanted = [(name, column.name) for name, table in metadata.tables.items() for column in table.columns]
+    return [".".join(each) for each in wanted if each not in there]
 
 
 def head() -> str:
