@@ -16,7 +16,7 @@ from todo_adapters.postgres import batch, create_engine, listing, pruning, readi
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.table import changes, used_keys
-from todo_adapters.postgres.writing import SWAPPING, Write, Writing, creating
+from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Write, Writing, creating
 from todo_core import (
     KEY_LIFE,
     ChangeQuery,
@@ -71,6 +71,9 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
         "complete": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
         "edit": (SWAPPING, [Write(Pair(task, task.edited(at=_NOW, title="Other"))) for task in tasks]),
     }
+    for name in ("complete", "edit"):
+        under_keys = [replace(write, once=once) for write, once in zip(kinds[name][1], onces, strict=True)]
+        kinds[f"{name} under a key"] = (SWAPPING_ONCE, under_keys)
     for name, (statement, calls) in kinds.items():
         yield name, lambda connection, send=statement.passing, calls=calls: send(connection, calls)
         yield f"{name}, waiting", lambda connection, send=statement.waiting, calls=calls: send(connection, calls)

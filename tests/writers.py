@@ -68,7 +68,10 @@ class Writer:
         if kind == "create":
             key = IdempotencyKey(f"{uuid4()}")
             return creating(self._task(owner), self._random.choice([None, Once(key, "same")]))
-        return changing(self._id(), self._change) if kind == "change" else deleting(self._id())
+        if kind == "change":
+            once = Once(IdempotencyKey(f"{uuid4()}"), "same")
+            return changing(self._id(), self._change, self._random.choice([None, once]))
+        return deleting(self._id())
 
     def _id(self) -> TaskId:
         return TaskId(UUID(int=self._random.randrange(FEW)))
@@ -86,7 +89,7 @@ class Writer:
 
 def _rebuilt() -> None:
     """Have the store send the statements as they are patched."""
-    store.SWAPPING = writing._swapping()
+    store.SWAPPING, store.SWAPPING_ONCE = writing._swapping(), writing._swapping(keyed=True)
     writing.creating.cache_clear()
 
 

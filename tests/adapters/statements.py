@@ -30,8 +30,8 @@ def creation(task: Task, once: Once | None = None) -> Write:
     return Write(Pair(None, task), once=once)
 
 
-def swap(before: Task, after: Task) -> Write:
-    return Write(Pair(before, after))
+def swap(before: Task, after: Task, once: Once | None = None) -> Write:
+    return Write(Pair(before, after), once=once)
 
 
 def columns(task: Task) -> dict[str, object]:

@@ -178,6 +178,7 @@ def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
     assert condition in writing._SAME
     patch.setattr(writing, "_SAME", writing._SAME.replace(condition, ""))
     patch.setattr(store, "SWAPPING", writing._swapping())
+    patch.setattr(store, "SWAPPING_ONCE", writing._swapping(keyed=True))
 
 
 def without_the_lock(patch: pytest.MonkeyPatch) -> None:

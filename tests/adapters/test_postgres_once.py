@@ -43,7 +43,7 @@ from todo_core import (
     WriteOptions,
 )
 from todo_core.testing.log import whole_log
-from todo_core.testing.writing import add, add_once, changing, creating, once_for
+from todo_core.testing.writing import add, add_once, changing, creating, deleting, once_for
 from todo_core.use_cases import changes as use_cases
 
 KEY = IdempotencyKey("key")
@@ -156,6 +156,38 @@ async def test_another_task_under_a_key_that_is_just_being_used_is_refused(
         await doing
 
 
+async def test_a_repeat_of_an_edit_waits_for_the_edit_in_another_process_and_returns_its_task(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    theirs = task.edited(title="Edited", at=LATER)
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(
+            "update tasks set title = %(title)s, version = 2, updated_at = %(updated_at)s where id = %(id)s",
+            columns(theirs),
+        )
+        await rival.execute(KEEP.replace("'version', 1", "'version', 2"), columns(theirs) | {"fingerprint": "edit"})
+        plan = changing(task.id, lambda task: task.edited(title="Edited", at=LATER), Once(KEY, "edit"))
+        doing = await begun(tasks.commit(plan), database_url)
+    assert await doing == Committed((theirs,), 7, replayed=True)
+    assert await stored(tasks) == [theirs]
+
+
+async def test_an_edit_under_a_key_that_is_just_being_used_is_refused(
+    postgres_store: PostgresTaskStore, database_url: str
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    async with holding(database_url, ANN) as rival:
+        await rival.execute(KEEP, kept(make_task(title="Theirs")))
+        plan = changing(task.id, lambda task: task.toggled(at=LATER), Once(KEY, "edit"))
+        doing = await begun(tasks.commit(plan), database_url)
+    with pytest.raises(KeyReused):
+        await doing
+    assert await stored(tasks) == [task]
+
+
 @pytest.mark.parametrize("level", ISOLATIONS)
 async def test_a_repeat_works_with_every_default_isolation_level(
     database_url: str, engine: AsyncEngine, there: None, level: str
@@ -221,25 +253,44 @@ async def test_a_creation_whose_connection_is_killed_leaves_nothing_and_is_sent_
 async def test_a_creation_whose_answer_was_lost_is_asked_again_and_has_happened_once(
     times: int, postgres_store: PostgresTaskStore, there: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = times
-    keyed = writing.creating(10_000, keyed=True)
-
-    async def losing(connection: AsyncConnection, calls: Sequence[Write]) -> Sequence[Outcome]:
-        nonlocal left
-        told = await keyed.passing(connection, calls)
-        if left:
-            left -= 1
-            raise psycopg.errors.AdminShutdown("after the commit")
-        return told
-
-    monkeypatch.setattr(store_module, "creating", lambda *_, **__: Writing(losing, keyed.waiting))
+    sends, left = losing_answers(writing.creating(10_000, keyed=True), times)
+    monkeypatch.setattr(store_module, "creating", lambda *_, **__: sends)
     tasks = postgres_store.tasks_of(ANN)
     wishes = [make_task(), make_task()]
     told = await asyncio.gather(*(add_once(tasks, KEY, wish) for wish in wishes))
     assert told[0] == told[1]
     assert told[0] in wishes
     assert await stored(tasks) == [told[0]]
-    assert left == 0
+    assert left == []
+
+
+def losing_answers(keyed: Writing, times: int) -> tuple[Writing, list[int]]:
+    """The same statement, whose answer is lost so often; and what of that is still to come."""
+    left = list(range(times))
+
+    async def losing(connection: AsyncConnection, calls: Sequence[Write]) -> Sequence[Outcome]:
+        told = await keyed.passing(connection, calls)
+        if left:
+            left.pop()
+            raise psycopg.errors.AdminShutdown("after the commit")
+        return told
+
+    return Writing(losing, keyed.waiting), left
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_an_edit_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
+    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    sends, left = losing_answers(writing.SWAPPING_ONCE, times)
+    monkeypatch.setattr(store_module, "SWAPPING_ONCE", sends)
+    plan = changing(task.id, lambda task: task.toggled(at=LATER), Once(KEY, "toggle"))
+    committed = await tasks.commit(plan)
+    assert committed == Committed((task.toggled(at=LATER),), 2, replayed=True)
+    assert await tasks.get(task.id) == committed.task
+    assert left == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -260,10 +311,9 @@ async def test_a_transaction_under_a_key_whose_answer_was_lost_is_asked_again_an
         return answer
 
     monkeypatch.setattr(postgres_store._sender._connections, "run", losing)
-    plan = changing(task.id, lambda task: task.toggled(at=LATER), Once(KEY, "toggle"))
-    committed = await tasks.commit(plan)
-    assert (committed.task.version, committed.change, left) == (2, 2, 0)
-    assert (await tasks.get(task.id)).version == 2
+    committed = await tasks.commit(deleting(task.id, once=Once(KEY, "delete")))
+    assert (committed.change, left) == (2, 0)
+    assert await stored(tasks) == []
 
 
 async def test_repeats_that_arrive_together_share_a_statement_with_the_first(

@@ -31,9 +31,10 @@ from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
-from todo_adapters.postgres.writing import SWAPPING, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Result, Write, Writing, creating
 from todo_core import (
     ChangeQuery,
+    Committed,
     Cursor,
     Decision,
     IdempotencyKey,
@@ -274,6 +275,24 @@ async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection, for
     assert await state(connection) == [(ANN, 3, 3, 3), (BOB, 1, 1, 1)]
 
 
+@FORMS
+async def test_each_key_of_a_batch_edits_once(connection: AsyncConnection, form: str) -> None:
+    tasks = [make_task() for _ in range(4)]
+    await store(connection, [*tasks, bobs := make_task(owner=BOB)])
+    batch = getattr(SWAPPING_ONCE, form)
+    done = [task.edited(title="x", at=LATER) for task in (*tasks, bobs)]
+    keys = [once("key"), once("key"), once("other"), once("lost"), once("key")]
+    calls = [swap(before, after, key) for before, after, key in zip((*tasks, bobs), done, keys, strict=True)]
+    calls[3] = swap(done[3], done[3].toggled(at=LATER), keys[3])
+    assert await batch(connection, calls) == [(DONE, 5), (USED, None), (DONE, 6), (LOST, None), (DONE, 2)]
+    assert await read_many(connection, list(map(key, tasks))) == [done[0], tasks[1], done[2], tasks[3]]
+    [later] = await batch(connection, [swap(tasks[1], done[1], once("key"))])
+    assert later == (USED, None)
+    assert await replayed(connection, ANN, once("key")) == Committed((done[0],), 5, replayed=True)
+    assert await replayed(connection, ANN, once("lost")) is None
+    assert await state(connection) == [(ANN, 6, 4, 6), (BOB, 2, 1, 2)]
+
+
 async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection) -> None:
     await have_owners(connection, ANN)
     task = make_task()
@@ -282,7 +301,7 @@ async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: A
     assert await replayed(connection, ANN, once("two")) is None
 
 
-@pytest.mark.parametrize("writing", [CREATING, SWAPPING])
+@pytest.mark.parametrize("writing", [CREATING, SWAPPING, SWAPPING_ONCE])
 @FORMS
 async def test_a_write_of_an_owner_without_a_row_reports_that(
     connection: AsyncConnection, writing: Writing, form: str
@@ -292,6 +311,7 @@ async def test_a_write_of_an_owner_without_a_row_reports_that(
     calls = {
         CREATING: [creation(make_task(owner=BOB)), creation(make_task())],
         SWAPPING: [swap(bobs, bobs.toggled(at=LATER)), swap(anns, anns.toggled(at=LATER))],
+        SWAPPING_ONCE: [swap(each, each.toggled(at=LATER), once("key")) for each in (bobs, anns)],
     }[writing]
     assert await getattr(writing, form)(connection, calls) == [(Result.NO_OWNER, None), (DONE, 2)]
     assert await read_many(connection, [key(bobs)]) == [bobs]
@@ -367,8 +387,9 @@ def writes() -> dict[str, Send]:
         CREATING: [creation(make_task(owner=user)) for _ in range(3)],
         CREATING_ONCE: [creation(make_task(owner=user), once(f"plan {number}")) for number in range(3)],
         SWAPPING: [seen] * 3,
+        SWAPPING_ONCE: [swap(task, task.toggled(at=LATER), once("plan"))] * 3,
     }
-    names = ("create", "create once", "swap")
+    names = ("create", "create once", "swap", "swap once")
     sends: dict[str, Send] = {}
     for name, (kind, some) in zip(names, calls.items(), strict=True):
         for form, batch in kind._asdict().items():

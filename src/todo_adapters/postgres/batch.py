@@ -60,12 +60,12 @@ _ELEMENTS: Final = _ByKind(
 
 
 async def execute(
-    connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any], *, often: bool | None = True
+    connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool | None = True
 ) -> list[tuple[Any, ...]]:
     """The rows that a statement returns. Raises `psycopg.Error`.
 
-    It is prepared at its first use on a connection; `often=None` is for one of hundreds, which the driver prepares when
-    it comes for the sixth time.
+    It is prepared at its first use on a connection. `prepare=None` is for one of hundreds: the driver prepares it when
+    it comes for the sixth time, and counts at most a hundred.
 
     SQLAlchemy pools the connections; statements are executed by the driver itself, in binary format, at a fifth of the
     cost of SQLAlchemy's own execution (docs/performance.md).
@@ -73,16 +73,19 @@ async def execute(
     driver = driver_of(connection)
     text, names = _numbered(statement)
     values = [parameters[name] for name in names]
-    # What the driver counts before it prepares is a hundred statements: those of listings would push all others out.
     cursor: AsyncRawCursor[tuple[Any, ...]] = AsyncRawCursor(driver)
     try:
-        await cursor.execute(text, values, prepare=often, binary=True)
+        await cursor.execute(text, values, prepare=prepare, binary=True)
     except FeatureNotSupported:
         # A column of the prepared statement has changed its type. The server refuses before it begins.
         if driver.info.transaction_status != TransactionStatus.IDLE:
             raise  # the whole transaction is repeated; when it ends, the driver drops its prepared statements
         await driver.execute("deallocate all")  # the driver notices, and prepares again
-        await cursor.execute(text, values, prepare=often, binary=True)
+        await cursor.execute(text, values, prepare=prepare, binary=True)
+    return await _fetched(cursor)
+
+
+async def _fetched(cursor: AsyncRawCursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     began = monotonic()
     rows = await cursor.fetchmany(_PIECE)
     while len(rows) < cursor.rowcount:

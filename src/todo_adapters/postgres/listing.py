@@ -134,7 +134,7 @@ def pages_many(shape: Shape) -> Batch[Listing, Page]:
 
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         columns = _columns(shape, listings)
-        rows = await execute(connection, *for_calls(connection, statement, columns), often=None)
+        rows = await execute(connection, *for_calls(connection, statement, columns), prepare=None)
         alone = len(listings) == 1  # only a listing without a limit returns many rows, and it is never shared
         return await beside(len(rows) if alone else 0, _pages, listings, rows)
 

@@ -8,7 +8,6 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.deadlines import Deadlines
@@ -240,11 +239,7 @@ async def _transaction(connection: AsyncConnection, work: Transaction[A], waits:
         try:
             return await work(connection, waits)
         except Unwritten as end:
-            # Committed, not rolled back: the driver drops a connection's prepared statements at each `rollback`, and
-            # PostgreSQL then takes twice as long for all that follow.
-            if driver.info.transaction_status != TransactionStatus.INTRANS:
-                raise
-            unwritten = end
+            unwritten = end  # committed: at a rollback, the driver drops all of the connection's prepared statements
     raise unwritten
 
 

@@ -15,7 +15,7 @@ from todo_adapters.postgres.rows import weight_of
 from todo_adapters.postgres.sender import Sender, answer_many
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
-from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Outcome, Result, Write, Writing, creating
 from todo_core import (
     ChangePage,
     ChangeQuery,
@@ -146,7 +146,7 @@ class PostgresOwnedTasks:
     async def commit(self, plan: Plan) -> Committed:
         """As `OwnedTasks.commit`. A plan for one task that is not composed of several goes into a shared statement.
 
-        Any other is carried out behind the owner's lock.
+        Any other is carried out behind the owner's lock, as is one whose key was used before.
 
         A change of one task is decided on the task as it was read, and stored if it has not changed since; otherwise it
         is decided again behind the lock.
@@ -166,7 +166,7 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        while plan.parts <= 1 and _is_of_one_task(sees) and not (sees.tasks and plan.once):
+        while plan.parts <= 1 and _is_of_one_task(sees):
             tasks = {}
             for task_id in sees.tasks:
                 tasks[task_id] = await self._find(task_id)
@@ -197,13 +197,16 @@ class PostgresOwnedTasks:
         if len(decision.pairs) != 1 or (plan.once and decision.answer != (decision.pairs[0].after,)):
             return None
         [pair] = decision.pairs
-        if not isinstance(pair.after, Task) or (plan.once is not None and pair.before is not None):
+        if not isinstance(pair.after, Task):
             return None
         if pair.root or pair.took != 1 or (pair.before is None and pair.action != "created"):
             return None  # a shared statement does not log these
         if sees.tasks - {pair.after.id}:  # a shared statement checks only the task that it writes
             return None
-        writing = SWAPPING if pair.before else creating(self._max_tasks, keyed=plan.once is not None)
+        if pair.before is None:
+            writing = creating(self._max_tasks, keyed=plan.once is not None)
+        else:
+            writing = SWAPPING if plan.once is None else SWAPPING_ONCE
         outcome = await self._write(writing, Write(pair, plan.client, plan.once))
         # Anything else than DONE is found with the other calls of the batch, and decided exactly behind the lock.
         return Committed(decision.answer, outcome.number) if outcome.result is Result.DONE else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
 from itertools import count
-from typing import Final, LiteralString, NamedTuple, cast
+from typing import Any, Final, LiteralString, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +23,7 @@ from todo_adapters.postgres.rows import (
     JSON,
     PLAIN,
     WRITTEN,
+    answer_text,
     fitting,
     from_call,
     logged,
@@ -52,7 +53,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Write:
-    """One pair of a task, to be stored as one change; a creation may have a key."""
+    """One pair of a task, to be stored as one change, under a key or not."""
 
     pair: Pair
     client: str | None = None
@@ -132,34 +133,35 @@ _USED: Final = "old.key is not null or call.again"
 # Nobody reads what is returned, but only with it does Citus report which constraint was violated.
 _KEEP: Final = """, kept as (
     insert into used_keys (user_id, key, fingerprint, number, answer)
-    select done.user_id, key, fingerprint, number, jsonb_build_array(after || jsonb_build_object('id', id)) from done
+    select done.user_id, key, fingerprint, number, {answer} from done
     returning true
 )"""
 
 _CHANGE: Final = """
 with {held},
-call as materialized (select call.*, held.number from {calls} left join held on held.user_id = call.user_id),
-written as (
+call as materialized (
+    select call.*, {used} as used, held.number from {calls} left join held on held.user_id = call.user_id {keys}
+), written as (
     update tasks set {assigned} from call where {same}
-    returning call.place, tasks.user_id, tasks.id, call.number, call.client, call.action,
+    returning call.place, tasks.user_id, tasks.id, call.number, call.client, call.action, {kept_columns}
               %(differences)s::jsonb -> (2 * call.place - 2)::int as before,
               %(differences)s::jsonb -> (2 * call.place - 1)::int as after
 ), done as materialized (
-    select user_id, id, place, client, action, before, after, {numbered}
+    select user_id, id, place, client, action, {kept_columns} before, after, {numbered}
     from written window owner as (partition by user_id order by place)
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, before, after)
     select done.user_id, number, id, clock_timestamp(), action, client, before, after from done
-)
+){keep}
 select call.place, done.number, case
     when done.place is not null then 'done'
-    when call.number is not null then 'lost'
-    when {has_row} then 'held'
-    else 'no_owner' end
+    when call.number is null then case when {has_row} then 'held' else 'no_owner' end
+    when call.used then 'used'
+    else 'lost' end
 from call left join done using (place)
 """
 # The version detects every change of a task; the time also detects one that was deleted and created again.
-_SAME: Final = """call.number is not null and tasks.user_id = call.user_id and tasks.id = call.id
+_SAME: Final = """call.number is not null and not call.used and tasks.user_id = call.user_id and tasks.id = call.id
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
 _WAS: Final = {"was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text"}
 
@@ -179,17 +181,14 @@ def creating(max_tasks: int, *, keyed: bool) -> Writing:
 
 def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> Writing:
     with_key = {"key": "text", "fingerprint": "text"} if keyed else {}
-    parts = {
+    answer = "jsonb_build_array(after || jsonb_build_object('id', id))"
+    parts = _key_parts(*with_key, answer=answer, keyed=keyed) | {
         "calls": unnested(columns, client="text", rank="int", again="bool", **with_key),
-        "used": _USED if keyed else "false",
-        "keys": _KEYS if keyed else "",
         "columns": ", ".join(columns),
         "values": ", ".join(from_call(columns)),
         "max_tasks": str(max_tasks),
         "logged": logged(columns),
-        "kept_columns": "call.key, call.fingerprint," if keyed else "",
         "raised": _RAISED.format(growth=", live = owners.live + done.number - owners.number"),
-        "keep": _KEEP if keyed else "",
     }
 
     def creations(writes: Sequence[Write]) -> Columns:
@@ -198,16 +197,34 @@ def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> W
     return _writing(_CREATE, parts, creations)
 
 
+def _key_parts(*sent: str, answer: str, keyed: bool) -> dict[str, str]:
+    """The parts of a statement that look up its calls' keys, and keep each, what is `sent` with it, and its answer."""
+    if not keyed:
+        return {"used": "false", "keys": "", "kept_columns": "", "keep": ""}
+    kept_columns = "".join(f"{name}, " for name in sent)
+    return {"used": _USED, "keys": _KEYS, "kept_columns": kept_columns, "keep": _KEEP.format(answer=answer)}
+
+
 def _of_calls(writes: Sequence[Write], *, keyed: bool) -> Columns:
     owners = [write.task.owner for write in writes]
     columns: Columns = {"client": [write.client for write in writes], "rank": _counted(owners)}
     of_ids = _counted(zip(owners, [write.task.id for write in writes], strict=True))
     if not keyed:
         return columns | {"again": [times > 1 for times in of_ids]}
+    keys = _keys(writes)
+    again = [times > 1 or of_key for times, of_key in zip(of_ids, keys["again"], strict=True)]
+    return columns | keys | {"again": again}
+
+
+def _keys(writes: Sequence[Write]) -> dict[str, list[Any]]:
+    """The calls' keys; `again`: it is that of an earlier call of the batch."""
     onces = [cast("Once", write.once) for write in writes]
-    of_keys = _counted(zip(owners, [once.key for once in onces], strict=True))
-    columns["again"] = [max(times) > 1 for times in zip(of_ids, of_keys, strict=True)]
-    return columns | {"key": [once.key for once in onces], "fingerprint": [once.fingerprint for once in onces]}
+    counts = _counted((write.task.owner, once.key) for write, once in zip(writes, onces, strict=True))
+    return {
+        "key": [once.key for once in onces],
+        "fingerprint": [once.fingerprint for once in onces],
+        "again": [times > 1 for times in counts],
+    }
 
 
 def _counted(values: Iterable[object]) -> list[int]:
@@ -216,19 +233,31 @@ def _counted(values: Iterable[object]) -> list[int]:
     return [next(counts[value]) for value in values]
 
 
-def _swapping() -> Writing:
-    return _shortest((_only_completes, _swapping_these(COMPLETING)), (_fits_any, _swapping_these(CHANGING)))
+def _swapping(*, keyed: bool = False) -> Writing:
+    short, whole = (_swapping_these(columns, keyed=keyed) for columns in (COMPLETING, CHANGING))
+    return _shortest((_only_completes, short), (_fits_any, whole))
 
 
-def _swapping_these(columns: Sequence[str]) -> Writing:
+def _swapping_these(columns: Sequence[str], *, keyed: bool) -> Writing:
     assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
     sent = ("user_id", "id", *columns)
-    parts = {"calls": unnested(sent, **_WAS), "assigned": assigned, "same": _SAME, "raised": _RAISED.format(growth="")}
+    with_key = {"key": "text", "fingerprint": "text", "answer": "text"} if keyed else {}
+    parts = _key_parts(*with_key, answer="answer::jsonb", keyed=keyed) | {
+        "calls": unnested(sent, **_WAS, **with_key, **({"again": "bool"} if keyed else {})),
+        "assigned": assigned,
+        "same": _SAME,
+        "raised": _RAISED.format(growth=""),
+    }
 
     def swaps(writes: Sequence[Write]) -> Columns:
-        return task_columns(sent, [write.task for write in writes]) | _was(writes)
+        columns = task_columns(sent, [write.task for write in writes]) | _was(writes)
+        return columns | _keys(writes) | _answers(writes) if keyed else columns
 
     return _writing(_CHANGE, parts, swaps)
+
+
+def _answers(writes: Sequence[Write]) -> Columns:
+    return {"answer": [answer_text((write.task,)) for write in writes]}
 
 
 def _only_completes(write: Write) -> bool:
@@ -286,3 +315,5 @@ def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Column
 
 
 SWAPPING: Final = _swapping()
+SWAPPING_ONCE: Final = _swapping(keyed=True)
+"""Each under a key; `psycopg`'s `UniqueViolation` as in `creating`."""
