@@ -16,7 +16,7 @@ from todo_adapters.postgres import batch, create_engine, listing, pruning, readi
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.table import changes, used_keys
-from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Write, Writing, creating
+from todo_adapters.postgres.writing import REMOVING, REMOVING_ONCE, SWAPPING, SWAPPING_ONCE, Write, Writing, creating
 from todo_core import (
     KEY_LIFE,
     ChangeQuery,
@@ -69,11 +69,12 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
         kinds[f"create under a key{form}"] = (creating(10_000, keyed=True), under_keys)
     kinds |= {
         "complete": (SWAPPING, [Write(Pair(task, task.toggled(at=_NOW))) for task in tasks]),
+        "remove": (REMOVING, [Write(Pair(task, None)) for task in tasks]),
         "edit": (SWAPPING, [Write(Pair(task, task.edited(at=_NOW, title="Other"))) for task in tasks]),
     }
-    for name in ("complete", "edit"):
+    for name, keyed in (("complete", SWAPPING_ONCE), ("edit", SWAPPING_ONCE), ("remove", REMOVING_ONCE)):
         under_keys = [replace(write, once=once) for write, once in zip(kinds[name][1], onces, strict=True)]
-        kinds[f"{name} under a key"] = (SWAPPING_ONCE, under_keys)
+        kinds[f"{name} under a key"] = (keyed, under_keys)
     for name, (statement, calls) in kinds.items():
         yield name, lambda connection, send=statement.passing, calls=calls: send(connection, calls)
         yield f"{name}, waiting", lambda connection, send=statement.waiting, calls=calls: send(connection, calls)

@@ -90,6 +90,7 @@ class Writer:
 def _rebuilt() -> None:
     """Have the store send the statements as they are patched."""
     store.SWAPPING, store.SWAPPING_ONCE = writing._swapping(), writing._swapping(keyed=True)
+    store.REMOVING = writing._removing()
     writing.creating.cache_clear()
 
 

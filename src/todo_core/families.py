@@ -9,7 +9,7 @@ from todo_core.changes import Pair
 from todo_core.errors import Problem
 from todo_core.lists import TaskList, Thing
 from todo_core.queries import NONE, Cursor, Sort, TaskQuery
-from todo_core.seen import Seen
+from todo_core.seen import Seen, subtasks_of
 from todo_core.task import LIST_RULE, PARENT_RULE, ListId, Task, TaskId
 
 LEVELS_MAX: Final = 5
@@ -68,15 +68,11 @@ def _is_put_below_another(pair: Pair) -> bool:
 
 def _left_behind(after: Seen, gone: Sequence[Thing]) -> Iterator[tuple[UUID, Problem]]:
     tasks = frozenset(thing.id for thing in gone if isinstance(thing, Task))
-    for child in after.page(_children(tasks)) if tasks else ():
+    for child in after.page(subtasks_of(tasks)) if tasks else ():
         yield child.parent_id, Problem("id", LEFT_RULE)  # type: ignore[misc]  # it has one
     for thing in gone:
         if isinstance(thing, TaskList) and after.page(in_list(thing.id)):
             yield thing.id, Problem("id", LEFT_RULE)
-
-
-def _children(parents: frozenset[TaskId]) -> TaskQuery:
-    return TaskQuery(parents=parents, sort=Sort.CREATED_AT, limit=None)
 
 
 def in_list(list_id: ListId) -> TaskQuery:
@@ -133,13 +129,13 @@ def _families(after: Seen, put: Sequence[Pair]) -> Iterator[tuple[UUID, Problem]
     if not now:
         return
     ids = frozenset(task.id for task in now.values())
-    apart = {child.parent_id for child in after.page(_children(ids)) if child.list_id != now[child.parent_id].list_id}
+    apart = {child.parent_id for child in after.page(subtasks_of(ids)) if child.list_id != now[child.parent_id].list_id}
     for task_id in apart:
         yield task_id, Problem("list_id", LEFT_RULE)  # type: ignore[misc]  # a child has a parent
     for task in [now[pair.thing.id] for pair in put if pair.thing.id in now and _is_put_below_another(pair)]:
         level, depth = [task], 1 + len(ancestors(after, task))
         while level and depth <= LEVELS_MAX:
-            level, depth = list(after.page(_children(frozenset(each.id for each in level)))), depth + 1
+            level, depth = list(after.page(subtasks_of(frozenset(each.id for each in level)))), depth + 1
         if level:
             yield task.id, Problem("parent_id", LEVELS_RULE)
 

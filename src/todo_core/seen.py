@@ -41,6 +41,11 @@ class Sees:
         )
 
 
+def subtasks_of(tasks: frozenset[TaskId]) -> TaskQuery:
+    """All direct subtasks of these tasks."""
+    return TaskQuery(parents=tasks, sort=Sort.CREATED_AT, limit=None)
+
+
 class NotSeen(Exception):
     """Raised inside `decide` for something that has not been read: the storage reads it and decides again.
 
@@ -155,7 +160,7 @@ class Seen:
         level = frozenset(tasks)
         known, found = set(level), list[Task]()
         while level:
-            children = self.page(TaskQuery(parents=level, sort=Sort.CREATED_AT, limit=None))
+            children = self.page(subtasks_of(level))
             found += (new := [task for task in children if task.id not in known])  # ends even if a cycle is stored
             level = frozenset(task.id for task in new)
             known |= level

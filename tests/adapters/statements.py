@@ -34,6 +34,10 @@ def swap(before: Task, after: Task, once: Once | None = None) -> Write:
     return Write(Pair(before, after), once=once)
 
 
+def removal(task: Task, once: Once | None = None) -> Write:
+    return Write(Pair(task, None), once=once)
+
+
 def columns(task: Task) -> dict[str, object]:
     return {name: getattr(task, name) for name in task.__slots__}
 

@@ -179,6 +179,7 @@ def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(writing, "_SAME", writing._SAME.replace(condition, ""))
     patch.setattr(store, "SWAPPING", writing._swapping())
     patch.setattr(store, "SWAPPING_ONCE", writing._swapping(keyed=True))
+    patch.setattr(store, "REMOVING", writing._removing())
 
 
 def without_the_lock(patch: pytest.MonkeyPatch) -> None:

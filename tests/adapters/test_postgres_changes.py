@@ -22,6 +22,7 @@ from adapters.statements import (
     delete,
     have_owners,
     holding,
+    removal,
     store,
     swap,
     waiting,
@@ -218,6 +219,7 @@ def gated(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], di
             "create": writing.creating.__wrapped__(2, keyed=False),
             "create once": writing.creating.__wrapped__(2, keyed=True),
             "swap": writing._swapping(),
+            "remove": writing._removing(),
         }
 
     return make
@@ -301,6 +303,16 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
         ("create", creation(WHOLE)),
         Outcome(Result.TOO_MANY, None),
     ),
+    "a removal of what has a subtask now is lost": (
+        lambda connection: commit(connection, ANN, creating(make_task(parent_id=TASK.id))),
+        ("remove", removal(TASK)),
+        Outcome(Result.LOST, None),
+    ),
+    "a removal of what was swapped is lost": (
+        sent(writing.SWAPPING, swap(TASK, SWAPPED)),
+        ("remove", removal(TASK)),
+        Outcome(Result.LOST, None),
+    ),
     "an id that was used exists": (
         meanwhile(deleted(TASK), sent(CREATING, creation(OTHER))),
         ("create", creation(OTHER)),
@@ -338,7 +350,7 @@ async def test_changes_committed_while_a_statement_waited_are_seen(
 ) -> None:
     await store(rival, [TASK])
     name, write = kind
-    statement = {"create": writing.creating(2, keyed=False), "swap": writing.SWAPPING}[name]
+    statement = {"create": writing.creating(2, keyed=False), "swap": writing.SWAPPING, "remove": writing.REMOVING}[name]
     async with engine.connect() as connection:
         async with driver_of(rival).transaction():
             await rivals(rival)

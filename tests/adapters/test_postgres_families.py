@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, transaction
 from todo_adapters.postgres.batch import execute
 from todo_adapters.system import SystemClock, SystemIds
-from todo_core import Decision, OwnedTasks, Pair, Plan, Seen, TaskQuery, TaskService, TooMany
+from todo_core import Decision, OwnedTasks, Pair, Plan, Seen, Sees, TaskNotFound, TaskQuery, TaskService, TooMany
 from todo_core.testing.belongings import Belongings, assert_in_place, assert_log
 from todo_core.testing.examples import LATER
-from todo_core.testing.writing import creating_list, deleting_list, placing, restoring, undoing
+from todo_core.testing.writing import add, creating_list, deleting_list, placing, restoring, undoing
 
 MANY = 600
 
@@ -139,3 +139,25 @@ async def test_decisions_about_many_things_do_not_block_the_event_loop(postgres_
     for limit in (3, None):
         await tasks.commit(looking_at(limit))
     assert in_main_thread == {3: True, MANY: False}
+
+
+@pytest.mark.parametrize("without_subtasks", ["refuse", "delete", "edit"])
+async def test_a_plan_that_looks_at_subtasks_sees_those_that_are_stored(
+    postgres_store: PostgresTaskStore, without_subtasks: str
+) -> None:
+    """A deletion is decided as if there were none, and only if its statement finds none is it carried out."""
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    await add(tasks, below := make_task(parent_id=task.id))
+
+    def decide(seen: Seen) -> Decision:
+        before, found = seen.task(task.id), seen.below([task.id])
+        if not found and without_subtasks == "refuse":
+            raise TaskNotFound
+        is_kept = found or without_subtasks == "edit"
+        after = before.edited(at=LATER, title=f"{len(found)} below") if is_kept else None
+        return Decision((Pair(before, after),), (after,) if after else ())
+
+    committed = await tasks.commit(Plan(decide=decide, sees=Sees(frozenset({task.id}))))
+    assert committed.task.title == "1 below"
+    assert {each.id for each in (await tasks.page(TaskQuery())).items} == {task.id, below.id}

@@ -42,6 +42,7 @@ from todo_core.testing.examples import make_list
 from todo_core.testing.writing import (
     add,
     add_once,
+    changing,
     creating_list,
     deleting,
     edit,
@@ -248,6 +249,7 @@ async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, part
     of_writing = [each for each in sent if "held as materialized" in each]
     for kind in kinds:
         assert {" skip locked" in each for each in of_writing if kind in each} == {True, False}, kind
+    assert {" skip locked" in each for each in of_writing if "delete from tasks" in each} == {True}  # it never waits
     assert sum("delete from used_keys" in each for each in sent) == 1
 
 
@@ -257,6 +259,7 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     for each in (task, other, make_task(owner=EVERYTHING, recurrence_from="completion")):
         await add(tasks, each)
     await add_once(tasks, KEY, kept)
+    await add(tasks, make_task(owner=EVERYTHING, parent_id=kept.id))  # so it is deleted behind the lock
     await asyncio.gather(
         *(edit(tasks, task.id, lambda task, word=word: task.edited(title=word, at=LATER)) for word in "ab")  # type: ignore[misc]
     )
@@ -276,6 +279,10 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
 async def write_while_others_hold_the_owner(tasks: OwnedTasks, task: Task, other: Task, url: str) -> None:
     waits: list[Coroutine[Any, Any, object]] = [
         remove(tasks, other.id),
+        tasks.commit(changing(task.id, lambda task: task.toggled(at=LATER), Once(IdempotencyKey("toggle"), ""))),
+        tasks.commit(
+            changing(task.id, lambda task: task.edited(title="d", at=LATER), Once(IdempotencyKey("edit"), ""))
+        ),
         add(tasks, make_task(owner=EVERYTHING)),
         add(tasks, make_task(owner=EVERYTHING, priority="high")),
         add(tasks, make_task(owner=EVERYTHING, recurrence_from="completion")),

@@ -15,6 +15,7 @@ from adapters.statements import (
     delete,
     have_owners,
     plans,
+    removal,
     results,
     store,
     swap,
@@ -31,7 +32,16 @@ from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
-from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import (
+    REMOVING,
+    REMOVING_ONCE,
+    SWAPPING,
+    SWAPPING_ONCE,
+    Result,
+    Write,
+    Writing,
+    creating,
+)
 from todo_core import (
     ChangeQuery,
     Committed,
@@ -293,6 +303,36 @@ async def test_each_key_of_a_batch_edits_once(connection: AsyncConnection, form:
     assert await state(connection) == [(ANN, 6, 4, 6), (BOB, 2, 1, 2)]
 
 
+@FORMS
+async def test_a_removal_takes_the_expected_task_that_has_no_subtasks(connection: AsyncConnection, form: str) -> None:
+    tasks = [make_task() for _ in range(3)]
+    await store(connection, [*tasks, bobs := make_task(owner=BOB, id=tasks[0].id)])
+    await commit(connection, ANN, plan_creating(below := make_task(parent_id=tasks[2].id)))
+    newer = tasks[1].edited(title="x", at=LATER)
+    calls = [removal(each) for each in (bobs, newer, tasks[2], tasks[0], make_task(id=tasks[0].id, owner=OwnerId("c")))]
+    told = await getattr(REMOVING, form)(connection, calls)
+    assert told == [(DONE, 2), (LOST, None), (LOST, None), (DONE, 5), (Result.NO_OWNER, None)]
+    found = await read_many(connection, [key(task) for task in (*tasks, bobs, below)])
+    assert found == [None, tasks[1], tasks[2], None, below]
+    assert await state(connection) == [(ANN, 5, 3, 5), (BOB, 2, 0, 2)]
+    [(before, after, took)] = await connection.execute(
+        text("select before, after, took from changes where user_id = 'ann' and action = 'deleted'")
+    )
+    assert (before["title"], after, took) == (tasks[0].title, None, 1)
+
+
+@FORMS
+async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection, form: str) -> None:
+    tasks = [make_task() for _ in range(2)]
+    await store(connection, tasks)
+    batch = getattr(REMOVING_ONCE, form)
+    calls = [removal(task, once("key")) for task in tasks]
+    assert await batch(connection, calls) == [(DONE, 3), (USED, None)]
+    assert await batch(connection, calls[1:]) == [(USED, None)]
+    assert await read_many(connection, list(map(key, tasks))) == [None, tasks[1]]
+    assert await replayed(connection, ANN, once("key")) == Committed((), 3, replayed=True)
+
+
 async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection) -> None:
     await have_owners(connection, ANN)
     task = make_task()
@@ -388,8 +428,10 @@ def writes() -> dict[str, Send]:
         CREATING_ONCE: [creation(make_task(owner=user), once(f"plan {number}")) for number in range(3)],
         SWAPPING: [seen] * 3,
         SWAPPING_ONCE: [swap(task, task.toggled(at=LATER), once("plan"))] * 3,
+        REMOVING: [removal(task)] * 3,
+        REMOVING_ONCE: [removal(task, once("plan"))] * 3,
     }
-    names = ("create", "create once", "swap", "swap once")
+    names = ("create", "create once", "swap", "swap once", "remove", "remove once")
     sends: dict[str, Send] = {}
     for name, (kind, some) in zip(names, calls.items(), strict=True):
         for form, batch in kind._asdict().items():

@@ -323,10 +323,9 @@ async def test_a_deletion_whose_connection_is_lost_is_unavailable_and_not_sent_a
         await admin.execute("select pg_terminate_backend(%s, 5000)", [pid])
         with pytest.raises(StoreUnavailable):
             await removing
-    assert transactions == [ANN]
+    assert transactions == []
     assert (await tasks.page(TaskQuery())).items == (task,)
     await remove(tasks, task.id)  # the next call works
-    assert transactions == [ANN] * 2
 
 
 async def test_simultaneous_deletions_of_one_task_happen_once(

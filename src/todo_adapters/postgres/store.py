@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres.alone import decided_alone, is_of_one_task, write_of
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
@@ -15,7 +16,17 @@ from todo_adapters.postgres.rows import weight_of
 from todo_adapters.postgres.sender import Sender, answer_many
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
-from todo_adapters.postgres.writing import SWAPPING, SWAPPING_ONCE, Outcome, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import (
+    REMOVING,
+    REMOVING_ONCE,
+    SWAPPING,
+    SWAPPING_ONCE,
+    Outcome,
+    Result,
+    Write,
+    Writing,
+    creating,
+)
 from todo_core import (
     ChangePage,
     ChangeQuery,
@@ -37,7 +48,6 @@ from todo_core import (
     TaskNotFound,
     TaskQuery,
     TodoError,
-    decided,
     owner_id,
 )
 
@@ -166,13 +176,13 @@ class PostgresOwnedTasks:
 
     async def _commit(self, plan: Plan) -> Committed:
         sees = plan.sees
-        while plan.parts <= 1 and _is_of_one_task(sees):
+        while plan.parts <= 1 and is_of_one_task(sees):
             tasks = {}
             for task_id in sees.tasks:
                 tasks[task_id] = await self._find(task_id)
             seen = Seen(self._owner, tasks)
             try:
-                decision = decided(plan, seen)
+                decision = decided_alone(plan, seen)
             except NotSeen as more:
                 sees |= more.wanted
                 continue
@@ -190,26 +200,21 @@ class PostgresOwnedTasks:
 
     async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """Store a decision of at most one pair in a shared statement; None if it must go behind the lock."""
-        if decision.erased:
-            return None
-        if not decision.pairs and plan.once is None:
+        if not decision.pairs and not decision.erased and plan.once is None:
             return Committed(decision.answer, None)
-        if len(decision.pairs) != 1 or (plan.once and decision.answer != (decision.pairs[0].after,)):
+        if (write := write_of(plan, decision, sees)) is None:
             return None
-        [pair] = decision.pairs
-        if not isinstance(pair.after, Task):
-            return None
-        if pair.root or pair.took != 1 or (pair.before is None and pair.action != "created"):
-            return None  # a shared statement does not log these
-        if sees.tasks - {pair.after.id}:  # a shared statement checks only the task that it writes
-            return None
-        if pair.before is None:
-            writing = creating(self._max_tasks, keyed=plan.once is not None)
-        else:
-            writing = SWAPPING if plan.once is None else SWAPPING_ONCE
-        outcome = await self._write(writing, Write(pair, plan.client, plan.once))
+        outcome = await self._write(self._writing_of(write), write)
         # Anything else than DONE is found with the other calls of the batch, and decided exactly behind the lock.
         return Committed(decision.answer, outcome.number) if outcome.result is Result.DONE else None
+
+    def _writing_of(self, write: Write) -> Writing:
+        keyed, pair = write.once is not None, write.pair
+        if pair.before is None:
+            return creating(self._max_tasks, keyed=keyed)
+        if pair.after is None:
+            return REMOVING_ONCE if keyed else REMOVING
+        return SWAPPING_ONCE if keyed else SWAPPING
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
         repeatable = write.once is not None
@@ -219,7 +224,7 @@ class PostgresOwnedTasks:
         if outcome.result is Result.NO_OWNER:
             await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
             outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
-        if outcome.result is Result.HELD:
+        if outcome.result is Result.HELD and write.pair.after is not None:  # after a wait, a removal is lost
             return await self._sender.write_waiting(
                 writing.waiting, write, owner=self._owner, weight=weight, repeatable=repeatable
             )
@@ -239,7 +244,3 @@ class PostgresOwnedTasks:
             return await self._sender.in_transaction(work, owner=self._owner, repeatable=repeatable)
         except Refused as refused:
             raise refused.refusal from None
-
-
-def _is_of_one_task(sees: Sees) -> bool:
-    return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists or sees.log)

@@ -66,8 +66,13 @@ class Write:
 
     @property
     def task(self) -> Task:
-        """The task after the change."""
-        return self.pair.after  # type: ignore[return-value]  # of a task, and not a deletion
+        """The task after the change, or before its deletion."""
+        return self.pair.thing  # type: ignore[return-value]  # a task
+
+    @property
+    def answer(self) -> tuple[Task, ...]:
+        """The answer that is kept under its key."""
+        return () if self.pair.after is None else (self.task,)
 
 
 class Outcome(NamedTuple):
@@ -142,10 +147,10 @@ with {held},
 call as materialized (
     select call.*, {used} as used, held.number from {calls} left join held on held.user_id = call.user_id {keys}
 ), written as (
-    update tasks set {assigned} from call where {same}
+    {change} call where {same}
     returning call.place, tasks.user_id, tasks.id, call.number, call.client, call.action, {kept_columns}
               %(differences)s::jsonb -> (2 * call.place - 2)::int as before,
-              %(differences)s::jsonb -> (2 * call.place - 1)::int as after
+              {after} as after
 ), done as materialized (
     select user_id, id, place, client, action, {kept_columns} before, after, {numbered}
     from written window owner as (partition by user_id order by place)
@@ -163,6 +168,10 @@ from call left join done using (place)
 # The version detects every change of a task; the time also detects one that was deleted and created again.
 _SAME: Final = """call.number is not null and not call.used and tasks.user_id = call.user_id and tasks.id = call.id
     and tasks.version = call.was_version and tasks.updated_at = call.was_updated_at"""
+# A subtask that was stored while the statement waited is not seen; but then the seen number is not the locked row's.
+_IS_LEAF: Final = """ and (select number from owners where owners.user_id = call.user_id) = call.number and (
+        select true from tasks as below where below.user_id = call.user_id and below.parent_id = call.id limit 1
+    ) is null"""
 _WAS: Final = {"was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text"}
 
 
@@ -240,24 +249,32 @@ def _swapping(*, keyed: bool = False) -> Writing:
 
 def _swapping_these(columns: Sequence[str], *, keyed: bool) -> Writing:
     assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
+    after = "%(differences)s::jsonb -> (2 * call.place - 1)::int"
+    parts = {"change": f"update tasks set {assigned} from", "after": after, "same": _SAME}
+    return _changing_these(columns, parts | {"raised": _RAISED.format(growth="")}, keyed=keyed)
+
+
+def _removing(*, keyed: bool = False) -> Writing:
+    parts = {"change": "delete from tasks using", "after": "null::jsonb", "same": _SAME + _IS_LEAF}
+    raised = _RAISED.format(growth=", live = owners.live + owners.number - done.number")
+    return _changing_these((), parts | {"raised": raised}, keyed=keyed)
+
+
+def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: bool) -> Writing:
     sent = ("user_id", "id", *columns)
     with_key = {"key": "text", "fingerprint": "text", "answer": "text"} if keyed else {}
-    parts = _key_parts(*with_key, answer="answer::jsonb", keyed=keyed) | {
-        "calls": unnested(sent, **_WAS, **with_key, **({"again": "bool"} if keyed else {})),
-        "assigned": assigned,
-        "same": _SAME,
-        "raised": _RAISED.format(growth=""),
-    }
+    calls = unnested(sent, **_WAS, **with_key, **({"again": "bool"} if keyed else {}))
+    parts = parts | _key_parts(*with_key, answer="answer::jsonb", keyed=keyed) | {"calls": calls}
 
-    def swaps(writes: Sequence[Write]) -> Columns:
+    def changes(writes: Sequence[Write]) -> Columns:
         columns = task_columns(sent, [write.task for write in writes]) | _was(writes)
         return columns | _keys(writes) | _answers(writes) if keyed else columns
 
-    return _writing(_CHANGE, parts, swaps)
+    return _writing(_CHANGE, parts, changes)
 
 
 def _answers(writes: Sequence[Write]) -> Columns:
-    return {"answer": [answer_text((write.task,)) for write in writes]}
+    return {"answer": [answer_text(write.answer) for write in writes]}
 
 
 def _only_completes(write: Write) -> bool:
@@ -317,3 +334,6 @@ def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Column
 SWAPPING: Final = _swapping()
 SWAPPING_ONCE: Final = _swapping(keyed=True)
 """Each under a key; `psycopg`'s `UniqueViolation` as in `creating`."""
+REMOVING: Final = _removing()
+"""Deletes tasks that have not changed and have no subtasks."""
+REMOVING_ONCE: Final = _removing(keyed=True)
