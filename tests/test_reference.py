@@ -98,11 +98,15 @@ def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> Non
 def test_the_refusals_of_every_operation_are_listed_once() -> None:
     text = (MAKER.parent / "http.md").read_text()
     for each in operations():
-        section = text[text.index(f"operation id `{each.id}`") :].partition("\n## ")[0]
+        section = section_of(text, each.id)
         own = re.findall(r"\d{3} `(\w+)`", section)
         assert "not_authenticated" not in own
         assert f"· scope `{each.scope}`" in section
         assert {kind.code for kind in each.refusals} == {*own} | common(text)
+
+
+def section_of(text: str, operation_id: str) -> str:
+    return text[text.index(f"operation id `{operation_id}`") :].partition("\n##")[0]
 
 
 def test_every_member_parameter_and_header_has_a_line_that_says_what_it_is() -> None:
@@ -111,19 +115,81 @@ def test_every_member_parameter_and_header_has_a_line_that_says_what_it_is() -> 
     schemas = text.partition("\n## Schemas\n")[2].split("\n### ")[1:]
     rows = {part.partition("\n")[0]: re.findall(r"^\| `(\w+)` \| [^|]*\| \S", part, re.MULTILINE) for part in schemas}
     assert rows == {name: [*each.get("properties", {})] for name, each in document["components"]["schemas"].items()}
-    lines = re.findall(r"^\| `([\w-]+)` \| (?:path|query|header) \| (.*?) \|", text, re.MULTILINE)
-    parameters = [one["name"] for one in parameters_of(document)]
-    assert {name for name, _ in lines} == {*parameters}
-    assert not [name for name, meaning in lines if not meaning.strip()]
+    sections = [section_of(text, each["operationId"]) for _, each, _ in operations_of(document)]
+    lines = [line for part in [part_of(text, "Common parameters"), *sections] for line in parameters_in(part)]
+    assert len(lines) > 20
+    assert not [name for _, name, meaning in lines if not meaning]
+    told = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", part_of(text, "Headers of answers"), re.MULTILINE)
+    headers = [one for _, each, _ in operations_of(document) for one in headers_in(each["responses"])]
+    assert {name for name, meaning in told if meaning.strip()} == {*headers}
 
 
-def parameters_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Those of every operation."""
+def test_every_operation_names_all_of_its_parameters_and_headers_and_repeats_none() -> None:
+    text = (MAKER.parent / "http.md").read_text()
+    shared = [(place, name) for place, name, _ in parameters_in(part_of(text, "Common parameters"))]
+    assert len({name for _, name in shared}) == len(shared)  # so that a name is enough
+    places = {name: place for place, name in shared}
+    always = [*names(r"All requests below `/api` take (.+);", text)]
+    sent = [*names(r"All answers below `/api` have (.+);", text)]
+    assert always
+    assert sent
+    for path, operation, parameters in operations_of(json.loads((ROOT / "docs/openapi.json").read_text())):
+        section = section_of(text, operation["operationId"])
+        taken = names(r"^\[Common parameters\]\(#common-parameters\): (.+)\.", section)
+        own = [(place, name) for place, name, _ in parameters_in(section)]
+        assert not {*own} & {*shared}
+        below = path.startswith("/api/")
+        told = [*own, *((places[name], name) for name in [*taken, *(always if below else [])])]
+        assert sorted(told) == sorted((one["in"], one["name"]) for one in parameters)
+        good = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
+        rows = re.findall(r"^\| (\d{3}) \| .+ \| (.*) \|$", section, re.MULTILINE)
+        listed = {status: {*re.findall(r"`([\w-]+)`", row), *(sent if below else ())} for status, row in rows}
+        assert listed == {status: {*headers_in({status: answer})} for status, answer in good.items()}
+
+
+def test_every_link_within_a_page_leads_to_a_heading_and_the_long_pages_link_their_sections() -> None:
+    for name in GENERATE.PAGES:  # type: ignore[attr-defined]
+        text = (MAKER.parent / name).read_text()
+        headings = re.findall(r"^(#+) (.+)$", text, re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for _, heading in headings]
+        assert not {*re.findall(r"\]\(#([^)]+)\)", text)} - {*anchors}, name
+        linked = re.findall(r"\]\(#([^)]+)\)", text.partition("\n## ")[0])
+        if len(text) > LONG_PAGE:
+            assert linked == [each for each, (level, _) in zip(anchors, headings, strict=True) if level == "##"]
+            assert {headings[anchors.index(each)][0] for each in linked} == {"##"}  # others of that name come later
+
+
+LONG_PAGE = 10_000  # characters
+
+
+def part_of(text: str, heading: str) -> str:
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def names(pattern: str, text: str) -> list[str]:
+    found = re.search(pattern, text, re.MULTILINE)
+    return re.findall(r"`([\w-]+)`", found[1]) if found else []
+
+
+def parameters_in(part: str) -> list[tuple[str, str, str]]:
+    """Where each parameter is that has a line, its name, and what it means."""
+    rows = re.findall(r"^\| `([\w-]+)` \| (path|query|header) \| (.*?) \|", part, re.MULTILINE)
+    return [(place, name, meaning.strip()) for name, place, meaning in rows]
+
+
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
+    """Each with its path and all of its parameters."""
     known = document["components"].get("parameters", {})
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
         for method, operation in item.items():
-            for one in operation if method == "parameters" else operation.get("parameters", []):
-                yield known[one["$ref"].rpartition("/")[2]] if "$ref" in one else one
+            if method != "parameters":
+                both = [*item.get("parameters", []), *operation.get("parameters", [])]
+                yield path, operation, [known[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in both]
+
+
+def headers_in(responses: dict[str, Any]) -> Iterator[str]:
+    for answer in responses.values():
+        yield from answer.get("headers", {})
 
 
 def common(text: str) -> set[str]:

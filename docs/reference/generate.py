@@ -6,10 +6,11 @@ import importlib
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import todo_app
 import todo_core
@@ -29,6 +30,15 @@ HERE = Path(__file__).parent
 DOCUMENT = openapi()
 DECLARED = {operation.id: operation for operation in operations()}
 ALWAYS = frozenset.intersection(*(operation.refusals for operation in DECLARED.values()))
+OPERATIONS = [
+    {**operation, "request": f"{method.upper()} {path}", "parameters": beside + operation.get("parameters", [])}
+    for path, item in DOCUMENT["paths"].items()
+    for beside in [item.get("parameters", [])]
+    for method, operation in item.items()
+    if method != "parameters"
+]
+LONG = 150  # characters of a meaning that is not repeated
+Row: TypeAlias = tuple[str, ...]
 MADE = "<!-- Made by generate.py: change the code, not this page. -->\n"
 
 
@@ -40,10 +50,14 @@ def found(part: dict[str, Any]) -> dict[str, Any]:
     return dict(place)
 
 
-def table(*head: str, rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+def table(*head: str, rows: Iterable[Row]) -> Iterator[str]:
     yield f"\n| {' | '.join(head)} |\n|{'---|' * len(head)}"
     for row in rows:
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ").strip() for cell in row) + " |"
+
+
+def names_of(rows: Iterable[Row]) -> str:
+    return ", ".join(row[0] for row in rows)
 
 
 def http() -> Iterator[str]:
@@ -52,101 +66,87 @@ def http() -> Iterator[str]:
     yield "This page is `/openapi.json` in words; [errors](errors.md) has every code."
     yield "\n## All requests\n\nBelow `/api`; `?` marks what may be left out:"
     yield from table("request", "does", rows=map(request, DECLARED.values()))
+    yield f"\nOthers: {', '.join(link(each['summary']) for each in OPERATIONS if each['operationId'] not in DECLARED)}."
     yield from everywhere()
-    for path, item in DOCUMENT["paths"].items():
-        for method, operation in item.items():
-            if method != "parameters":
-                yield from operation_of(path, method, operation, item.get("parameters", []))
+    yield "\n## Operations"
+    for operation in OPERATIONS:
+        yield from operation_of(operation)
     yield "\n## Schemas"
+    said: dict[str, str] = {}
     for name, schema in DOCUMENT["components"]["schemas"].items():
         yield f"\n### {name}\n\n{schema.get('description', '')}"
-        yield from table("member", "type", "meaning", "rules", "", rows=members(schema))
+        yield from table("member", "type", "meaning", "rules", "", rows=members(name, schema, said))
 
 
 def everywhere() -> Iterator[str]:
-    """What is so of every operation below `/api`, and is not repeated at each."""
+    """What several operations have, and is not repeated at each."""
     yield "\n## What every operation may also answer\n\nBelow `/api`, in addition to each operation's own answers:"
     yield from table("status", "code", "meaning", "headers", rows=map(refusal, sorted(ALWAYS, key=by_status)))
-    yield "\nEvery refusal has the body [ProblemDetails](#problemdetails). Every request below `/api` may send these:"
-    yield from table("parameter", "in", "meaning", "rules", rows=map(parameter, shared("parameters")))
-    yield "\nEvery answer below `/api` has these headers:"
-    yield from table("header", "meaning", rows=((f"`{name}`", found(one)["description"]) for name, one in headers()))
+    yield "\nEvery refusal has the body [ProblemDetails](#problemdetails)."
+    yield f"\n## Common parameters\n\nAll requests below `/api` take {names_of(OF_EVERY_REQUEST)};"
+    yield "each operation names the others that it takes."
+    yield from table("parameter", "in", "meaning", "rules", rows=SHARED)
+    yield f"\n## Headers of answers\n\nAll answers below `/api` have {names_of(OF_EVERY_ANSWER)};"
+    yield "the others are named with each operation's answers, or with the [code](errors.md) of a refusal."
+    yield from table("header", "meaning", rows=sorted(dict.fromkeys(HEADERS), key=lambda row: row[0]))
 
 
 def by_status(kind: type[todo_core.TodoError]) -> tuple[int, str]:
     return int(status_of(kind)[0]), kind.code
 
 
-def refusal(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
+def refusal(kind: type[todo_core.TodoError]) -> Row:
     status, title = status_of(kind)
     sent = ", ".join(f"`{name}`" for name in components.headers(*components.REFUSAL_HEADERS.get(kind, ())))
     return str(int(status)), f"`{kind.code}`", title, sent
 
 
-def shared(what: str) -> list[dict[str, Any]]:
-    """The parameters that every operation below `/api` has."""
-    paths = [item for path, item in DOCUMENT["paths"].items() if path.startswith("/api/")]
-    return [one for one in paths[0][what] if all(one in item[what] for item in paths)]
+def parameters_of(operation: dict[str, Any]) -> list[Row]:
+    resolved = map(found, operation["parameters"])
+    return [(f"`{one['name']}`", one["in"], one["description"], rules(one["schema"])) for one in resolved]
 
 
-def headers() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The headers that every answer below `/api` has."""
-    paths = [item for path, item in DOCUMENT["paths"].items() if path.startswith("/api/")]
-    asked = [operation for item in paths for method, operation in item.items() if method != "parameters"]
-    answers = [answer["headers"] for operation in asked for answer in operation["responses"].values()]
-    return ((name, one) for name, one in answers[0].items() if all(name in each for each in answers))
+def headers_of(answer: dict[str, Any]) -> list[Row]:
+    return [(f"`{name}`", found(one)["description"]) for name, one in answer.get("headers", {}).items()]
 
 
-def operation_of(path: str, method: str, operation: dict[str, Any], beside: list[Any]) -> Iterator[str]:
-    name = operation["operationId"]
-    scope = f" · scope `{DECLARED[name].scope}`" if name in DECLARED else ""
-    yield f"\n## {operation['summary']}\n\n`{method.upper()} {path}` · operation id `{name}`{scope}"
-    if text := operation.get("description"):
-        yield f"\n{text}"
-    for media, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"\nBody, as `{media}`: {kind_of(content['schema'])}."
-    own = [one for one in [*beside, *operation.get("parameters", [])] if one not in shared("parameters")]
-    if own:
-        yield from table("parameter", "in", "meaning", "rules", rows=map(parameter, own))
-    good = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
-    yield from table("status", "meaning", "body", "headers", rows=answers(good))
-    if declared := DECLARED.get(name):
-        yield from refused(declared.refusals - ALWAYS)
-    else:
-        kinds = {kind for kind in STATUSES if any(f"`{kind.code}`" in each["description"] for each in bad(operation))}
-        yield from refused(kinds)
+def operation_of(operation: dict[str, Any]) -> Iterator[str]:
+    declared = DECLARED.get(operation["operationId"])
+    scope = f" · scope `{declared.scope}`" if declared else ""
+    yield f"\n### {operation['summary']}\n"
+    yield f"`{operation['request']}` · operation id `{operation['operationId']}`{scope}"
+    yield f"\n{operation.get('description', '')}"
+    if content := operation.get("requestBody", {}).get("content"):
+        bodies = dict.fromkeys(kind_of(one["schema"]) for one in content.values())
+        yield f"\nBody: {' or '.join(bodies)}, as {' or '.join(f'`{media}`' for media in content)}."
+    if shared := [row for row in parameters_of(operation) if row in SHARED and row not in OF_EVERY_REQUEST]:
+        yield f"\n[Common parameters](#common-parameters): {names_of(shared)}."
+    if own := [row for row in parameters_of(operation) if row not in SHARED]:
+        yield from table("parameter", "in", "meaning", "rules", rows=own)
+    rows = answers(operation["responses"], OF_EVERY_ANSWER if declared else [])
+    yield from table("status", "meaning", "body", "[headers](#headers-of-answers)", rows=rows)
+    said = " ".join(answer["description"] for answer in operation["responses"].values())
+    kinds = declared.refusals - ALWAYS if declared else [kind for kind in STATUSES if f"`{kind.code}`" in said]
+    if kinds:
+        yield f"\nRefusals: {', '.join(' '.join(refusal(kind)[:2]) for kind in sorted(kinds, key=by_status))}."
 
 
-def bad(operation: dict[str, Any]) -> list[dict[str, Any]]:
-    return [answer for status, answer in operation["responses"].items() if int(status) >= 400]
-
-
-def refused(kinds: Iterable[type[todo_core.TodoError]]) -> Iterator[str]:
-    told = [f"{status} `{kind.code}`" for kind in sorted(kinds, key=by_status) for status in refusal(kind)[:1]]
-    if told:
-        yield f"\nRefusals: {', '.join(told)}."
-
-
-def parameter(one: dict[str, Any]) -> tuple[str, ...]:
-    one = found(one)
-    return f"`{one['name']}`", one["in"], one.get("description", ""), rules(one["schema"])
-
-
-def answers(responses: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    always = {name for name, _ in headers()}
+def answers(responses: dict[str, Any], always: list[Row]) -> Iterator[Row]:
     for status, answer in responses.items():
-        answer = found(answer)
-        bodies = dict.fromkeys(kind_of(content.get("schema", {})) for content in answer.get("content", {}).values())
-        own = ", ".join(f"`{name}`" for name in answer.get("headers", {}) if name not in always)
-        yield status, answer["description"], ", ".join(bodies), own
+        if int(status) < 400:
+            bodies = dict.fromkeys(kind_of(content.get("schema", {})) for content in answer.get("content", {}).values())
+            own = names_of(row for row in headers_of(answer) if row not in always)
+            yield status, answer["description"], ", ".join(bodies), own
 
 
-def members(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def members(of: str, schema: dict[str, Any], said: dict[str, str]) -> Iterator[Row]:
+    """The members of a schema; `said` is where long meanings have been told."""
     for name, member in schema.get("properties", {}).items():
         needed = "always there" if name in schema.get("required", []) else "may be absent"
-        kind = kind_of(member)
+        kind, here = kind_of(member), f"`{name}` of [{of}](#{of.lower()})"
         says = meaning(member) or PLAIN.get(f"{name}: {kind}") or PLAIN[name]
-        yield f"`{name}`", kind, says, rules(member), needed
+        first = said.setdefault(says, here) if len(says) > LONG else here
+        yield f"`{name}`", kind, says if first == here else f"As {first}.", rules(member), needed
 
 
 PLAIN = {
@@ -193,6 +193,16 @@ def rules(schema: dict[str, Any]) -> str:
     return ", ".join(dict.fromkeys(filter(None, [*own, *inner])))
 
 
+PARAMETERS = Counter(row for operation in OPERATIONS for row in parameters_of(operation))
+HEADERS = [row for each in OPERATIONS for answer in each["responses"].values() for row in headers_of(answer)]
+BELOW_API = [operation for operation in OPERATIONS if operation["operationId"] in DECLARED]
+OF_EVERY_REQUEST = [row for row in PARAMETERS if all(row in parameters_of(each) for each in BELOW_API)]
+ANSWERS = [answer for operation in BELOW_API for answer in operation["responses"].values()]
+OF_EVERY_ANSWER = [row for row in dict.fromkeys(HEADERS) if all(row in headers_of(answer) for answer in ANSWERS)]
+SHARED = [row for row, times in PARAMETERS.items() if times > 1 and row[1] != "query"]
+"""Those of queries stay with each operation: `limit` is not the same everywhere."""
+
+
 def errors() -> Iterator[str]:
     """Every code that a refusal can have, as a caller over HTTP sees it."""
     yield "# Errors\n\n" + MADE
@@ -212,7 +222,7 @@ OF_NO_OPERATION = {
 """Refusals that no operation has as an example."""
 
 
-def error(kind: type[todo_core.TodoError]) -> tuple[str, ...]:
+def error(kind: type[todo_core.TodoError]) -> Row:
     status, _, title, sent = refusal(kind)
     given = examples.refusals().get(kind.code)
     detail = given["value"]["detail"] if given else str(OF_NO_OPERATION[kind])
@@ -247,7 +257,7 @@ def command_line() -> Iterator[str]:
             yield from table("argument", "meaning", "default", rows=iter(rows))
 
 
-def arguments(command: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
+def arguments(command: argparse.ArgumentParser) -> Iterator[Row]:
     for one in command._actions:
         if one.default is not argparse.SUPPRESS:  # --help
             default = one.metavar or one.default
@@ -607,8 +617,16 @@ PAGES = {
 
 
 def page(name: str) -> str:
-    """The text that a page should have now."""
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(PAGES[name]())) + "\n"
+    """The text that a page should have now, with links to its sections if there are many."""
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(PAGES[name]())) + "\n"
+    links = " ·\n".join(map(link, re.findall("^## (.+)$", text, re.MULTILINE)))
+    return text.replace("\n## ", f"\nSections:\n{links}\n\n## ", 1) if name in ("http.md", "core.md") else text
+
+
+def link(heading: str) -> str:
+    """A link to a heading of the same page, by the anchor that GitHub gives it."""
+    anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    return f"[{heading}](#{anchor})"
 
 
 def request(operation: Operation) -> tuple[str, str]:
@@ -616,7 +634,7 @@ def request(operation: Operation) -> tuple[str, str]:
     asked = "&".join(f"{one['name']}=" for one in operation.query)
     sent = ", ".join(given(operation)) if operation.method == "POST" else ""
     more = f": `?{asked}`" if asked else f": `{{{sent}}}`" if sent else ""
-    return f"`{operation.method} /api/{{user_id}}{path}`", f"{summary}{more}"
+    return f"`{operation.method} /api/{{user_id}}{path}`", f"{link(summary)}{more}"
 
 
 def given(operation: Operation) -> Iterator[str]:

@@ -55,16 +55,17 @@ import { readFileSync } from "node:fs";
 import { api } from "./api.mjs";
 import { edit } from "./edit.mjs";
 import { all } from "./all.mjs";
+import { undo } from "./undo.mjs";
 
 const [url] = process.argv.slice(2);
 const [expired, good] = readFileSync(0, "utf8").split("\\n");
 const given = [];
 const getToken = async () => (given.push(given.length ? good : expired), given.at(-1));
 const ask = api(`${url}/api/ann`, getToken);
-const task = await ask("POST", "/tasks", { title: "Buy oat milk", due_date: "2027-06-01" });
+const { body: task } = await ask("POST", "/tasks", { title: "Buy oat milk", due_date: "2027-06-01" });
 assert.deepEqual(given, [expired, good]);
 const edited = await edit(ask, task, { title: "Buy soy milk" });
-assert.equal(edited.version, 2);
+assert.deepEqual([edited.body.version, edited.headers.get("ETag")], [2, '"2"']);
 await assert.rejects(edit(ask, task, { title: "Tea" }), ({ status, code, current }) => {
   assert.deepEqual([status, code, current.title], [412, "version_conflict", "Buy soy milk"]);
   return true;
@@ -83,7 +84,12 @@ await ask("PATCH", `/tasks/${task.id}`, { tags: ["home", "urgent"] });
 found = [];
 for await (const each of all(ask, { tag: ["urgent", "home"], completed: undefined })) found.push(each.id);
 assert.deepEqual(found, [task.id]);
-assert.equal(await ask("DELETE", `/tasks/${task.id}`), null);
+const { body, headers } = await ask("DELETE", `/tasks/${task.id}`);
+assert.equal(body, null);
+const undone = await undo(ask, headers);
+assert.deepEqual(undone.body.items.map(({ id, title }) => [id, title]), [[task.id, "Buy soy milk"]]);
+await undo(ask, undone.headers);
+await assert.rejects(ask("GET", `/tasks/${task.id}`), { status: 404 });
 """
 LIMIT = 20
 STUB = """
@@ -108,7 +114,7 @@ const missing = (answer) => answer.writeHead(404).end("not found");
 const login = (answer) => answer.writeHead(200).end("<h1>Log in to this network</h1>");
 const create = async (...given) => {
   [answers, seen, waits.length] = [given, [], 0];
-  return await api(url, async () => "token")("POST", "/tasks", { title: "Milk" });
+  return (await api(url, async () => "token")("POST", "/tasks", { title: "Milk" })).body;
 };
 const fails = async (status, ...given) => {
   await assert.rejects(create(...given), (error) => {
@@ -152,8 +158,8 @@ import { follow } from "./follow.mjs";
 
 const url = `${process.argv[2]}/api/ann`, token = readFileSync(0, "utf8").trim();
 const ask = api(url, async () => token);
-let page = await ask("GET", "/changes");
-while (page.more) page = await ask("GET", `/changes?since=${page.next}`);
+let { body: page } = await ask("GET", "/changes");
+while (page.more) ({ body: page } = await ask("GET", `/changes?since=${page.next}`));
 const pages = follow(url, token, page.next);
 for (const title of ["Café ☕", "x".repeat(200)]) {
   const next = pages.next();
@@ -199,7 +205,7 @@ def test_the_recipes_for_fetch_renew_tokens_wait_and_page(
         assert block.file != "all.mjs" or text != block.text
         (tmp_path / block.file).write_text(text)
     (use,) = (block.text for block in blocks if block.file == "use.mjs")
-    assert use.partition("\n\n")[2].partition("const task")[2].strip() in RECIPES
+    assert use.partition("\n\n")[2].partition("const {")[2].strip() in RECIPES
     (tmp_path / "recipes.mjs").write_text(RECIPES.replace("LIMIT", str(LIMIT)))
     limited = {"TODO_RATE_LIMIT": f"{LIMIT}/3second"}
     server = serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET, **limited).started()
