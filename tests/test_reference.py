@@ -52,7 +52,7 @@ def test_every_code_is_among_the_errors() -> None:
 def test_the_table_of_requests_has_a_row_for_each_operation() -> None:
     text = (MAKER.parent / "http.md").read_text().partition("## What every operation")[0]
     rows = re.findall(r"^\| `([A-Z]+) /api/\{user_id\}(\S+)` \|", text, re.MULTILINE)
-    assert rows == [(each.method, each.path.replace("{task_id}", "{id}")) for each in operations()]
+    assert rows == [(each.method, each.path) for each in operations()]
 
 
 def test_each_scope_is_named_where_a_command_takes_scopes() -> None:

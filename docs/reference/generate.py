@@ -630,7 +630,7 @@ def link(heading: str) -> str:
 
 
 def request(operation: Operation) -> tuple[str, str]:
-    summary, path = operation.words[0], operation.path.replace("{task_id}", "{id}")
+    summary, path = operation.words[0], operation.path
     asked = "&".join(f"{one['name']}=" for one in operation.query)
     sent = ", ".join(given(operation)) if operation.method == "POST" else ""
     more = f": `?{asked}`" if asked else f": `{{{sent}}}`" if sent else ""

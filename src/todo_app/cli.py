@@ -18,6 +18,7 @@ from todo_core import SCOPES, InvalidInput
 from todo_core.due import ZONE_RULE, is_time_zone
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_HOUR: Final = timedelta(hours=1)
 
 
 class CommandError(Exception):
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(run=_migrate)
     token = commands.add_parser("token", help="print a bearer token for a user, signed with BETTER_AUTH_SECRET")
     token.add_argument("user", help="the user's id: the `sub`, and the `user_id` in paths")
-    token.add_argument("--expires", type=_duration, default=timedelta(hours=1), metavar="1h", help="90s, 15m, 1h, 30d")
+    token.add_argument("--expires", type=_duration, default=_HOUR, metavar="1h", help="for how long: 90s, 15m, 1h, 30d")
     _add_scope(token, "what the token allows")
     token.set_defaults(run=_token)
     mcp = commands.add_parser("mcp", help="give an agent a user's tasks, over standard input and output (MCP)")

@@ -98,7 +98,7 @@ class ResyncRequired(TodoError):
     code = "resync_required"
 
     def __init__(self) -> None:
-        super().__init__("This token is no longer valid: fetch everything again, without a token.")
+        super().__init__("This sync token is no longer valid: fetch everything again, without `since`.")
 
 
 class NotInTrash(TodoError):
@@ -119,7 +119,7 @@ class UndoConflict(TodoError):
         found = list(dict.fromkeys(problems))
         self.ids = tuple(thing for thing, _ in found)
         self.problems = tuple(problem for _, problem in found)
-        super().__init__("Later changes conflict with this one: undo those first, or edit the task.")
+        super().__init__("Later changes conflict with this one: undo those first, or edit what it changed.")
 
 
 class MergeConflict(TodoError):
@@ -143,11 +143,11 @@ class TooMany(TodoError):
     def __init__(self, kind: str, limit: int) -> None:
         self.kind = kind
         self.limit = limit
-        super().__init__(f"You have {limit} {kind}, which is the limit: delete some before you add more.")
+        super().__init__(f"You may have at most {limit} {kind}: delete some before you add more.")
 
 
 class VersionConflict(TodoError):
-    """The task has changed since the caller saw it. `current` is the version it has now."""
+    """The task or list has changed since the caller saw it. `current` is the version it has now."""
 
     code = "version_conflict"
 

@@ -22,10 +22,10 @@ from todo_adapters.postgres.url import ENCODE, without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
 
-# Defaults that a URL may override, by libpq's names. Without the first, a network that drops packets costs minutes.
 PING_AFTER: Final = 10.0
 """Seconds that a connection may be idle without being tested before its next use."""
 
+# Defaults that a URL may override, by libpq's names. Without the first, a network that drops packets costs minutes.
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
 _PORTS: Final = re.compile(r"[0-9, ]*")
 _CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise

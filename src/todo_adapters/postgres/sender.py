@@ -117,21 +117,19 @@ class Sender:
 
         return await self._tracked(in_turn())
 
-    def write(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
-        """As `read`, for a call that writes: never repeated if it may have been carried out."""
-        return self._coalescer(batch, owner, repeatable=False).call(call, owner=owner, weight=weight)
+    def write(
+        self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1, repeatable: bool = False
+    ) -> Awaitable[A]:
+        """As `read`, for a call that writes: not repeated if it may have been carried out.
 
-    def write_once(self, batch: Batch[C, A], call: C, *, owner: str, weight: int) -> Awaitable[A]:
-        """As `read`, for a write that is idempotent, and so is repeated as well."""
-        return self.read(batch, call, owner=owner, weight=weight)
+        `repeatable`: all calls of that kind are idempotent.
+        """
+        return self._coalescer(batch, owner, repeatable=repeatable).call(call, owner=owner, weight=weight)
 
     def write_waiting(
         self, batch: Batch[C, A], call: C, *, owner: str, weight: int, repeatable: bool = False
     ) -> Awaitable[A]:
-        """As `write`, for a statement that may wait for this owner's row: only this owner's calls share it.
-
-        `repeatable`: all calls of that kind are idempotent, as in `write_once`.
-        """
+        """As `write`, for a statement that may wait for this owner's row: only this owner's calls share it."""
         queue = self._behind_owners.get((batch, owner))
         if queue is None:
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -217,13 +218,12 @@ class PostgresOwnedTasks:
         return SWAPPING_ONCE if keyed else SWAPPING
 
     async def _write(self, writing: Writing, write: Write) -> Outcome:
-        repeatable = write.once is not None
-        send = self._sender.write_once if repeatable else self._sender.write
-        weight = weight_of(write.task)
-        outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
+        repeatable, weight = write.once is not None, weight_of(write.task)
+        send = partial(self._sender.write, owner=self._owner, weight=weight, repeatable=repeatable)
+        outcome = await send(writing.passing, write)
         if outcome.result is Result.NO_OWNER:
             await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
-            outcome = await send(writing.passing, write, owner=self._owner, weight=weight)
+            outcome = await send(writing.passing, write)
         if outcome.result is Result.HELD and write.pair.after is not None:  # after a wait, a removal is lost
             return await self._sender.write_waiting(
                 writing.waiting, write, owner=self._owner, weight=weight, repeatable=repeatable

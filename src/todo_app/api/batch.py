@@ -265,10 +265,7 @@ def _running(part: int, operation: AnyOperation, call: Call[Batch]) -> Any:
 
 
 def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wire.TaskChange | wire.ListChange]:
-    """The result of each operation: for a deletion the id, for any other the next thing of the answer.
-
-    Raises `TaskNotFound` for an answer of which version 0.1.0 erased something: it kept nothing of it.
-    """
+    """The result of each operation: for a deletion the id, for any other the next thing of the answer."""
     answer = iter(done.answer)
     for operation in operations:
         match operation:
@@ -277,8 +274,7 @@ def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wi
             case DeleteListOperation():
                 yield wire.change_of(SyncItem("list", operation.id, None))
             case _:
-                if (each := next(answer, None)) is None:
-                    raise TaskNotFound
+                each = next(answer)
                 yield wire.change_of(each if isinstance(each, SyncItem) else SyncItem(kind_of(each), each.id, each))
 
 

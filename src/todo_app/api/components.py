@@ -48,7 +48,7 @@ SECURITY: Final[Json] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token of your Better Auth server, or of `todo token`.",
+        "description": "A JWT of your issuer, such as Better Auth, or of `todo token`.",
     }
 }
 # `*`, or a list of entity tags, members of which may be empty (RFC 9110 §13.1, §8.8.3 and §5.6.1).

@@ -117,7 +117,7 @@ STATUSES: Final[Mapping[type[TodoError], tuple[HTTPStatus, str]]] = {
     ListNotFound: (HTTPStatus.NOT_FOUND, "The list does not exist"),
     TaskExists: (HTTPStatus.CONFLICT, "The id is in use already"),
     KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request"),
-    ResyncRequired: (HTTPStatus.GONE, "The token is too old"),
+    ResyncRequired: (HTTPStatus.GONE, "The sync token is no longer valid"),
     ChangeNotFound: (HTTPStatus.NOT_FOUND, "The change does not exist"),
     NotInTrash: (HTTPStatus.NOT_FOUND, "Not in the trash"),
     UndoConflict: (HTTPStatus.CONFLICT, "Later changes conflict with this one"),
