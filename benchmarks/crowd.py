@@ -1,4 +1,4 @@
-"""A process of clients for the soak: modelled users, and hostile ones beside them.
+"""One process of the soak's clients: modelled users, and hostile clients beside them.
 
 As a program it takes a `Crowd` as JSON on standard input, tells on standard output how many requests have been answered
 so far, one JSON object a line, and at last how. A wrong answer ends it, and is told on standard error.

@@ -1,4 +1,4 @@
-"""Hostile traffic: each attack on a connection of its own, and what the service may answer to it."""
+"""Hostile traffic: each attack on its own connection, and the statuses that may answer it."""
 
 import asyncio
 import re
@@ -13,8 +13,8 @@ from benchmarks.http1 import read
 from benchmarks.judging import Tally, WrongAnswer, require, require_problem
 from benchmarks.modelled import ModelledUser
 
-PATIENCE = 60.0  # seconds for an answer: beyond it the service hangs
-_BARE = {400, 414, 431, 505}  # told by the HTTP server, to what is no request at all: without a body
+TIMEOUT = 60.0  # seconds for an answer: beyond it the service hangs
+_BARE = {400, 414, 431}  # of the HTTP server, to what is no request at all: without a body
 _GOOD = b'{"title":"Buy oat milk","description":"from the corner shop"}'
 _BODIES = [
     b"", b"{", b'{"title":', b'{"title":"x"', b'{"title":"x"}}', b"[]", b"null", b"1e999", b'"title"', b"{'title':'x'}",
@@ -82,7 +82,7 @@ class Attacker:
     async def _carry_out(self, attack: Attack) -> None:
         received = b""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 received = await self._send(attack)
             self._judge(attack, received)
         except (WrongAnswer, ValueError, TimeoutError, ConnectionRefusedError) as problem:

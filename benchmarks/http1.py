@@ -1,4 +1,4 @@
-"""As much of an HTTP/1.1 client as a load generator needs: one keep-alive connection, one request at a time."""
+"""A minimal HTTP/1.1 client for load generators: one keep-alive connection, one request at a time."""
 
 import asyncio
 import re

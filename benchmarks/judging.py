@@ -1,4 +1,4 @@
-"""What a soak finds wrong with an answer, and what a right refusal looks like (RFC 9457)."""
+"""What the soak checks in each answer, and the form of a refusal (RFC 9457)."""
 
 import json
 from collections import Counter

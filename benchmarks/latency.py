@@ -1,4 +1,4 @@
-"""What sharing costs somebody who is alone: a call through the store as it is, and one that shares nothing."""
+"""What sharing statements costs a single client: a call through the store as it is, and through one without sharing."""
 
 import statistics
 from collections.abc import Awaitable, Callable

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-PATIENCE = 60.0  # seconds beyond its time after which the load generator is given up
+TIMEOUT = 60.0  # seconds beyond its time after which the load generator is given up
 MIX = {"list": 40, "get": 30, "create": 15, "toggle": 15}
 """Of a hundred requests of the kind `mix`: about as a front end asks."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -164,7 +164,7 @@ async def run_apart(job: Job) -> Result:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.load", stdin=pipe, stdout=pipe)
     try:
-        async with asyncio.timeout(job.seconds + PATIENCE):
+        async with asyncio.timeout(job.seconds + TIMEOUT):
             output, _ = await process.communicate(json.dumps(asdict(job)).encode())
     finally:
         if process.returncode is None:

@@ -1,4 +1,4 @@
-"""A user who knows what every answer must be: requests one after the other, each carried out on a model as well.
+"""A user of the soak: each of its requests also runs on a model, which says what the answer must be.
 
 The model is the core itself on the store in memory. What the server alone can choose, ids and moments, is taken from
 its answer (and must make sense); everything else must be as the model has it. What a write answered must come back

@@ -1,4 +1,4 @@
-"""What one user feels while another does their worst: latencies of a victim beside each attack.
+"""How much one user slows down another: latencies of a victim during each attack.
 
     nox -s neighbour                                # rewrites the table in docs/performance.md
     nox -s neighbour -- --dry --only pages unread   # prints it

@@ -1,4 +1,4 @@
-"""The baseline: the same API as people write it first, with FastAPI, SQLModel, psycopg2, PyJWT and slowapi.
+"""The baseline: the same API as most would first write it, with FastAPI, SQLModel, psycopg2, PyJWT and slowapi.
 
 It ships what this server ships: the same members of a task, security headers, CORS, a limit per user, an access log in
 JSON, verified tokens. It keeps no log of changes and no idempotency keys.

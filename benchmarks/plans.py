@@ -1,4 +1,4 @@
-"""Asserts that PostgreSQL goes by the primary key for every statement that is sent for tasks and their log."""
+"""Asserts that PostgreSQL uses the primary key in every statement on tasks and their log."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Figures for readers: Markdown tables, put between markers of a document, and a plot."""
+"""Writes figures into documents: Markdown tables between two markers, and plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

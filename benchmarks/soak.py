@@ -1,6 +1,6 @@
-"""An hour's mixed traffic, hostile traffic included, with every answer checked, while the server is watched.
+"""Mixed and hostile traffic; every answer is checked while the server is watched.
 
-    nox -s soak                                        # a million requests, into docs/soak.md: about ten minutes
+    nox -s soak                                        # a million requests, into docs/soak.md: about half an hour
     nox -s soak -- --requests 20000 --users 40 --dry
 
 Two worker processes on a real PostgreSQL, the limit shared through a real Valkey. Each user's requests are sent one

@@ -1,4 +1,4 @@
-"""What processes and their children have used: CPU time, and memory."""
+"""The CPU time and memory that processes and their children have used."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""What a modelled user asks for, drawn at random: sensible values mostly, and every kind of odd one sooner or later."""
+"""Random requests of a modelled user: mostly sensible values, and every kind of odd one."""
 
 from collections.abc import Mapping
 from random import Random

@@ -1,4 +1,4 @@
-"""The core in a service without HTTP: the tasks of one machine's users, asked for in lines of JSON on a Unix socket.
+"""The core in a service without HTTP: users of one machine send lines of JSON through a Unix socket.
 
     python socket_service.py /run/user/1000/tasks.sock tasks.db
 

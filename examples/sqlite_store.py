@@ -1,4 +1,4 @@
-"""A storage of one's own: tasks in one SQLite file. `test_sqlite_store.py` proves that it keeps every promise."""
+"""A storage of your own: tasks in one SQLite file. `test_sqlite_store.py` proves that it keeps every promise."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The published contract on a storage of one's own: every promise of `todo_core.ports`, and memory's answers."""
+"""The published contract on your own storage: every promise of `todo_core.ports`, and the same answers as memory."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Asks the application in this process, the way a server would: with any bytes, also such as no HTTP client sends."""
+"""Sends requests to the application in this process as a server does, also bytes that no HTTP client sends."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Clocks for tests, and waiting for what comes about in its own time."""
+"""Clocks for tests, and waiting until a condition is true."""
 
 import asyncio
 import heapq

@@ -1,4 +1,4 @@
-"""The fixtures that several rooms of the tests share: databases, stores."""
+"""The fixtures that several folders of tests share: databases, stores."""
 
 import gc
 from collections.abc import AsyncIterator, Generator, Iterator

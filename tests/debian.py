@@ -1,4 +1,4 @@
-"""Programs from Debian's packages, for tests that need the real thing: installed, or unpacked for the tests alone."""
+"""Programs of Debian packages for tests: the installed ones, or copies unpacked for the tests."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How much the tests try: all of it in CI, a part of what is drawn at random or counted through elsewhere."""
+"""How many examples the tests try: all in CI, fewer elsewhere."""
 
 import os
 import sys

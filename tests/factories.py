@@ -1,4 +1,4 @@
-"""The owners, moments and tasks that tests speak of, those of the published contract; and texts for cursors."""
+"""Owners, moments and tasks for tests, those of the published contract; and texts for cursors."""
 
 import base64
 import json

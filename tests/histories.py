@@ -1,4 +1,4 @@
-"""Records what clients see who use one owner's few tasks at once; as a program, in a process of its own.
+"""Records the answers to concurrent clients of one owner's few tasks; as a program, in a process of its own.
 
 `python histories.py DATABASE-URL whole|sharded SEED CLIENTS ACTIONS` says "ready", waits for a line, and writes the
 history, pickled.

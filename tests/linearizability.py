@@ -1,4 +1,4 @@
-"""Judges histories of concurrent calls: is there an order in which a task list, one call at a time, answers like that?
+"""Checks histories of concurrent calls: is there an order of single calls in which a task list gives these answers?
 
 Linearizability as Herlihy & Wing (1990) define it: each call takes effect at one moment between its beginning and its
 end. The search is just-in-time linearization (Lowe, "Testing for linearizability", 2017): the orders that are still

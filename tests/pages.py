@@ -1,4 +1,4 @@
-"""Carries a document's code blocks out as its reader would: from the top to the bottom, in one shell, in a clone."""
+"""Runs a document's code blocks as its reader would: from top to bottom, in one shell, in a clone."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Databases whose tables are kept in partitions by owner, and which of them a statement would touch."""
+"""Databases whose tables are partitioned by owner, and which partitions a statement would touch."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

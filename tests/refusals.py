@@ -1,4 +1,4 @@
-"""What every refusal looks like (RFC 9457), whichever layer refuses."""
+"""The form of every refusal (RFC 9457), whichever layer refuses."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs `todo serve` as a process, and talks to it through sockets, also as no HTTP client would."""
+"""Runs `todo serve` as a process, and talks to it through sockets, also in bytes that no HTTP client sends."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A second reading of RFC 5545 §3.3.10, slow and obvious: it asks of each day whether a rule names it."""
+"""A second implementation of RFC 5545 §3.3.10, slow and obvious: it checks each day whether a rule names it."""
 
 from calendar import isleap, monthrange
 from collections.abc import Iterator

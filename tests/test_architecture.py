@@ -1,4 +1,4 @@
-"""The walls of the house: which room may import what, and what every module owes its reader."""
+"""The architecture: which package may import what, and what every module must document."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The documents: what they name as proof is there."""
+"""The documents: the tests, files and sessions that they name exist."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The examples do what they say, run as a stranger runs them: as processes, on real databases and real sockets."""
+"""The examples work when they are run as a user runs them: as processes, on real databases and sockets."""
 
 import json
 import os

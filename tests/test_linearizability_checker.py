@@ -1,4 +1,4 @@
-"""The judge of concurrent histories, on histories whose judgement is known."""
+"""The linearizability checker, on histories whose result is known."""
 
 import itertools
 import random
@@ -61,7 +61,7 @@ def test_histories_that_have_an_order_pass(calls: list[Call[Action]]) -> None:
         [call(Action(kind="add", id=ID), None, 0, 5)],
     ],
 )
-def test_histories_without_an_order_are_found_out(calls: list[Call[Action]]) -> None:
+def test_histories_without_an_order_are_detected(calls: list[Call[Action]]) -> None:
     assert not judged(*calls, tasks=THERE)
 
 

@@ -1,4 +1,4 @@
-"""A member of a task costs a line: it is added to a copy of the sources, and all that a task goes through has it."""
+"""A new member of a task takes a few lines: one is added to a copy of the sources, and every layer has it."""
 
 import os
 import shutil

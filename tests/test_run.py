@@ -1,4 +1,4 @@
-"""`run.py` in bare folders: what it installs and when, with a stand-in for uv that records what it is asked."""
+"""`run.py` in empty folders: what it installs and when, with a stand-in for uv that records its arguments."""
 
 import ast
 import base64

@@ -1,4 +1,4 @@
-"""The site that `nox -s docs` made of the documents: whole, and without a request to another host."""
+"""The site that `nox -s docs` makes of the documents: complete, and without a request to another host."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""Asks the tools of `/mcp` as clients of the protocol's several revisions do."""
+"""Calls the tools of `/mcp` as clients of the protocol's revisions do."""
 
 from collections.abc import Iterable
 from itertools import count

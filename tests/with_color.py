@@ -1,4 +1,4 @@
-"""What `test_member.py` runs on a copy of the sources in which a task has a `color`: collected from there alone."""
+"""What `test_member.py` runs on a copy of the sources in which a task has a `color`: collected only there."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Commits plans of every kind to a few owners at once; as a program, in a process of its own, where need be sabotaged.
+"""Concurrently commits plans of every kind to a few owners; as a program, in its own process, sabotaged on request.
 
 `python writers.py DATABASE-URL SEED CLIENTS ACTIONS [FAULT]` prints "ready", waits for a line, and writes what was
 acknowledged, pickled: a number and an owner for each change.

@@ -1,4 +1,4 @@
-"""The storage's statements on a connection of the test's own, and rivals who hold what those would lock."""
+"""Runs the storage's statements on a test's own connection, and holds locks that they wait for."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence

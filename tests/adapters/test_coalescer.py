@@ -1,4 +1,4 @@
-"""Shared statements: how calls are gathered, and that none of them can harm another."""
+"""Shared statements: how calls are gathered, and that no call affects another."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -234,7 +234,7 @@ async def test_a_task_that_is_cancelled_before_its_first_step_leaves_its_calls_t
         assert await asyncio.gather(call, coalescer.call(2)) == [2, 4]
 
 
-async def test_too_few_answers_are_every_unanswered_calls_failure_and_nothing_is_sent_again() -> None:
+async def test_calls_without_an_answer_fail_and_nothing_is_sent_again() -> None:
     batches: list[Sequence[int]] = []
 
     async def send(calls: Sequence[int]) -> Sequence[int]:
@@ -270,7 +270,7 @@ async def test_a_loop_that_ends_with_batches_under_way_cancels_their_calls(datab
     assert waiting.cancelled()
 
 
-async def test_callers_in_plenty_get_each_their_own_answer(database: Database) -> None:
+async def test_many_callers_each_get_their_own_answer(database: Database) -> None:
     database.gate.set()
     coalescer = coalescer_of(database, max_size=7, max_concurrent=2)
 

@@ -1,4 +1,4 @@
-"""Whatever is raised or cancelled, every call that a coalescer was given is answered in time: a state machine."""
+"""A state machine: every call of a coalescer is answered in time, whatever is raised or cancelled."""
 
 import asyncio
 from collections.abc import Callable, Sequence

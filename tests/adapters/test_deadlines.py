@@ -1,4 +1,4 @@
-"""Time limits that share a timer end what `asyncio.timeout` ends, at the same moment and with the same exception."""
+"""Time limits that share a timer act like `asyncio.timeout`: at the same moment, with the same exception."""
 
 import asyncio
 import gc
@@ -87,7 +87,7 @@ def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
 
 @settings(max_examples=examples(2000), deadline=None)
 @given(blocks=st.lists(BLOCKS, min_size=1, max_size=8))
-def test_they_end_what_asyncio_s_own_end(blocks: list[Block]) -> None:
+def test_they_end_what_asyncio_timeout_ends(blocks: list[Block]) -> None:
     shared = {seconds: Deadlines(seconds) for seconds in LENGTHS}
 
     @asynccontextmanager

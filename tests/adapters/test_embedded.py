@@ -544,7 +544,7 @@ def test_a_socket_that_fits_nowhere_is_reported_in_one_sentence(folder: Path, mo
     assert not is_running(folder)
 
 
-def test_a_folder_with_strange_characters_is_good(place: Path) -> None:
+def test_a_folder_with_strange_characters_works(place: Path) -> None:
     folder = place / 'Ann\'s "ünï" 50%40 @&?'
     with EmbeddedPostgres.start(folder, durable=False) as database:
         write(database.url, "kept")
@@ -552,7 +552,7 @@ def test_a_folder_with_strange_characters_is_good(place: Path) -> None:
 
 
 @pytest.mark.ci
-def test_a_relative_folder_is_good(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_works(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     with EmbeddedPostgres.start(Path("here"), durable=False) as database:
         monkeypatch.chdir("/")
@@ -571,7 +571,7 @@ def odd_programs() -> Iterator[Path]:
 
 
 @pytest.mark.ci
-def test_programs_in_a_folder_with_strange_characters_are_good(place: Path, user: Callable[..., User]) -> None:
+def test_programs_in_a_folder_with_strange_characters_work(place: Path, user: Callable[..., User]) -> None:
     with odd_programs() as packages:
         for _ in range(2):  # made, and used again
             started = user(place / f"{ODD} data", packages=str(packages))

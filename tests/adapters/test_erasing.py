@@ -1,4 +1,4 @@
-"""What is erased is gone: from the tables at once, and from the database's files when they are rewritten."""
+"""Erased text leaves the tables immediately, and the database's files when they are rewritten."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever comes, `JwtAuthenticator` gives the rightful owner or refuses, and does nothing else."""
+"""For any input, `JwtAuthenticator` returns the right owner or raises `CredentialsRefused`."""
 
 import math
 import string
@@ -72,7 +72,7 @@ async def test_a_token_with_a_changed_character_anywhere_is_refused(place: int, 
 
 
 @given(st.dictionaries(st.sampled_from(PARAMETERS), LEAVES | st.just("HS256") | st.just("JWT")))
-async def test_only_an_honest_header_gets_through(parameters: dict[str, object]) -> None:
+async def test_only_a_correct_header_is_accepted(parameters: dict[str, object]) -> None:
     honest = (
         parameters.get("alg") == "HS256"
         and parameters.get("typ", "JWT") in ("JWT", "at+jwt", "application/jwt", "jwt", "application/at+jwt")
@@ -84,7 +84,7 @@ async def test_only_an_honest_header_gets_through(parameters: dict[str, object])
 
 
 @given(JSON)
-async def test_a_subject_gets_through_if_and_only_if_it_can_own(subject: object) -> None:
+async def test_a_subject_is_accepted_if_and_only_if_it_can_be_an_owner(subject: object) -> None:
     try:
         expected: OwnerId | None = owner_id(subject) if isinstance(subject, str) else None
     except InvalidInput:
@@ -93,7 +93,7 @@ async def test_a_subject_gets_through_if_and_only_if_it_can_own(subject: object)
 
 
 @given(JSON | st.integers(-(10**20), 10**20) | st.floats(0, 3e11), st.sampled_from(["exp", "nbf", "iat"]))
-async def test_a_time_gets_through_if_and_only_if_it_fits(value: object, name: str) -> None:
+async def test_a_time_is_accepted_if_and_only_if_it_is_valid(value: object, name: str) -> None:
     limit = time.time() + (30 if name == "iat" else 0)
     fits = type(value) in (int, float) and 0 <= value <= 253402300799 and (value > limit) == (name == "exp")
     assert await proves(token(**{name: value})) == (OWNER if fits else None)

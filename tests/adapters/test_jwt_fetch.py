@@ -95,7 +95,7 @@ async def test_any_other_answer_raises_fetch_failed(name: str) -> None:
         assert len(issuer.requests) == 1
 
 
-async def test_no_more_is_read_than_may_be() -> None:
+async def test_no_more_than_the_maximum_is_read() -> None:
     written = 0
 
     async def endless(writer: asyncio.StreamWriter) -> None:
@@ -132,7 +132,7 @@ async def test_the_time_allowed_is_for_everything_together(answer: Answer) -> No
         assert time.monotonic() - start < 1.5
 
 
-async def test_the_event_loop_goes_on_meanwhile() -> None:
+async def test_a_fetch_does_not_block_the_event_loop() -> None:
     with issuing(hanging) as issuer:
         fetching = asyncio.create_task(Fetch(issuer.url, timeout=0.5)())
         turns = 0
@@ -180,7 +180,7 @@ async def test_no_proxy_comes_in_between(monkeypatch: pytest.MonkeyPatch) -> Non
         assert await Fetch(issuer.url, timeout=3)() == BODY
 
 
-async def test_the_request_asks_for_what_can_be_read() -> None:
+async def test_the_request_asks_for_an_uncompressed_answer() -> None:
     with issuing(document(BODY)) as issuer:
         await Fetch(issuer.url + "?tenant=a&b", timeout=3)()
     line, *headers = issuer.requests[0].decode().rstrip().split("\r\n")

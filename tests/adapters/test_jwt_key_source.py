@@ -68,7 +68,7 @@ async def authenticator(
     await authenticator.aclose()
 
 
-async def believes(authenticator: JwtAuthenticator, text: str) -> bool:
+async def accepts(authenticator: JwtAuthenticator, text: str) -> bool:
     try:
         return (await authenticator.authenticate(text)).owner == OWNER
     except CredentialsRefused:
@@ -100,27 +100,27 @@ async def settled(authenticator: JwtAuthenticator) -> None:
 
 async def test_keys_are_fetched_once_for_many_tokens(authenticator: JwtAuthenticator, issuer: LoopbackIssuer) -> None:
     assert not issuer.requests
-    assert all(await asyncio.gather(*(believes(authenticator, by("ed")) for _ in range(50))))
+    assert all(await asyncio.gather(*(accepts(authenticator, by("ed")) for _ in range(50))))
     assert len(issuer.requests) == 1
 
 
 async def test_hs256_and_foreign_algorithms_never_ask_the_issuer(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer
 ) -> None:
-    assert await believes(authenticator, token())
+    assert await accepts(authenticator, token())
     for alg in ("none", "ES384", "HS512", "Ed25519", "x"):
-        assert not await believes(authenticator, token(header_={"alg": alg}))
+        assert not await accepts(authenticator, token(header_={"alg": alg}))
     assert not issuer.requests
 
 
 async def test_a_rotated_key_is_fetched_when_its_first_token_comes(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = publishing("ed", "ed-old")
     seconds.value += COOLDOWN
-    assert await believes(authenticator, by("ed-old"))
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed-old"))
+    assert await accepts(authenticator, by("ed"))
     assert len(issuer.requests) == 2
 
 
@@ -129,9 +129,9 @@ async def test_unknown_keys_cause_one_fetch_per_cooldown(
 ) -> None:
     for rounds in range(1, 4):
         unknown = (by("mallory") for _ in range(100))
-        assert not any(await asyncio.gather(*(believes(authenticator, text) for text in unknown)))
+        assert not any(await asyncio.gather(*(accepts(authenticator, text) for text in unknown)))
         seconds.value += COOLDOWN - 0.001
-        assert not await believes(authenticator, by("mallory"))
+        assert not await accepts(authenticator, by("mallory"))
         assert len(issuer.requests) == rounds
         seconds.value += 0.001
 
@@ -160,24 +160,24 @@ async def test_at_a_cold_start_without_an_issuer_no_token_is_judged_until_keys_a
         assert (len(issuer.requests), failures.count) == (outages, outages)
         seconds.value += 0.001
     issuer.answer = publishing("ed")
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     assert (len(issuer.requests), failures.count) == (4, 3)
 
 
 async def test_after_a_rotation_without_an_issuer_only_tokens_of_known_keys_are_judged(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = raw(b"")
     seconds.value += COOLDOWN
     for _ in range(3):
         assert await is_open(authenticator, by("ed-old"))
         assert await is_open(authenticator, by("mallory"))
-        assert await believes(authenticator, by("ed"))
-        assert not await believes(authenticator, token("EdDSA")[:-4] + "AAAA")
+        assert await accepts(authenticator, by("ed"))
+        assert not await accepts(authenticator, token("EdDSA")[:-4] + "AAAA")
         seconds.value += RETRY
     issuer.answer = publishing("ed", "ed-old")
-    assert await believes(authenticator, by("ed-old"))
+    assert await accepts(authenticator, by("ed-old"))
     assert not await is_open(authenticator, by("mallory"))
 
 
@@ -187,11 +187,11 @@ async def test_a_key_published_just_after_a_fetch_is_fetched_when_the_cooldown_e
     monkeypatch.setattr("todo_adapters.jwt_identity.key_source.COOLDOWN", 0.5)
     changes = Failures()
     authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), on_new_keys=changes)
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = publishing("ed", "ed-old")
-    assert not any([await believes(authenticator, by("ed-old")) for _ in range(5)])
+    assert not any([await accepts(authenticator, by("ed-old")) for _ in range(5)])
     await until(lambda: changes.count == 2)
-    assert await believes(authenticator, by("ed-old"))
+    assert await accepts(authenticator, by("ed-old"))
     assert len(issuer.requests) == 2
     await authenticator.aclose()
 
@@ -205,7 +205,7 @@ async def test_an_outage_is_logged_at_its_beginning_and_once_a_minute(
         seconds.value += RETRY
     assert len(caplog.records) == 2
     issuer.answer = publishing("ed")
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = raw(b"")
     seconds.value += COOLDOWN
     assert await is_open(authenticator, by("mallory"))
@@ -235,12 +235,12 @@ async def test_a_hanging_issuer_never_delays_known_keys(
 ) -> None:
     monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.FETCH_WITHIN", 60.0)
     authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), monotonic=seconds)
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = hanging
     seconds.value += FRESH
     waiting = [asyncio.create_task(is_open(authenticator, by("mallory"))) for _ in range(20)]
     for _ in range(50):
-        assert await believes(authenticator, by("ed"))
+        assert await accepts(authenticator, by("ed"))
     assert not any(task.done() for task in waiting)
     await authenticator.aclose()
     assert all(await asyncio.gather(*waiting))
@@ -267,7 +267,7 @@ async def test_keys_that_are_not_fresh_are_fetched_in_the_background(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     known = by("ed")
-    assert await believes(authenticator, known)
+    assert await accepts(authenticator, known)
     seconds.value += FRESH - 0.001
     assert authenticator.cached(known) == Identity(OwnerId(OWNER))
     await settled(authenticator)
@@ -282,15 +282,15 @@ async def test_tokens_of_a_withdrawn_key_are_refused_though_remembered(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     withdrawn, hs256 = by("ed"), token()
-    assert await believes(authenticator, withdrawn)
-    assert await believes(authenticator, hs256)
+    assert await accepts(authenticator, withdrawn)
+    assert await accepts(authenticator, hs256)
     issuer.answer = publishing("ed-old")
     seconds.value += FRESH
     assert authenticator.cached(withdrawn) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert authenticator.cached(withdrawn) is None
-    assert not await believes(authenticator, withdrawn)
-    assert await believes(authenticator, by("ed-old"))
+    assert not await accepts(authenticator, withdrawn)
+    assert await accepts(authenticator, by("ed-old"))
     assert authenticator.cached(hs256) == Identity(OwnerId(OWNER))
 
 
@@ -298,19 +298,19 @@ async def test_a_key_replaced_under_the_same_kid_is_withdrawn_too(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     first = by("ed")
-    assert await believes(authenticator, first)
+    assert await accepts(authenticator, first)
     issuer.answer = document(json.dumps({"keys": [jwk("ed-old", kid="ed")]}).encode())
     seconds.value += FRESH
     authenticator.cached(first)
     await settled(authenticator)
-    assert not await believes(authenticator, first)
+    assert not await accepts(authenticator, first)
 
 
 async def test_unchanged_keys_keep_what_is_remembered(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     known = by("ed")
-    assert await believes(authenticator, known)
+    assert await accepts(authenticator, known)
     for fetches in range(1, 5):
         assert len(issuer.requests) == fetches
         seconds.value += FRESH
@@ -318,16 +318,16 @@ async def test_unchanged_keys_keep_what_is_remembered(
         await settled(authenticator)
 
 
-async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_away(
+async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_unavailable(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
     known, start = by("ed"), seconds.value
-    assert await believes(authenticator, known)
+    assert await accepts(authenticator, known)
     issuer.answer = raw(b"")
     for age in range(FRESH, STALE, FRESH):
         seconds.value = start + age
-        assert await believes(authenticator, known)
-        assert await believes(authenticator, by("ed"))
+        assert await accepts(authenticator, known)
+        assert await accepts(authenticator, by("ed"))
         await settled(authenticator)
     assert failures.count == STALE // FRESH - 1
     seconds.value = start + STALE
@@ -335,17 +335,17 @@ async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_away(
     assert await is_open(authenticator, known)
     issuer.answer = publishing("ed")
     seconds.value += RETRY
-    assert await believes(authenticator, known)
+    assert await accepts(authenticator, known)
 
 
 async def test_an_emptied_set_withdraws_all_keys(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
-    assert await believes(authenticator, by("ed"))
+    assert await accepts(authenticator, by("ed"))
     issuer.answer = publishing()
     seconds.value += COOLDOWN
-    assert not await believes(authenticator, by("mallory"))
-    assert not await believes(authenticator, by("ed"))
+    assert not await accepts(authenticator, by("mallory"))
+    assert not await accepts(authenticator, by("ed"))
     assert failures.count == 0
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of verified tokens, for how long, and what not."""
+"""The cache of verified tokens: what it keeps, and for how long."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What stops the start, what a request's header may look like, and the tokens that the service itself issues."""
+"""Configurations that prevent the start, the form of `Authorization`, and the tokens that the service issues."""
 
 import json
 import string
@@ -20,7 +20,7 @@ from todo_core import Identity, InvalidInput, NotAuthenticated, OwnerId
 
 
 class TestPolicy:
-    """What stops the start."""
+    """What prevents the start."""
 
     @pytest.mark.parametrize(
         ("settings", "reason"),

@@ -1,4 +1,4 @@
-"""Why a token is refused, in the words that the log has: they help an operator, and hold nothing of the token's own."""
+"""The log's reasons for refused tokens: useful to an operator, with the token's content shortened and escaped."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Which tokens `JwtAuthenticator` believes, and which not."""
+"""Which tokens `JwtAuthenticator` accepts, and which it refuses."""
 
 import json
 import time

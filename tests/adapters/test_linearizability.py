@@ -1,4 +1,4 @@
-"""Shared statements keep linearizability: what clients see who work at once on few tasks has an order, task by task.
+"""Shared statements are linearizable: for each task, the concurrent calls of its clients have an order.
 
 The last tests break that on purpose, each in a way that sharing statements invites: the judge must notice.
 """

@@ -1,4 +1,4 @@
-"""The schema's history on a real database: made, unmade, made again, by two at once, and equal to `table.py`."""
+"""Migrations on a real database: up, down, simultaneous, and to the same schema as `table.py`."""
 
 import asyncio
 import os

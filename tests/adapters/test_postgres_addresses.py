@@ -1,4 +1,4 @@
-"""A database's host with several addresses, some of which swallow what they are sent, refuse it, or are slow."""
+"""A database's host with several addresses, some of which drop packets, refuse connections, or are slow."""
 
 import asyncio
 import socket

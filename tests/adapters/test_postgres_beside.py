@@ -1,4 +1,4 @@
-"""Long work runs in a thread, to which the event loop gives way often."""
+"""Long work runs in a thread that often gives way to the event loop."""
 
 import asyncio
 import sys
@@ -41,7 +41,7 @@ async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: Po
         assert {thread is threading.main_thread() for thread in threads} == {parts < 20}
 
 
-async def test_work_that_is_not_waited_for_any_more_gives_way_to_its_end() -> None:
+async def test_abandoned_work_gives_way_until_it_ends() -> None:
     usual, begun, ends = sys.getswitchinterval(), threading.Event(), threading.Event()
     ended: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Numbers and the log on PostgreSQL: without gaps, in the order of the commits, whoever writes, waits, ends or dies."""
+"""Change numbers and the log on PostgreSQL: without gaps, in commit order, also if writers wait or are killed."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""A connection is kept from one statement to the next, and never from those who need it more."""
+"""A connection is kept for the next statement, unless others need it more."""
 
 import asyncio
 from collections.abc import AsyncIterator

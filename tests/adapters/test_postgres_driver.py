@@ -83,7 +83,7 @@ def test_a_generator_that_waits_for_nothing_or_to_write_is_left_as_it_is(
     assert waits(reading_on(read(ours, 0), ours.fileno())) == ([], b"")
 
 
-async def test_the_stores_connections_read_on(empty_database_url: str) -> None:
+async def test_the_stores_connections_read_all_that_has_arrived(empty_database_url: str) -> None:
     addresses = Addresses(connection_arguments(empty_database_url), timeout=5)
     async with await addresses.connect() as connection, await AsyncConnection.connect(empty_database_url) as plain:
         assert 2 * await turns_of_a_large_result(connection) < await turns_of_a_large_result(plain)

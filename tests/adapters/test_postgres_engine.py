@@ -1,4 +1,4 @@
-"""URLs become connections: what is passed on, what is hidden, what is noticed."""
+"""From a URL to connections: what libpq gets, what is never shown, and how dead connections are noticed."""
 
 import asyncio
 from typing import Any
@@ -105,7 +105,7 @@ def test_an_invalid_url_is_refused_without_being_quoted(url: str) -> None:
 @pytest.mark.parametrize(
     "password", ["a@secret", "a@b@secret", "a/secret", "1/secret", "a@b/secret", "a/b?c@secret", "%secret"]
 )
-def test_a_password_that_tears_the_url_apart_is_refused_with_what_to_encode(password: str) -> None:
+def test_a_password_that_makes_the_url_ambiguous_is_refused_with_what_to_encode(password: str) -> None:
     with pytest.raises(
         ValueError, match=r"percent-encode @ / : % # \? in the user and password \(@ is %40\)"
     ) as problem:

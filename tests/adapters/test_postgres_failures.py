@@ -1,4 +1,4 @@
-"""What the store says when the database cannot answer: `StoreUnavailable` for what may pass, the truth for the rest."""
+"""`StoreUnavailable` for temporary failures, the driver's error for all others."""
 
 import asyncio
 import os
@@ -71,7 +71,7 @@ def silent_server() -> Iterator[str]:
 
 
 @every_call
-async def test_an_unreachable_database_is_unavailable_and_its_password_stays_unsaid(call: Call) -> None:
+async def test_an_unreachable_database_is_unavailable_and_its_password_is_not_shown(call: Call) -> None:
     async with opened("postgresql://ann:secret@127.0.0.1:1/db") as store:
         with pytest.raises(StoreUnavailable) as problem:
             await call(store)
@@ -257,9 +257,7 @@ UNIQUE_TITLES = """
         (UNIQUE_TITLES, psycopg.errors.UniqueViolation),
     ],
 )
-async def test_errors_that_do_not_pass_by_themselves_are_raised(
-    database_url: str, damage: str, error: type[Exception]
-) -> None:
+async def test_permanent_errors_are_raised(database_url: str, damage: str, error: type[Exception]) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(damage)  # type: ignore[arg-type]
     async with opened(database_url) as store:
@@ -268,7 +266,7 @@ async def test_errors_that_do_not_pass_by_themselves_are_raised(
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-async def test_edits_at_once_succeed_whatever_isolation_is_the_default(database_url: str, isolation: str) -> None:
+async def test_concurrent_edits_succeed_whatever_isolation_is_the_default(database_url: str, isolation: str) -> None:
     execute(database_url, f"alter database {{db}} set default_transaction_isolation = '{isolation}'")
     async with AsyncExitStack() as stack:  # several, since one would let its edits share statements
         stores = [await stack.enter_async_context(opened(database_url)) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Families, orders and limits on PostgreSQL: whole whoever writes, and however much there is."""
+"""Families, orders and limits on PostgreSQL: consistent after concurrent writes, and bounded in cost."""
 
 import asyncio
 import sys
@@ -50,7 +50,7 @@ async def moved_by_two_processes(store: PostgresTaskStore, url: str, *fault: str
 
 
 @pytest.mark.timeout(300)
-async def test_no_cycle_no_orphan_and_no_split_family_comes_of_concurrent_moves(
+async def test_concurrent_moves_make_no_cycle_no_orphan_and_no_split_family(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     found = await moved_by_two_processes(postgres_store, database_url)

@@ -1,4 +1,4 @@
-"""Statements on several rows, from two replicas at once: they lock in one order, and so cannot deadlock."""
+"""Concurrent statements of two replicas on several rows: all lock in one order, so they cannot deadlock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""Commits under a key in PostgreSQL: races, cuts and lost answers brought about on purpose; and how keys expire."""
+"""Commits under a key in PostgreSQL: forced races, cut connections, lost answers; and how keys expire."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

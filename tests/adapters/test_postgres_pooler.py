@@ -1,4 +1,4 @@
-"""The store behind PgBouncer in transaction mode, where no two statements need to meet the same server connection."""
+"""The store behind PgBouncer in transaction mode, where each transaction may get another server connection."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Statements stay prepared: otherwise PostgreSQL plans them anew, which takes as long as carrying them out."""
+"""Statements stay prepared: otherwise PostgreSQL plans them anew, which takes as long as executing them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Writers that meet on one task in PostgreSQL, each race brought about on purpose; then two whole processes."""
+"""Concurrent writers of one task in PostgreSQL: each race is forced; then two whole processes."""
 
 import asyncio
 import sys

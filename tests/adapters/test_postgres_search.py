@@ -1,4 +1,4 @@
-"""Searches on PostgreSQL: they find what the core finds, and no needle makes them cost needle × text."""
+"""Searches on PostgreSQL find what the core finds, and never cost the length of the search times the text."""
 
 from collections.abc import AsyncIterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Where tables are sharded by owner, each statement names one: here on partitions, by what the planner leaves of them.
+"""On tables that are sharded by owner, each statement names one owner: tested on partitions, by the planner's choice.
 
 What is planned with one partition of each table has one task on Citus.
 """

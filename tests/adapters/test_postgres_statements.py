@@ -216,7 +216,7 @@ async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
     assert [each and each.things for each in kept] == [(task,) if keyed else None for task in tasks]
 
 
-async def test_making_an_owner_limits_waits_only_while_it_does(connection: AsyncConnection) -> None:
+async def test_the_lock_timeout_of_making_an_owner_ends_with_it(connection: AsyncConnection) -> None:
     async with driver_of(connection).transaction():
         assert await make_owner(connection, ANN, waits=False)
         [(limit,)] = await execute(connection, "select current_setting('lock_timeout')", {})

@@ -1,4 +1,4 @@
-"""A PostgreSQL that takes TLS connections only, as hosted ones do: an installed one, since the wheel's has no TLS."""
+"""A PostgreSQL that accepts TLS only, as hosted ones do: an installed one, since the wheel's has no TLS."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The rate limits: in memory with a clock of the test's own, and shared through a real Valkey."""
+"""The rate limits: in memory with a test clock, and shared through a real Valkey."""
 
 import asyncio
 import socket
@@ -133,7 +133,9 @@ async def test_a_shared_window_ends_for_everybody(valkey: ValkeyServer) -> None:
     await asyncio.gather(one.aclose(), other.aclose())
 
 
-async def test_everything_passes_while_the_store_is_away_and_it_is_asked_again_later(valkey: ValkeyServer) -> None:
+async def test_everything_passes_while_the_store_is_unavailable_and_it_is_asked_again_later(
+    valkey: ValkeyServer,
+) -> None:
     failures: list[Exception] = []
     limiter = SharedRateLimiter("1/hour", url_of(valkey), on_failure=failures.append)
     await limiter.hit("ann")
@@ -204,7 +206,7 @@ async def test_a_hanging_store_costs_one_short_wait_and_not_one_per_request() ->
     await server.wait_closed()
 
 
-async def test_nobody_is_overtaken_again_and_again(valkey: ValkeyServer) -> None:
+async def test_callers_are_served_in_turn(valkey: ValkeyServer) -> None:
     limiter = SharedRateLimiter("9999/hour", url_of(valkey), timeout=60)
     answered = [0] * 100
 

@@ -1,4 +1,4 @@
-"""The databases that the tests themselves use: quick, separate, and gone afterwards."""
+"""The databases that the tests use: fast, separate, and removed afterwards."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Calls that share a statement on a real PostgreSQL: what one of them meets is no other's affair."""
+"""Calls that share a statement on a real PostgreSQL: what happens to one does not affect the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

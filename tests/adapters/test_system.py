@@ -1,4 +1,4 @@
-"""The system's clock, and UUIDv7 as RFC 9562 lays them out."""
+"""The system's clock, and UUIDv7 as RFC 9562 defines it."""
 
 import os
 import subprocess

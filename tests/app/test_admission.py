@@ -1,4 +1,4 @@
-"""Requests that arrive at once: a few under each token start in a round of the event loop."""
+"""Requests that arrive together: at most a few of each token start in a round of the event loop."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several operations as one change, over HTTP: all of them or none, each refusal with its place."""
+"""Several operations as one change, over HTTP: all of them or none; a refusal names its operation."""
 
 import asyncio
 from types import SimpleNamespace
@@ -195,7 +195,9 @@ async def test_an_unknown_id_does_not_hide_the_faults_of_other_operations(servic
     assert pointers(await batch(service, {"op": "delete", "id": str(make_id(1))}, wrong)) == places
 
 
-async def test_of_too_many_operations_none_is_read_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_operations_are_refused_without_reading_each(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read, members = list[bytes](), faults._MEMBERS
 
     def decode(raw: bytes) -> Any:
@@ -239,7 +241,7 @@ async def test_ids_of_others_are_unknown_in_a_batch(service: Service) -> None:
     assert [each.title for each in await service.tasks_of(BOB)] == ["Bob's"]
 
 
-async def test_a_task_with_an_id_of_ones_own_is_made_once(service: Service) -> None:
+async def test_a_task_with_an_id_of_the_client_is_created_once(service: Service) -> None:
     body = {"title": "Milk", "id": new_id(), "tags": ["home"], "due_date": "2026-12-01"}
     first = await service.ask("POST", TASKS, json_=body)
     assert (first.status_code, first.json()["id"], first.headers["change"]) == (201, body["id"], "1")
@@ -255,7 +257,7 @@ async def test_a_task_with_an_id_of_ones_own_is_made_once(service: Service) -> N
     assert other.status_code == 201
 
 
-async def test_a_list_with_an_id_of_ones_own_is_made_once(service: Service) -> None:
+async def test_a_list_with_an_id_of_the_client_is_created_once(service: Service) -> None:
     body = {"name": "Groceries", "id": new_id(), "color": "#FF8800"}
     answers = [await service.ask("POST", f"{HOME}/lists", json_=body) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200]

@@ -1,4 +1,4 @@
-"""Bodies too large, too slow, of the wrong type, no JSON, or against the rules: refused, and nothing stored."""
+"""Bodies that are too large, too slow, of the wrong type, not JSON, or invalid are refused, and nothing is stored."""
 
 import asyncio
 import json
@@ -107,7 +107,7 @@ async def test_a_length_that_is_no_number_is_refused(service: Service, task: dic
         await refused(service, task, "POST", "", 400, body=[GOOD], headers=[(b"content-length", length)])
 
 
-async def test_a_body_that_ends_before_its_time_is_refused(service: Service, task: dict[str, Any]) -> None:
+async def test_a_body_shorter_than_announced_is_refused(service: Service, task: dict[str, Any]) -> None:
     await refused(service, task, "POST", "", 400, body=[b'{"title":', None])  # type: ignore[list-item]
     assert [line["event"] for line in service.log()] == ["request", "request"]  # the client's fault, not a bug
 

@@ -1,4 +1,4 @@
-"""The command line, as far as it needs no server: tokens, the document, the version, and refusals in one line."""
+"""The commands that need no server: tokens, the document, the version, and refusals in one line."""
 
 import json
 import os
@@ -255,7 +255,7 @@ def test_a_data_folder_that_is_a_file_is_reported(
     assert err.startswith("todo: TODO_DATA_DIR: ")
 
 
-def test_a_setting_that_makes_no_sense_stops_every_command(
+def test_an_invalid_setting_prevents_every_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TODO_LOG_LEVEL", "loud")

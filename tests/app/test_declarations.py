@@ -1,4 +1,4 @@
-"""Every operation is declared whole, once: scope, answers, refusals, examples and parameters."""
+"""Every operation declares, once, its scope, answers, refusals, examples and parameters."""
 
 from collections import Counter
 

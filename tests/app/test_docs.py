@@ -1,4 +1,4 @@
-"""The documentation at /docs, without a browser: open to everybody, compressed, cached, and kept to this origin."""
+"""The documentation at /docs, without a browser: public, compressed, cached, and limited to this origin."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,11 @@ from todo_app.api import batch
 from todo_app.http import idempotency, preconditions, reading, turns
 from todo_app.http.docs import PAGE_POLICY
 from todo_app.http.faults import MAX_FAULTS
+from todo_app.http.live import STREAMS_MAX
+from todo_app.mcp.schema import AT_ONCE
 from todo_app.settings import Settings
+from todo_core import LISTS_MAX
+from todo_core.families import LEVELS_MAX
 from todo_core.idempotency import KEY_LENGTH
 from todo_core.queries import PAGE_MAX, SEARCH_LENGTH
 from todo_core.use_cases.batch import BATCH_MAX
@@ -92,6 +96,7 @@ async def test_the_document_on_security_names_the_policies_that_are_sent(service
 
 def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
     defaults = Settings()
+    tasks = f"{defaults.tasks_per_user:_}".replace("_", " ")
     limits = {
         "request head": f"{server.HEAD_BYTES // 1024} KiB",
         "body; its nesting": f"{reading.BODY_MAX // 1024} KiB; {reading.DEPTH_MAX} levels; "
@@ -99,7 +104,11 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
         "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MAX} characters, {preconditions.TAGS_MAX} entity tags",
         "`Idempotency-Key`": f"{idempotency.HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",
-        "query parameters; `q`; `limit`": f"20; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
+        "query parameters; `q`; `limit`": f"40; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
+        "tasks; lists of a user": f"`TODO_TASKS_PER_USER`, {tasks}; {LISTS_MAX}",
+        "levels of tasks, the top level included": f"{LEVELS_MAX}",
+        "tasks or changes in one call of a tool": f"{AT_ONCE}",
+        "event streams of a user, in each process": f"{STREAMS_MAX}",
         "faults named in one 422 or `undo_conflict`": f"{MAX_FAULTS}",
         "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",
         "time for a body": f"{reading.BODY_SECONDS:.0f} s",

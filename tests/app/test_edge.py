@@ -1,4 +1,4 @@
-"""The outermost layer by itself: how long a request took, and what happens when an answer breaks off."""
+"""The outermost layer alone: how long a request took, and what happens when an answer breaks off."""
 
 from typing import Any
 

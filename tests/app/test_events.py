@@ -1,4 +1,4 @@
-"""The stream of changes, asked in this process: what wakes it, what ends it, and what it must not cost others."""
+"""The stream of changes, in this process: what wakes it, what ends it, and that it delays no other request."""
 
 import asyncio
 import json

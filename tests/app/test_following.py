@@ -1,4 +1,4 @@
-"""The streams that the service serves, under the machine that has clients converge: whoever follows has everything."""
+"""Clients of the service's streams have every change: the state machine for convergence, on those streams."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A request leaves nothing behind that only the garbage collector would find: memory stays flat, and nothing pauses."""
+"""A request leaves nothing for the garbage collector: memory stays flat, and nothing pauses."""
 
 import gc
 from collections.abc import Iterator

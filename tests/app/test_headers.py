@@ -1,4 +1,4 @@
-"""What every answer wears: security headers, request id, and what browsers need to let pages of ours, only, read it."""
+"""The headers of every answer: security headers, request id, and CORS for configured origins only."""
 
 import re
 from typing import Any

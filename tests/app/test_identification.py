@@ -1,4 +1,4 @@
-"""Who sent a request, and how floods of bad tokens are kept from costing a verification each."""
+"""Who sent a request; in a flood of bad tokens, signatures are not checked."""
 
 import asyncio
 import json
@@ -101,13 +101,13 @@ async def test_a_flood_from_one_address_does_not_affect_another(door: Door) -> N
     assert await door.ask("bad", "203.0.113.8") == "not_authenticated"
 
 
-async def test_a_token_that_is_known_to_be_good_passes_all_the_same(door: Door) -> None:
+async def test_a_verified_token_passes_during_a_flood(door: Door) -> None:
     await door.flood()
     assert await door.ask("known") == BOB
     assert await door.ask("bad") == "too_many_requests"
 
 
-async def test_good_tokens_count_for_nothing(door: Door) -> None:
+async def test_good_tokens_do_not_count_as_bad(door: Door) -> None:
     for _ in range(10):
         assert await door.ask("good") == ANN
     await door.flood()
@@ -123,7 +123,7 @@ async def test_bad_tokens_that_wait_together_for_keys_do_not_exceed_the_limit(do
     assert answers == {"not_authenticated": 3, "too_many_requests": 597, ANN: 50}
 
 
-async def test_a_token_that_cannot_be_judged_now_counts_for_nothing(door: Door) -> None:
+async def test_a_token_that_cannot_be_verified_now_does_not_count_as_bad(door: Door) -> None:
     for _ in range(10):
         assert await door.ask("open") == "identity_unavailable"
     await door.flood()
@@ -205,7 +205,7 @@ async def test_these_clients_count_as_two_addresses(
 @pytest.mark.parametrize(
     "forwarded", ["198.51.100.{}", "10.0.0.{}", "198.51.100.{}, 10.0.0.2", "2001:db8:{}::1", "x{}"]
 )
-async def test_forwarded_addresses_are_believed_only_from_a_trusted_proxy(forwarded: str) -> None:
+async def test_forwarded_addresses_are_accepted_only_from_a_trusted_proxy(forwarded: str) -> None:
     for door, peer in ((Door(), PEER), (Door(trusting=False), PROXY), (Door(), "::ffff:203.0.113.7")):
         for number in range(3):
             assert await door.ask("bad", peer, forwarded.format(number)) == "not_authenticated"
@@ -213,7 +213,7 @@ async def test_forwarded_addresses_are_believed_only_from_a_trusted_proxy(forwar
         assert len(door.verifier.verified) == 3
 
 
-async def test_addresses_that_ask_no_more_are_forgotten(door: Door) -> None:
+async def test_addresses_without_requests_are_forgotten(door: Door) -> None:
     for number in range(500):
         await door.ask("bad", f"2001:db8:{number:x}::1")
     door.clock.now += 120

@@ -1,4 +1,4 @@
-"""Two users, every route, every position of an id: nobody reaches, changes, or learns anything of another's."""
+"""Two users, every route, every position of an id: nobody reads, changes or detects another user's things."""
 
 import re
 from collections.abc import Iterator

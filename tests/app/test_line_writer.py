@@ -1,4 +1,4 @@
-"""The log's writer: a descriptor may be slow, full, closed or non-blocking, and whoever logs never waits for it."""
+"""The log's writer: no caller waits for it, even if the output is slow, full, closed or non-blocking."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ def read_all(descriptor: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_pipe_that_nobody_reads_holds_nobody_up_and_every_line_is_read_or_counted(
+def test_a_pipe_that_nobody_reads_delays_nothing_and_every_line_is_read_or_counted(
     pipe: tuple[int, int], blocking: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("todo_app.line_writer.MAX_BYTES", 100_000)

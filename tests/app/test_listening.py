@@ -1,4 +1,4 @@
-"""The socket that a server listens on: what Python resolves is what is listened on, and nobody shares it."""
+"""The socket of a server: it listens where Python resolves the host, and no other server can share it."""
 
 import errno
 import os

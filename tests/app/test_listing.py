@@ -1,4 +1,4 @@
-"""Listing over HTTP: filters, search, order, pages, and every way of asking wrongly."""
+"""Listing over HTTP: filters, search, order, pages, and invalid queries."""
 
 import base64
 from urllib.parse import parse_qs, quote, urlsplit

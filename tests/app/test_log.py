@@ -1,4 +1,4 @@
-"""The log: one line of JSON a request, whatever is in the request, and nothing of what users write."""
+"""The log: one line of JSON for each request, whatever it contains, and no text of users."""
 
 import json
 import logging

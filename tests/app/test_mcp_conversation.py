@@ -1,4 +1,4 @@
-"""What `todo mcp` waits for when its client ends."""
+"""Which calls `todo mcp` waits for when its client ends."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`POST /mcp` behind the gate: who may ask, what is refused, and what strangers get who send anything."""
+"""`POST /mcp`: tokens, origins and limits; what is refused; and the answers to arbitrary input."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The tools of `/mcp`: what they take, do and answer, and whom they obey."""
+"""The tools of `/mcp`: arguments, effects, answers and scopes."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -228,7 +228,7 @@ async def test_only_arguments_that_are_wrong_are_named(
     assert [each["pointer"] for each in refused["error"]["errors"]] == [f"/{name}" for name in wrong]
 
 
-async def test_a_filter_that_there_is_not_is_unknown_and_not_read_only(service: Service) -> None:
+async def test_an_unknown_filter_is_reported_as_unknown_and_not_as_read_only(service: Service) -> None:
     [problem] = (await call(service, "list_tasks", id=UNKNOWN))["error"]["errors"]
     assert problem["detail"].startswith("is unknown: use one of completed, q, priority")
 
@@ -460,7 +460,7 @@ async def test_all_descriptions_are_short(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("tool", "kind", "name"), [("add_task", "task", "title"), ("add_list", "list", "name")])
-async def test_an_id_that_an_agent_brings_is_kept_and_makes_one_thing(
+async def test_an_id_of_the_agent_is_kept_and_creates_one_thing(
     service: Service, tool: str, kind: str, name: str
 ) -> None:
     own = "019a540b-b400-7000-8000-000000000001"

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: numbers by route template, never anything of a user's, added up over processes."""
+"""The metrics: by route template, without anything of a user's, added up over processes."""
 
 import os
 import re

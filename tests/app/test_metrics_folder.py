@@ -1,4 +1,4 @@
-"""The folder that several workers share: not where cleaners sweep, and nothing stays of servers that were killed."""
+"""The folder in which workers share metrics: not in a temporary folder if possible, and removed after a kill."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The OpenAPI document: sound, and true to what the service serves."""
+"""The OpenAPI document: valid, and equal to what the service serves."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document: every one is sent, and every answer is what the document says it is."""
+"""Every example of the OpenAPI document is sent, and gets the answer that the document shows."""
 
 import re
 from collections.abc import Iterator
@@ -133,7 +133,7 @@ async def prepare(service: Service, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind", "body", "given"), [*requests()])
-async def test_every_example_is_taken_and_answered_as_the_document_says(
+async def test_every_example_is_accepted_and_answered_as_the_document_says(
     service: Service, name: str, kind: str | None, body: Any, given: dict[str, Any]
 ) -> None:
     await prepare(service, name)

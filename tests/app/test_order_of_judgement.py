@@ -1,4 +1,4 @@
-"""Where a request has two faults, the contract says which is told: 401, 403, 404/405, 413/415/400, 422, 412."""
+"""If a request has two faults, the first in this order is reported: 401, 403, 404/405, 413/415/400, 422, 412."""
 
 from itertools import combinations
 from typing import Any

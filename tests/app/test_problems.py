@@ -1,4 +1,4 @@
-"""Refusals are told alike whichever layer refuses, outages are told as such, and of bugs nothing but that they are."""
+"""Refusals have one form in every layer; outages get 503; a bug is answered without details."""
 
 import importlib
 import pkgutil
@@ -48,7 +48,7 @@ def broken(error: Exception) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def away() -> Iterator[Service]:
+def unavailable() -> Iterator[Service]:
     yield from broken(StoreUnavailable())
 
 
@@ -84,17 +84,17 @@ def test_every_refusal_has_a_status_and_a_code_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
-async def test_an_outage_is_answered_with_retry_after(away: Service, method: str, path: str) -> None:
-    away.forget()
-    answer = await away.ask(method, path, json_={"title": "x"} if not path.endswith("complete") else ...)
+async def test_an_outage_is_answered_with_retry_after(unavailable: Service, method: str, path: str) -> None:
+    unavailable.forget()
+    answer = await unavailable.ask(method, path, json_={"title": "x"} if not path.endswith("complete") else ...)
     problem(answer, 503, "store_unavailable")
     assert answer.headers["retry-after"] == str(RETRY_AFTER_OUTAGE)
-    assert [line["event"] for line in away.log()] == ["request"]  # no bug of ours
+    assert [line["event"] for line in unavailable.log()] == ["request"]  # no bug of ours
 
 
-async def test_readiness_follows_the_store_and_liveness_does_not(away: Service, service: Service) -> None:
-    problem(await away.ask("GET", "/health/ready", user=None), 503)
-    assert (await away.ask("GET", "/health/live", user=None)).json() == {"status": "live"}
+async def test_readiness_follows_the_store_and_liveness_does_not(unavailable: Service, service: Service) -> None:
+    problem(await unavailable.ask("GET", "/health/ready", user=None), 503)
+    assert (await unavailable.ask("GET", "/health/live", user=None)).json() == {"status": "live"}
     assert (await service.ask("GET", "/health/ready", user=None)).json() == {"status": "ready"}
 
 

@@ -1,4 +1,4 @@
-"""The service below a path prefix, which a proxy strips: what it says of its own addresses begins with the prefix."""
+"""Below a path prefix that a proxy strips, all URLs that the service returns begin with the prefix."""
 
 import pytest
 from asking import Service, make_service
@@ -18,7 +18,7 @@ async def below(prefix: str) -> Service:
     return make_service(public_url=f"https://example.org{prefix}")
 
 
-async def test_every_address_that_is_given_works_from_outside(below: Service, prefix: str) -> None:
+async def test_every_url_that_is_returned_works_from_outside(below: Service, prefix: str) -> None:
     tasks = f"/api/{ANN}/tasks"
     for title in ("x", "y"):
         made = await below.ask("POST", tasks, json_={"title": title})

@@ -1,4 +1,4 @@
-"""What a token allows: a token that names scopes may do nothing else, at every operation."""
+"""A token with scopes allows only what they allow, at every operation."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The environment's variables: what each means, and that nonsense stops the start with one line that names it."""
+"""The settings: what each variable means; an invalid value prevents the start, with one line that names it."""
 
 import ast
 import inspect
@@ -368,7 +368,7 @@ def test_pool_and_timeout_reach_the_database() -> None:
     assert not store._sender.sharded
 
 
-def test_that_tables_are_sharded_reaches_the_storage() -> None:
+def test_the_setting_for_sharded_tables_reaches_the_storage() -> None:
     env = {"DATABASE_URL": "postgresql://localhost/x", "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_SHARDED": "true"}
     store = Container(settings=Settings.read(env)).store()
     assert isinstance(store, PostgresTaskStore)

@@ -1,4 +1,4 @@
-"""What a client that keeps a copy is told over HTTP: pages, tokens, and what is refused."""
+"""Sync over HTTP, for clients that keep a copy: pages, tokens and refusals."""
 
 from base64 import urlsafe_b64encode
 from dataclasses import replace

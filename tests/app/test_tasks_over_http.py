@@ -1,4 +1,4 @@
-"""What a user can do with tasks, as a client sees them, in the contract's words."""
+"""What a user can do with tasks, over HTTP."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

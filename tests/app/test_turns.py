@@ -1,4 +1,4 @@
-"""One user's requests at the same time: so many are worked on, so many wait in order, and the others are refused."""
+"""Concurrent requests of one user: some are processed, some wait in order, and the others are refused."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ async def test_sixteen_are_worked_on_sixty_four_wait_and_the_others_are_refused(
         assert store.most == 16
 
 
-async def test_hundreds_of_refusals_under_many_tokens_do_not_hold_up_another_user() -> None:
+async def test_hundreds_of_refusals_under_many_tokens_do_not_delay_another_user() -> None:
     async with stalled(concurrent_requests_per_user=1, waiting_requests_per_user=0) as (service, store):
         known = [{"Authorization": f"Bearer {token(ANN, client=f'program {number}')}"} for number in range(300)]
         for each in known:

@@ -1,4 +1,4 @@
-"""Well-formed and rightly signed tokens that say the wrong thing, and tokens that are meant for something else."""
+"""Correctly signed tokens whose claims are wrong, and tokens made for another purpose."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Makes one kind of forged token each, at the moment when it is used."""
+"""Functions that each make one kind of forged token, when it is used."""
 
 import json
 import time

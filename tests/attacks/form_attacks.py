@@ -1,4 +1,4 @@
-"""Tokens whose form is wrong though their signatures may be right: segments, encodings, JSON, sizes."""
+"""Tokens of an invalid form, even if correctly signed: segments, encodings, JSON, sizes."""
 
 import base64
 import json

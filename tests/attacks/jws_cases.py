@@ -1,4 +1,4 @@
-"""Tokens that must prove nobody, in groups: every way of cheating with a JWT that we know of.
+"""Tokens that must be refused, in groups: every attack on JWTs that we know of.
 
 `forge` makes the token at the moment of use: the same table serves the authenticator alone and a running server. Many
 signatures here are right: what is wrong with those tokens is only what their name says.

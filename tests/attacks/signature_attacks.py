@@ -1,4 +1,4 @@
-"""Signatures that must convince nobody: none, another algorithm's, another key's, and values that fooled others."""
+"""Signatures that must be refused: none, another algorithm's or key's, and values that other libraries accepted."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""docs/how-to/better-auth.md, done by its reader: its app is a real Better Auth, and its page is open in a browser.
+"""docs/how-to/better-auth.md, followed step by step: with a real Better Auth, and its page in a browser.
 
 Needs node and npm, and installs Better Auth, as `e2e/better_auth/package-lock.json` pins it, into pytest's cache.
 """

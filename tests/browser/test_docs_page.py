@@ -1,4 +1,4 @@
-"""The page at /docs in a real browser: somebody pastes a token and tries every operation."""
+"""The page at /docs in a real browser: a person pastes a token and tries every operation."""
 
 import gzip
 from pathlib import Path

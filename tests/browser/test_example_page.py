@@ -570,7 +570,7 @@ def test_an_origin_that_is_not_allowed_is_reported(page: "Page", origin: str, ap
     assert not page.get_by_role("button", name="Add", exact=True).is_visible()
 
 
-def test_the_page_asks_nobody_but_its_own_origin_and_the_api(
+def test_the_page_sends_requests_only_to_its_own_origin_and_the_api(
     asked: list[str], signed_in: "Page", origin: str, api: Server, token: str
 ) -> None:
     add(signed_in, HOSTILE)

@@ -1,4 +1,4 @@
-"""`examples/page.html` in two windows of one user, who works in both, now and then without a network."""
+"""`examples/page.html` in two windows of one user, who works in both, sometimes offline."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

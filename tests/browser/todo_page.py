@@ -1,4 +1,4 @@
-"""`examples/page.html` as a person uses it, and the API as somebody else does meanwhile."""
+"""Operates `examples/page.html` as a person does, and the API as another client."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Whoever follows an owner's changes has what is stored, on every storage; what would break that is found."""
+"""Clients that follow an owner's changes have what is stored, on every storage; seeded faults are found."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -139,7 +139,7 @@ def test_a_fault_of_the_pages_is_found(fault: Fault, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.ci
 @pytest.mark.timeout(400)
-def test_changes_that_were_forgotten_without_a_word_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silently_forgotten_changes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SyncQuery, "_check", lambda *_: None)
     found()
 

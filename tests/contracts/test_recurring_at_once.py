@@ -1,4 +1,4 @@
-"""Many complete one task that recurs at the same time: each its own occurrence, on every storage."""
+"""Concurrent completions of one recurring task: each completes its own occurrence, on every storage."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The published contract finds faults that were seeded into a store on purpose, each by the test that is named."""
+"""The published contract finds faults that are seeded into a store, each by the test that is named."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

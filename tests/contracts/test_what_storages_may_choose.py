@@ -1,4 +1,4 @@
-"""The published contract asks for what `todo_core.ports` promises, and for no more; what differs it tells soon."""
+"""The published contract requires what `todo_core.ports` promises and no more, and reports differences early."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Dates: what is read, what is stored of it, and which moment it is."""
+"""Dates: what is accepted, how it is stored, and which moment it means."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Self

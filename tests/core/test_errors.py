@@ -1,4 +1,4 @@
-"""Refusals have one stable code each and say nothing that they should not."""
+"""Each refusal has one stable code, and says what to do."""
 
 from uuid import uuid4
 

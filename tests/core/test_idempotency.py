@@ -1,4 +1,4 @@
-"""Keys under which a write may be repeated: what is one, and how long it is remembered."""
+"""Idempotency keys: which are valid, and how long they are kept."""
 
 from typing import Any
 

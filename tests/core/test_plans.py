@@ -1,4 +1,4 @@
-"""Plans: what a decision may look at and write, and what becomes of several as one."""
+"""Plans: what a decision may read and write, and several plans as one change."""
 
 import json
 import operator

@@ -1,4 +1,4 @@
-"""Positions: room between any two, short whatever happens, in front of and behind those of new things."""
+"""Positions: there is room between any two, and they stay short."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Listings: what is let through, in which order, where a page ends, and what a cursor can be."""
+"""Listings: filters, order, pages and cursors."""
 
 import base64
 import string
@@ -188,7 +188,7 @@ def test_pages_put_together_are_all_tasks_in_order(tasks: Sequence[Task], sort: 
     assert len(found) == len(tasks)
 
 
-def test_filters_let_through_what_matches_all_of_them() -> None:
+def test_filters_keep_what_matches_all_of_them() -> None:
     milk, bread = make_task(title="Milk", completed_at=LATER), make_task(title="Bread", description="Not milk")
     for query, expected in [
         (TaskQuery(), {milk, bread}),

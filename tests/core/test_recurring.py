@@ -1,4 +1,4 @@
-"""Tasks that recur: where completing, skipping and rescheduling take them."""
+"""Recurring tasks: where completing, skipping and rescheduling move them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -406,7 +406,7 @@ def test_a_count_goes_on_when_the_due_date_moves_or_what_it_is_counted_from_chan
             assert remaining(back) == 10 - completions
 
 
-def test_a_rule_that_is_given_counts_anew() -> None:
+def test_a_new_rule_restarts_the_count() -> None:
     task = recurring("2026-10-01", "DAILY;COUNT=10")
     for _ in range(8):
         task = on_time(task).task

@@ -1,4 +1,4 @@
-"""The rules that every task obeys, and what may be done to it."""
+"""The rules of every task, and how it may change."""
 
 import unicodedata
 from collections.abc import Callable
@@ -146,7 +146,7 @@ def test_a_task_cannot_be_changed_in_place() -> None:
         make_task().title = "Other"  # type: ignore[misc]
 
 
-def test_a_new_task_is_at_version_one_and_open_unless_said() -> None:
+def test_a_new_task_has_version_one_and_is_open_by_default() -> None:
     task = Task.new(id=make_id(1), owner=ANN, title="Milk", at=NOON)
     assert (task.version, task.completed, task.description) == (1, False, None)
     assert (task.created_at, task.updated_at) == (NOON, NOON)

@@ -1,4 +1,4 @@
-"""Taking back: undo by number, the trash, and what stands in the way."""
+"""Undo, the trash, and what prevents them."""
 
 from datetime import timedelta
 from functools import partial

@@ -1,4 +1,4 @@
-"""What an owner can do, on the memory store with a clock that the test moves."""
+"""What an owner can do, on the memory store with a test clock."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -217,7 +217,7 @@ async def test_a_summary_counts_what_is_open_by_tag_and_priority(service: TaskSe
     ],
     ids=["create", "create-own", "create-list", "edit", "move", "delete"],
 )
-async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
+async def test_a_batch_reads_a_few_times_however_many_operations_it_has(
     service: TaskService, monkeypatch: pytest.MonkeyPatch, operation: Callable[..., Awaitable[Committed]]
 ) -> None:
     tasks = [(await service.create(ANN, title=f"{number}")).task for number in range(100)]
@@ -235,9 +235,7 @@ async def test_a_batch_looks_a_few_times_however_many_operations_it_has(
     assert looks <= 8
 
 
-async def test_a_batch_that_goes_over_many_lists_looks_a_few_times(
-    service: TaskService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_batch_over_many_lists_reads_a_few_times(service: TaskService, monkeypatch: pytest.MonkeyPatch) -> None:
     operations: list[Operation] = []
     for number in range(50):
         task_list = (await service.create_list(ANN, name=f"{number}")).task_list
@@ -371,7 +369,7 @@ async def test_what_needs_a_zone_that_this_edition_of_the_database_lacks_is_refu
     assert refusal.value.problems == (Problem("time_zone", ZONE_OR_NONE_RULE),)
 
 
-async def test_an_own_id_that_is_no_id_is_refused(service: TaskService) -> None:
+async def test_an_invalid_id_of_the_client_is_refused(service: TaskService) -> None:
     own_id: Any = "abc"
     for call in (
         service.create(ANN, own_id=own_id, title="Milk"),

@@ -1,4 +1,4 @@
-"""What describes a deployment, read by the tools of those who will run it, and held against itself."""
+"""The files of a deployment: the tools that read them accept them, and they agree with each other."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     check("hadolint", "--failure-threshold", "info", "Dockerfile")
 
 
-def test_workflows_and_issue_forms_are_what_github_takes() -> None:
+def test_workflows_and_issue_forms_are_valid_for_github() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *sorted(GITHUB.glob("workflows/*.yml")))
     forms = sorted(path for path in GITHUB.glob("ISSUE_TEMPLATE/*.yml") if path.name != "config.yml")
     check("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
@@ -72,7 +72,7 @@ def test_the_compose_file_is_valid() -> None:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
-def test_every_manifest_is_what_kubernetes_takes(path: Path) -> None:
+def test_every_manifest_is_valid_for_kubernetes(path: Path) -> None:
     for version in (OLDEST_KUBERNETES, "1.37"):
         check("kubernetes-validate", "--strict", "--kubernetes-version", version, path)
 
@@ -95,7 +95,7 @@ def test_the_job_and_the_servers_are_of_one_version_which_is_the_packages() -> N
     assert job["newTag"] == version
 
 
-def test_no_secret_is_written_down() -> None:
+def test_no_file_contains_a_secret() -> None:
     text = (ROOT / "compose.yaml").read_text()
     for name in ("POSTGRES_PASSWORD", "BETTER_AUTH_SECRET"):
         values = re.findall(rf"^ +{name}: (.*)$", text, re.MULTILINE)
@@ -105,7 +105,7 @@ def test_no_secret_is_written_down() -> None:
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
-def test_every_container_is_careful_limited_and_of_an_exact_version(name: str) -> None:
+def test_every_container_is_hardened_limited_and_of_an_exact_version(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -178,7 +178,7 @@ def test_containers_are_not_killed_while_a_server_may_still_answer() -> None:
     assert all(int(COMPOSE["services"][name]["stop_grace_period"].rstrip("s")) > GRACE for name in SERVERS)
 
 
-def test_the_proxy_lets_idle_connections_go_before_the_servers_do() -> None:
+def test_the_proxy_closes_idle_connections_before_the_servers_do() -> None:
     from todo_app.settings import Settings
 
     kept = re.search(r"keepalive (\d+)s", (ROOT / "deploy/Caddyfile").read_text())

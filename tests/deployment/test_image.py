@@ -1,4 +1,4 @@
-"""The Dockerfile without an engine: its commands, its user and its entry point, in namespaces as an engine makes them.
+"""The Dockerfile without an engine: its commands, user and entry point, in namespaces such as an engine makes.
 
 What stands in for the base image is this machine's system and Python.
 """

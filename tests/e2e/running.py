@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 60  # seconds, for a busy machine
+TIMEOUT = 60  # seconds, for a busy machine
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def serving(database_url: str, folder: Path, **environment: str) -> Iterator[Ser
             yield service
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 def _free_port() -> int:
@@ -51,7 +51,7 @@ def _free_port() -> int:
 
 def _wait_until_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + TIMEOUT
     while time.monotonic() < give_up and process.poll() is None:
         with suppress(OSError), opener.open(f"{service.url}/health/ready", timeout=5):
             return

@@ -1,4 +1,4 @@
-"""docs/how-to/connect-an-agent.md, done by its reader, and clients that others made: each finds the tools.
+"""docs/how-to/connect-an-agent.md, followed step by step, and third-party clients: each finds the tools.
 
 Those of npm are installed, as `agent_clients/package-lock.json` pins them, into pytest's cache.
 """

@@ -1,4 +1,4 @@
-"""Agents, with the protocol's own SDK as their client: over HTTP and over standard streams, in each era of it."""
+"""Agents, with the protocol's own SDK as client: over HTTP and standard streams, in two revisions of the protocol."""
 
 import asyncio
 import json
@@ -239,7 +239,7 @@ def test_invalid_arguments_are_reported_in_one_line(arguments: tuple[str, ...], 
     assert says in done.stderr.splitlines()[-1]
 
 
-def test_a_schema_that_is_not_up_to_date_is_said_in_a_line(empty_database_url: str) -> None:
+def test_an_outdated_schema_is_reported_in_one_line(empty_database_url: str) -> None:
     done = run("mcp", "ann", DATABASE_URL=empty_database_url)
     assert done.returncode == 2
     assert done.stderr == "todo: DATABASE_URL: the schema is not up to date; run `todo migrate` first\n"

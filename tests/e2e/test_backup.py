@@ -1,4 +1,4 @@
-"""A dump that is taken while the service is writing, restored into an empty database, holds every task."""
+"""A dump that is made while the service writes, and restored into an empty database, has every task."""
 
 import os
 import shutil

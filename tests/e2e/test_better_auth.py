@@ -1,4 +1,4 @@
-"""The real issuer: tokens of a running Better Auth are believed, and what else it signs is not.
+"""A running Better Auth: its tokens for this API are accepted, and everything else that it signs is refused.
 
 Needs node and npm, and installs Better Auth, as `better_auth/package-lock.json` pins it, into pytest's cache.
 """

@@ -1,4 +1,4 @@
-"""The settings of the database connection, on real servers: another way for migrations, the pool, the timeout."""
+"""The settings of the database connection, on real servers: a separate URL for migrations, the pool, the timeout."""
 
 import json
 import time

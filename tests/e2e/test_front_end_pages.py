@@ -1,4 +1,4 @@
-"""What the pages for front ends say, done with Node.js and npm against a real server.
+"""The how-to pages for front ends, followed with Node.js and npm against a real server.
 
 They are typescript-client.md, another-shape.md, fetch.md and live-updates.md.
 """

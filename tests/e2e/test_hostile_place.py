@@ -1,4 +1,4 @@
-"""The server where nothing is as it should be: its terminal closed, its streams missing, full or read by nobody."""
+"""The server in a broken environment: a closed terminal, standard streams that are missing, full or never read."""
 
 import importlib.resources
 import json
@@ -140,7 +140,7 @@ def test_an_output_that_nobody_reads_stops_nothing_and_each_line_is_read_later_o
         assert server.stop() in {0, 1}
 
 
-def test_a_reader_that_leaves_is_reported_once_and_holds_nothing_up(
+def test_a_reader_that_leaves_is_reported_once_and_delays_nothing(
     serve: Serve, variables: dict[str, str], tmp_path: Path
 ) -> None:
     with reading(tmp_path / "pipe") as output:  # as `| head -1` does
@@ -159,7 +159,7 @@ def test_a_reader_that_leaves_is_reported_once_and_holds_nothing_up(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_reported_once_and_holds_nothing_up(serve: Serve, variables: dict[str, str]) -> None:
+def test_a_full_disk_is_reported_once_and_delays_nothing(serve: Serve, variables: dict[str, str]) -> None:
     server = serve(through=FULL, **variables).started()
     for _ in range(4):
         ask(server, 500)

@@ -110,9 +110,7 @@ def test_most_attacks_are_sent() -> None:
         ([b"Bearer a.b.c"], "invalid_token"),
     ],
 )
-def test_the_challenge_says_what_kind_of_trouble_it_is(
-    service: Service, values: list[bytes], error: str | None
-) -> None:
+def test_the_challenge_names_the_kind_of_error(service: Service, values: list[bytes], error: str | None) -> None:
     status, headers, _ = get(service, *values)
     assert status == 401
     assert headers["www-authenticate"].startswith("Bearer")

@@ -1,4 +1,4 @@
-"""The limits as clients meet them: two `todo serve` processes on one real Valkey, also while that is unavailable."""
+"""The rate limits over HTTP: two `todo serve` processes on one real Valkey, also while that is unavailable."""
 
 import json
 import re
@@ -33,7 +33,7 @@ class Replicas:
             "TODO_RATE_LIMIT": f"{LIMIT}/hour",
             "TODO_BAD_TOKEN_LIMIT": f"{BAD_LIMIT}/minute",
             "TODO_TRUSTED_PROXIES": "127.0.0.1",
-            "TODO_RATE_LIMIT_TIMEOUT": "5",  # a busy machine's store does not count as away
+            "TODO_RATE_LIMIT_TIMEOUT": "5",  # a busy machine's store does not count as unavailable
             "TODO_RATE_LIMIT_STORE": f"valkey://127.0.0.1:{self.valkey_port}/0",
         }
         self.servers = [Server(folder, **variables) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Two real servers on one database are one task list: what their clients see at once has an order, call by call."""
+"""Two real servers on one database are linearizable: the concurrent calls of their clients have an order."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What docs/how-to/offline-first.md says: two devices of one user, on networks that fail, against a real server.
+"""docs/how-to/offline-first.md, with two devices of one user, on networks that fail, against a real server.
 
 Needs node and npm, and takes the compiler that `openapi_client/package-lock.json` pins.
 """

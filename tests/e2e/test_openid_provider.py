@@ -1,4 +1,4 @@
-"""docs/how-to/identity-provider.md, done by its reader: tokens of a real OpenID provider, and of the shapes of others.
+"""docs/how-to/identity-provider.md, followed with a real OpenID provider, and tokens shaped like those of others.
 
 The provider needs node and npm, and is installed, as `openid_provider/package-lock.json` pins it, into pytest's cache.
 """

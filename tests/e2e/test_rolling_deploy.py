@@ -1,4 +1,4 @@
-"""Servers on a schema that is not their own: one revision newer is served, as while replicas are being replaced."""
+"""Servers on another revision of the schema: one that is one revision newer works, for rolling updates."""
 
 import psycopg
 from serving import SECRET, Serve, free_port, run

@@ -1,4 +1,4 @@
-"""`todo serve` from its start to its end: greeting, restarts, signals, and what a kill leaves behind."""
+"""`todo serve` from start to end: its first output, restarts, signals, and what is left after a kill."""
 
 import os
 import re
@@ -64,7 +64,7 @@ def test_a_newcomer_can_paste_the_greetings_request_and_tasks_survive_restarts(
         assert client.get("/api/dev/tasks").json() == kept
 
 
-def test_nothing_is_said_before_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     said = Mock()
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""`todo serve` and `todo migrate` on a database of one's own, and the settings that stop them."""
+"""`todo serve` and `todo migrate` with `DATABASE_URL`, and the settings that prevent the start."""
 
 from pathlib import Path
 from urllib.parse import urlsplit

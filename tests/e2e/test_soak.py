@@ -1,4 +1,4 @@
-"""The soak, small: real servers and every answer checked, so that what judges a million requests cannot rot."""
+"""A small soak: it shows that the program that checks a million requests still works."""
 
 import subprocess
 import sys

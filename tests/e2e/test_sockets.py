@@ -1,4 +1,4 @@
-"""What strangers write into a socket: the running server answers, or hangs up, and stores nothing it refuses."""
+"""Arbitrary bytes on a socket: the server answers or disconnects, and stores nothing that it refuses."""
 
 import json
 import re
@@ -136,7 +136,7 @@ def test_broken_chunks_store_nothing(shared: Server, token: str, broken: bytes) 
     ],
 )  # fmt: skip
 def test_what_is_not_http_1_is_refused(shared: Server, line: bytes) -> None:
-    assert statuses(raw(shared.port, line, finish=True)) in ([400], [], [505])
+    assert statuses(raw(shared.port, line, finish=True)) in ([400], [])
     assert shared.answers()
 
 
@@ -323,7 +323,7 @@ def test_a_client_that_hangs_up_midway_stores_nothing_and_is_not_logged_as_a_bug
     assert not [line for line in lines if line["status"] >= 500]
 
 
-def test_a_slow_client_is_served_and_holds_nobody_up(shared: Server, token: str) -> None:
+def test_a_slow_client_is_served_and_delays_no_other(shared: Server, token: str) -> None:
     whole = post(token, f"Content-Length: {len(GOOD)}") + GOOD
     pieces: list[bytes | float] = []
     for position in range(0, len(whole), 40):
@@ -339,7 +339,7 @@ def test_a_slow_client_is_served_and_holds_nobody_up(shared: Server, token: str)
         connection.close()
 
 
-def test_more_than_a_thousand_idle_clients_shut_nobody_out(shared: Server) -> None:
+def test_more_than_a_thousand_idle_clients_block_no_other(shared: Server) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
     with ExitStack() as idle:

@@ -1,4 +1,4 @@
-"""One user's requests at the same time, over real sockets: who hangs up leaves, and what nobody reads is held back."""
+"""Concurrent requests of one user, over real sockets: clients that disconnect, and answers that nobody reads."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Databases that a scenario may kill: they have stored what they say they have committed."""
+"""Databases that a scenario may kill: what they report as committed is on the disk."""
 
 import os
 import signal

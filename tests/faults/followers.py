@@ -1,4 +1,4 @@
-"""Clients that keep copies, as docs/how-to/live-updates.md says, and begin their streams again and again."""
+"""Clients that keep copies, as docs/how-to/live-updates.md says, and often restart their streams."""
 
 import asyncio
 import json

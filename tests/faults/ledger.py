@@ -1,4 +1,4 @@
-"""Counts what became of every write, and afterwards asks the database whether that is true."""
+"""Records the result of every write, and then compares it with the database."""
 
 from collections import Counter
 from collections.abc import Iterator

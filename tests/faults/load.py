@@ -1,4 +1,4 @@
-"""Users who write without a pause, each sequentially, and whose every request is in the ledger."""
+"""Users who write without a pause, one request after the other, all of them in the ledger."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ class Load:
     def __init__(self, urls: Sequence[str]) -> None:
         self.ledger = Ledger()
         self.slowest = Answer(0, {})
-        self.away = 0
+        self.unavailable = 0
         self.unanswered: list[str] = []
         self.first_users: list[str] = []
         self._acknowledged = [0.0]
@@ -87,7 +87,7 @@ class Load:
     def note(self, answer: Answer, *, writes: bool, retry_after: bool) -> None:
         """Look at an answer as such."""
         self.slowest = max(self.slowest, answer, key=lambda each: each.seconds)
-        self.away += answer.status == 503
+        self.unavailable += answer.status == 503
         if answer.is_unknown:
             self.unanswered.append(answer.asked)
         if answer.status in {500, 502, 504} or (answer.status == 503 and not retry_after):

@@ -1,4 +1,4 @@
-"""The table of the faults: what was sent, what became of it, and how soon the service was back."""
+"""The table of the faults: what was sent, how it was answered, and how soon the service was back."""
 
 from collections.abc import Sequence
 from pathlib import Path

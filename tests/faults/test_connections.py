@@ -1,4 +1,4 @@
-"""Connections are dropped while idle or under way, cut or swallowed on the way, or led through a pooler."""
+"""Connections are dropped while idle or in use, cut or silenced by the network, or lost by a pooler."""
 
 from collections.abc import Iterator
 
@@ -57,7 +57,7 @@ def test_service_recovers_after_the_network_dropped_all_packets(
         between.swallow(False)
         between.cut()
         stage.comes_back(load)
-    assert load.away > 0
+    assert load.unavailable > 0
 
 
 def test_service_recovers_after_a_pooler_lost_its_connections(a_database: OneDatabase, serve: Serve) -> None:

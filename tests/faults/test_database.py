@@ -1,4 +1,4 @@
-"""The database dies, hangs, is unavailable, has no room or no connection left, while 24 users write all the time."""
+"""The database dies, hangs, is unavailable, or has no disk space or connections left, while 24 users write."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_service_recovers_after_ten_seconds_without_database(stage: Stage) -> No
         load.goes_on(10)
         stage.database.start()
         stage.comes_back(load)
-    assert load.away > 100
+    assert load.unavailable > 100
 
 
 def test_service_recovers_after_the_database_ran_out_of_connections(stage: Stage, a_database: OneDatabase) -> None:
@@ -48,7 +48,7 @@ def test_service_recovers_after_the_database_ran_out_of_connections(stage: Stage
         with a_database.connections_taken(stage.paused()):
             load.goes_on(6)
         stage.comes_back(load)
-    assert load.away > 100
+    assert load.unavailable > 100
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_service_recovers_after_a_long_database_lock(stage: Stage, what: str, st
         with stage.database.locked(statement):
             load.goes_on(HANGING)
         stage.comes_back(load)
-    assert load.away > 0
+    assert load.unavailable > 0
 
 
 def test_service_recovers_after_the_database_disk_was_full(serve: Serve) -> None:
@@ -85,8 +85,8 @@ def on_a_small_disk(disk: Path, serve: Serve) -> None:
         stage = Stage(database, [serve("--workers", "2", **settings(database.url)).started()])
         with stage.load("database: its disk is full until more than 50 requests have got 503") as load:
             with full(disk):
-                eventually(lambda: load.away > 50, 60)
+                eventually(lambda: load.unavailable > 50, 60)
             stage.comes_back(load)
-        assert load.away > 0
+        assert load.unavailable > 0
     finally:
         database.stop()

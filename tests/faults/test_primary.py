@@ -53,7 +53,7 @@ def test_with_a_synchronous_standby_that_was_cut_off_nothing_is_lost(synchronous
             machines.kill()
         machines.start()
         stage.comes_back(load)
-    assert load.away > 0
+    assert load.unavailable > 0
 
 
 def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tuple[Stage, Pair]) -> None:
@@ -64,7 +64,7 @@ def test_a_disconnected_synchronous_standby_blocks_writes_only(synchronous: tupl
                 load.goes_on(2)
                 stage.first_works(client)
         stage.comes_back(load)
-    assert load.away > 0
+    assert load.unavailable > 0
     assert stage.begun_anew == 0
 
 

@@ -1,4 +1,4 @@
-"""Workers, servers and replicas die, end and are replaced, while 24 users write without a pause."""
+"""Workers, servers and replicas are killed, stopped and replaced, while 24 users write without a pause."""
 
 import os
 import re
@@ -66,7 +66,7 @@ def test_killed_workers_do_not_interrupt_the_service(stage: Stage) -> None:
         for _ in range(3):
             kill_a_worker(server, load)
         stage.comes_back(load)
-    assert load.away == 0
+    assert load.unavailable == 0
     assert len(load.unanswered) <= 3 * 24  # what the killed one had begun; the other answered on
 
 
@@ -109,7 +109,7 @@ def test_a_server_stopped_under_load_answers_its_requests(stage: Stage, serve: S
             serve("--workers", "2", port=server.port, **settings(stage.database.url, **PATIENT)).started()
         ]
         stage.comes_back(load)
-    assert load.away == 0
+    assert load.unavailable == 0
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_a_rolling_restart_causes_no_outage(a_database: OneDatabase, serve: Serv
                 replicas[place] = serve(port=server.port, **variables).started()
                 load.flows(60)
                 eventually(lambda: answers(f"{url}/both"))  # the next one only when the balancer has seen this one
-    assert load.away == 0
+    assert load.unavailable == 0
     assert [asked for asked in load.unanswered if may_be_repeated(asked)] == []
 
 
@@ -169,7 +169,7 @@ def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: O
             stage.comes_back(load)
             replicas[1] = serve(port=killed.port, **variables).started()
             load.flows()
-    assert load.away == 0
+    assert load.unavailable == 0
 
 
 def test_migrating_four_times_at_once(serve: Serve) -> None:

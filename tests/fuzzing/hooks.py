@@ -1,4 +1,4 @@
-"""What Schemathesis cannot know of the API from its document."""
+"""What Schemathesis must know about the API and cannot find in its document."""
 
 from typing import Any
 

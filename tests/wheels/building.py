@@ -1,4 +1,4 @@
-"""Runs uv, on the clone and apart from the environment that the tests run in."""
+"""Runs uv on the clone, outside the environment that the tests run in."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What is in the packages, what each extra brings, and what a type checker makes of them."""
+"""What is in the packages, what each extra brings, and what a type checker says about them."""
 
 import json
 import os
