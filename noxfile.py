@@ -127,7 +127,7 @@ PARTS = {
             "tests/e2e",
             *("behind_nginx", "hostile_place", "metrics", "serve", "serve_database", "sockets", "turns"),
         ),
-        (*APP, "src/todo_adapters/embedded", "tests/e2e/conftest.py"),
+        (*APP, "src/todo_adapters/embedded", "tests/e2e/conftest.py", "docs/deploy-systemd.md"),
     ),
     "tokens": Part(in_files("tests/e2e", "jws_cases", "limits"), (*INTERFACE, "tests/e2e/conftest.py")),
     "service": Part(in_files("tests/e2e", "*"), ("src", "benchmarks", "docs/how-to", "tests/e2e/conftest.py")),
