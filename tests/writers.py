@@ -68,10 +68,8 @@ class Writer:
         if kind == "create":
             key = IdempotencyKey(f"{uuid4()}")
             return creating(self._task(owner), self._random.choice([None, Once(key, "same")]))
-        if kind == "change":
-            once = Once(IdempotencyKey(f"{uuid4()}"), "same")
-            return changing(self._id(), self._change, self._random.choice([None, once]))
-        return deleting(self._id())
+        once = self._random.choice([None, Once(IdempotencyKey(f"{uuid4()}"), "same")])
+        return changing(self._id(), self._change, once) if kind == "change" else deleting(self._id(), once=once)
 
     def _id(self) -> TaskId:
         return TaskId(UUID(int=self._random.randrange(FEW)))
@@ -90,7 +88,7 @@ class Writer:
 def _rebuilt() -> None:
     """Have the store send the statements as they are patched."""
     store.SWAPPING, store.SWAPPING_ONCE = writing._swapping(), writing._swapping(keyed=True)
-    store.REMOVING = writing._removing()
+    store.REMOVING, store.REMOVING_ONCE = writing._removing(), writing._removing(keyed=True)
     writing.creating.cache_clear()
 
 

@@ -180,6 +180,7 @@ def swap_without_comparing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store, "SWAPPING", writing._swapping())
     patch.setattr(store, "SWAPPING_ONCE", writing._swapping(keyed=True))
     patch.setattr(store, "REMOVING", writing._removing())
+    patch.setattr(store, "REMOVING_ONCE", writing._removing(keyed=True))
 
 
 def without_the_lock(patch: pytest.MonkeyPatch) -> None:

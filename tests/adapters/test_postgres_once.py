@@ -279,6 +279,19 @@ def losing_answers(keyed: Writing, times: int) -> tuple[Writing, list[int]]:
 
 
 @pytest.mark.parametrize("times", [1, 3])
+async def test_a_deletion_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
+    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    sends, left = losing_answers(writing.REMOVING_ONCE, times)
+    monkeypatch.setattr(store_module, "REMOVING_ONCE", sends)
+    assert await tasks.commit(deleting(task.id, once=Once(KEY, "delete"))) == Committed((), 2, replayed=True)
+    assert await stored(tasks) == []
+    assert left == []
+
+
+@pytest.mark.parametrize("times", [1, 3])
 async def test_an_edit_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
     times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import product
+from pathlib import Path
 
+import psycopg
 import pytest
 from adapters.statements import holding
 from adapters.test_postgres_engine import waiting
@@ -11,8 +13,20 @@ from factories import ANN, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from todo_adapters.embedded import EmbeddedPostgres
 from todo_adapters.postgres import PostgresTaskStore, create_engine
-from todo_core import IdempotencyKey, KeyReused, OwnedTasks, Sort, TaskExists, TaskNotFound, TaskQuery, TooMany
+from todo_adapters.postgres.migrations import migrate
+from todo_core import (
+    IdempotencyKey,
+    KeyReused,
+    OwnedTasks,
+    Sort,
+    StoreUnavailable,
+    TaskExists,
+    TaskNotFound,
+    TaskQuery,
+    TooMany,
+)
 from todo_core.testing.writing import add, changing, creating, deleting, edit, once_for
 
 SWAP = "update tasks set completed_at"
@@ -104,3 +118,20 @@ async def test_a_write_is_prepared_at_once_and_no_number_of_other_listings_displ
     for sort, completed, search, tags in product(Sort, (None, True, False), (None, "milk"), ((), ("home",))):
         await tasks.page(TaskQuery(sort=sort, completed=completed, search=search, tags=tags))
     assert await prepared(engine) == first
+
+
+async def test_a_refusal_waits_for_no_standby(tmp_path: Path) -> None:
+    with EmbeddedPostgres.start(tmp_path) as server:
+        await asyncio.to_thread(migrate, server.url)
+        engine = create_engine(server.url)
+        store = PostgresTaskStore(engine, deadline=1)
+        await add(store.tasks_of(ANN), make_task(id=FIRST))
+        async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+            await connection.execute("alter system set synchronous_standby_names = 'a_standby_that_is_gone'")
+            await connection.execute("select pg_reload_conf()")
+        with pytest.raises(TaskNotFound):
+            await delete_the_unknown(store.tasks_of(ANN))
+        with pytest.raises(StoreUnavailable):
+            await add(store.tasks_of(ANN), make_task(id=SECOND))
+        await store.aclose()
+        await engine.dispose()

@@ -132,3 +132,9 @@ union all (
     where mine.open group by tag.key order by tag.key
 )
 """
+
+
+async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+    """Return if the database answers."""
+    await execute(connection, "select 1", {})
+    return calls

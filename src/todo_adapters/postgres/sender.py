@@ -11,7 +11,7 @@ from psycopg import IsolationLevel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.deadlines import Deadlines
-from todo_adapters.postgres.batch import Batch, driver_of, execute
+from todo_adapters.postgres.batch import Batch, driver_of
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
@@ -35,7 +35,7 @@ _ALONE_SHARE: Final = 4  # an unshared read gets this fraction of the deadline, 
 
 
 class Unwritten(Exception):
-    """Ends a transaction that has written nothing to undo."""
+    """Ends a transaction that has written nothing but, perhaps, the owner's row."""
 
 
 class Held(Unwritten):
@@ -233,15 +233,16 @@ async def _transaction(connection: AsyncConnection, work: Transaction[A], waits:
     driver = driver_of(connection)
     # A database may have another default; after a lock, the newest values must be read.
     await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
-    async with driver.transaction():
-        try:
-            return await work(connection, waits)
-        except Unwritten as end:
-            unwritten = end  # committed: at a rollback, the driver drops all of the connection's prepared statements
-    raise unwritten
-
-
-async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
-    """Return if the database answers."""
-    await execute(connection, "select 1", {})
-    return calls
+    end: Unwritten | None = None
+    try:
+        async with driver.transaction():
+            try:
+                return await work(connection, waits)
+            except Unwritten as unwritten:
+                end = unwritten
+                # Committed, without a wait for disk or standby: a rollback makes the driver drop prepared statements.
+                await driver.execute("set local synchronous_commit = off")
+    except psycopg.Error:
+        if end is None:
+            raise
+    raise end

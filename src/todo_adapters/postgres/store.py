@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres.alone import decided_alone, is_of_one_task, write_of
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
-from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.reading import answer_many, lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.rows import weight_of
-from todo_adapters.postgres.sender import Sender, answer_many
+from todo_adapters.postgres.sender import Sender
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
 from todo_adapters.postgres.writing import (
