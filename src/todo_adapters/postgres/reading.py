@@ -99,6 +99,12 @@ async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> li
     return list(map(tuple, found))
 
 
+async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+    """Return if the database answers."""
+    await execute(connection, "select 1", {})
+    return calls
+
+
 _COUNTED_BY: Final = ("tag", "priority", "list")
 _LISTS: Final = f"""
 select call.place, {", ".join(f"lists.{name}" for name in LIST_READ)}
@@ -132,9 +138,3 @@ union all (
     where mine.open group by tag.key order by tag.key
 )
 """
-
-
-async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
-    """Return if the database answers."""
-    await execute(connection, "select 1", {})
-    return calls
