@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from adapters.statements import holding
 from adapters.test_postgres_engine import waiting
+from databases import has_been_used
 from factories import ANN, LATER, make_id, make_task
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -121,8 +122,7 @@ async def test_a_write_is_prepared_at_once_and_no_number_of_other_listings_displ
 
 
 async def test_a_refusal_waits_for_no_standby(tmp_path: Path) -> None:
-    with EmbeddedPostgres.start(tmp_path) as server:
-        await asyncio.to_thread(migrate, server.url)
+    with EmbeddedPostgres.start(has_been_used(tmp_path / "data", migrate)) as server:
         engine = create_engine(server.url)
         store = PostgresTaskStore(engine, deadline=1)
         await add(store.tasks_of(ANN), make_task(id=FIRST))
