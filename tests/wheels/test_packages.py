@@ -108,9 +108,8 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
     assert EVERYTHING - {*BRINGS[extra]} == failed.keys()
     assert not [name for name in failed.values() if name.startswith("todo_")], failed
     if not extra:
-        assert json.loads(uv("pip", "list", "--format", "json", "--python", python)) == [
-            {"name": "todo-api", "version": "0.1.0"}
-        ]
+        listed = json.loads(uv("pip", "list", "--format", "json", "--python", python))
+        assert [each["name"] for each in listed] == ["todo-api"]
     uv("pip", "check", "--python", python)
 
 
