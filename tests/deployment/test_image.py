@@ -87,8 +87,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif name == "RUN":
             steps.append(re.sub(r"--mount=\S+ +", "", rest))
     command = contained(folder, "0:0", "rw", {made: "/app", base: "/base"}, "sh", "-euc", "\n".join(steps))
-    # This machine's own variables say how the package index is reached; those that name an environment here do not go.
-    inherited = {name: value for name, value in os.environ.items() if not value.startswith(sys.prefix)}
+    # This machine's own variables say how the package index is reached; those about the Python here do not go along.
+    own = {name for name, value in os.environ.items() if name.startswith("PYTHON") or value.startswith(sys.prefix)}
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
     environment = {**inherited, **variables(stages()[0], f"/base/bin:{SYSTEM_PATH}"), "HOME": "/tmp"}  # noqa: S108
     subprocess.run([*NAMESPACES, *command], env=environment, check=True, timeout=400)
     return made
