@@ -181,11 +181,11 @@ class SqliteOwnedTasks:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
             tasks = {each: self._tasks(connection, "id = ?", each.hex) for each in wanted.tasks}
-            history = {each: self._entries(connection, "id = ?", each.hex) for each in wanted.history}
-            seen = seen.and_(
+            history = {each: self._entries(connection, "id = ?", each.hex) for each in wanted.last_entries}
+            seen = seen.with_read(
                 tasks={each: found[0] if found else None for each, found in tasks.items()},
                 entries={each: tuple(self._entries(connection, "number = ?", each)) for each in wanted.entries},
-                last={each: found[-1] if found else None for each, found in history.items()},
+                last_entries={each: found[-1] if found else None for each, found in history.items()},
                 pages={query: query.page_of(self._tasks(connection)).items for query in wanted.pages},
                 lists=self._lists(connection) if wanted.lists else None,
                 log={query: query.page_of(self._entries(connection)).items for query in wanted.log},

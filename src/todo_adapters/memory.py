@@ -162,11 +162,11 @@ class MemoryOwnedTasks:
     def _decided(self, mine: _Owner, plan: Plan) -> Decision:
         seen, wanted = Seen(self._owner, {}), plan.sees
         while True:
-            last = {entry.id: entry for entry in mine.log} if wanted.history else {}
-            seen = seen.and_(
+            last = {entry.id: entry for entry in mine.log} if wanted.last_entries else {}
+            seen = seen.with_read(
                 tasks={task_id: mine.tasks.get(task_id) for task_id in wanted.tasks},
                 entries={number: tuple(one for one in mine.log if one.number == number) for number in wanted.entries},
-                last={thing: last.get(thing) for thing in wanted.history},
+                last_entries={thing: last.get(thing) for thing in wanted.last_entries},
                 pages={query: query.page_of(mine.tasks.values()).items for query in wanted.pages},
                 lists=mine.lists.values() if wanted.lists else None,
                 log={query: query.page_of(mine.log).items for query in wanted.log},

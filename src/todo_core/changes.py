@@ -31,15 +31,15 @@ LIMIT_DEFAULT: Final = 50
 class Pair:
     """One write to one thing: `before` is None for a creation, `after` for a deletion.
 
-    `named` is the action, where it cannot be derived from the two states. For a deletion, `root` is the thing whose
-    deletion took this one along (None for that thing itself), and `took` is how many things were deleted, itself
-    included. For a restored thing, `root` is the thing that it was deleted with. Raises `ValueError` if the two are not
-    the same thing, or if `after` is not exactly one version later.
+    `explicit_action` is the action, where it cannot be derived from the two states. For a deletion, `root` is the
+    thing whose deletion took this one along (None for that thing itself), and `took` is how many things were deleted,
+    itself included. For a restored thing, `root` is the thing that it was deleted with. Raises `ValueError` if the two
+    are not the same thing, or if `after` is not exactly one version later.
     """
 
     before: Thing | None
     after: Thing | None
-    named: Action | None = None
+    explicit_action: Action | None = None
     root: UUID | None = None
     took: int = 1
 
@@ -63,8 +63,8 @@ class Pair:
     @property
     def action(self) -> Action:
         """The action, as the log names it."""
-        if self.named is not None:
-            return self.named
+        if self.explicit_action is not None:
+            return self.explicit_action
         if self.before is None:
             return "created"
         if self.after is None:
@@ -194,7 +194,7 @@ def merged(first: Sequence[Pair], second: Sequence[Pair]) -> list[Pair]:
             _, differing = difference(pair)
             values: dict[str, Any] = differing or {}
             both = replace(other.after, **values)
-            pair = Pair(pair.before, both, pair.named or other.named)
+            pair = Pair(pair.before, both, pair.explicit_action or other.explicit_action)
         pairs[pair.thing.id] = pair
     return list(pairs.values())
 

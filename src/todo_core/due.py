@@ -144,7 +144,7 @@ def settled(start: str | None, due: str | None, zone: str | None, *, keeps_zone:
     return Dates(start, due, zone)
 
 
-def discord(start: str | None, due: str | None) -> Mapping[str, str]:
+def contradictions(start: str | None, due: str | None) -> Mapping[str, str]:
     """How two stored dates contradict each other: the member at fault, and what it must be."""
     if start is None or due is None:
         return {}

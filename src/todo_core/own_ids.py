@@ -42,7 +42,7 @@ def _may_be_chosen(value: object, now: datetime) -> bool:
 def sees_own_id(thing: Thing) -> Sees:
     """What `made_before` must see, except the history of a thing that exists already."""
     tasks = frozenset({thing.id} if isinstance(thing, Task) else ())
-    return Sees(tasks, history=frozenset({thing.id}), lists=not tasks)
+    return Sees(tasks, last_entries=frozenset({thing.id}), lists=not tasks)
 
 
 def made_before(seen: Seen, wanted: Thing) -> Thing | None:

@@ -184,8 +184,8 @@ class _Merged:
         version = self._versions.setdefault(thing_id, pair.thing.version)
         after = pair.after
         self.after[thing_id] = after if after is None or after.version == version else replace(after, version=version)
-        named = pair.named or (self._last[thing_id].named if thing_id in self._last else None)
-        self._last[thing_id] = replace(pair, named=named)
+        action = pair.explicit_action or (self._last[thing_id].explicit_action if thing_id in self._last else None)
+        self._last[thing_id] = replace(pair, explicit_action=action)
 
     def final(self, answered: Thing | SyncItem) -> Thing | SyncItem:
         """What a plan answered with, as it is after all plans."""
@@ -209,7 +209,7 @@ class _Merged:
                 yield Pair(before, None, root=last.root, took=last.took)
             elif after is not None and after is not before:
                 of = last if before else self._made[thing_id]
-                yield Pair(before, after, of.named, None if before else of.root)
+                yield Pair(before, after, of.explicit_action, None if before else of.root)
 
 
 def _counted(pairs: Sequence[Pair]) -> list[Pair]:

@@ -229,8 +229,8 @@ class TaskQuery:
         """Those of these tasks that the filters and the cursor let through."""
         found = list(tasks)
         for name, wanted in self.filters.items():
-            lets = FILTERS[name].lets
-            found = [task for task in found if lets(task, wanted)]
+            matches = FILTERS[name].matches
+            found = [task for task in found if matches(task, wanted)]
         return found if self.after is None else list(filter(self.after.precedes, found))
 
     def ordered(self, tasks: Iterable[Task]) -> list[Task]:
@@ -265,7 +265,7 @@ class _Filter(NamedTuple):
     """A query's wanted value, None if it does not filter, and whether a task matches it."""
 
     wanted: Callable[[TaskQuery], Any]
-    lets: Callable[[Task, Any], bool]
+    matches: Callable[[Task, Any], bool]
 
 
 FILTERS: Final[Mapping[str, _Filter]] = {

@@ -93,7 +93,7 @@ def read_recurrence(text: str) -> Recurrence:
     if "FREQ" not in names:
         wrong.insert(0, RULE_RULE)
     if not wrong:
-        wrong = list(_discords(rule := Recurrence(**values)))
+        wrong = list(_contradictions(rule := Recurrence(**values)))
         if not wrong:
             return rule
     raise NoRecurrence(wrong)
@@ -140,7 +140,7 @@ def _unknown(names: list[str]) -> Iterator[str]:
             yield f"must have {name} once"
 
 
-def _discords(rule: Recurrence) -> Iterator[str]:
+def _contradictions(rule: Recurrence) -> Iterator[str]:
     """Contradictions between parts."""
     if rule.count is not None and rule.until is not None:
         yield "must have COUNT or UNTIL, not both"

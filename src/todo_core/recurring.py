@@ -38,12 +38,12 @@ class Step(NamedTuple):
     """The task after a step, and the action for the log where it cannot be derived from the two states."""
 
     task: Task
-    named: Action | None = None
+    explicit_action: Action | None = None
 
     @property
     def moves_on(self) -> bool:
         """Whether the task moved to another occurrence."""
-        return self.named in ("completed", "skipped") and not self.task.completed
+        return self.explicit_action in ("completed", "skipped") and not self.task.completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Now:
         if not (self.zone is None or is_time_zone(self.zone)):
             raise InvalidInput([Problem("zone", ZONE_RULE)])
 
-    def for_(self, task: Task) -> datetime:
+    def wall_clock(self, task: Task) -> datetime:
         """The wall-clock time in the task's zone."""
         return on_clock(self.at, self.zone_of(task))
 
@@ -152,7 +152,7 @@ class Course:
             return []
         found = [task.due_date]
         if task.recurrence is not None and not task.completed:
-            clock = max(now.for_(task), _clock(task.due_date))
+            clock = max(now.wall_clock(task), _clock(task.due_date))
             coming = islice(self._following(task, now, clock), limit - 1)
             found.extend(written(due, like=task.due_date) for due in coming)
         return found
@@ -176,7 +176,7 @@ class Course:
         )
         return str(replace(rule, count=rule.count - passed))
 
-    def _moved_on(self, before: Task, task: Task, now: Now, named: Action) -> Step:
+    def _moved_on(self, before: Task, task: Task, now: Now, action: Action) -> Step:
         """At its next occurrence, or completed if there is none; one version after `before`."""
         after = self._after(task, now)
         if after is None:
@@ -184,11 +184,11 @@ class Course:
         else:
             moved = task.with_stored(now.at, {**after, "rescheduled_from": None})
         names = (name for name in Task.__slots__ if name not in ("version", "updated_at"))
-        return Step(before.with_stored(now.at, {name: getattr(moved, name) for name in names}), named)
+        return Step(before.with_stored(now.at, {name: getattr(moved, name) for name in names}), action)
 
     def _after(self, task: Task, now: Now) -> dict[str, object] | None:
         """The members that differ at the next occurrence after now; None if there is none."""
-        due = next(self._following(task, now, now.for_(task)), None)
+        due = next(self._following(task, now, now.wall_clock(task)), None)
         if due is None:
             return None
         rule = read_recurrence(task.recurrence or "")
@@ -273,7 +273,7 @@ def _clock(stored: str | None) -> datetime:
 
 def _today(task: Task, now: Now) -> datetime:
     """A time up to which occurrences have passed: for whole days, the beginning of today."""
-    clock = now.for_(task)
+    clock = now.wall_clock(task)
     # `is_past` judges the last day: a skipped time comes up to a day later than the clock shows it.
     return clock - timedelta(days=1) if has_time(task.due_date or "") else datetime.combine(clock.date(), time())
 

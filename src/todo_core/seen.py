@@ -21,7 +21,7 @@ class Sees:
     tasks: frozenset[TaskId] = frozenset()
     entries: frozenset[int] = frozenset()
     """The numbers of changes whose entries in the log it must see."""
-    history: frozenset[UUID] = frozenset()
+    last_entries: frozenset[UUID] = frozenset()
     """The things whose last entry in the log it must see."""
     pages: frozenset[TaskQuery] = frozenset()
     """The listings that it must see."""
@@ -34,7 +34,7 @@ class Sees:
         return Sees(
             self.tasks | other.tasks,
             self.entries | other.entries,
-            self.history | other.history,
+            self.last_entries | other.last_entries,
             self.pages | other.pages,
             self.lists or other.lists,
             self.log | other.log,
@@ -64,7 +64,7 @@ class Seen:
     owner: OwnerId
     tasks: Mapping[TaskId, Task | None]
     entries: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
-    last: Mapping[UUID, Entry | None] = field(default_factory=dict)
+    last_entries: Mapping[UUID, Entry | None] = field(default_factory=dict)
     pages: Mapping[TaskQuery, tuple[Task, ...]] = field(default_factory=dict)
     lists: Mapping[ListId, TaskList] | None = None
     log: Mapping[ChangeQuery, tuple[Entry, ...]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Seen:
     def size(self) -> int:
         """About how many things and entries have been read: a measure of what deciding costs."""
         several = (*self.pages.values(), *self.entries.values())
-        return len(self.tasks) + len(self.last) + sum(map(len, several))
+        return len(self.tasks) + len(self.last_entries) + sum(map(len, several))
 
     def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
         """Those of these things that have been read, in their present state; None for one that does not exist."""
@@ -181,37 +181,37 @@ class Seen:
 
     def last_of(self, things: Collection[UUID]) -> list[Entry | None]:
         """The last log entry about each of those things, or None."""
-        if unseen := frozenset(things) - self.last.keys():
-            raise NotSeen(Sees(history=unseen))
-        return [self.last[each] for each in things]
+        if unseen := frozenset(things) - self.last_entries.keys():
+            raise NotSeen(Sees(last_entries=unseen))
+        return [self.last_entries[each] for each in things]
 
     def missing(self, sees: Sees) -> Sees:
         """The part of `sees` that has not been read yet."""
         return Sees(
             sees.tasks - self.tasks.keys(),
             sees.entries - self.entries.keys(),
-            sees.history - self.last.keys(),
+            sees.last_entries - self.last_entries.keys(),
             sees.pages - self.pages.keys(),
             sees.lists and self.lists is None,
             sees.log - self.log.keys(),
         )
 
-    def and_(
+    def with_read(
         self,
         *,
         tasks: Mapping[TaskId, Task | None],
         entries: Mapping[int, tuple[Entry, ...]],
-        last: Mapping[UUID, Entry | None],
+        last_entries: Mapping[UUID, Entry | None],
         pages: Mapping[TaskQuery, tuple[Task, ...]],
         lists: Iterable[TaskList] | None,
         log: Mapping[ChangeQuery, tuple[Entry, ...]],
     ) -> "Seen":
-        """A copy with these added."""
+        """A copy to which what has been read is added."""
         return replace(
             self,
             tasks={**self.tasks, **tasks},
             entries={**self.entries, **entries},
-            last={**self.last, **last},
+            last_entries={**self.last_entries, **last_entries},
             pages={**self.pages, **pages},
             lists=self.lists if lists is None else {each.id: each for each in lists},
             log={**self.log, **log},

@@ -27,7 +27,7 @@ from uuid import UUID
 from todo_core.due import (
     DATE_RULE,
     ZONE_OR_NONE_RULE,
-    discord,
+    contradictions,
     has_time,
     instant,
     is_date,
@@ -226,13 +226,13 @@ def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
 class Rule:
     """The rule of a member, and the sentence that states it in a refusal.
 
-    `holds` checks a stored value, `takes` (by default `holds`) a given one, after `clean` has normalized it.
+    `holds` checks a stored value, `holds_given` (by default `holds`) a given one, after `clean` has normalized it.
     """
 
     holds: Callable[[object], bool]
     sentence: str
     clean: Callable[[object], object] = _as_given
-    takes: Callable[[object], bool] | None = None
+    holds_given: Callable[[object], bool] | None = None
     wrong: Callable[[object], Sequence[str]] | None = None
     """The faults of a given value, where one sentence is not enough."""
 
@@ -242,12 +242,12 @@ class Rule:
 
     def problems(self, cleaned: object) -> Sequence[str]:
         """Why a caller may not set the member to a value that `clean` returned; empty if they may."""
-        if (self.takes or self.holds)(cleaned):
+        if (self.holds_given or self.holds)(cleaned):
             return ()
         return self.wrong(cleaned) if self.wrong else (self.sentence,)
 
 
-_DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or null for none", takes=_or_none(is_readable))
+_DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or null for none", holds_given=_or_none(is_readable))
 _STORED_DATE: Final = Rule(_or_none(is_date), f"{DATE_RULE}, or none")
 _OPTIONAL_MOMENT: Final = Rule(_or_none(is_instant), "must be a point in time in UTC, or none")
 _MOMENT: Final = Rule(is_instant, "must be a point in time in UTC")
@@ -355,14 +355,14 @@ class Task(Versioned):
                 problems.append(Problem(name, rule.sentence))
             elif (plain := exact(value)) is not value:
                 object.__setattr__(self, name, plain)
-        problems += self._discords()
+        problems += self._contradictions()
         if problems:
             raise InvalidInput(problems)
 
-    def _discords(self) -> Iterator[Problem]:
+    def _contradictions(self) -> Iterator[Problem]:
         """Contradictions between members."""
         if is_readable(self.start_date) and is_readable(self.due_date):
-            for name, wrong in discord(self.start_date, self.due_date).items():
+            for name, wrong in contradictions(self.start_date, self.due_date).items():
                 yield Problem(name, wrong)
         if (self.recurrence is None) is not (self.anchor is None):
             yield Problem("anchor", "must be set if the task recurs, and only then")
@@ -492,7 +492,7 @@ def _settled(dated: Mapping[str, object]) -> tuple[dict[str, object], list[Probl
         dates = settled(start, due, zone, keeps_zone=rule is not None)  # type: ignore[arg-type]  # their rules have been checked
     except ValueError:
         return {}, [Problem("due_date" if due else "start_date", DATE_RULE)]
-    wrong = [Problem(*each) for each in discord(dates.start_date, dates.due_date).items()]
+    wrong = [Problem(*each) for each in contradictions(dates.start_date, dates.due_date).items()]
     return {**{name: getattr(dates, name) for name in _DATED - {"recurrence"}}, "recurrence": rule}, wrong
 
 

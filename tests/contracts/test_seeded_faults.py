@@ -20,8 +20,8 @@ def _pages_without_limit_are_capped(at: int) -> Fault:
     class Capped(Seen):
         __slots__ = ()
 
-        def and_(self, *, pages: Mapping[TaskQuery, Any], **more: Any) -> Seen:
-            return Seen.and_(self, pages={query: found[:at] for query, found in pages.items()}, **more)
+        def with_read(self, *, pages: Mapping[TaskQuery, Any], **more: Any) -> Seen:
+            return Seen.with_read(self, pages={query: found[:at] for query, found in pages.items()}, **more)
 
     return lambda patch: patch.setattr(memory, "Seen", Capped)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todo_core.due import Dates, discord, instant, is_date, is_readable, is_time_zone, read_date, settled
+from todo_core.due import Dates, contradictions, instant, is_date, is_readable, is_time_zone, read_date, settled
 
 days = st.dates(datetime(1900, 1, 1).date(), datetime(2999, 12, 31).date())
 times = st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31, 23, 59, 59))
@@ -55,7 +55,7 @@ def test_an_instant_of_an_hour_that_comes_again_is_stored_as_its_first_time() ->
     dates = settled("2026-10-25T00:45:00Z", "2026-10-25T01:15:00Z", "Europe/Madrid")
     assert dates == Dates("2026-10-25T02:45:00", "2026-10-25T02:15:00", "Europe/Madrid")
     assert instant(dates.due_date, "Europe/Madrid") == datetime(2026, 10, 25, 0, 15, tzinfo=UTC)
-    assert discord(dates.start_date, dates.due_date) == {"start_date": "must not be after due_date"}
+    assert contradictions(dates.start_date, dates.due_date) == {"start_date": "must not be after due_date"}
 
 
 def test_an_instant_without_a_zone_is_in_utc() -> None:
@@ -114,11 +114,11 @@ def test_an_instant_may_be_out_of_the_year_range_in_utc_but_not_in_its_zone() ->
 
 
 def test_start_and_due_date_must_have_the_same_form_and_be_in_order() -> None:
-    assert discord("2026-10-01", "2026-10-01") == {}
-    assert discord("2026-10-01T09:00:00", "2026-10-01T09:00:01") == {}
-    assert discord(None, "2026-10-01") == discord("2026-10-01", None) == {}
-    assert "after" in discord("2026-10-02", "2026-10-01")["start_date"]
-    assert "form" in discord("2026-10-01", "2026-10-01T09:00:00")["start_date"]
+    assert contradictions("2026-10-01", "2026-10-01") == {}
+    assert contradictions("2026-10-01T09:00:00", "2026-10-01T09:00:01") == {}
+    assert contradictions(None, "2026-10-01") == contradictions("2026-10-01", None) == {}
+    assert "after" in contradictions("2026-10-02", "2026-10-01")["start_date"]
+    assert "form" in contradictions("2026-10-01", "2026-10-01T09:00:00")["start_date"]
 
 
 @pytest.mark.parametrize(

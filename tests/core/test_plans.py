@@ -47,10 +47,10 @@ def outcome(plan: Plan, *tasks: Task, lists: Iterable[TaskList] = (), looks: lis
     while True:
         if looks is not None:
             looks.append(wanted)
-        now = now.and_(
+        now = now.with_read(
             tasks={each: next((task for task in tasks if task.id == each), None) for each in wanted.tasks},
             entries={},
-            last={},
+            last_entries={},
             pages={query: query.page_of(tasks).items for query in wanted.pages},
             lists=lists if wanted.lists else None,
             log={},

@@ -219,7 +219,7 @@ def test_the_next_occurrence_is_after_now_when_the_clocks_change(due: str, now: 
 def test_completing_an_occurrence_is_one_version_and_the_task_stays_open() -> None:
     task = recurring("2026-10-01", "WEEKLY")
     step = on_time(task)
-    assert step.named == "completed"
+    assert step.explicit_action == "completed"
     assert Pair(task, *step).action == "completed"
     assert step.task == replace(
         task, due_date="2026-10-08", version=Version(task.version + 1), updated_at=step.task.updated_at
@@ -229,7 +229,7 @@ def test_completing_an_occurrence_is_one_version_and_the_task_stays_open() -> No
 def test_an_edit_that_completes_also_changes_its_other_members() -> None:
     task = recurring("2026-10-01", "WEEKLY")
     step = COURSE.edited(task, at("2026-10-01T09:00:00"), title="Bread", completed=True)
-    assert (step.task.title, step.task.due_date, step.task.completed, step.task.version, step.named) == (
+    assert (step.task.title, step.task.due_date, step.task.completed, step.task.version, step.explicit_action) == (
         "Bread", "2026-10-08", False, task.version + 1, "completed",
     )  # fmt: skip
     with_rule = COURSE.edited(
@@ -268,7 +268,7 @@ def test_completing_the_same_occurrence_twice_completes_it_once() -> None:
 def test_skipping_moves_to_the_next_occurrence_without_completing() -> None:
     task = recurring("2026-10-01", "DAILY;COUNT=2")
     step = COURSE.skipped(task, at("2026-10-01T09:00:00"))
-    assert (step.task.due_date, step.named, Pair(task, *step).action) == ("2026-10-02", "skipped", "skipped")
+    assert (step.task.due_date, step.explicit_action, Pair(task, *step).action) == ("2026-10-02", "skipped", "skipped")
     assert COURSE.skipped(step.task, at("2026-10-02T09:00:00")).task.completed
     with pytest.raises(InvalidInput, match="recurrence must be set"):
         COURSE.skipped(make_task(), Now(NOON))

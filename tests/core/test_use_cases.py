@@ -223,14 +223,14 @@ async def test_a_batch_reads_a_few_times_however_many_operations_it_has(
     tasks = [(await service.create(ANN, title=f"{number}")).task for number in range(100)]
     for task in tasks:
         await service.create(ANN, title="below", parent_id=task.id)
-    looks, look, new = 0, Seen.and_, SystemIds().new
+    looks, look, new = 0, Seen.with_read, SystemIds().new
 
     def counted(seen: Seen, **found: Any) -> Seen:
         nonlocal looks
         looks += 1
         return look(seen, **found)
 
-    monkeypatch.setattr(Seen, "and_", counted)
+    monkeypatch.setattr(Seen, "with_read", counted)
     await service.batch(ANN, [partial(operation, task=task, own_id=new(NOON)) for task in tasks], WriteOptions())
     assert looks <= 8
 
@@ -241,13 +241,13 @@ async def test_a_batch_over_many_lists_reads_a_few_times(service: TaskService, m
         task_list = (await service.create_list(ANN, name=f"{number}")).task_list
         last = [(await service.create(ANN, title="last", list_id=task_list.id)).task for _ in range(3)][-1]
         operations += [partial(_delete, task_id=last.id), partial(_create, list_id=task_list.id)]
-    looks, look = list[Seen](), Seen.and_
+    looks, look = list[Seen](), Seen.with_read
 
     def counted(seen: Seen, **found: Any) -> Seen:
         looks.append(seen)
         return look(seen, **found)
 
-    monkeypatch.setattr(Seen, "and_", counted)
+    monkeypatch.setattr(Seen, "with_read", counted)
     await service.batch(ANN, operations, WriteOptions())
     assert len(looks) <= 8
 

@@ -9,7 +9,7 @@ from todo_core.seen import subtasks_of
 
 def is_of_one_task(sees: Sees) -> bool:
     """Whether it is one task, or nothing, that must be read."""
-    return len(sees.tasks) <= 1 and not (sees.entries or sees.history or sees.pages or sees.lists or sees.log)
+    return len(sees.tasks) <= 1 and not (sees.entries or sees.last_entries or sees.pages or sees.lists or sees.log)
 
 
 def decided_alone(plan: Plan, seen: Seen) -> Decision:

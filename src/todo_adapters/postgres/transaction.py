@@ -174,10 +174,10 @@ async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
     for query in wanted.pages:
         [page] = await pages_many(Shape.of(query))(connection, [(owner, query)])
         pages[query] = page.items
-    return seen.and_(
+    return seen.with_read(
         tasks=await _read(connection, owner, wanted.tasks),
         entries={number: await _read_change(connection, owner, number) for number in wanted.entries},
-        last=await _read_last(connection, seen, wanted.history),
+        last_entries=await _read_last(connection, seen, wanted.last_entries),
         pages=pages,
         lists=(await lists_of(connection, [owner]))[0] if wanted.lists else None,
         log={query: await _read_page(connection, owner, query) for query in wanted.log},

@@ -15,7 +15,7 @@ from todo_app.api.members import Ignored
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.names import unknown
 from todo_core import Problem
-from todo_core.due import discord, needs_zone, settled
+from todo_core.due import contradictions, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
 from todo_core.task import Rule
@@ -61,16 +61,16 @@ def _faults(
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")
-    yield from _discord(valid)
+    yield from _contradictions(valid)
 
 
-def _discord(valid: dict[str, Any]) -> Iterator[Problem]:
+def _contradictions(valid: dict[str, Any]) -> Iterator[Problem]:
     """How valid dates contradict each other, unless a zone decides that which this body does not name."""
     start, due = valid.get("start_date"), valid.get("due_date")
     if start and due and ("time_zone" in valid or not needs_zone(start, due)):
         with suppress(ValueError):  # a year that the core refuses
             dates = settled(start, due, valid.get("time_zone"))
-            yield from (Problem(*each) for each in discord(dates.start_date, dates.due_date).items())
+            yield from (Problem(*each) for each in contradictions(dates.start_date, dates.due_date).items())
 
 
 def _faults_of_value(

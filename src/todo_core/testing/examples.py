@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 
-from todo_core.due import discord, has_time
+from todo_core.due import contradictions, has_time
 from todo_core.idempotency import KEY_LENGTH, IdempotencyKey
 from todo_core.lists import NAME_LENGTH, TaskList, is_name
 from todo_core.queries import SEARCH_LENGTH, Cursor, Sort, TaskQuery, is_search
@@ -279,7 +279,7 @@ SETTABLE: Final = {name: MEMBERS[name] for name in MEMBERS if name in Settable._
 def tasks_of(draw: st.DrawFn, owner: OwnerId, ids: st.SearchStrategy[TaskId]) -> Task:
     """Tasks of that owner."""
     values = {name: draw(strategy) for name, strategy in MEMBERS.items()}
-    if discord(values["start_date"], values["due_date"]):
+    if contradictions(values["start_date"], values["due_date"]):
         values["start_date"] = None
     due = values["due_date"]
     if due is None or values["recurrence"] is None:

@@ -91,12 +91,12 @@ class ChangeUseCases(UseCases):
                 return decision
             return replace(decision, answer=tuple(each for each in decision.answer if each.id == thing_id))
 
-        return await self._commit(owner, Sees(history=frozenset({thing_id})), decide, options)
+        return await self._commit(owner, Sees(last_entries=frozenset({thing_id})), decide, options)
 
     async def erase(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
         """Erase everything that the deletion of that thing took, from the history too. Raises `NotInTrash`."""
         return await self._commit(
-            owner, Sees(history=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
+            owner, Sees(last_entries=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
         )
 
     async def empty_trash(self, owner: OwnerId, options: WriteOptions = DEFAULTS) -> Committed:

@@ -194,7 +194,7 @@ class TaskUseCases(UseCases):
             step = change(before, now)
             if options.base is not None:
                 require_mergeable(seen, before, step.task, members, options.base)
-            pairs = [Pair(before, step.task, step.named)] if step.task != before else []
+            pairs = [Pair(before, step.task, step.explicit_action)] if step.task != before else []
             if where is not None and fresh and not (only_elsewhere and is_there(before, where)):
                 pairs = merged(moved(seen, before, where, at=now.at, fresh=fresh), pairs)
             if step.moves_on:
