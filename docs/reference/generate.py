@@ -364,7 +364,12 @@ def agents() -> Iterator[str]:
     yield "\n## Tools"
     hinted = ("reads", "destroys", "repeatable")
     shown = (
-        (f"`{each.name}`", each.says, ", ".join(hint for hint in hinted if getattr(each, hint)), str(TOKENS[each.name]))
+        (
+            f"`{each.name}`",
+            each.description,
+            ", ".join(hint for hint in hinted if getattr(each, hint)),
+            str(TOKENS[each.name]),
+        )
         for each in TOOLS.values()
     )
     yield from table("tool", "does", "hints", "tokens", rows=shown)
@@ -630,7 +635,7 @@ def link(heading: str) -> str:
 
 
 def request(operation: Operation) -> tuple[str, str]:
-    summary, path = operation.words[0], operation.path
+    summary, path = operation.documentation[0], operation.path
     asked = "&".join(f"{one['name']}=" for one in operation.query)
     sent = ", ".join(given(operation)) if operation.method == "POST" else ""
     more = f": `?{asked}`" if asked else f": `{{{sent}}}`" if sent else ""

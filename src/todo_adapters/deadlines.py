@@ -77,10 +77,10 @@ class _Watch:
         self._expiries.pop(deadline, None)
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_at(next(iter(self._expiries.values())), self._look, loop, context=self._context)
+        loop.call_at(next(iter(self._expiries.values())), self._expire, loop, context=self._context)
         self._has_timer = True
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._has_timer = False
         now = loop.time()
         for deadline in list(takewhile(lambda each: self._expiries[each] <= now, self._expiries)):

@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_scope(command: argparse.ArgumentParser, says: str) -> None:
-    text = f"{says}; repeat it for several; default: everything"
+def _add_scope(command: argparse.ArgumentParser, purpose: str) -> None:
+    text = f"{purpose}; repeat it for several; default: everything"
     command.add_argument("--scope", action="append", choices=SCOPES, help=text)
 
 

@@ -10,7 +10,7 @@ from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
 from todo_app.http.identification import Identification, TokenVerifier
 from todo_app.http.live import Live
-from todo_app.http.turns import Turns
+from todo_app.http.turns import RequestTurns
 from todo_app.loading import without_packages
 from todo_app.log import Log
 from todo_app.metrics import Metrics
@@ -107,8 +107,8 @@ class Container(DeclarativeContainer):
     identification: Provider[Identification] = Singleton(
         Identification, verifier, bad_tokens, settings.provided.trusted_proxies
     )
-    turns: Provider[Turns] = Singleton(
-        Turns,
+    turns: Provider[RequestTurns] = Singleton(
+        RequestTurns,
         max_concurrent=settings.provided.concurrent_requests_per_user,
         max_waiting=settings.provided.waiting_requests_per_user,
     )

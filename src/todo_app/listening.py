@@ -14,7 +14,7 @@ UNREAD_SECONDS: Final = 60  # until a connection ends on which the client reads 
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-class Listener:
+class ListeningSocket:
     """A TCP socket bound to an address of `host`: the first that this machine has, IPv4 before IPv6.
 
     Granian would bind with SO_REUSEPORT, so that two servers of one user could share a port by mistake.

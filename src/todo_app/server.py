@@ -20,7 +20,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from todo_app.listening import BACKLOG, Listener
+from todo_app.listening import BACKLOG, ListeningSocket
 from todo_app.loading import without_collections
 from todo_app.local import LocalDatabase, bring_up_to_date, local_secret, token_for
 from todo_app.log import Log, own_handler
@@ -45,7 +45,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         raise SettingsError(
             "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified"
         )
-    with closing(Listener(host, port)) as listener:
+    with closing(ListeningSocket(host, port)) as listener:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
             bring_up_to_date(settings, database_url)
@@ -65,7 +65,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
 class _Server(MPServer):
     """Granian on an existing socket, which its workers share."""
 
-    def __init__(self, listener: Listener, **options: Any) -> None:
+    def __init__(self, listener: ListeningSocket, **options: Any) -> None:
         super().__init__("todo_app.worker:create_worker", **options)
         self._listener = listener
 
@@ -79,7 +79,7 @@ class _Server(MPServer):
         self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
 
-def _run(signals: Signals, listener: Listener, workers: int, settings: Settings, greeting: str | None) -> None:
+def _run(signals: Signals, listener: ListeningSocket, workers: int, settings: Settings, greeting: str | None) -> None:
     server = _Server(
         listener,
         factory=True,
@@ -126,7 +126,7 @@ def _prepare_workers() -> None:
         trim(0)
 
 
-def _wait_until_answered(listener: Listener) -> None:
+def _wait_until_answered(listener: ListeningSocket) -> None:
     """Return once a request to the listener's port has been answered."""
     address, port, *_ = listener.socket.getsockname()
     address = _LOOPBACK.get(address, address)

@@ -22,7 +22,7 @@ from databases import has_been_used, roomy_folder
 
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries, creation
 from todo_adapters.embedded.account import Account
-from todo_adapters.embedded.cluster import Cluster, Settings
+from todo_adapters.embedded.cluster import Cluster, PostgresSettings
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.programs import Programs
 
@@ -892,7 +892,7 @@ def test_root_connects_to_no_socket_in_a_folder_that_the_unprivileged_account_na
     for named in (of_root, own, "/tmp/todo-api-x,example.org"):  # noqa: S108
         pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{named}\n\n0 0\nready\n")
         account.give(pid_file)
-        assert Cluster(folder / "postgres", Settings(durable=False, max_connections=10))._server() is None
+        assert Cluster(folder / "postgres", PostgresSettings(durable=False, max_connections=10))._server() is None
         EmbeddedPostgres.start(folder, durable=False).stop()
     assert own.exists()
 

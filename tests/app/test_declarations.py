@@ -53,4 +53,4 @@ def test_each_operation_has_a_unique_name_and_route() -> None:
     places = [(each.method, each.path) for each in OPERATIONS]
     assert len(set(names)) == len(names)
     assert len(set(places)) == len(places)
-    assert all(each.words[0] for each in (*OPERATIONS, *PUBLIC))
+    assert all(each.documentation[0] for each in (*OPERATIONS, *PUBLIC))

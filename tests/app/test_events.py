@@ -110,7 +110,7 @@ async def numbers(service: Service) -> dict[str, float]:
 async def test_a_commit_of_the_same_process_wakes_streams_without_polling(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     async with following(service) as stream, following(service, f"/api/{BOB}/events", BOB) as other:
         assert set(await stream.block()) == {"retry", "id"}
         for number in range(3):
@@ -123,7 +123,7 @@ async def test_a_commit_of_the_same_process_wakes_streams_without_polling(
 async def test_a_batch_of_the_same_process_wakes_streams_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     operations = [{"op": "create", "task": {"title": f"{number}"}} for number in range(2)]
     async with following(service) as stream:
         await stream.block()
@@ -134,7 +134,7 @@ async def test_a_batch_of_the_same_process_wakes_streams_at_once(
 
 
 async def test_changes_of_another_process_are_found_by_polling() -> None:
-    assert live.LOOK_EVERY <= 0.25
+    assert live.POLL_EVERY <= 0.25
     store = MemoryTaskStore()
     service, other = make_service(store), make_service(store)
     async with following(service) as stream:
@@ -159,19 +159,19 @@ async def every_change_arrives(seed: int) -> None:
 
 
 async def test_no_wake_up_is_lost_while_a_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     for seed in range(20):
         await every_change_arrives(seed)
 
 
 async def test_a_wake_up_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shows that the previous test can fail: this stream forgets a wake-up that came while it read."""
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     right = event_stream.EventStream._next
 
     async def forgetful(self: Any, listener: Any, token: Any) -> Any:
         page = await right(self, listener, token)
-        listener.look()
+        listener.reset()
         return page
 
     monkeypatch.setattr(event_stream.EventStream, "_next", forgetful)
@@ -336,7 +336,7 @@ class BreakingTasks(MemoryOwnedTasks):
 
 @pytest.fixture
 def breaking(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for module, name in ((live, "LOOK_EVERY"), (live, "LOOK_AGAIN"), (event_stream, "READ_AGAIN")):
+    for module, name in ((live, "POLL_EVERY"), (live, "POLL_AGAIN"), (event_stream, "READ_AGAIN")):
         monkeypatch.setattr(module, name, 0.01)
     return make_service(Breaking())
 

@@ -105,19 +105,19 @@ def on_memory(processes: int, count: int) -> None:
 
 
 def test_two_processes_find_each_others_changes_by_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(live, "POLL_EVERY", 0.001)
     on_memory(2, examples(100))
 
 
 def test_a_process_finds_its_own_changes_without_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     on_memory(1, examples(100))
 
 
 def test_clients_of_two_stores_on_one_database_converge(
     monkeypatch: pytest.MonkeyPatch, shared_database_url: str
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(live, "POLL_EVERY", 0.001)
     with asyncio.Runner() as runner:
         engines = [create_engine(shared_database_url) for _ in range(2)]
         stores = [PostgresTaskStore(engine) for engine in engines]
@@ -137,12 +137,12 @@ def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("never_waiting")
 def test_a_stream_that_forgets_that_it_was_woken_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     right = EventStream._next
 
     async def forgetful(self: Any, listener: Any, token: Any) -> Any:
         page = await right(self, listener, token)
-        listener.look()
+        listener.reset()
         return page
 
     monkeypatch.setattr(event_stream.EventStream, "_next", forgetful)
@@ -154,7 +154,7 @@ def test_a_stream_that_forgets_that_it_was_woken_is_found(monkeypatch: pytest.Mo
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("never_waiting")
 def test_a_write_that_wakes_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(live, "POLL_EVERY", NEVER)
     right = TaskService.batch
 
     async def batch(self: Any, *arguments: Any) -> Any:
@@ -169,11 +169,11 @@ def test_a_write_that_wakes_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("never_waiting")
 def test_polling_that_wakes_nobody_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(live, "POLL_EVERY", 0.001)
 
     async def unheard(self: Any) -> None:
         await asyncio.sleep(NEVER)
 
-    monkeypatch.setattr(live.Live, "_look", unheard)
+    monkeypatch.setattr(live.Live, "_poll", unheard)
     with pytest.raises((AssertionError, Flaky)):
         on_memory(2, 5000)

@@ -27,7 +27,7 @@ def requests(operation: Operation) -> Iterator[Route]:
     """Every way to ask for that operation: its examples, without a body, unreadable, and on every condition."""
     bodies = [{"json_": example} for example in (operation.body.examples.values() if operation.body else ())]
     conditions: list[dict[str, str]] = [{}]
-    if operation.of_one and operation.writes:
+    if operation.thing_kind and operation.writes:
         conditions += [{"If-Match": '"1"'}, {"If-Match": '"9"'}]
     if operation.conditional:
         conditions += [{"If-None-Match": "*"}]

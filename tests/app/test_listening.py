@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 import pytest
 from serving import free_port
 
-from todo_app.listening import Listener
+from todo_app.listening import ListeningSocket
 from todo_app.settings import SettingsError
 
 
@@ -30,7 +30,7 @@ def port() -> int:
     ],
 )
 def test_every_host_that_python_resolves_is_listened_on(port: int, host: str, reached: list[str]) -> None:
-    with closing(Listener(host, port)) as listener:
+    with closing(ListeningSocket(host, port)) as listener:
         with pytest.raises(ConnectionRefusedError):  # bound, and not yet serving
             socket.create_connection((reached[0], port), 5)
         listener.listen()
@@ -46,12 +46,12 @@ def test_addresses_that_this_machine_does_not_have_are_skipped(port: int, monkey
         (socket.AF_INET, *stream, ("127.0.0.1", port)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with closing(Listener("a.name", port)) as listener:
+    with closing(ListeningSocket("a.name", port)) as listener:
         assert listener.socket.getsockname() == ("127.0.0.1", port)
         assert listener.url == f"http://a.name:{port}"
         listener.listen()
         with pytest.raises(SettingsError, match="Address already in use"):  # and not at the next address instead
-            Listener("a.name", port)
+            ListeningSocket("a.name", port)
 
 
 @pytest.mark.parametrize(
@@ -68,25 +68,25 @@ def test_addresses_that_this_machine_does_not_have_are_skipped(port: int, monkey
 )
 def test_a_host_that_cannot_be_listened_on_is_refused_in_one_line(port: int, host: str, said: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        Listener(host, port)
+        ListeningSocket(host, port)
     assert said in str(refused.value)
     assert str(refused.value).endswith("; choose another --host")
     assert str(refused.value).isprintable() or host == "\udcff"
 
 
 def test_only_one_of_two_listeners_with_the_same_address_listens(port: int) -> None:
-    with closing(Listener("127.0.0.1", port)) as one, closing(Listener("127.0.0.1", port)) as two:
+    with closing(ListeningSocket("127.0.0.1", port)) as one, closing(ListeningSocket("127.0.0.1", port)) as two:
         two.listen()
         refused = f"--host 127.0.0.1 --port {port} cannot be used: Address already in use; choose another --port"
         with pytest.raises(SettingsError, match=refused):
             one.listen()
         with pytest.raises(SettingsError, match=refused):
-            Listener("127.0.0.1", port)
+            ListeningSocket("127.0.0.1", port)
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
 def test_a_port_is_not_shared_even_with_so_reuseport(port: int) -> None:
-    with closing(Listener("127.0.0.1", port)) as listener, socket.socket() as stranger:
+    with closing(ListeningSocket("127.0.0.1", port)) as listener, socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.listen()
         with pytest.raises(OSError, match="in use"):
@@ -96,7 +96,7 @@ def test_a_port_is_not_shared_even_with_so_reuseport(port: int) -> None:
         stranger.bind(("127.0.0.1", port))
         stranger.listen()
         with pytest.raises(SettingsError, match="already in use"):
-            Listener("127.0.0.1", port)
+            ListeningSocket("127.0.0.1", port)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT exists on Linux only")
@@ -111,7 +111,7 @@ def test_a_connection_whose_client_reads_nothing_holds_little_and_ends(
         while True:
             taken += ours.send(b"x" * 65536)
 
-    with closing(Listener("127.0.0.1", port)) as listener:
+    with closing(ListeningSocket("127.0.0.1", port)) as listener:
         listener.listen()
         with socket.create_connection(("127.0.0.1", port)), listener.socket.accept()[0] as ours:
             ours.settimeout(0.2)

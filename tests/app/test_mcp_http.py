@@ -210,7 +210,7 @@ async def test_texts_come_back_as_they_were_given(service: Service, text: str, r
 @pytest.mark.parametrize("tool", TOOLS)
 async def test_arguments_of_any_kind_get_a_refusal_that_names_them(service: Service, tool: str, revision: str) -> None:
     for wrong in (None, True, 0, -1, 2**70, 1.5, "\x00", "\u0085", "x" * 5000, [], [[]], {}, {"a": {"b": []}}, [None]):
-        for name in [*TOOLS[tool].schema["properties"], "__proto__", "a/b~c"]:
+        for name in [*TOOLS[tool].input_schema["properties"], "__proto__", "a/b~c"]:
             asked = {"name": tool, "arguments": {name: wrong}}
             answer = await ask(service, "tools/call", asked, revision=revision)
             assert answer.status_code == 200, (name, wrong)

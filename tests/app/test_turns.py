@@ -17,7 +17,7 @@ from refusals import check_dressed, problem
 from todo_adapters.memory import MemoryTaskStore
 from todo_app.http import exchange, turns
 from todo_app.http.errors import MalformedRequest, TooManyAtOnce
-from todo_app.http.turns import Turns
+from todo_app.http.turns import RequestTurns
 from todo_core import OwnerId, Page, StoreUnavailable, TaskQuery
 
 TASKS = f"/api/{ANN}/tasks"
@@ -255,7 +255,7 @@ async def never() -> None:
 
 @pytest.mark.parametrize("hangs_up", [True, False])
 async def test_a_place_given_to_a_leaving_client_goes_to_the_next_one(hangs_up: bool) -> None:
-    ann, shared = OwnerId(ANN), Turns(max_concurrent=1, max_waiting=2)
+    ann, shared = OwnerId(ANN), RequestTurns(max_concurrent=1, max_waiting=2)
     leaving = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -280,7 +280,7 @@ async def test_a_place_given_to_a_leaving_client_goes_to_the_next_one(hangs_up: 
 
 
 async def test_a_piece_that_is_being_read_when_the_turn_comes_is_not_lost() -> None:
-    ann, shared = OwnerId(ANN), Turns(max_concurrent=1, max_waiting=1)
+    ann, shared = OwnerId(ANN), RequestTurns(max_concurrent=1, max_waiting=1)
     pieces, calls = asyncio.Queue[dict[str, Any]](), 0
 
     async def receive() -> dict[str, Any]:
@@ -317,7 +317,7 @@ def test_places_are_never_lost_or_duplicated_and_are_given_in_order(
 
 
 class Request:
-    def __init__(self, turns_: Turns, owner: str) -> None:
+    def __init__(self, turns_: RequestTurns, owner: str) -> None:
         self.left, self.state, self.refused = asyncio.Event(), "waits", False
         self.task = asyncio.create_task(self._live(turns_, OwnerId(owner)))
 
@@ -325,7 +325,7 @@ class Request:
         await self.left.wait()
         return {"type": "http.disconnect"}
 
-    async def _live(self, turns_: Turns, owner: OwnerId) -> None:
+    async def _live(self, turns_: RequestTurns, owner: OwnerId) -> None:
         try:
             await turns_.take(owner, self._receive)
         except (TooManyAtOnce, MalformedRequest) as refusal:
@@ -341,7 +341,7 @@ class Model:
     """What places there must be, beside those that there are."""
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
-        self.shared = Turns(max_concurrent=max_concurrent, max_waiting=max_waiting)
+        self.shared = RequestTurns(max_concurrent=max_concurrent, max_waiting=max_waiting)
         self.max_concurrent, self.places = max_concurrent, max_concurrent + max_waiting
         self.working: dict[str, list[Request]] = {"a": [], "b": []}
         self.waiting: dict[str, list[Request]] = {"a": [], "b": []}

@@ -27,7 +27,7 @@ from serving import (
     serving_events,
 )
 
-from todo_app.listening import Listener
+from todo_app.listening import ListeningSocket
 from todo_app.server import _run
 from todo_app.settings import Settings
 from todo_app.worker import GRACE
@@ -78,7 +78,7 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
     replaced = {"Log": said.log, "say": said.say, "_Server": lambda *_, **__: Mock(serve=serve)}
     for name, other in {**replaced, "_prepare_workers": Mock(), "_connections": Mock()}.items():
         monkeypatch.setattr(f"todo_app.server.{name}", other)
-    with closing(Listener("127.0.0.1", free_port())) as listener:
+    with closing(ListeningSocket("127.0.0.1", free_port())) as listener:
         _run(Mock(), listener, 1, Settings(), "Serving")
     said.say.assert_called_once_with("Serving")
     said.log.return_value.events.info.assert_called_once_with("serving", url=listener.url, workers=1)

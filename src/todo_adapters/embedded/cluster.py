@@ -34,7 +34,7 @@ def signals_held() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PostgresSettings:
     """The server's settings, passed on every start: nothing depends on a file that an older version wrote."""
 
     durable: bool
@@ -71,7 +71,7 @@ class Cluster:
     process is alive. `postmaster.pid` may be stale, and its pid may belong to another process by now.
     """
 
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: PostgresSettings) -> None:
         self._home = home
         self._settings = settings
         self._folder = home / "cluster"

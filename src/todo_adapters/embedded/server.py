@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
-from todo_adapters.embedded.cluster import Cluster, Settings
+from todo_adapters.embedded.cluster import Cluster, PostgresSettings
 from todo_adapters.embedded.creation import NAME
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.folders import make_private
@@ -51,12 +51,12 @@ class EmbeddedPostgres:
                 "name another."
             )
         try:
-            return cls._start(home, Settings(durable, max_connections), time.monotonic() + START_WITHIN)
+            return cls._start(home, PostgresSettings(durable, max_connections), time.monotonic() + START_WITHIN)
         except OSError as error:
             raise EmbeddedDatabaseError(_reason(error, home)) from error
 
     @classmethod
-    def _start(cls, home: Path, settings: Settings, deadline: float) -> "EmbeddedPostgres":
+    def _start(cls, home: Path, settings: PostgresSettings, deadline: float) -> "EmbeddedPostgres":
         for folder in (home.parent, home):
             make_private(folder)
         cluster = Cluster(home, settings)

@@ -76,13 +76,13 @@ class Connections:
         loop = asyncio.get_running_loop()
         self._kept.append(held._replace(since=loop.time()))
         if self._timer is None:
-            self._timer = loop.call_later(LINGER, self._look)
+            self._timer = loop.call_later(LINGER, self._give_back_unused)
 
-    def _look(self) -> None:
+    def _give_back_unused(self) -> None:
         loop = asyncio.get_running_loop()
         self._give_back(before=loop.time() - LINGER)
         if self._kept:
-            self._timer = loop.call_at(self._kept[0].since + LINGER, self._look)
+            self._timer = loop.call_at(self._kept[0].since + LINGER, self._give_back_unused)
 
     def _give_back(self, *, before: float) -> None:
         if self._timer is not None:

@@ -158,7 +158,7 @@ def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
 async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
     seen, wanted = Seen(owner, {}), sees
     while True:
-        seen = await _look(connection, seen, seen.missing(wanted))
+        seen = await _with_read(connection, seen, seen.missing(wanted))
         try:
             return await beside(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
         except NotSeen as more:
@@ -167,7 +167,7 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
             raise Refused(refusal) from refusal
 
 
-async def _look(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
+async def _with_read(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
     """Read what is wanted, and return `seen` with it."""
     owner = seen.owner
     pages: dict[TaskQuery, tuple[Task, ...]] = {}

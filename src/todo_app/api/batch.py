@@ -68,9 +68,9 @@ class CreateOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fiel
     within = "task"
     task: wire.NewTask
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.create(owner, terms, **self.task.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.create(owner, options, **self.task.members())
 
 
 class EditOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit"):
@@ -79,9 +79,9 @@ class EditOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     within = "changes"
     changes: wire.TaskPatch
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.edit(owner, TaskId(self.id), terms, **self.changes.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.edit(owner, TaskId(self.id), options, **self.changes.members())
 
 
 class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="complete"):
@@ -90,13 +90,13 @@ class CompleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     completed: bool = True
     occurrence: members.Seen | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
         if self.completed:
-            return await tasks.complete(owner, TaskId(self.id), terms, **wire.given(self, wire.Skip))
+            return await tasks.complete(owner, TaskId(self.id), options, **wire.given(self, wire.Skip))
         if self.occurrence is not UNSET:
             raise InvalidInput([wire.NOT_COMPLETING])
-        return await tasks.reopen(owner, TaskId(self.id), terms)
+        return await tasks.reopen(owner, TaskId(self.id), options)
 
 
 class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="skip"):
@@ -104,9 +104,9 @@ class SkipOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     occurrence: members.Seen | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.skip(owner, TaskId(self.id), terms, **wire.given(self, wire.Skip))
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.skip(owner, TaskId(self.id), options, **wire.given(self, wire.Skip))
 
 
 class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reschedule"):
@@ -115,9 +115,9 @@ class RescheduleOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fiel
     due_date: members.GivenDate
     start_date: members.GivenDate | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.reschedule(owner, TaskId(self.id), terms, **wire.given(self, wire.Reschedule))
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.reschedule(owner, TaskId(self.id), options, **wire.given(self, wire.Reschedule))
 
 
 class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move"):
@@ -128,17 +128,17 @@ class MoveOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     before: members.Neighbour | UnsetType = UNSET
     after: members.Neighbour | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.move(owner, TaskId(self.id), terms, **wire.given(self, wire.Move))
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.move(owner, TaskId(self.id), options, **wire.given(self, wire.Move))
 
 
 class DeleteOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete"):
     """Delete a task, with its subtasks: they go to the trash."""
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.delete(owner, TaskId(self.id), terms)
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.delete(owner, TaskId(self.id), options)
 
 
 class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="restore"):
@@ -146,9 +146,9 @@ class RestoreOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fie
 
     id: Annotated[UUID, Meta(description="The id of the task or list that was deleted.")]
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.restore(owner, self.id, terms, answers_whole=False)
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.restore(owner, self.id, options, answers_whole=False)
 
 
 class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="create_list"):
@@ -157,9 +157,9 @@ class CreateListOperation(_Operation, frozen=True, kw_only=True, forbid_unknown_
     within = "list"
     list: wire.NewList
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.create_list(owner, terms, **self.list.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.create_list(owner, options, **self.list.members())
 
 
 class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="edit_list"):
@@ -168,9 +168,9 @@ class EditListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     within = "changes"
     changes: wire.ListPatch
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.edit_list(owner, ListId(self.id), terms, **self.changes.members())
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.edit_list(owner, ListId(self.id), options, **self.changes.members())
 
 
 class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="move_list"):
@@ -179,17 +179,17 @@ class MoveListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields
     before: members.Neighbour | UnsetType = UNSET
     after: members.Neighbour | UnsetType = UNSET
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.move_list(owner, ListId(self.id), terms, **wire.given(self, wire.MoveList))
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.move_list(owner, ListId(self.id), options, **wire.given(self, wire.MoveList))
 
 
 class DeleteListOperation(_OfOne, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="delete_list"):
     """Delete a list, with its tasks: they go to the trash."""
 
-    async def run(self, tasks: TaskService, owner: OwnerId, terms: WriteOptions) -> Committed:
-        """Do it, on these terms."""
-        return await tasks.delete_list(owner, ListId(self.id), terms)
+    async def run(self, tasks: TaskService, owner: OwnerId, options: WriteOptions) -> Committed:
+        """Do it, with these options."""
+        return await tasks.delete_list(owner, ListId(self.id), options)
 
 
 AnyOperation: TypeAlias = (
@@ -254,12 +254,12 @@ async def run_batch(call: Call[Batch]) -> Reply:
 
 
 def _running(part: int, operation: AnyOperation, call: Call[Batch]) -> Any:
-    terms = WriteOptions(expected=operation.expected, zone=call.options.zone)
+    options = WriteOptions(expected=operation.expected, zone=call.options.zone)
 
     async def run(tasks: TaskService) -> Committed:
         if not (part + 1) % _AT_A_TIME:
             await asyncio.sleep(0)
-        return await operation.run(tasks, call.owner, terms)
+        return await operation.run(tasks, call.owner, options)
 
     return run
 

@@ -43,6 +43,6 @@ async def undo_change(call: Call[None]) -> Reply:
     deletes, which needs the scope `tasks:delete`. A position that another task or list has taken is replaced by one
     next to it.
     """
-    number, may_delete = read_number(call.exchange.named), call.identity.may("tasks:delete")
+    number, may_delete = read_number(call.exchange.path_parameter), call.identity.may("tasks:delete")
     undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)
     return reply_with_things(undone)

@@ -42,7 +42,7 @@ class Parameter(NamedTuple):
     name: str
     attribute: str
     read: Callable[[str], Any]
-    says: str
+    description: str
     schema: dict[str, Any]
     repeatable: bool = False
     required: bool = False
@@ -201,7 +201,7 @@ _SINCE: Final = Parameter(
 )  # fmt: skip
 _OF_SYNC: Final = (_LIMIT, _SINCE)
 _OF_EVENTS: Final = (
-    _SINCE._replace(says="Where to continue, as `Last-Event-ID`; without either, the stream begins now."),
+    _SINCE._replace(description="Where to continue, as `Last-Event-ID`; without either, the stream begins now."),
 )
 _OF_OCCURRENCES: Final = (
     Parameter(
@@ -318,7 +318,7 @@ def _given(query_string: bytes) -> list[tuple[str, str]]:
 
 def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]:
     return tuple(
-        {"name": each.name, "in": "query", "description": each.says, "schema": each.schema}
+        {"name": each.name, "in": "query", "description": each.description, "schema": each.schema}
         | ({"required": True} if each.required else {})
         for each in parameters
     )

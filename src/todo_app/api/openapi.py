@@ -63,7 +63,7 @@ def openapi(root_path: str = "") -> Json:
         },
         "servers": [{"url": root_path or "/"}],
         "security": [{"bearer": []}],
-        "tags": [{"name": subject.tag, "description": subject.says} for subject in SUBJECTS]
+        "tags": [{"name": subject.tag, "description": subject.description} for subject in SUBJECTS]
         + [{"name": "operations", "description": "For operators of the service."}],
         "paths": paths,
         "components": _components(),
@@ -71,7 +71,7 @@ def openapi(root_path: str = "") -> Json:
 
 
 def _operation(operation: Operation) -> Json:
-    summary, description = operation.words
+    summary, description = operation.documentation
     document: Json = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
     document["security"] = [{"bearer": [operation.scope]}]
     if description:
@@ -93,18 +93,18 @@ def _parameters(operation: Operation) -> list[Json]:
     parameters = [*operation.query]
     if operation.writes:
         parameters.append(IDEMPOTENCY_KEY)
-        if operation.of_one:
+        if operation.thing_kind:
             parameters.append(IF_MATCH)
         if operation.merges:
             parameters.append(MERGE_BASE)
     if operation.zoned:
         parameters.append(TIME_ZONE)
-    parameters += operation.heeds
+    parameters += operation.headers
     return parameters + ([IF_NONE_MATCH] if operation.conditional else [])
 
 
 def _answer(answer: Answer) -> Json:
-    document: Json = {"description": answer.says}
+    document: Json = {"description": answer.description}
     if answer.struct is not None:
         document["content"] = {JSON: {"schema": _ref(answer.struct), "example": answer.example}}
     elif answer.example is not None:
@@ -113,8 +113,8 @@ def _answer(answer: Answer) -> Json:
 
 
 def _public(operation: PublicOperation) -> Json:
-    summary, description = operation.words
-    answers: Json = {"200": {"description": operation.says, "content": operation.content}}
+    summary, description = operation.documentation
+    answers: Json = {"200": {"description": operation.answer, "content": operation.content}}
     document: Json = {"operationId": operation.id, "summary": summary, "description": description}
     document |= {"tags": ["operations"], "security": []}
     if operation.tagged:

@@ -89,7 +89,7 @@ class Body:
 class Answer:
     """An operation's answer: its description, struct if any, example, and the names of its headers."""
 
-    says: str
+    description: str
     struct: type[msgspec.Struct] | None = None
     example: Any = None
     headers: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ class Described:
         return head + "".join(word.capitalize() for word in rest)
 
     @cached_property
-    def words(self) -> tuple[str, str]:
+    def documentation(self) -> tuple[str, str]:
         """The handler's docstring: its first line, and the rest."""
         summary, _, description = inspect.getdoc(self.handler).partition("\n\n")  # type: ignore[union-attr]
         return summary.rstrip("."), " ".join(description.split())
@@ -162,7 +162,7 @@ class Operation(Described):
     body: Body | None = None
     query: tuple[Json, ...] = ()
     zoned: bool = False
-    heeds: tuple[Json, ...] = ()
+    headers: tuple[Json, ...] = ()
     """Further headers that its handler reads, for the OpenAPI document."""
     merges: bool = False
     body_max: int = BODY_MAX
@@ -173,14 +173,14 @@ class Operation(Described):
         return self.method != "GET"
 
     @cached_property
-    def of_one(self) -> Kind | None:
+    def thing_kind(self) -> Kind | None:
         """The kind of the thing that its path names, if it names one."""
         return "task" if "{task_id}" in self.path else "list" if "{list_id}" in self.path else None
 
     @property
     def missing(self) -> type[TodoError]:
         """The error for an unknown id in the path."""
-        return ListNotFound if self.of_one == "list" else TaskNotFound
+        return ListNotFound if self.thing_kind == "list" else TaskNotFound
 
     @property
     def conditional(self) -> bool:
@@ -193,8 +193,8 @@ class Operation(Described):
         kinds: set[type[TodoError]] = {*_EVERYWHERE, *self.refuses}
         kinds |= {*_OF_A_BODY} if self.body else set()
         kinds |= {KeyReused} if self.writes else set()
-        kinds |= {self.missing} if self.of_one else set()
-        kinds |= {VersionConflict} if self.of_one and self.writes else set()
+        kinds |= {self.missing} if self.thing_kind else set()
+        kinds |= {VersionConflict} if self.thing_kind and self.writes else set()
         kinds |= {MergeConflict} if self.merges else set()
         return frozenset(kinds)
 
@@ -207,13 +207,13 @@ class Operation(Described):
         exchange, identity = Exchange.of(request), request["user"]
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
-        thing_id = read_id(exchange.named, self.missing) if self.of_one else _NO_ID
+        thing_id = read_id(exchange.path_parameter, self.missing) if self.thing_kind else _NO_ID
         body, options = None, _PLAIN
         if self.writes:
             try:
                 body, options = await self._read(exchange, request, receive)
             except TodoError:
-                if self.of_one:
+                if self.thing_kind:
                     await self._require(tasks, identity.owner, thing_id)
                     if self.zoned:
                         read_time_zone(exchange)
@@ -226,7 +226,7 @@ class Operation(Described):
         return await self.handler(Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, live))
 
     async def _require(self, tasks: TaskService, owner: OwnerId, thing_id: UUID) -> None:
-        if self.of_one == "list":
+        if self.thing_kind == "list":
             await tasks.get_list(owner, ListId(thing_id))
         else:
             await tasks.get(owner, TaskId(thing_id))
@@ -243,7 +243,7 @@ class Operation(Described):
             if not self.body.required:
                 require_type(exchange, self.body.types)
             body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # set if `body` is
-        expected = read_if_match(exchange) if self.of_one else None
+        expected = read_if_match(exchange) if self.thing_kind else None
         zone = read_time_zone(exchange) if self.zoned else None
         base = read_merge_base(exchange) if self.merges else None
         identity: Identity = request["user"]
@@ -275,7 +275,7 @@ class Subject:
     """A group of operations, filled as they are declared."""
 
     tag: str
-    says: str
+    description: str
     operations: list[Operation] = field(default_factory=list)
 
     def operation(self, method: str, path: str, **declared: Any) -> Callable[[H], H]:

@@ -43,7 +43,7 @@ class PublicOperation(Described):
     """One operation with the method GET."""
 
     handler: Callable[[Service, Exchange], Awaitable[Reply]]
-    says: str
+    answer: str
     content: dict[str, Any]
     tagged: bool = False
 
@@ -65,7 +65,7 @@ def _state(state: str) -> dict[str, Any]:
     return {JSON: {"schema": schema, "example": {"status": state}}}
 
 
-@_operation("/health/live", says="The process is running.", content=_state("live"))
+@_operation("/health/live", answer="The process is running.", content=_state("live"))
 async def is_live(_: Service, __: Exchange) -> Reply:
     """Check that the process is running.
 
@@ -74,7 +74,7 @@ async def is_live(_: Service, __: Exchange) -> Reply:
     return Reply(200, _OK, b'{"status":"live"}')
 
 
-@_operation("/health/ready", says="Ready.", content=_state("ready"), refuses=(StoreUnavailable,))
+@_operation("/health/ready", answer="Ready.", content=_state("ready"), refuses=(StoreUnavailable,))
 async def is_ready(service: Service, _: Exchange) -> Reply:
     """Check that the service can answer.
 
@@ -84,7 +84,7 @@ async def is_ready(service: Service, _: Exchange) -> Reply:
     return Reply(200, _OK, b'{"status":"ready"}')
 
 
-@_operation("/metrics", says="The metrics.", content={"text/plain": {"schema": {"type": "string"}}})
+@_operation("/metrics", answer="The metrics.", content={"text/plain": {"schema": {"type": "string"}}})
 async def get_metrics(service: Service, _: Exchange) -> Reply:
     """Get the service's metrics.
 
@@ -106,7 +106,7 @@ _RESOURCE: Final = {
 }
 
 
-@_operation(METADATA, says="The metadata.", content={JSON: {"schema": _RESOURCE}}, refuses=(MalformedRequest,))
+@_operation(METADATA, answer="The metadata.", content={JSON: {"schema": _RESOURCE}}, refuses=(MalformedRequest,))
 async def get_resource_metadata(service: Service, exchange: Exchange) -> Reply:
     """Get the authorization servers for `/mcp`.
 
@@ -115,7 +115,7 @@ async def get_resource_metadata(service: Service, exchange: Exchange) -> Reply:
     return Reply(200, _OK, msgspec.json.encode(metadata(exchange, service.public_url, service.issuer)))
 
 
-@_operation("/openapi.json", says="The document.", content={JSON: {"schema": {"type": "object"}}}, tagged=True)
+@_operation("/openapi.json", answer="The document.", content={JSON: {"schema": {"type": "object"}}}, tagged=True)
 async def get_openapi(service: Service, exchange: Exchange) -> Reply:
     """Get this document.
 

@@ -48,7 +48,7 @@ async def get_changes(call: Call[None]) -> Reply:
     "/events",
     scope=READ,
     query=EVENTS,
-    heeds=(LAST_EVENT_ID,),
+    headers=(LAST_EVENT_ID,),
     answers={200: Answer("The stream.", example=examples.EVENT, type=EVENT_STREAM)},
     refuses=(InvalidInput, ResyncRequired),
 )

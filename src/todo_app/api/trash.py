@@ -15,7 +15,7 @@ TRASH: Final = Subject("trash", "Deleted tasks and lists.")
 
 def read_trashed(call: Call[None]) -> UUID:
     """The id in the path. Raises `NotInTrash` for anything else."""
-    return read_id(call.exchange.named, NotInTrash)
+    return read_id(call.exchange.path_parameter, NotInTrash)
 
 
 @TRASH.operation(

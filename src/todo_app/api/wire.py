@@ -200,14 +200,14 @@ class NewList(ListPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return given(self, ListPatch) | _own_id(self.id)
 
 
-def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], says: str) -> type[msgspec.Struct]:
+def _put(name: str, view: type[msgspec.Struct], patch: type[msgspec.Struct], summary: str) -> type[msgspec.Struct]:
     """A struct for PUT: the members of PATCH, and the read-only ones, which are ignored."""
     ignored = [each for each in view.__struct_fields__ if each not in patch.__struct_fields__]
     return msgspec.defstruct(
         name,
         [(each, Ignored | UnsetType, UNSET) for each in ignored],
         bases=(patch,),
-        namespace={"__doc__": f"{says}: absent members stay, as in PATCH. What GET returned may be sent back."},
+        namespace={"__doc__": f"{summary}: absent members stay, as in PATCH. What GET returned may be sent back."},
         module=__name__,
         frozen=True,
         kw_only=True,

@@ -104,7 +104,7 @@ class EventStream:
 
     async def _next(self, listener: Listener, token: SyncToken) -> SyncPage | None:
         """The page after that token, or None if it cannot be read at the moment."""
-        listener.look()  # before reading, so that changes from now on wake it again
+        listener.reset()  # before reading, so that changes from now on wake it again
         if listener.ended is not None:
             return None
         try:

@@ -31,8 +31,8 @@ class Exchange:
         "fields",
         "metadata_url",
         "method",
-        "named",
         "owner",
+        "path_parameter",
         "reason",
         "request_id",
         "status",
@@ -45,7 +45,7 @@ class Exchange:
         self.fields = fields
         self.method: str = scope["method"]
         self.owner: OwnerId | None = None
-        self.named = ""  # the id or number in the path
+        self.path_parameter = ""  # the id or number in the path
         self.reason: str | None = None
         self.status = 0
         self.metadata_url: str | None = None

@@ -18,7 +18,7 @@ from todo_app.http.errors import (
 from todo_app.http.exchange import HOST, App, Exchange, Header, Receive, Reply, Scope, Send
 from todo_app.http.identification import Identification, limit_header, policy_header
 from todo_app.http.resource import MCP, METADATA, base_url
-from todo_app.http.turns import Turns
+from todo_app.http.turns import RequestTurns
 from todo_core import OwnerId
 
 Methods: TypeAlias = Callable[[str], tuple[str, ...]]
@@ -58,7 +58,7 @@ class Gate:
         operations: Mapping[str, App],
         identification: Identification,
         limiter: RateLimiter,
-        turns: Turns,
+        turns: RequestTurns,
         origins: Collection[str],
         public_url: str | None,
         methods: Methods,
@@ -102,7 +102,7 @@ class Gate:
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         path = _canonical(scope)
         if exchange.owner is not None:
-            path, exchange.named = _split(path)
+            path, exchange.path_parameter = _split(path)
         scope["path"] = scope["root_path"] + path  # as ASGI specifies; the router removes the prefix again
         if exchange.owner is None and path.startswith(("/api", MCP)):
             raise NoSuchRoute(f"{NO_ROUTE}: write it without percent-encoding.")
@@ -201,8 +201,8 @@ def _split(path: str) -> tuple[str, str]:
     parts = path.split("/", _NAME_SEGMENT + 1)
     if len(parts) <= _NAME_SEGMENT:
         return path, ""
-    named, parts[_NAME_SEGMENT] = parts[_NAME_SEGMENT], "-"
-    return "/".join(parts), named
+    parameter, parts[_NAME_SEGMENT] = parts[_NAME_SEGMENT], "-"
+    return "/".join(parts), parameter
 
 
 def methods_by_path(served: Iterable[tuple[str, Iterable[str]]]) -> Methods:

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from todo_app.http.errors import TooManyAtOnce
 from todo_core import OwnerId, StoreUnavailable, SyncPage, TaskStore
 
-LOOK_EVERY: Final = 0.25  # seconds: the maximum delay, plus one statement, for changes of other processes
-LOOK_AGAIN: Final = 1.0  # seconds after the database was unavailable
+POLL_EVERY: Final = 0.25  # seconds: the maximum delay, plus one statement, for changes of other processes
+POLL_AGAIN: Final = 1.0  # seconds after the database was unavailable
 STREAMS_MAX: Final = 10  # of one user
 _UNKNOWN: Final = -1
 
@@ -35,8 +35,8 @@ class Listener:
             if self._limit is not None:
                 self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def look(self) -> None:
-        """Reset, before reading: changes from now on wake it again."""
+    def reset(self) -> None:
+        """Forget that it was woken, before reading: changes from now on wake it again."""
         if self.ended is None:
             self._woken.clear()
 
@@ -99,7 +99,7 @@ class Live:
         self._store = store
         self.watch = watch
         self._followed: dict[OwnerId, _Followed] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._ended: str | None = None
 
     @contextmanager
@@ -111,9 +111,9 @@ class Live:
         followed.listeners.add(listener := Listener())
         if self._ended is not None:
             listener.end(self._ended)
-        elif self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-            self._looking.add_done_callback(self._looked)
+        elif self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll())
+            self._polling.add_done_callback(self._polled)
         self.watch.opened()
         try:
             yield listener
@@ -140,23 +140,23 @@ class Live:
     async def aclose(self) -> None:
         """End all streams, and stop polling."""
         self.end()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while self._followed:
             try:
                 seen = {owner: followed.number for owner, followed in self._followed.items()}
                 for owner, number in (await self._store.changed(seen)).items():
                     self.changed(owner, number)
             except StoreUnavailable:
-                await asyncio.sleep(LOOK_AGAIN)
-            await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_AGAIN)
+            await asyncio.sleep(POLL_EVERY)
 
-    def _looked(self, looking: "asyncio.Task[None]") -> None:
+    def _polled(self, polling: "asyncio.Task[None]") -> None:
         """After a bug in polling, end all streams, so that their clients reconnect."""
-        if not looking.cancelled() and (bug := looking.exception()) is not None:
+        if not polling.cancelled() and (bug := polling.exception()) is not None:
             for followed in self._followed.values():
                 for listener in followed.listeners:
                     listener.bug = bug

@@ -91,7 +91,7 @@ async def search_changes(call: Caller, asked: SearchChanges) -> Json:
         limit=asked.limit,
     )
     wanted = _Wanted(asked.action, _moment(call, "since", asked.since), _moment(call, "before", asked.before))
-    entries, place = await _look(call, query, wanted)
+    entries, place = await _search(call, query, wanted)
     titles = await asyncio.gather(*(_title(call, each) for each in entries))
     items = [answers.entry(each, title) for each, title in zip(entries, titles, strict=True)]
     return {"items": items, "next_cursor": f"{place.number}.{place.id}" if place else None}
@@ -109,7 +109,7 @@ class _Wanted:
         return self.action in (UNSET, entry.action) and (self.before is None or entry.at < self.before)
 
 
-async def _look(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list[Entry], Place | None]:
+async def _search(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list[Entry], Place | None]:
     """The first wanted entries, and where the search continues, if there may be more."""
     found: list[Entry] = []
     wide = replace(query, limit=LIMIT_MAX)

@@ -54,11 +54,11 @@ class Conversation:
         elif message.cancelled is not None:
             self._asked.discard(message.cancelled)  # the SDK does not answer it
 
-    async def _refuse(self, line: bytes, says: str) -> None:
+    async def _refuse(self, line: bytes, reason: str) -> None:
         refusal = JSONRPCError(
             jsonrpc="2.0",
             id=None if len(line) > LINE_MAX else id_of(line),
-            error=ErrorData(code=INVALID_REQUEST, message=says),
+            error=ErrorData(code=INVALID_REQUEST, message=reason),
         )
         await self._out.send(SessionMessage(refusal))
 

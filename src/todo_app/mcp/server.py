@@ -74,7 +74,7 @@ def server_for(who: WhoAsks, report: Report) -> "Server[Any]":
         version=version("todo-api"),
         title="Tasks",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: TOOLS[name].schema if name in TOOLS else None,
+        get_tool_input_schema=lambda name: TOOLS[name].input_schema if name in TOOLS else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -110,9 +110,9 @@ def _listed(tool: Tool) -> Listed:
     )
     return Listed(
         name=tool.name,
-        description=tool.says,
-        input_schema=tool.schema,
-        output_schema=tool.gives,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
         annotations=hints,
     )
 

@@ -52,26 +52,26 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One tool. `takes`: the struct of its arguments; `gives`: the schema of its answer; hints as in MCP."""
+    """One tool. `arguments`: the struct of its arguments; `output_schema`: of its answer; hints as in MCP."""
 
     name: str
-    says: str
+    description: str
     scope: Scope
-    takes: type[msgspec.Struct]
-    gives: Json
+    arguments: type[msgspec.Struct]
+    output_schema: Json
     run: Callable[[Caller, Any], Awaitable[Json]]
     reads: bool = False
     destroys: bool = False
     repeatable: bool = False
 
     @cached_property
-    def schema(self) -> Json:
+    def input_schema(self) -> Json:
         """The schema of its arguments."""
-        return schema.taking(self.takes)
+        return schema.taking(self.arguments)
 
     @cached_property
     def _decoder(self) -> "msgspec.json.Decoder[Any]":
-        return msgspec.json.Decoder(self.takes)
+        return msgspec.json.Decoder(self.arguments)
 
     async def answer(self, call: Caller, arguments: Mapping[str, Any]) -> Json:
         """Run the tool. Raises a `TodoError`."""
@@ -85,12 +85,19 @@ Work: TypeAlias = Callable[[], Awaitable[Json]]
 Run: TypeAlias = Callable[[Caller, A], Awaitable[Json]]
 
 
-def tool(takes: type[A], scope: Scope, gives: Json, **hints: bool) -> Callable[[Run[A]], Tool]:
+def tool(arguments: type[A], scope: Scope, output_schema: Json, **hints: bool) -> Callable[[Run[A]], Tool]:
     """Declare the function below as a tool, described by its docstring."""
 
     def declare(run: Run[A]) -> Tool:
-        says = " ".join((run.__doc__ or "").split())
-        return Tool(name=run.__name__, says=says, scope=scope, takes=takes, gives=gives, run=run, **hints)
+        return Tool(
+            name=run.__name__,
+            description=" ".join((run.__doc__ or "").split()),
+            scope=scope,
+            arguments=arguments,
+            output_schema=output_schema,
+            run=run,
+            **hints,
+        )
 
     return declare
 
