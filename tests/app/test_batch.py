@@ -10,7 +10,7 @@ from asking import Service
 from factories import ANN, BOB, make_id
 from refusals import check_dressed, pointers, problem
 
-from todo_app.http import faults
+from todo_app.api import bodies
 
 HOME = f"/api/{ANN}"
 TASKS = f"{HOME}/tasks"
@@ -198,14 +198,14 @@ async def test_an_unknown_id_does_not_hide_the_faults_of_other_operations(servic
 async def test_too_many_operations_are_refused_without_reading_each(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, members = list[bytes](), faults._MEMBERS
+    read, members = list[bytes](), bodies._MEMBERS
 
     def decode(raw: bytes) -> Any:
         read.append(raw)
         return members.decode(raw)
 
-    monkeypatch.setattr(faults, "_MEMBERS", SimpleNamespace(decode=decode))
-    for count, expected in ((101, 1), (100, 1 + faults.MAX_FAULTS + 1)):
+    monkeypatch.setattr(bodies, "_MEMBERS", SimpleNamespace(decode=decode))
+    for count, expected in ((101, 1), (100, 1 + bodies.MAX_FAULTS + 1)):
         read.clear()
         body = {"operations": [1] * count}
         problem(await service.ask("POST", f"{HOME}/batch", json_=body), 422, "invalid_input")

@@ -12,8 +12,8 @@ from todo_app import server
 from todo_app.api import batch
 from todo_app.http import idempotency, preconditions, reading, turns
 from todo_app.http.docs import PAGE_POLICY
-from todo_app.http.faults import MAX_FAULTS
 from todo_app.http.live import STREAMS_MAX
+from todo_app.http.problems import MAX_FAULTS
 from todo_app.mcp.schema import AT_ONCE
 from todo_app.settings import Settings
 from todo_core import LISTS_MAX

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api import examples, members, wire
+from todo_app.api.bodies import faults_of
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
-from todo_app.http.faults import faults_of
 from todo_core import (
     Committed,
     InvalidInput,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from todo_app.api.examples import CURSOR, SYNC_TOKEN, TASK
 from todo_app.api.members import LINE_PATTERN, TEXT_PATTERN
-from todo_app.http.names import escaped, unknown
+from todo_app.api.names import escaped, unknown
 from todo_core import (
     ChangeQuery,
     Cursor,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from todo_app.api.bodies import decoded
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -28,7 +29,7 @@ from todo_app.http.exchange import Scope as AsgiScope
 from todo_app.http.idempotency import read_idempotency_key
 from todo_app.http.live import Live
 from todo_app.http.preconditions import read_if_match, read_merge_base
-from todo_app.http.reading import BODY_MAX, JSON, decoded, read_bytes, require_type
+from todo_app.http.reading import BODY_MAX, JSON, read_bytes, require_type
 from todo_app.http.time_zone import read_time_zone
 from todo_core import (
     Identity,

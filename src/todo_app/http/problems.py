@@ -17,7 +17,6 @@ from todo_app.http.errors import (
     status_of,
 )
 from todo_app.http.exchange import Exchange, Reply
-from todo_app.http.faults import MAX_FAULTS, NOT_ALL
 from todo_app.http.preconditions import has_weak_if_match
 from todo_core import (
     IdentityUnavailable,
@@ -33,6 +32,8 @@ from todo_core import (
 )
 
 RETRY_AFTER_OUTAGE: Final = 2  # seconds: a failover or a serverless wake-up takes about this long
+MAX_FAULTS: Final = 50  # a body can have thousands
+NOT_ALL: Final = Problem("", f"only the first {MAX_FAULTS} faults are listed")
 
 _WEAK: Final = "A weak tag never matches (RFC 9110 §13.1.1): send it without W/."
 _CODE: Final = {"enum": sorted(kind.code for kind in STATUSES)}

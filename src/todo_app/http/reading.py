@@ -1,15 +1,11 @@
-"""Reads and decodes the body of a request."""
+"""Reads the body of a request."""
 
 import re
-from typing import Any, Final, Protocol, TypeVar
-
-import msgspec
+from typing import Any, Final, Protocol
 
 from todo_adapters.deadlines import Deadlines
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
-from todo_app.http.faults import faults_of
-from todo_core import InvalidInput, Problem
 
 BODY_MAX: Final = 64 * 1024  # bytes
 DEPTH_MAX: Final = 100  # nested brackets; Python's own limit differs between versions
@@ -26,7 +22,6 @@ class Incoming(Protocol):
 
 
 _LIMITS = Deadlines(BODY_SECONDS)
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
@@ -77,23 +72,6 @@ def require_type(exchange: Exchange, types: tuple[str, ...]) -> None:
     coding = exchange.header(b"content-encoding") or b"identity"
     if found is None or found[1].lower() not in types or coding[:_TYPE_MAX].lower() != b"identity":
         raise UnsupportedMediaType(f"Send the body as {' or '.join(types)} in UTF-8, without a content coding.")
-
-
-def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool = True) -> _Body:
-    """The decoded body. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it has another shape.
-
-    `writes` is that of `faults_of`.
-    """
-    try:
-        body.decode()  # members that the decoder skips must be UTF-8 too
-        require_shallow(body)
-        try:
-            return decoder.decode(body)
-        except msgspec.ValidationError as error:
-            faults = faults_of(body, decoder.type, writes=writes)
-            raise InvalidInput(faults or [Problem("", f"the body is wrong: {error}")]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedRequest(NOT_READ) from None
 
 
 def require_shallow(body: bytes) -> None:

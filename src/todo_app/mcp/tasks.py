@@ -9,10 +9,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api import wire
+from todo_app.api.bodies import decoded
 from todo_app.api.listing import OF_LISTING, listing_of
 from todo_app.api.members import Title
 from todo_app.api.operation import READ, WRITE
-from todo_app.http.reading import decoded
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, Json
 from todo_app.mcp.tool import Caller, Named, for_each, read, several, tool

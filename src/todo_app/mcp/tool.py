@@ -10,9 +10,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from todo_app.api.bodies import decoded
 from todo_app.api.operation import read_id
 from todo_app.http.errors import MalformedRequest
-from todo_app.http.reading import NOT_READ, decoded
+from todo_app.http.reading import NOT_READ
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import AT_ONCE, LIST, Json
 from todo_core import (

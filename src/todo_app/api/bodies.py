@@ -1,10 +1,10 @@
-"""Finds all faults of a body, since decoding stops at the first one."""
+"""Decodes a JSON body, and finds all of its faults, since decoding stops at the first one."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import UnsetType
@@ -12,20 +12,39 @@ from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, U
 from msgspec.structs import FieldInfo, fields
 
 from todo_app.api.members import Ignored
+from todo_app.api.names import unknown
 from todo_app.api.wire import READ_ONLY
-from todo_app.http.names import unknown
-from todo_core import Problem
+from todo_app.http.errors import MalformedRequest
+from todo_app.http.problems import MAX_FAULTS, NOT_ALL
+from todo_app.http.reading import NOT_READ, require_shallow
+from todo_core import InvalidInput, Problem
 from todo_core.due import contradictions, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
 from todo_core.task import RULES as TASK_RULES
 from todo_core.task import Rule
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
-MAX_FAULTS: Final = 50  # a body can have thousands
-NOT_ALL: Final = Problem("", f"only the first {MAX_FAULTS} faults are listed")
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEP: Final = re.compile(r"[^.\[\]]+")
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool = True) -> _Body:
+    """The decoded body. Raises `MalformedRequest` if it is not JSON, `InvalidInput` if it has another shape.
+
+    `writes` is that of `faults_of`.
+    """
+    try:
+        body.decode()  # members that the decoder skips must be UTF-8 too
+        require_shallow(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            faults = faults_of(body, decoder.type, writes=writes)
+            raise InvalidInput(faults or [Problem("", f"the body is wrong: {error}")]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedRequest(NOT_READ) from None
 
 
 def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) -> list[Problem]:
