@@ -34,7 +34,7 @@ from benchmarks import report, usage
 from benchmarks.load import User, send
 from benchmarks.subjects import Server, database, serving, user_named
 from todo_adapters.postgres.migrations import migrate
-from todo_app.http.preconditions import TAGS_MAX
+from todo_app.http.headers import TAGS_MAX
 from todo_core.queries import folded
 from todo_core.use_cases.batch import BATCH_MAX
 

@@ -10,7 +10,7 @@ from refusals import check_dressed, problem
 from todo_adapters.jwt_identity.bearer import HEADER_BYTES
 from todo_app import server
 from todo_app.api import batch
-from todo_app.http import idempotency, preconditions, reading, turns
+from todo_app.http import headers, reading, turns
 from todo_app.http.docs import PAGE_POLICY
 from todo_app.http.live import STREAMS_MAX
 from todo_app.http.problems import MAX_FAULTS
@@ -102,8 +102,8 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "body; its nesting": f"{reading.BODY_MAX // 1024} KiB; {reading.DEPTH_MAX} levels; "
         f"the body of a batch {batch.BODY_MAX // 1024**2} MiB, {BATCH_MAX} operations",
         "`Authorization`": f"{HEADER_BYTES // 1024} KiB",
-        "`If-Match`, `If-None-Match`": f"{preconditions.HEADER_MAX} characters, {preconditions.TAGS_MAX} entity tags",
-        "`Idempotency-Key`": f"{idempotency.HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",
+        "`If-Match`, `If-None-Match`": f"{headers.TAGS_HEADER_MAX} characters, {headers.TAGS_MAX} entity tags",
+        "`Idempotency-Key`": f"{headers.KEY_HEADER_MAX} bytes, a key of {KEY_LENGTH} characters",
         "query parameters; `q`; `limit`": f"40; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
         "tasks; lists of a user": f"`TODO_TASKS_PER_USER`, {tasks}; {LISTS_MAX}",
         "levels of tasks, the top level included": f"{LEVELS_MAX}",

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 from todo_app.api.examples import CURSOR, GROCERIES, KEY, SYNC_TOKEN
 from todo_app.api.examples import TASK as MILK
 from todo_app.http.errors import TooManyAtOnce, TooManyRequests
-from todo_app.http.preconditions import HEADER_MAX, TAGS_MAX
+from todo_app.http.headers import TAGS_HEADER_MAX, TAGS_MAX
 from todo_core import (
     IdentityUnavailable,
     InsufficientScope,
@@ -55,7 +55,7 @@ SECURITY: Final[Json] = {
 _TAG: Final = r'[ \t]*(?:(?:W/)?"[!#-~\u0080-\u00ff]*"[ \t]*)?'
 _TAGS: Final = {
     "type": "string",
-    "maxLength": HEADER_MAX,
+    "maxLength": TAGS_HEADER_MAX,
     "pattern": rf"^(?:[ \t]*\*[ \t]*|{_TAG}(?:,{_TAG})*)$",
     "examples": ['"1"'],
 }

@@ -26,11 +26,9 @@ from todo_app.http.errors import (
 from todo_app.http.event_stream import EventStream
 from todo_app.http.exchange import Exchange, Receive, Reply
 from todo_app.http.exchange import Scope as AsgiScope
-from todo_app.http.idempotency import read_idempotency_key
+from todo_app.http.headers import read_idempotency_key, read_if_match, read_merge_base, read_time_zone
 from todo_app.http.live import Live
-from todo_app.http.preconditions import read_if_match, read_merge_base
 from todo_app.http.reading import BODY_MAX, JSON, read_bytes, require_type
-from todo_app.http.time_zone import read_time_zone
 from todo_core import (
     Identity,
     IdentityUnavailable,

@@ -8,7 +8,7 @@ from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import CHANGED, reply_with, reply_with_changed
 from todo_app.api.tasks import AS_IT_IS
 from todo_app.http.exchange import Reply
-from todo_app.http.time_zone import read_time_zone
+from todo_app.http.headers import read_time_zone
 from todo_core import InvalidInput
 
 RECURRING: Final = Subject("recurring tasks", "The occurrences of a task that recurs.")

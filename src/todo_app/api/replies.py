@@ -8,8 +8,7 @@ import msgspec
 from todo_app.api import wire
 from todo_app.api.operation import Call
 from todo_app.http.exchange import Header, Reply
-from todo_app.http.idempotency import REPLAYED
-from todo_app.http.preconditions import is_unmodified
+from todo_app.http.headers import is_unmodified
 from todo_core import Committed, Task, Thing
 from todo_core.changes import kind_of
 
@@ -18,6 +17,7 @@ CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
 """The headers of an answer with a changed thing."""
 
 _JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
+_REPLAYED: Final[Header] = (b"idempotency-replayed", b"true")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -73,7 +73,7 @@ def reply_with_nothing(committed: Committed) -> Reply:
 def change_headers(committed: Committed) -> list[Header]:
     """The headers `Change`, if there was one, and `Idempotency-Replayed`."""
     headers: list[Header] = [] if committed.change is None else [(b"change", b"%d" % committed.change)]
-    return [*headers, REPLAYED] if committed.replayed else headers
+    return [*headers, _REPLAYED] if committed.replayed else headers
 
 
 def _tag(thing: Thing) -> Header:

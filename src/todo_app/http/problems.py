@@ -17,7 +17,7 @@ from todo_app.http.errors import (
     status_of,
 )
 from todo_app.http.exchange import Exchange, Reply
-from todo_app.http.preconditions import has_weak_if_match
+from todo_app.http.headers import has_weak_if_match
 from todo_core import (
     IdentityUnavailable,
     InsufficientScope,

@@ -9,9 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 
 from todo_app.api.replies import FRESH
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
+from todo_app.http.headers import read_time_zone
 from todo_app.http.reading import JSON, read_bytes, require_type
 from todo_app.http.resource import MCP
-from todo_app.http.time_zone import read_time_zone
 from todo_app.mcp.message import read_message
 from todo_app.mcp.tool import Caller
 from todo_core import TaskService
