@@ -21,9 +21,8 @@ from todo_app.mcp.http import McpEndpoint
 from todo_app.settings import Settings
 
 
-def create_app(container: Container | None = None) -> App:
-    """The ASGI application. Without a container it is wired from the environment's settings."""
-    container = container or create_container()
+def create_app(container: Container) -> App:
+    """The ASGI application, of what `container` wires."""
     log, metrics = container.log(), container.metrics()
     for name in container.settings().trimmed:
         log.events.warning("setting_trimmed", setting=name, consequence="the newline at its end is ignored")

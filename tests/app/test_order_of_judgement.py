@@ -9,6 +9,7 @@ from clocks import Seconds
 from factories import ANN, BOB, make_id
 from refusals import problem
 
+from todo_adapters.rate_limit import memory
 from todo_core import OwnerId
 
 # Each fault makes its own change to a request that would otherwise have been answered with 200.
@@ -74,9 +75,9 @@ async def test_the_limit_comes_after_the_path_and_before_the_rest() -> None:
     assert await service.tasks_of(OwnerId(ANN)) == []
 
 
-async def test_a_rate_limited_answer_says_how_much_of_the_window_is_left() -> None:
+async def test_a_rate_limited_answer_says_how_much_of_the_window_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "monotonic", clock := Seconds())
     service = make_service(rate_limit="1/hour")
-    service.container.limiter()._now = clock = Seconds()  # type: ignore[attr-defined]
     for moved, left in ((0, 3600), (600, 3000), (1000, 2000)):
         clock.now += moved
         answer = await service.ask("GET", f"/api/{ANN}/tasks")

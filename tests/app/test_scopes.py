@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from asking import Service, token
+from asking import Service, token, token_of
 from factories import ANN, BOB, make_id
 from refusals import problem
 
@@ -103,7 +103,7 @@ async def test_a_request_that_lacked_a_scope_leaves_its_key_unused(service: Serv
 async def test_the_history_names_the_program_whose_token_it_was(service: Service) -> None:
     made = None
     for client in (None, "phone app", "agent"):
-        headers = {"Authorization": f"Bearer {token(client=client)}"}
+        headers = {"Authorization": f"Bearer {token_of(client) if client else token()}"}
         if made is None:
             made = await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"}, headers=headers)
             continue

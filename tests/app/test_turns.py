@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from asking import Service, _scope, make_service, token
+from asking import Service, _scope, make_service, token_of
 from factories import ANN, BOB
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,7 +89,7 @@ async def test_sixteen_are_worked_on_sixty_four_wait_and_the_others_are_refused(
 
 async def test_hundreds_of_refusals_under_many_tokens_do_not_delay_another_user() -> None:
     async with stalled(concurrent_requests_per_user=1, waiting_requests_per_user=0) as (service, store):
-        known = [{"Authorization": f"Bearer {token(ANN, client=f'program {number}')}"} for number in range(300)]
+        known = [{"Authorization": f"Bearer {token_of(f'program {number}')}"} for number in range(300)]
         for each in known:
             await service.ask("GET", f"/api/{ANN}/nowhere", headers=each)
         asked = [listing(service, 0, headers=each) for each in known]

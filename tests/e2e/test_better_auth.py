@@ -141,11 +141,13 @@ def test_keys_from_another_address_work_if_the_issuer_is_set(user_of: Callable[[
     assert prove(user.token(), **environment) == user.id
 
 
-async def test_tokens_from_before_and_after_a_rotation_prove_their_user(user_of: Callable[[str], User]) -> None:
+async def test_tokens_from_before_and_after_a_rotation_prove_their_user(
+    user_of: Callable[[str], User], monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = user_of("rotating")
     policy = jwt_policy(Settings.read({"BETTER_AUTH_URL": user.issuer}))
-    later = Later()
-    authenticator = JwtAuthenticator(policy, SystemClock(), monotonic=later)
+    monkeypatch.setattr("todo_adapters.jwt_identity.key_source.monotonic", later := Later())
+    authenticator = JwtAuthenticator(policy, SystemClock())
     before = user.token()
     assert (await authenticator.authenticate(before)).owner == user.id
     await asyncio.sleep(1.1)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import ssl
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -44,7 +43,6 @@ class JwtAuthenticator:
         *,
         on_fetch_failure: Callable[[], None] = lambda: None,
         on_new_keys: Callable[[], None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_fetch_failure` is called for each failed fetch of keys, `on_new_keys` for each that changed them.
 
@@ -52,7 +50,7 @@ class JwtAuthenticator:
         """
         self._policy = policy
         self._clock = clock
-        self._keys = _key_source(policy, on_fetch_failure, on_new_keys, monotonic)
+        self._keys = _key_source(policy, on_fetch_failure, on_new_keys)
         self._hs256 = Expected(
             policy.issuer if policy.check_hs256_issuer else None,
             policy.audience if policy.check_hs256_audience else None,
@@ -153,15 +151,10 @@ def _authorities() -> ssl.SSLContext:
         raise ValueError(f"SSLKEYLOGFILE cannot be written ({error}): name another file, or unset it") from None
 
 
-def _key_source(
-    policy: JwtPolicy,
-    on_failure: Callable[[], None],
-    on_change: Callable[[], None],
-    monotonic: Callable[[], float],
-) -> KeySource | None:
+def _key_source(policy: JwtPolicy, on_failure: Callable[[], None], on_change: Callable[[], None]) -> KeySource | None:
     if policy.jwks_url is None:
         return None
     # Once, at the start: reading the system's authorities takes long enough to delay requests.
     tls = _authorities() if urlsplit(policy.jwks_url).scheme == "https" else None
     fetch = Fetch(policy.jwks_url, timeout=FETCH_WITHIN, tls=tls)
-    return KeySource(fetch, on_failure=on_failure, on_change=on_change, monotonic=monotonic)
+    return KeySource(fetch, on_failure=on_failure, on_change=on_change)

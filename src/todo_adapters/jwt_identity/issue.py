@@ -18,12 +18,11 @@ def issue_token(
     issuer: str | None = None,
     audience: str | None = None,
     scopes: Collection[Scope] | None = None,
-    client: str | None = None,
 ) -> str:
     """A token for `subject` that is valid from `now` for `expires_in`, in whole seconds.
 
-    `scopes` is what it allows, None allows everything; `client` is the program that it is for. Raises `InvalidInput` if
-    `subject` cannot name an owner, `ValueError` for a weak secret, less than one second, or an empty `scopes`.
+    `scopes` is what it allows, None allows everything. Raises `InvalidInput` if `subject` cannot name an owner,
+    `ValueError` for a weak secret, less than one second, or an empty `scopes`.
     """
     check_secret(secret)
     seconds = int(expires_in.total_seconds())
@@ -34,6 +33,6 @@ def issue_token(
     issued_at = int(now.timestamp())
     claims: dict[str, object] = {"sub": owner_id(subject), "iat": issued_at, "exp": issued_at + seconds}
     scope = None if scopes is None else " ".join(scopes)
-    more = {"iss": issuer, "aud": audience, "scope": scope, "client_id": client}
+    more = {"iss": issuer, "aud": audience, "scope": scope}
     claims |= {name: value for name, value in more.items() if value is not None}
     return jwt.encode(claims, secret, algorithm="HS256")

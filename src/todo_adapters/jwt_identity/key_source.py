@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Final
 
 from todo_adapters.jwt_identity.jwks import Key, KeySet, key_set
@@ -33,13 +33,11 @@ class KeySource:
         *,
         on_failure: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_failure` is called once per failed fetch, `on_change` once per fetch that changed the keys."""
         self._fetch = fetch
         self._on_failure = on_failure
         self._on_change = on_change
-        self._monotonic = monotonic
         self._keys = NO_KEYS
         self._fetched_at = self._allowed_at = self._quiet_until = -math.inf
         self._answered = False  # whether the last fetch succeeded
@@ -48,7 +46,7 @@ class KeySource:
 
     def current(self) -> KeySet:
         """The present keys, the same object while they do not change. Starts a fetch if they are not fresh."""
-        age = self._monotonic() - self._fetched_at
+        age = monotonic() - self._fetched_at
         if age >= FRESH_FOR:
             self._start_fetch()
         return self._keys if age < STALE_FOR else NO_KEYS
@@ -82,8 +80,8 @@ class KeySource:
 
     def _start_fetch(self) -> asyncio.Task[None] | None:
         """The fetch under way, started now unless it is too soon; None if it is."""
-        if self._fetching is None and self._monotonic() >= self._allowed_at:
-            self._allowed_at = self._monotonic() + COOLDOWN
+        if self._fetching is None and monotonic() >= self._allowed_at:
+            self._allowed_at = monotonic() + COOLDOWN
             self._answered = False
             self._forget_timer()
             self._fetching = asyncio.create_task(self._renew())
@@ -91,11 +89,11 @@ class KeySource:
 
     def _fetch_when_allowed(self) -> None:
         if self._due is None:
-            left = self._allowed_at - self._monotonic()
+            left = self._allowed_at - monotonic()
             self._due = asyncio.get_running_loop().call_later(left, self._fetch_now)
 
     def _fetch_now(self) -> None:
-        self._allowed_at = self._monotonic()  # a timer may be early by its resolution
+        self._allowed_at = monotonic()  # a timer may be early by its resolution
         self._start_fetch()
 
     def _forget_timer(self) -> None:
@@ -110,7 +108,7 @@ class KeySource:
             self._failed(error)
         else:
             self._answered = True
-            self._fetched_at = self._monotonic()
+            self._fetched_at = monotonic()
             self._quiet_until = -math.inf
             if keys != self._keys:
                 self._keys = keys
@@ -119,8 +117,8 @@ class KeySource:
             self._fetching = None
 
     def _failed(self, error: Exception) -> None:
-        self._allowed_at = self._monotonic() + RETRY
-        if self._monotonic() >= self._quiet_until:
-            self._quiet_until = self._monotonic() + QUIET_FOR
+        self._allowed_at = monotonic() + RETRY
+        if monotonic() >= self._quiet_until:
+            self._quiet_until = monotonic() + QUIET_FOR
             _log.warning("The issuer's keys could not be fetched: %s", error)
         self._on_failure()

@@ -1,6 +1,5 @@
 """A rate limiter that counts in this process alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -22,17 +21,16 @@ class MemoryRateLimiter:
     slow for a limit per user.
     """
 
-    def __init__(self, limit: str, *, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, limit: str) -> None:
         item = parse(limit)
         self.amount = item.amount
         self.window = item.get_expiry()
-        self._now = now
         self._windows: dict[str, _Window] = {}
-        self._sweep_at = now() + SWEEP_EVERY
+        self._sweep_at = monotonic() + SWEEP_EVERY
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
-        now = self._now()
+        now = monotonic()
         window = self._windows.get(key)
         if window is None or now >= window.ends:
             window = self._windows[key] = self._open(now)
@@ -48,7 +46,7 @@ class MemoryRateLimiter:
 
     def peek(self, key: str) -> Verdict:
         """The verdict that the next `hit` would have, without counting it."""
-        now = self._now()
+        now = monotonic()
         window = self._windows.get(key)
         if window is None or now >= window.ends:
             return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)

@@ -45,7 +45,6 @@ class SharedRateLimiter:
         *,
         timeout: float = 0.25,
         on_failure: Callable[[Exception], None] = lambda _: None,
-        now: Callable[[], float] = time,
     ) -> None:
         self._item: RateLimitItem = parse(limit)
         self.amount = self._item.amount
@@ -57,9 +56,8 @@ class SharedRateLimiter:
         self._gathering: dict[str, _Hits] = {}
         self._unavailable_until = 0.0
         self._cause: Exception = TimeoutError()
-        self._now = now  # wall-clock time, as the store's
         self._ends: dict[str, float] = {}  # as the store reported them; a window's end does not change
-        self._sweep_at = now() + SWEEP_EVERY
+        self._sweep_at = time() + SWEEP_EVERY
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
@@ -118,7 +116,7 @@ class SharedRateLimiter:
     async def _ask(self, key: str, hits: int) -> tuple[int, float]:
         """Add these hits. The count, and the seconds until the window ends."""
         count = await self._storage.incr(key, self.window, hits)
-        now = self._now()
+        now = time()
         self._sweep(now)
         if count == hits:
             self._ends[key] = now + self.window

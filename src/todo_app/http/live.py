@@ -130,12 +130,12 @@ class Live:
             for listener in followed.listeners:
                 listener.wake()
 
-    def end(self, reason: str = "the server is stopping") -> None:
+    def end(self) -> None:
         """End all streams, including those that are still to come."""
-        self._ended = reason
+        self._ended = "the server is stopping"
         for followed in self._followed.values():
             for listener in followed.listeners:
-                listener.end(reason)
+                listener.end(self._ended)
 
     async def aclose(self) -> None:
         """End all streams, and stop polling."""
