@@ -51,7 +51,9 @@ def measure(url: str, users: list[User], requests: int) -> str:
 
 
 async def _layers(url: str, users: list[User], kind: str, requests: int) -> dict[str, float]:
-    container = Container(settings=Settings(database_url=url, secret=SECRET, rate_limit=LIMIT))
+    container = Container(
+        settings=Settings.read({"DATABASE_URL": url, "BETTER_AUTH_SECRET": SECRET, "TODO_RATE_LIMIT": LIMIT})
+    )
     container.log.override(Log("info", os.open(os.devnull, os.O_WRONLY)))
     app = create_app(container)
     async with _Life(app):

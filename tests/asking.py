@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,7 @@ def token_of(client: str) -> str:
 def settings(**values: Any) -> Settings:
     """Settings that let a test ask as often as it likes."""
     usual = {"secret": SECRET, "cors_origins": (ORIGIN,), "rate_limit": UNLIMITED, "bad_token_limit": UNLIMITED}
-    return Settings(**{**usual, **values})
+    return replace(Settings.read({}), **{**usual, **values})
 
 
 @dataclass

@@ -27,7 +27,6 @@ _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _TASKS_MAX: Final = 1_000_000
 _HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
-_OURS: Final = re.compile("DATABASE_URL|(BETTER_AUTH|TODO)_[A-Z_]+")
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -35,6 +34,35 @@ _APP_ORIGIN = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]{0,60}://[\w.-]{1,255}", r
 _PUBLIC_URL = re.compile(rf"{_ORIGIN.pattern}((?:/(?!\.\.?(?:/|$))[\w.~-]{{1,60}}){{0,10}})/?", re.ASCII)
 
 Network: TypeAlias = IPv4Network | IPv6Network
+
+DEFAULTS: Final = {
+    "DATABASE_URL": "",
+    "TODO_MIGRATIONS_DATABASE_URL": "",
+    "TODO_DATABASE_POOL_SIZE": "10",
+    "TODO_DATABASE_TIMEOUT": "5",
+    "TODO_DATABASE_SHARDED": "false",
+    "BETTER_AUTH_SECRET": "",
+    "BETTER_AUTH_URL": "",
+    "TODO_JWKS_URL": "",
+    "TODO_INSECURE_JWKS": "false",
+    "TODO_JWT_ISSUER": "",
+    "TODO_JWT_AUDIENCE": "",
+    "TODO_CORS_ORIGINS": "http://localhost:3000",
+    "TODO_PUBLIC_URL": "",
+    "TODO_RATE_LIMIT": "1000/hour",
+    "TODO_RATE_LIMIT_STORE": "memory://",
+    "TODO_RATE_LIMIT_TIMEOUT": "0.25",
+    "TODO_BAD_TOKEN_LIMIT": "100/minute",
+    "TODO_CONCURRENT_REQUESTS_PER_USER": "16",
+    "TODO_WAITING_REQUESTS_PER_USER": "64",
+    "TODO_TASKS_PER_USER": "10000",
+    "TODO_HISTORY_DAYS": "30",
+    "TODO_TRUSTED_PROXIES": "",
+    "TODO_KEEP_ALIVE": "65",
+    "TODO_LOG_LEVEL": "info",
+    "TODO_DATA_DIR": "",
+}
+"""Every variable, and its default; empty: none."""
 
 
 class SettingsError(Exception):
@@ -45,65 +73,65 @@ class SettingsError(Exception):
 class Settings:
     """The operator's settings; docs/settings.md describes each. Secrets are not in `repr`."""
 
-    database_url: str | None = field(default=None, repr=False)
-    migrations_database_url: str | None = field(default=None, repr=False)
-    database_pool_size: int = 10
-    database_timeout: float = 5.0
-    database_sharded: bool = False
-    secret: str | None = field(default=None, repr=False)
-    jwks_url: str | None = None
-    issuer: str | None = None
-    audience: str | None = None
-    checks_issuer_of_hs256: bool = False
-    checks_audience_of_hs256: bool = False
-    insecure_jwks: bool = False
-    public_url: str | None = None
-    cors_origins: tuple[str, ...] = ("http://localhost:3000",)
-    rate_limit: str = "1000/hour"
-    rate_limit_store: str = field(default="memory://", repr=False)
-    rate_limit_timeout: float = 0.25
-    bad_token_limit: str = "100/minute"  # noqa: S105  (a limit, not a password)
-    concurrent_requests_per_user: int = 16
-    waiting_requests_per_user: int = 64
-    tasks_per_user: int = 10_000
-    history_days: int = 30
-    trusted_proxies: tuple[Network, ...] = ()
-    keep_alive: int = 65
-    log_level: str = "info"
-    data_dir: Path = Path()
-    trimmed: tuple[str, ...] = ()
+    database_url: str | None = field(repr=False)
+    migrations_database_url: str | None = field(repr=False)
+    database_pool_size: int
+    database_timeout: float
+    database_sharded: bool
+    secret: str | None = field(repr=False)
+    jwks_url: str | None
+    issuer: str | None
+    audience: str | None
+    checks_issuer_of_hs256: bool
+    checks_audience_of_hs256: bool
+    insecure_jwks: bool
+    public_url: str | None
+    cors_origins: tuple[str, ...]
+    rate_limit: str
+    rate_limit_store: str = field(repr=False)
+    rate_limit_timeout: float
+    bad_token_limit: str
+    concurrent_requests_per_user: int
+    waiting_requests_per_user: int
+    tasks_per_user: int
+    history_days: int
+    trusted_proxies: tuple[Network, ...]
+    keep_alive: int
+    log_level: str
+    data_dir: Path
+    trimmed: tuple[str, ...]
     """The variables whose values ended with a newline, which was removed."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
         """The settings from these variables. An empty variable counts as not set. Raises `SettingsError`."""
-        given = {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
+        given = DEFAULTS | {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
         auth_url, origin = _auth_url_and_origin(given)
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
-            database_pool_size=_whole(given, "TODO_DATABASE_POOL_SIZE", "10", 1),
-            database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", "5", *_DATABASE_TIMEOUTS),
+            database_pool_size=_whole(given, "TODO_DATABASE_POOL_SIZE", 1),
+            database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", *_DATABASE_TIMEOUTS),
             database_sharded=_is_true(given, "TODO_DATABASE_SHARDED"),
-            secret=_secret(given),
+            secret=_secret(given["BETTER_AUTH_SECRET"]),
             jwks_url=_jwks_url(given, auth_url),
             issuer=_claim(given, "TODO_JWT_ISSUER", origin),
             audience=_claim(given, "TODO_JWT_AUDIENCE", origin),
-            checks_issuer_of_hs256="TODO_JWT_ISSUER" in given,
-            checks_audience_of_hs256="TODO_JWT_AUDIENCE" in given,
+            checks_issuer_of_hs256=bool(given["TODO_JWT_ISSUER"]),
+            checks_audience_of_hs256=bool(given["TODO_JWT_AUDIENCE"]),
             insecure_jwks=_is_true(given, "TODO_INSECURE_JWKS"),
-            public_url=_public_url(given.get("TODO_PUBLIC_URL")),
-            cors_origins=_origins(given.get("TODO_CORS_ORIGINS", "http://localhost:3000")),
-            rate_limit=_rate_limit(given, "TODO_RATE_LIMIT", "1000/hour"),
-            bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT", "100/minute"),
+            public_url=_public_url(given["TODO_PUBLIC_URL"]),
+            cors_origins=_origins(given["TODO_CORS_ORIGINS"]),
+            rate_limit=_rate_limit(given, "TODO_RATE_LIMIT"),
+            bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT"),
             **_of_each_user(given),
-            trusted_proxies=_networks(given.get("TODO_TRUSTED_PROXIES", "")),
-            rate_limit_store=_rate_limit_store(given.get("TODO_RATE_LIMIT_STORE", "memory://")),
-            rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", "0.25", *_RATE_LIMIT_TIMEOUTS),
-            keep_alive=_whole(given, "TODO_KEEP_ALIVE", "65", 1),
-            log_level=_one_of(given.get("TODO_LOG_LEVEL", "info").lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
+            trusted_proxies=_networks(given["TODO_TRUSTED_PROXIES"]),
+            rate_limit_store=_rate_limit_store(given["TODO_RATE_LIMIT_STORE"]),
+            rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", *_RATE_LIMIT_TIMEOUTS),
+            keep_alive=_whole(given, "TODO_KEEP_ALIVE", 1),
+            log_level=_one_of(given["TODO_LOG_LEVEL"].lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given),
-            trimmed=tuple(name for name in env if given.get(name, "") not in ("", env[name])),
+            trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
         )._consistent()
 
     @property
@@ -134,57 +162,56 @@ class Settings:
 
 def _of_each_user(given: Mapping[str, str]) -> dict[str, int]:
     return {
-        "concurrent_requests_per_user": _whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", "16", 1),
-        "waiting_requests_per_user": _whole(given, "TODO_WAITING_REQUESTS_PER_USER", "64", 0),
-        "tasks_per_user": _whole(given, "TODO_TASKS_PER_USER", "10000", 1, _TASKS_MAX),
-        "history_days": _whole(given, "TODO_HISTORY_DAYS", "30", 1, _HISTORY_MAX),
+        "concurrent_requests_per_user": _whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", 1),
+        "waiting_requests_per_user": _whole(given, "TODO_WAITING_REQUESTS_PER_USER", 0),
+        "tasks_per_user": _whole(given, "TODO_TASKS_PER_USER", 1, _TASKS_MAX),
+        "history_days": _whole(given, "TODO_HISTORY_DAYS", 1, _HISTORY_MAX),
     }
 
 
 def _database_url(given: Mapping[str, str], name: str) -> str | None:
-    url = given.get(name)
-    if url is not None and not re.match(r"postgres(ql)?://", url):
+    url = given[name]
+    if url and not re.match(r"postgres(ql)?://", url):
         raise SettingsError(f"{name} must begin with postgresql://")
-    return url
+    return url or None
 
 
-def _whole(given: Mapping[str, str], name: str, default: str, minimum: int, maximum: int = 999) -> int:
-    text = given.get(name, default)
+def _whole(given: Mapping[str, str], name: str, minimum: int, maximum: int = 999) -> int:
+    text = given[name]
     if not re.fullmatch("0|[1-9][0-9]{0,8}", text, re.ASCII) or not minimum <= int(text) <= maximum:
         raise SettingsError(f"{name} must be a whole number from {minimum} to {maximum}, not {text!r}")
     return int(text)
 
 
-def _seconds(given: Mapping[str, str], name: str, default: str, minimum: float, maximum: float) -> float:
-    text = given.get(name, default)
+def _seconds(given: Mapping[str, str], name: str, minimum: float, maximum: float) -> float:
+    text = given[name]
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text, re.ASCII) or not minimum <= float(text) <= maximum:
         raise SettingsError(f"{name} must be seconds from {minimum} to {maximum:.0f}, not {text!r}")
     return float(text)
 
 
-def _secret(given: Mapping[str, str]) -> str | None:
-    secret = given.get("BETTER_AUTH_SECRET")
-    if secret is not None:
-        if not _is_text(secret):
-            raise SettingsError("BETTER_AUTH_SECRET must be text in UTF-8")
+def _secret(secret: str) -> str | None:
+    if not _is_text(secret):
+        raise SettingsError("BETTER_AUTH_SECRET must be text in UTF-8")
+    if secret:
         try:
             check_secret(secret.encode())
         except ValueError as error:
             raise SettingsError(f"BETTER_AUTH_SECRET: {error}") from None
-    return secret
+    return secret or None
 
 
 def trimmed(name: str, value: str) -> str:
     """A variable's value; for our settings without the newlines that a file leaves at the end."""
     # All of them: the workers trim what the server has trimmed.
-    return value.rstrip("\r\n") if _OURS.fullmatch(name) else value
+    return value.rstrip("\r\n") if name in DEFAULTS else value
 
 
 def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Better Auth's URL and its origin. It may be http if keys are fetched from elsewhere."""
-    url = given.get("BETTER_AUTH_URL")
+    url = given["BETTER_AUTH_URL"] or None
     if url is not None:
-        _check_url(given, "BETTER_AUTH_URL", url, insecure="TODO_JWKS_URL" in given)
+        _check_url(given, "BETTER_AUTH_URL", url, insecure=bool(given["TODO_JWKS_URL"]))
         if "?" in url:
             raise SettingsError("BETTER_AUTH_URL must have no query: it is Better Auth's origin, or that and its path")
     return url, _origin_of(url) if url else None
@@ -192,7 +219,7 @@ def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | No
 
 def _jwks_url(given: Mapping[str, str], auth_url: str | None) -> str | None:
     """The URL of the keys: below Better Auth's base path, which is the path of its URL if that has one."""
-    if (url := given.get("TODO_JWKS_URL")) is not None:
+    if url := given["TODO_JWKS_URL"]:
         _check_url(given, "TODO_JWKS_URL", url)
         return url
     if auth_url is None:
@@ -216,14 +243,14 @@ def _of_setting(name: str, error: ValueError) -> str:
 
 
 def _claim(given: Mapping[str, str], name: str, default: str | None) -> str | None:
-    value = given.get(name, default)
+    value = given[name] or default
     if value is not None and not value.isprintable():
         raise SettingsError(f"{name} must be one line of printable characters")
     return value
 
 
 def _is_true(given: Mapping[str, str], name: str) -> bool:
-    return _one_of(given.get(name, "false").lower(), ("true", "false"), name) == "true"
+    return _one_of(given[name].lower(), ("true", "false"), name) == "true"
 
 
 def _is_text(value: str) -> bool:
@@ -267,19 +294,19 @@ def _meant(text: str) -> str | None:
     return plain if _is_origin(plain) else None
 
 
-def _public_url(url: str | None) -> str | None:
-    if url is not None and not (_PUBLIC_URL.fullmatch(url) and _has_host_and_port(url)):
+def _public_url(url: str) -> str | None:
+    if url and not (_PUBLIC_URL.fullmatch(url) and _has_host_and_port(url)):
         raise SettingsError(f"TODO_PUBLIC_URL must be a URL such as https://example.org/todo, not {url!r}")
-    return url
+    return url or None
 
 
-def _rate_limit(given: Mapping[str, str], name: str, default: str) -> str:
-    text = given.get(name, default)
+def _rate_limit(given: Mapping[str, str], name: str) -> str:
+    text = given[name]
     with suppress(ValueError):
         limits = parse_many(text)
         if len(limits) == 1 and limits[0].amount > 0:
             return text
-    raise SettingsError(f"{name} must be one limit such as {default}, not {text!r}")
+    raise SettingsError(f"{name} must be one limit such as {DEFAULTS[name]}, not {text!r}")
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -305,11 +332,11 @@ def _has_host_and_port(url: str) -> bool:
 
 
 def _data_dir(given: Mapping[str, str]) -> Path:
-    text = given.get("TODO_DATA_DIR")
+    text = given["TODO_DATA_DIR"]
     try:
         return Path(text or user_data_path("todo-api")).expanduser().absolute()
     except RuntimeError as error:
-        if text is None and "DATABASE_URL" in given:
+        if not text and given["DATABASE_URL"]:
             return Path(os.devnull)  # only workers' metrics would be there: they go to the temporary folder instead
         raise SettingsError(f"TODO_DATA_DIR: {error}") from None
 

@@ -95,7 +95,7 @@ async def test_the_document_on_security_names_the_policies_that_are_sent(service
 
 
 def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
-    defaults = Settings()
+    defaults = Settings.read({})
     tasks = f"{defaults.tasks_per_user:_}".replace("_", " ")
     limits = {
         "request head": f"{server.HEAD_BYTES // 1024} KiB",

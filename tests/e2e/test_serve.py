@@ -79,7 +79,7 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
     for name, other in {**replaced, "_prepare_workers": Mock(), "_connections": Mock()}.items():
         monkeypatch.setattr(f"todo_app.server.{name}", other)
     with closing(ListeningSocket("127.0.0.1", free_port())) as listener:
-        _run(Mock(), listener, 1, Settings(), "Serving")
+        _run(Mock(), listener, 1, Settings.read({}), "Serving")
     said.say.assert_called_once_with("Serving")
     said.log.return_value.events.info.assert_called_once_with("serving", url=listener.url, workers=1)
 
