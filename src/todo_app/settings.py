@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Self, TypeAlias
@@ -101,6 +102,8 @@ class Settings:
     data_dir: Path
     trimmed: tuple[str, ...]
     """The variables whose values ended with a newline, which was removed."""
+    unknown: tuple[str, ...]
+    """The variables that begin as ours do, and are none: they are ignored."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
@@ -110,7 +113,6 @@ class Settings:
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
             migrations_database_url=_database_url(given, "TODO_MIGRATIONS_DATABASE_URL"),
-            database_pool_size=_whole(given, "TODO_DATABASE_POOL_SIZE", 1),
             database_timeout=_seconds(given, "TODO_DATABASE_TIMEOUT", *_DATABASE_TIMEOUTS),
             database_sharded=_is_true(given, "TODO_DATABASE_SHARDED"),
             secret=_secret(given["BETTER_AUTH_SECRET"]),
@@ -124,14 +126,14 @@ class Settings:
             cors_origins=_origins(given["TODO_CORS_ORIGINS"]),
             rate_limit=_rate_limit(given, "TODO_RATE_LIMIT"),
             bad_token_limit=_rate_limit(given, "TODO_BAD_TOKEN_LIMIT"),
-            **_of_each_user(given),
+            **_whole_numbers(given),
             trusted_proxies=_networks(given["TODO_TRUSTED_PROXIES"]),
             rate_limit_store=_rate_limit_store(given["TODO_RATE_LIMIT_STORE"]),
             rate_limit_timeout=_seconds(given, "TODO_RATE_LIMIT_TIMEOUT", *_RATE_LIMIT_TIMEOUTS),
-            keep_alive=_whole(given, "TODO_KEEP_ALIVE", 1),
             log_level=_one_of(given["TODO_LOG_LEVEL"].lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given),
             trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
+            unknown=tuple(name for name in given if name.startswith("TODO_") and name not in DEFAULTS),
         )._consistent()
 
     @property
@@ -160,8 +162,10 @@ class Settings:
         return self
 
 
-def _of_each_user(given: Mapping[str, str]) -> dict[str, int]:
+def _whole_numbers(given: Mapping[str, str]) -> dict[str, int]:
     return {
+        "database_pool_size": _whole(given, "TODO_DATABASE_POOL_SIZE", 1),
+        "keep_alive": _whole(given, "TODO_KEEP_ALIVE", 1),
         "concurrent_requests_per_user": _whole(given, "TODO_CONCURRENT_REQUESTS_PER_USER", 1),
         "waiting_requests_per_user": _whole(given, "TODO_WAITING_REQUESTS_PER_USER", 0),
         "tasks_per_user": _whole(given, "TODO_TASKS_PER_USER", 1, _TASKS_MAX),
@@ -199,6 +203,11 @@ def _secret(secret: str) -> str | None:
         except ValueError as error:
             raise SettingsError(f"BETTER_AUTH_SECRET: {error}") from None
     return secret or None
+
+
+def nearest(unknown: str) -> str | None:
+    """The setting that is meant, if one has a similar name."""
+    return next(iter(get_close_matches(unknown.upper(), DEFAULTS, n=1)), None)
 
 
 def trimmed(name: str, value: str) -> str:

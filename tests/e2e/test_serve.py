@@ -79,9 +79,14 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
     for name, other in {**replaced, "_prepare_workers": Mock(), "_connections": Mock()}.items():
         monkeypatch.setattr(f"todo_app.server.{name}", other)
     with closing(ListeningSocket("127.0.0.1", free_port())) as listener:
-        _run(Mock(), listener, 1, Settings.read({}), "Serving")
+        settings = Settings.read({"TODO_CORS_ORIGIN": "https://not.shown"})
+        _run(Mock(), listener, 1, settings, "Serving")
     said.say.assert_called_once_with("Serving")
-    said.log.return_value.events.info.assert_called_once_with("serving", url=listener.url, workers=1)
+    events = said.log.return_value.events
+    events.info.assert_called_once_with("serving", url=listener.url, workers=1)
+    events.warning.assert_called_once_with(
+        "setting_unknown", setting="TODO_CORS_ORIGIN", nearest="TODO_CORS_ORIGINS", consequence="it is ignored"
+    )
 
 
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
