@@ -176,6 +176,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "change_not_found": ("undoChange", {}),
     "invalid_input": ("createTask", {"json_": {"title": ""}}),
     "invalid_query": ("listTasks", {"query": "?limit=x"}),
+    "unknown_parameter": ("getSummary", {"query": "?page=2"}),
     "idempotency_key_reused": ("createTask", {"json_": {"title": "y"}, "headers": {"Idempotency-Key": "k"}}),
     "too_many_requests": ("listTasks", {}),
     "too_many_at_once": ("listTasks", {}),

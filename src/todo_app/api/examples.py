@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 import todo_core
+from todo_app.api.names import unknown
 from todo_app.api.wire import ChangedThings, History, Lists, Summary, TaskPage, Things, Trash
 from todo_app.api.wire import Task as TaskView
 from todo_app.api.wire import TaskList as ListView
@@ -193,6 +194,7 @@ _CHANGED: Final = ChangedThings.of(
 EVENT: Final = f"event: changes\nid: {_CHANGED.next}\ndata: {msgspec.json.encode(_CHANGED).decode()}\n\n"
 
 INVALID_QUERY: Final = "invalid_query"
+UNKNOWN_PARAMETER: Final = "unknown_parameter"
 _REFUSALS: Final = (
     MalformedRequest(NOT_READ),
     NotAuthenticated(),
@@ -222,9 +224,12 @@ _REFUSALS: Final = (
 
 
 def refusals() -> dict[str, Any]:
-    """An example of every refusal by code, and one more for an invalid query."""
-    query = InvalidInput([Problem("limit", LIMIT_RULE)])
-    return {refusal.code: _example(refusal) for refusal in _REFUSALS} | {INVALID_QUERY: _example(query)}
+    """An example of every refusal by code, and two more for the query."""
+    in_query = {
+        INVALID_QUERY: InvalidInput([Problem("limit", LIMIT_RULE)]),
+        UNKNOWN_PARAMETER: InvalidInput([unknown("page", ())]),
+    }
+    return {name: _example(refusal) for name, refusal in ({each.code: each for each in _REFUSALS} | in_query).items()}
 
 
 def _example(refusal: TodoError) -> dict[str, Any]:

@@ -273,6 +273,11 @@ def read_since(query_string: bytes, owner: OwnerId) -> SyncToken | None:
     return _values(_given(query_string), _tokens_of(owner, _OF_EVENTS)).get("since")
 
 
+def refuse_parameters(query_string: bytes) -> None:
+    """Read the query of an operation without parameters. Raises as `read_listing` does."""
+    _values(_given(query_string), ())
+
+
 def _tokens_of(owner: OwnerId, parameters: Collection[Parameter]) -> list[Parameter]:
     decode = partial(SyncToken.decode, owner=owner)
     return [each._replace(read=decode) if each.name == "since" else each for each in parameters]

@@ -36,9 +36,10 @@ from todo_core import InvalidInput, TodoError
 _DESCRIPTION: Final = """\
 Tasks of many users, each accessible with that user's token only. Below `/api` a request needs `Authorization: Bearer
 <JWT>`, and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457)
-with a stable `code`. HEAD works wherever GET does. The header `Change` has the number of the change that a request
-made. Agents have the usual operations as tools of the Model Context Protocol, at `POST /mcp`. A request head that is
-not valid HTTP is answered with a bare 400, 414 or 431, without a body and these headers.
+with a stable `code`. HEAD works wherever GET does. Unknown members and query parameters are refused. The header
+`Change` has the number of the change that a request made. Agents have the usual operations as tools of the Model
+Context Protocol, at `POST /mcp`. A request head that is not valid HTTP is answered with a bare 400, 414 or 431, without
+a body and these headers.
 """
 _PROBLEM: Final = "application/problem+json"
 
@@ -83,7 +84,7 @@ def _operation(operation: Operation) -> Json:
         content = {kind: {"schema": _ref(body.struct), "examples": values} for kind in body.types}
         document["requestBody"] = {"required": body.required, "content": content}
     answers = {str(status): _answer(answer) for status, answer in operation.answers.items()}
-    document["responses"] = answers | _refusals(operation.refusals, in_query=bool(operation.query))
+    document["responses"] = answers | _refusals(operation.refusals, _invalid(operation))
     for answer in document["responses"].values():
         answer["headers"] = {**REQUEST_ID, **LIMITS, **answer.get("headers", {})}
     return document
@@ -122,24 +123,31 @@ def _public(operation: PublicOperation) -> Json:
         answers["304"] = {"description": "The client has it already."}
         for answer in answers.values():
             answer["headers"] = headers("Document-Tag")
-    document["responses"] = answers | _refusals({*operation.refuses, InternalError}, in_query=False)
+    document["responses"] = answers | _refusals({*operation.refuses, InternalError})
     for answer in document["responses"].values():
         answer["headers"] = {**REQUEST_ID, **answer.get("headers", {})}
     return document
 
 
-def _refusals(kinds: Iterable[type[TodoError]], *, in_query: bool) -> Json:
+def _invalid(operation: Operation) -> str:
+    """The name of the example of invalid input."""
+    if operation.query:
+        return examples.INVALID_QUERY
+    return InvalidInput.code if operation.body else examples.UNKNOWN_PARAMETER
+
+
+def _refusals(kinds: Iterable[type[TodoError]], invalid: str = InvalidInput.code) -> Json:
     by_status: dict[str, list[type[TodoError]]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.code):
         by_status.setdefault(str(int(status_of(kind)[0])), []).append(kind)
-    return {status: _refusal(group, in_query=in_query) for status, group in sorted(by_status.items())}
+    return {status: _refusal(group, invalid) for status, group in sorted(by_status.items())}
 
 
-def _refusal(kinds: list[type[TodoError]], *, in_query: bool) -> Json:
+def _refusal(kinds: list[type[TodoError]], invalid: str) -> Json:
     codes = " or ".join(f"`{kind.code}`" for kind in kinds)
     own = [name for kind in kinds for name in REFUSAL_HEADERS.get(kind, ())]
-    named = {kind: examples.INVALID_QUERY if in_query and kind is InvalidInput else kind.code for kind in kinds}
-    shown = {kind.code: {"$ref": f"#/components/examples/{named[kind]}"} for kind in kinds}
+    named = {kind.code: invalid if kind is InvalidInput else kind.code for kind in kinds}
+    shown = {code: {"$ref": f"#/components/examples/{name}"} for code, name in named.items()}
     answer: Json = {
         "description": f"{status_of(kinds[0])[1]} ({codes}).",
         "content": {_PROBLEM: {"schema": _ref(ProblemDetails), "examples": shown}},

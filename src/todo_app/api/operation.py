@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from todo_app.api.bodies import decoded
+from todo_app.api.listing import refuse_parameters
 from todo_app.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -67,10 +68,11 @@ _EVERYWHERE: Final = (
     TooManyRequests,
     TooManyAtOnce,
     InternalError,
+    InvalidInput,
     MalformedRequest,
     *_OUTAGES,
 )
-_OF_A_BODY: Final = (BodyTooSlow, BodyTooLarge, UnsupportedMediaType, InvalidInput)
+_OF_A_BODY: Final = (BodyTooSlow, BodyTooLarge, UnsupportedMediaType)
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
@@ -207,21 +209,19 @@ class Operation(Described):
         if not identity.may(self.scope):
             raise InsufficientScope(self.scope)
         thing_id = read_id(exchange.path_parameter, self.missing) if self.thing_kind else _NO_ID
-        body, options = None, _PLAIN
-        if self.writes:
-            try:
-                body, options = await self._read(exchange, request, receive)
-            except TodoError:
-                if self.thing_kind:
-                    await self._require(tasks, identity.owner, thing_id)
-                    if self.zoned:
-                        read_time_zone(exchange)
-                    if self.merges:
-                        read_merge_base(exchange)
-                    read_if_match(exchange)  # malformed headers take precedence over an invalid body
-                raise
+        owner, body, options = identity.owner, None, _PLAIN
         root, query = request["root_path"], request["query_string"]
-        owner = identity.owner
+        try:
+            if self.writes:
+                body, options = await self._read(exchange, request, receive)
+            if query and not self.query:
+                refuse_parameters(query)
+        except TodoError:
+            if self.thing_kind:
+                await self._require(tasks, owner, thing_id)
+            if self.thing_kind and self.writes:
+                self._require_headers(exchange)
+            raise
         return await self.handler(Call(tasks, owner, exchange, root, query, thing_id, body, options, identity, live))
 
     async def _require(self, tasks: TaskService, owner: OwnerId, thing_id: UUID) -> None:
@@ -229,6 +229,14 @@ class Operation(Described):
             await tasks.get_list(owner, ListId(thing_id))
         else:
             await tasks.get(owner, TaskId(thing_id))
+
+    def _require_headers(self, exchange: Exchange) -> None:
+        """Refuse malformed headers, which take precedence over an invalid body."""
+        if self.zoned:
+            read_time_zone(exchange)
+        if self.merges:
+            read_merge_base(exchange)
+        read_if_match(exchange)
 
     async def _read(self, exchange: Exchange, request: AsgiScope, receive: Receive) -> tuple[Any, WriteOptions]:
         key = read_idempotency_key(exchange)

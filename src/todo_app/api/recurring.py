@@ -9,7 +9,6 @@ from todo_app.api.replies import CHANGED, reply_with, reply_with_changed
 from todo_app.api.tasks import AS_IT_IS
 from todo_app.http.exchange import Reply
 from todo_app.http.headers import read_time_zone
-from todo_core import InvalidInput
 
 RECURRING: Final = Subject("recurring tasks", "The occurrences of a task that recurs.")
 
@@ -59,7 +58,6 @@ async def reschedule_occurrence(call: Call[wire.Reschedule]) -> Reply:
     zoned=True,
     query=OCCURRENCES,
     answers={200: Answer("The dates.", wire.Occurrences, examples.OCCURRENCES)},
-    refuses=(InvalidInput,),
 )
 async def list_occurrences(call: Call[None]) -> Reply:
     """List a task's next due dates.
@@ -80,7 +78,6 @@ async def list_occurrences(call: Call[None]) -> Reply:
     zoned=True,
     query=PREVIEW,
     answers={200: Answer("The dates.", wire.Occurrences, examples.OCCURRENCES)},
-    refuses=(InvalidInput,),
 )
 async def preview_occurrences(call: Call[None]) -> Reply:
     """Preview the due dates of a new task.

@@ -29,7 +29,7 @@ _TOKEN = re.compile(TOKEN_PATTERN.encode())
     scope=READ,
     query=CHANGED,
     answers={200: Answer("One page.", wire.ChangedThings, examples.CHANGED_THINGS)},
-    refuses=(InvalidInput, ResyncRequired),
+    refuses=(ResyncRequired,),
 )
 async def get_changes(call: Call[None]) -> Reply:
     """Get what has changed.
@@ -50,7 +50,7 @@ async def get_changes(call: Call[None]) -> Reply:
     query=EVENTS,
     headers=(LAST_EVENT_ID,),
     answers={200: Answer("The stream.", example=examples.EVENT, type=EVENT_STREAM)},
-    refuses=(InvalidInput, ResyncRequired),
+    refuses=(ResyncRequired,),
 )
 async def follow_changes(call: Call[None]) -> EventStream:
     """Stream what changes.

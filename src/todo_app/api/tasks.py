@@ -28,7 +28,6 @@ AS_IT_IS: Final = "The task after the change."
     scope=READ,
     query=LISTING,
     answers={200: Answer("One page.", wire.TaskPage, examples.LISTED, ("Link",))},
-    refuses=(InvalidInput,),
 )
 async def list_tasks(call: Call[None]) -> Reply:
     """List tasks.
@@ -191,7 +190,6 @@ async def complete_task(call: Call[wire.Completion | None]) -> Reply:
     scope=READ,
     query=HISTORY,
     answers={200: Answer("One page, newest first.", wire.History, examples.HISTORY, ("Link",))},
-    refuses=(InvalidInput,),
 )
 async def list_history(call: Call[None]) -> Reply:
     """List a task's history.

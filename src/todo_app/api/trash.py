@@ -8,7 +8,7 @@ from todo_app.api.listing import PAGES, read_trash
 from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject, read_id
 from todo_app.api.replies import reply_with_nothing, reply_with_page, reply_with_things
 from todo_app.http.exchange import Reply
-from todo_core import InvalidInput, NotInTrash, TooMany
+from todo_core import NotInTrash, TooMany
 
 TRASH: Final = Subject("trash", "Deleted tasks and lists.")
 
@@ -24,7 +24,6 @@ def read_trashed(call: Call[None]) -> UUID:
     scope=READ,
     query=PAGES,
     answers={200: Answer("One page, newest first.", wire.Trash, examples.TRASH, ("Link",))},
-    refuses=(InvalidInput,),
 )
 async def list_trash(call: Call[None]) -> Reply:
     """List the trash.
