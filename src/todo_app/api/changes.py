@@ -1,24 +1,15 @@
 """Operations on changes: undo."""
 
-import re
 from typing import Final
 
 from todo_app.api import examples, wire
+from todo_app.api.ids import read_number
 from todo_app.api.operation import WRITE, Answer, Call, Subject
 from todo_app.api.replies import reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import ChangeNotFound, TooMany, UndoConflict
 
 CHANGES: Final = Subject("changes", "Undoing changes.")
-
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-
-
-def read_number(text: str) -> int:
-    """The number of a change in a path. Raises `ChangeNotFound` for anything else."""
-    if not _NUMBER.fullmatch(text):
-        raise ChangeNotFound
-    return int(text)
 
 
 @CHANGES.operation(

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from todo_app.api.examples import CURSOR, SYNC_TOKEN, TASK
+from todo_app.api.ids import NUMBER, UUID_TEXT
 from todo_app.api.members import LINE_PATTERN, TEXT_PATTERN
 from todo_app.api.names import escaped, unknown
 from todo_core import (
@@ -30,8 +31,6 @@ from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
 
 _DIGITS = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _DAY_RULE: Final = "must be a date such as 2026-10-01, or a local date and time such as 2026-10-01T17:00:00"
 _LEVELS: Final = (*PRIORITIES, NONE)
 
@@ -94,7 +93,7 @@ def _tag(text: str) -> str:
 def _id_or_none(text: str) -> Any:
     if text == NONE:
         return NONE
-    if not _UUID.fullmatch(text.lower()):
+    if not UUID_TEXT.fullmatch(text.lower()):
         raise ValueError(f"must be an id such as {TASK.id}, or {NONE}")
     return UUID(text)
 
@@ -115,7 +114,7 @@ def _day(text: str) -> str:
 
 
 def _place(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise ValueError("must be the next_cursor of an earlier page")
     return int(text)
 
@@ -123,7 +122,7 @@ def _place(text: str) -> int:
 def log_place(text: str) -> Place:
     """The place in the log that a cursor encodes. Raises `ValueError` for anything else."""
     number, _, thing = text[:_PLACE_LENGTH].partition(".")
-    if len(text) > _PLACE_LENGTH or not _NUMBER.fullmatch(number) or not _UUID.fullmatch(thing):
+    if len(text) > _PLACE_LENGTH or not NUMBER.fullmatch(number) or not UUID_TEXT.fullmatch(thing):
         raise ValueError("must be the next_cursor of an earlier page")
     return Place(int(number), TaskId(UUID(thing)))
 
@@ -131,7 +130,7 @@ def log_place(text: str) -> Place:
 _PLACE_LENGTH: Final = 60
 _DAY_LENGTH: Final = 40
 _DAY: Final = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$", "examples": ["2026-12-01"]}
-_ID_OR_NONE: Final = {"type": "string", "pattern": f"^({NONE}|{_UUID.pattern})$", "examples": [NONE]}
+_ID_OR_NONE: Final = {"type": "string", "pattern": f"^({NONE}|{UUID_TEXT.pattern})$", "examples": [NONE]}
 _LIMIT: Final = Parameter(
     "limit", "limit", _limit, "The maximum number of items.",
     {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},

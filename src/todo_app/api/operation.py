@@ -1,7 +1,6 @@
 """One operation of the API: declared once, and read by the router, the OpenAPI document and the tests."""
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from todo_app.api.bodies import decoded
+from todo_app.api.ids import read_id
 from todo_app.api.listing import refuse_parameters
 from todo_app.http.errors import (
     BodyTooLarge,
@@ -73,7 +73,6 @@ _EVERYWHERE: Final = (
     *_OUTAGES,
 )
 _OF_A_BODY: Final = (BodyTooSlow, BodyTooLarge, UnsupportedMediaType)
-_UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,13 +262,6 @@ class Operation(Described):
 
 _NO_ID: Final = UUID(int=0)
 _PLAIN: Final = WriteOptions()
-
-
-def read_id(text: str, missing: type[TodoError]) -> UUID:
-    """The id in a path: a UUID as in RFC 9562 §4. Raises `missing` for anything else."""
-    if not _UUID.fullmatch(text):
-        raise missing
-    return UUID(text)
 
 
 def _fingerprint(method: str, path: bytes, body: bytes) -> str:

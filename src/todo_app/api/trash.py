@@ -4,8 +4,9 @@ from typing import Final
 from uuid import UUID
 
 from todo_app.api import examples, wire
+from todo_app.api.ids import read_id
 from todo_app.api.listing import PAGES, read_trash
-from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject, read_id
+from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject
 from todo_app.api.replies import reply_with_nothing, reply_with_page, reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import NotInTrash, TooMany

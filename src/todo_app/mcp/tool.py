@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from todo_app.api.bodies import decoded
-from todo_app.api.operation import read_id
+from todo_app.api.ids import read_id
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.reading import NOT_READ
 from todo_app.mcp import answers, schema
