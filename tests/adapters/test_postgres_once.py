@@ -279,30 +279,20 @@ def losing_answers(keyed: Writing, times: int) -> tuple[Writing, list[int]]:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-async def test_a_deletion_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
-    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["REMOVING_ONCE", "SWAPPING_ONCE"])
+async def test_a_write_of_one_task_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
+    name: str, times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, task := make_task())
-    sends, left = losing_answers(writing.REMOVING_ONCE, times)
-    monkeypatch.setattr(store_module, "REMOVING_ONCE", sends)
-    assert await tasks.commit(deleting(task.id, once=Once(KEY, "delete"))) == Committed((), 2, replayed=True)
-    assert await stored(tasks) == []
-    assert left == []
-
-
-@pytest.mark.parametrize("times", [1, 3])
-async def test_an_edit_under_a_key_whose_answer_was_lost_is_asked_again_and_has_happened_once(
-    times: int, postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tasks = postgres_store.tasks_of(ANN)
-    await add(tasks, task := make_task())
-    sends, left = losing_answers(writing.SWAPPING_ONCE, times)
-    monkeypatch.setattr(store_module, "SWAPPING_ONCE", sends)
-    plan = changing(task.id, lambda task: task.toggled(at=LATER), Once(KEY, "toggle"))
-    committed = await tasks.commit(plan)
-    assert committed == Committed((task.toggled(at=LATER),), 2, replayed=True)
-    assert await tasks.get(task.id) == committed.task
+    sends, left = losing_answers(getattr(writing, name), times)
+    monkeypatch.setattr(store_module, name, sends)
+    once, done = Once(KEY, "write"), task.toggled(at=LATER)
+    removes = name == "REMOVING_ONCE"
+    plan = deleting(task.id, once=once) if removes else changing(task.id, lambda task: task.toggled(at=LATER), once)
+    kept = [] if removes else [done]
+    assert await tasks.commit(plan) == Committed(tuple(kept), 2, replayed=True)
+    assert await stored(tasks) == kept
     assert left == []
 
 
