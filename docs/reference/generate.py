@@ -274,7 +274,7 @@ EVENTS = {
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
     "setting_trimmed": "a newline at the end of a setting's value was ignored",
-    "setting_unknown": "a variable begins with `TODO_` and is no setting; once per start of the server, for each",
+    "setting_misspelt": "a variable has nearly the name of a setting; once per start of the server, for each",
     "database_url_parameters_dropped": "parameters of `DATABASE_URL` for other clients were dropped",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
 }
@@ -288,7 +288,7 @@ FIELDS = {
     "message": "the message of the library, the database server or its driver, or the client of the limits' store",
     "method": "the request's method",
     "ms": "duration in milliseconds, until the answer was sent",
-    "nearest": "the setting with the most similar name; null if none is similar",
+    "meant": "the setting that is probably meant",
     "parameters": "the parameters' names",
     "reason": "why a token was not accepted (401; 429 after too many bad tokens; 503 without the issuer's keys), or "
     "why a stream ended; otherwise absent",

@@ -25,7 +25,7 @@ from todo_app.loading import without_collections
 from todo_app.local import LocalDatabase, bring_up_to_date, local_secret, token_for
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
-from todo_app.settings import METRICS_FOLDER, Settings, SettingsError, nearest
+from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
 from todo_app.signals import Signals
 from todo_app.streams import say
 from todo_app.worker import GRACE, exclude_from_collection, prepared
@@ -107,8 +107,8 @@ def _run(signals: Signals, listener: ListeningSocket, workers: int, settings: Se
 def _report(listener: ListeningSocket, workers: int, settings: Settings, greeting: str | None) -> None:
     _wait_until_answered(listener)
     log = Log(settings.log_level)
-    for name in settings.unknown:
-        log.events.warning("setting_unknown", setting=name, nearest=nearest(name), consequence="it is ignored")
+    for name, meant in settings.misspelt:
+        log.events.warning("setting_misspelt", setting=name, meant=meant, consequence="it is ignored")
     log.events.info("serving", url=listener.url, workers=workers)
     if greeting is not None:
         say(greeting)

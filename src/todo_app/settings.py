@@ -28,6 +28,7 @@ _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _TASKS_MAX: Final = 1_000_000
 _HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
+_ALIKE: Final = 0.75  # of difflib: TODO_ORIGINS is TODO_CORS_ORIGINS, TODO_TOKEN is not TODO_BAD_TOKEN_LIMIT
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -102,8 +103,8 @@ class Settings:
     data_dir: Path
     trimmed: tuple[str, ...]
     """The variables whose values ended with a newline, which was removed."""
-    unknown: tuple[str, ...]
-    """The variables that begin as ours do, and are none: they are ignored."""
+    misspelt: tuple[tuple[str, str], ...]
+    """Variables that are ignored, each with the setting that is probably meant."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
@@ -133,7 +134,7 @@ class Settings:
             log_level=_one_of(given["TODO_LOG_LEVEL"].lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given),
             trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
-            unknown=tuple(name for name in given if name.startswith("TODO_") and name not in DEFAULTS),
+            misspelt=tuple((name, meant) for name in given if (meant := meant_by(name))),
         )._consistent()
 
     @property
@@ -205,9 +206,11 @@ def _secret(secret: str) -> str | None:
     return secret or None
 
 
-def nearest(unknown: str) -> str | None:
-    """The setting that is meant, if one has a similar name."""
-    return next(iter(get_close_matches(unknown.upper(), DEFAULTS, n=1)), None)
+def meant_by(name: str) -> str | None:
+    """The setting that a variable misspells; None if it is one, or resembles none."""
+    if name in DEFAULTS or not name.startswith("TODO_"):
+        return None
+    return next(iter(get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=_ALIKE)), None)
 
 
 def trimmed(name: str, value: str) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 from todo_adapters.postgres import PostgresTaskStore
 from todo_app.container import Container, jwt_policy
 from todo_app.metrics_folder import metrics_folder
-from todo_app.settings import DEFAULTS, Settings, SettingsError, nearest
+from todo_app.settings import DEFAULTS, Settings, SettingsError, meant_by
 
 SECRET = "x" * 32
 ISSUER = "https://auth.example"
@@ -60,22 +60,23 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
 
-def test_unknown_variables_are_ignored_and_those_that_look_like_settings_are_reported() -> None:
-    read = Settings.read({"TODO_SOMETHING": "x", "TODO_EMPTY": "", "TODO_LOG_LEVEL": "info", "PATH": "/bin"})
-    assert read.unknown == ("TODO_SOMETHING",)
-    assert replace(read, unknown=()) == Settings.read({})
+def test_unknown_variables_are_ignored_and_misspelt_settings_are_reported() -> None:
+    read = Settings.read({"TODO_ORIGINS": "x", "TODO_LOG_LEVEL": "info", "TODO_LOGLEVEL": "", "PATH": "/bin"})
+    assert read.misspelt == (("TODO_ORIGINS", "TODO_CORS_ORIGINS"),)
+    assert replace(read, misspelt=()) == Settings.read({})
 
 
 @pytest.mark.parametrize(
-    ("unknown", "meant"),
+    ("name", "meant"),
     [
         ("TODO_CORS_ORIGIN", "TODO_CORS_ORIGINS"), ("TODO_ORIGINS", "TODO_CORS_ORIGINS"),
         ("TODO_DB_TIMEOUT", "TODO_DATABASE_TIMEOUT"), ("TODO_LOGLEVEL", "TODO_LOG_LEVEL"),
         ("TODO_log_level", "TODO_LOG_LEVEL"), ("TODO_DATABASE_URL", "DATABASE_URL"), ("TODO_X", None),
+        ("TODO_TOKEN", None), ("TODO_PORT", None), ("LOG_LEVEL", None), ("TODO_LOG_LEVEL", None),
     ],
 )  # fmt: skip
-def test_the_setting_with_the_most_similar_name_is_probably_meant(unknown: str, meant: str | None) -> None:
-    assert nearest(unknown) == meant
+def test_the_setting_with_the_most_similar_name_is_meant(name: str, meant: str | None) -> None:
+    assert meant_by(name) == meant
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
     events = said.log.return_value.events
     events.info.assert_called_once_with("serving", url=listener.url, workers=1)
     events.warning.assert_called_once_with(
-        "setting_unknown", setting="TODO_CORS_ORIGIN", nearest="TODO_CORS_ORIGINS", consequence="it is ignored"
+        "setting_misspelt", setting="TODO_CORS_ORIGIN", meant="TODO_CORS_ORIGINS", consequence="it is ignored"
     )
 
 
