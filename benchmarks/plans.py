@@ -14,9 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_adapters.postgres.reading import log_pages, read_many, shape_of
+from todo_adapters.postgres.reading import lists_as_of, log_pages, read_many, shape_of, tasks_as_of
 from todo_adapters.postgres.table import changes, used_keys
-from todo_adapters.postgres.writing import REMOVING, REMOVING_ONCE, SWAPPING, SWAPPING_ONCE, Write, Writing, creating
+from todo_adapters.postgres.writing import (
+    REMOVING,
+    REMOVING_ONCE,
+    SWAPPING,
+    SWAPPING_AS_OF,
+    SWAPPING_ONCE,
+    SWAPPING_ONCE_AS_OF,
+    Write,
+    Writing,
+    creating,
+)
 from todo_core import (
     KEY_LIFE,
     ChangeQuery,
@@ -75,6 +85,16 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
     for name, keyed in (("complete", SWAPPING_ONCE), ("edit", SWAPPING_ONCE), ("remove", REMOVING_ONCE)):
         under_keys = [replace(write, once=once) for write, once in zip(kinds[name][1], onces, strict=True)]
         kinds[f"{name} under a key"] = (keyed, under_keys)
+    kinds["move"] = (SWAPPING, [Write(Pair(task, task.with_stored(_NOW, {"position": "i"}))) for task in tasks])
+    for name, statement in (
+        ("move", SWAPPING_AS_OF),
+        ("edit", SWAPPING_AS_OF),
+        ("edit under a key", SWAPPING_ONCE_AS_OF),
+        ("create", creating(10_000, keyed=False, as_of=True)),
+        ("create, whole", creating(10_000, keyed=False, as_of=True)),
+        ("create under a key", creating(10_000, keyed=True, as_of=True)),
+    ):
+        kinds[f"{name}, as of a number"] = (statement, [replace(write, as_of=1) for write in kinds[name][1]])
     for name, (statement, calls) in kinds.items():
         yield name, lambda connection, send=statement.passing, calls=calls: send(connection, calls)
         yield f"{name}, waiting", lambda connection, send=statement.waiting, calls=calls: send(connection, calls)
@@ -89,6 +109,8 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
 def _reads(count: int) -> Iterator[tuple[str, Ask]]:
     tasks = _tasks(count)
     yield "get", lambda connection: read_many(connection, [(task.owner, task.id) for task in tasks])
+    yield "get, as of", lambda connection: tasks_as_of(connection, [(task.owner, task.id) for task in tasks])
+    yield "lists, as of", lambda connection: lists_as_of(connection, [task.owner for task in tasks])
     for of, newest_first, after in product((None, tasks[0].id), (False, True), (None, Place(9, tasks[0].id))):
         query = ChangeQuery(of=of, newest_first=newest_first, after=after)
         calls = [(task.owner, query) for task in tasks]

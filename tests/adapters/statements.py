@@ -19,6 +19,8 @@ A = TypeVar("A")
 Execute = Callable[..., Awaitable[list[Any]]]
 CREATING = creating(10_000, keyed=False)
 CREATING_ONCE = creating(10_000, keyed=True)
+CREATING_AS_OF = creating(10_000, keyed=False, as_of=True)
+CREATING_ONCE_AS_OF = creating(10_000, keyed=True, as_of=True)
 ADD = """
     insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
         values (%(owner)s, %(id)s, %(title)s, 1, %(created_at)s, %(updated_at)s, '')

@@ -9,11 +9,15 @@ from typing import Any, LiteralString
 import pytest
 from adapters.statements import (
     CREATING,
+    CREATING_AS_OF,
     CREATING_ONCE,
+    CREATING_ONCE_AS_OF,
+    begun,
     commit,
     creation,
     delete,
     have_owners,
+    holding,
     plans,
     removal,
     results,
@@ -28,7 +32,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from todo_adapters.postgres import pruning, writing
 from todo_adapters.postgres.batch import driver_of, execute
 from todo_adapters.postgres.listing import Shape, pages_many
-from todo_adapters.postgres.reading import lists_of, log_pages, read_many, shape_of, summaries
+from todo_adapters.postgres.reading import (
+    AsOf,
+    lists_as_of,
+    lists_of,
+    log_pages,
+    read_many,
+    shape_of,
+    summaries,
+    tasks_as_of,
+)
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.transaction import commit_behind_the_lock, make_owner, replayed
@@ -36,7 +49,9 @@ from todo_adapters.postgres.writing import (
     REMOVING,
     REMOVING_ONCE,
     SWAPPING,
+    SWAPPING_AS_OF,
     SWAPPING_ONCE,
+    SWAPPING_ONCE_AS_OF,
     Result,
     Write,
     Writing,
@@ -333,6 +348,82 @@ async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection, for
     assert await replayed(connection, ANN, once("key")) == Committed((), 3, replayed=True)
 
 
+AS_OF = pytest.mark.parametrize(
+    "writing",
+    [CREATING_AS_OF, CREATING_ONCE_AS_OF, SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF],
+    ids=["create", "create once", "swap", "swap once"],
+)
+SWAPS = (SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF)
+KEYED = (CREATING_ONCE_AS_OF, SWAPPING_ONCE_AS_OF)
+
+
+def as_of(writing: Writing, task: Task, number: int | None, **members: Any) -> Write:
+    """A write of the task or, where the statement creates, of another one of its owner."""
+    new = replace(make_task(owner=task.owner), **members)
+    write = swap(task, replace(task, version=Version(2), **members)) if writing in SWAPS else creation(new)
+    return replace(write, as_of=number, once=once(f"{new.id}") if writing in KEYED else None)
+
+
+@FORMS
+@AS_OF
+@pytest.mark.parametrize("members", [{"list_id": make_id(7)}, {"list_id": make_id(7), "title": "x", "priority": "low"}])
+async def test_a_write_as_of_a_number_is_lost_if_its_owner_has_another(
+    connection: AsyncConnection, form: str, writing: Writing, members: dict[str, Any]
+) -> None:
+    await store(connection, [*(tasks := [make_task() for _ in range(4)]), bobs := make_task(owner=BOB)])
+    batch = getattr(writing, form)
+    for task, number in zip(tasks, (3, 5, None), strict=False):
+        assert await batch(connection, [as_of(writing, task, number, **members)]) == [(LOST, None)]
+    calls = [as_of(writing, bobs, 1, **members), as_of(writing, tasks[3], 4, **members)]
+    assert await batch(connection, calls) == [(DONE, 2), (DONE, 5)]
+    assert await read_many(connection, [key(each.task) for each in calls]) == [each.task for each in calls]
+    kept = [await replayed(connection, each.task.owner, once(f"{each.once.key}")) for each in calls if each.once]
+    assert [each and each.things for each in kept] == [(each.task,) for each in calls if each.once]
+
+
+@FORMS
+@AS_OF
+async def test_of_an_owners_writes_as_of_one_number_the_first_of_a_batch_is_stored(
+    connection: AsyncConnection, form: str, writing: Writing
+) -> None:
+    await store(connection, [*(tasks := [make_task() for _ in range(2)]), bobs := make_task(owner=BOB)])
+    calls = [as_of(writing, tasks[0], 2), as_of(writing, bobs, 1), as_of(writing, tasks[1], 2)]
+    assert await getattr(writing, form)(connection, calls) == [(DONE, 3), (DONE, 2), (LOST, None)]
+    assert [number for _, number, *_ in await state(connection)] == [3, 2]
+
+
+@AS_OF
+async def test_a_write_as_of_a_number_is_lost_if_that_is_raised_while_it_waits(
+    connection: AsyncConnection, writing: Writing, database_url: str
+) -> None:
+    """So the number is the locked row's, not that of the snapshot from before the wait."""
+    await store(connection, [task := make_task()])
+    async with holding(database_url, ANN) as rival:
+        await rival.execute("update owners set number = 2 where user_id = 'ann'")
+        waiting = await begun(writing.waiting(connection, [as_of(writing, task, 1)]), database_url)
+    assert await waiting == [(LOST, None)]
+
+
+async def test_what_is_read_as_of_a_number_comes_with_the_number_of_its_owner(connection: AsyncConnection) -> None:
+    await store(connection, [anns := make_task(), make_task(), bobs := make_task(owner=BOB)])
+    for name in ("b", "a"):
+        made = TaskList.new(id=ListId(make_task().id), owner=ANN, name=name, at=LATER)
+        await commit(connection, ANN, Plan(decide=lambda _, made=made: Decision((Pair(None, made),)), sees=Sees()))  # type: ignore[misc]
+    nobody = OwnerId("nobody")
+    keys = [key(bobs), key(anns), (ANN, None), (ANN, bobs.id), (nobody, anns.id)]
+    assert await tasks_as_of(connection, keys) == [
+        AsOf(1, 1, bobs),
+        AsOf(4, 2, anns),
+        AsOf(4, 2, None),
+        AsOf(4, 2, None),
+        AsOf(None, None, None),
+    ]
+    [lists] = await lists_of(connection, [ANN])
+    assert [each.name for each in lists] == ["b", "a"]
+    found = await lists_as_of(connection, [nobody, ANN, BOB])
+    assert found == [AsOf(None, None, ()), AsOf(4, 2, lists), AsOf(1, 1, ())]
+
+
 async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection) -> None:
     await have_owners(connection, ANN)
     task = make_task()
@@ -437,6 +528,13 @@ def writes() -> dict[str, Send]:
         for form, batch in kind._asdict().items():
             sends[f"{name}, {form}"] = lambda connection, batch=batch, some=some: batch(connection, some)  # type: ignore[misc]
 
+    for number, kind in enumerate((*SWAPS, CREATING_AS_OF, CREATING_ONCE_AS_OF)):
+        for members in ({}, {"title": "whole", "recurrence_from": "completion"}):
+            some = [as_of(kind, task, 100, **members) for _ in range(3)]
+            sends[f"as of {number}, {members}"] = lambda connection, kind=kind, some=some: kind.passing(
+                connection, some
+            )  # type: ignore[misc]
+
     def behind_the_lock(waits: bool) -> Send:
         plan = plan_creating(new := make_task(owner=user), once(f"lock {waits}"))
         sees = Sees(frozenset({new.id}))
@@ -487,6 +585,8 @@ def reads() -> dict[str, Send]:
         )
     sends |= syncs(user, task.id)
     sends["lists"] = lambda connection: lists_of(connection, [user] * 3)
+    sends["lists as of"] = lambda connection: lists_as_of(connection, [user] * 3)
+    sends["tasks as of"] = lambda connection: tasks_as_of(connection, [key(task), (user, None)])
     sends["summary"] = lambda connection: summaries(connection, [user])
     return sends
 

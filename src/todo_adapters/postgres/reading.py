@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, NamedTuple, TypeAlias
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +15,7 @@ from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, Ta
 from todo_core.queries import NONE
 from todo_core.task import PRIORITIES
 
+A = TypeVar("A")
 Key: TypeAlias = tuple[OwnerId, TaskId]
 LogCall: TypeAlias = tuple[OwnerId, ChangeQuery]
 
@@ -22,6 +25,38 @@ async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Ta
     owners, ids = zip(*keys, strict=True)
     rows = await execute(connection, *for_calls(connection, _READ_MANY, {"user_id": owners, "id": ids}))
     return [None if row[0] is None else task_of(key[0], row) for key, row in zip(keys, rows, strict=True)]
+
+
+class AsOf(NamedTuple, Generic[A]):
+    """What was found, with what its owner's row had at that moment; `number` is None if there was no row."""
+
+    number: int | None
+    live: int | None
+    found: A
+
+
+async def tasks_as_of(
+    connection: AsyncConnection, keys: Sequence[tuple[OwnerId, TaskId | None]]
+) -> list[AsOf[Task | None]]:
+    """As `read_many`, with each owner's number; a key without an id asks for the number alone."""
+    owners, ids = zip(*keys, strict=True)
+    rows = await execute(connection, *for_calls(connection, _TASKS_AS_OF, {"user_id": owners, "id": ids}))
+    return [
+        AsOf(number, live, None if row[0] is None else task_of(owner, row))
+        for owner, (number, live, *row) in zip(owners, rows, strict=True)
+    ]
+
+
+async def lists_as_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[AsOf[tuple[TaskList, ...]]]:
+    """As `lists_of`, with each owner's number."""
+    rows = await execute(connection, *for_calls(connection, _LISTS_AS_OF, {"user_id": owners}))
+    found: list[AsOf[tuple[TaskList, ...]]] = []
+    for place, group in groupby(rows, itemgetter(0)):
+        of_call = list(group)
+        _, number, live, *_ = of_call[0]
+        lists = (list_of(owners[place - 1], row[3:]) for row in of_call if row[3] is not None)
+        found.append(AsOf(number, live, tuple(lists)))
+    return found
 
 
 class LogShape(NamedTuple):
@@ -113,6 +148,22 @@ join lists on lists.user_id = call.user_id order by call.place, lists.position, 
 """
 
 
+# Each look-up has a limit, which makes the planner look up key by key.
+_ROW_OF: Final = """left join lateral (
+    select number, live from owners where owners.user_id = call.user_id limit 1
+) as owner on true"""
+_LISTS_AS_OF: Final = f"""
+select call.place, owner.number, owner.live, {", ".join(f"lists.{name}" for name in LIST_READ)}
+from unnest(%(user_id)s::text[]) with ordinality as call(user_id, place) {_ROW_OF}
+left join lists on lists.user_id = call.user_id order by call.place, lists.position, lists.id
+"""
+_TASKS_AS_OF: Final = f"""
+select owner.number, owner.live, {", ".join(f"found.{name}" for name in READ)}
+from unnest(%(user_id)s::text[], %(id)s::uuid[]) with ordinality as call(user_id, id, place) {_ROW_OF}
+left join lateral (
+    select {", ".join(READ)} from tasks where tasks.user_id = call.user_id and tasks.id = call.id limit 1
+) as found on true order by call.place
+"""
 _IS_LAST: Final = """not exists (
     select from changes as later
     where later.user_id = call.user_id and later.id = changes.id and later.number > changes.number

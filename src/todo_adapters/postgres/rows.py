@@ -35,6 +35,9 @@ PLAIN: Final = tuple(
 )
 """The description, and the columns without a default."""
 
+PLACED: Final = (*PLAIN, "list_id", "parent_id")
+"""The same, and where a task is."""
+
 COMMON: Final = (*PLAIN, "priority", "tags", "tag_keys", "start_date", "due_date", "time_zone")
 """The columns of tasks that neither recur nor are in a list, below another, moved or completed."""
 
@@ -44,6 +47,10 @@ CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id"
 COMPLETING: Final = ("completed_at", "version", "updated_at")
 """The columns that completing and reopening change."""
 
+MOVING: Final = ("list_id", "parent_id", "position", "version", "updated_at")
+"""The columns that a move changes."""
+
+WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _CHARACTERS_OF_A_ROW: Final = 50
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")

@@ -79,7 +79,8 @@ class Sender:
         self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
             WeakValueDictionary()
         )
-        self._owners_writing = Turns(1, timeout=deadline)
+        self.owners_writing = Turns(1, timeout=deadline)
+        """For what writes to one owner's things in several statements, or waits."""
 
     def begin_call(self) -> None:
         """Mark a call that may send several statements as under way: `drain` waits for its `end_call`."""
@@ -135,7 +136,7 @@ class Sender:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 with unavailable_where_it_passes():
-                    async with asyncio.timeout(self.deadline), self._owners_writing.at(owner), self._waiting.at(None):
+                    async with asyncio.timeout(self.deadline), self.owners_writing.at(owner), self._waiting.at(None):
                         return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
 
             queue = self._behind_owners[batch, owner] = self._gathering(send)
@@ -154,7 +155,7 @@ class Sender:
 
         async def in_turns() -> A:
             with unavailable_where_it_passes():
-                async with asyncio.timeout(2 * self.deadline), self._owners_writing.at(owner):
+                async with asyncio.timeout(2 * self.deadline), self.owners_writing.at(owner):
                     try:
                         return await in_turn(self._transactions, waits=False)
                     except Held:

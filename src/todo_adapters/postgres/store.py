@@ -13,10 +13,11 @@ from todo_adapters.postgres.alone import decided_alone, is_of_one_task, write_of
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import answer_many, lists_of, log_pages, read_many, shape_of, summaries
-from todo_adapters.postgres.rows import weight_of
+from todo_adapters.postgres.rows import WEIGHT_OF_LISTS, weight_of
 from todo_adapters.postgres.sender import Sender
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
+from todo_adapters.postgres.unlocked import commit_unlocked, may_be_unlocked
 from todo_adapters.postgres.writing import (
     REMOVING,
     REMOVING_ONCE,
@@ -53,7 +54,6 @@ from todo_core import (
 )
 
 _READY_WITHIN: Final = 2.0
-_WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _TASKS_MAX: Final = 10_000
 _HISTORY: Final = timedelta(days=30)
 
@@ -131,7 +131,7 @@ class PostgresOwnedTasks:
 
     async def lists(self) -> tuple[TaskList, ...]:
         """As `OwnedTasks.lists`."""
-        return await self._sender.read(lists_of, self._owner, owner=self._owner, weight=_WEIGHT_OF_LISTS)
+        return await self._sender.read(lists_of, self._owner, owner=self._owner, weight=WEIGHT_OF_LISTS)
 
     async def summary(self) -> Summary:
         """As `OwnedTasks.summary`."""
@@ -155,12 +155,12 @@ class PostgresOwnedTasks:
         return page
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`. A plan for one task that is not composed of several goes into a shared statement.
+        """As `OwnedTasks.commit`. A plan that writes one task, and is not composed of several, shares its statements.
 
         Any other is carried out behind the owner's lock, as is one whose key was used before.
 
-        A change of one task is decided on the task as it was read, and stored if it has not changed since; otherwise it
-        is decided again behind the lock.
+        A change of one task is decided on the task as it was read, and stored if it has not changed since. A plan that
+        reads more is stored if nothing of its owner has changed since. Otherwise it is decided again behind the lock.
         """
         self._pruning.begin_if_due()
         limit = self._sender.limits.one()
@@ -176,25 +176,25 @@ class PostgresOwnedTasks:
             self._sender.end_call()
 
     async def _commit(self, plan: Plan) -> Committed:
-        sees = plan.sees
-        while plan.parts <= 1 and is_of_one_task(sees):
-            tasks = {}
+        sees, tasks, committed = plan.sees, dict[TaskId, Task | None](), None
+        if plan.parts <= 1 and is_of_one_task(sees):
             for task_id in sees.tasks:
                 tasks[task_id] = await self._find(task_id)
-            seen = Seen(self._owner, tasks)
             try:
-                decision = decided_alone(plan, seen)
+                decision = decided_alone(plan, Seen(self._owner, tasks))
             except NotSeen as more:
                 sees |= more.wanted
-                continue
             except Exception:
                 if plan.once is None:
                     raise
-                break  # a used key takes precedence, and is looked up behind the lock
-            if (committed := await self._commit_alone(plan, decision, sees)) is not None:
-                return committed
-            break
-        return await self._commit_behind_the_lock(plan, sees)
+                return await self._commit_behind_the_lock(plan, sees)  # where a used key takes precedence
+            else:
+                committed = await self._commit_alone(plan, decision, sees)
+                return committed or await self._commit_behind_the_lock(plan, sees)
+        if may_be_unlocked(plan, sees):
+            early = Seen(self._owner, tasks)
+            committed = await commit_unlocked(self._sender, plan, early, sees, max_tasks=self._max_tasks)
+        return committed or await self._commit_behind_the_lock(plan, sees)
 
     def _find(self, task_id: TaskId) -> Awaitable[Task | None]:
         return self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
@@ -222,16 +222,17 @@ class PostgresOwnedTasks:
         send = partial(self._sender.write, owner=self._owner, weight=weight, repeatable=repeatable)
         outcome = await send(writing.passing, write)
         if outcome.result is Result.NO_OWNER:
-            await self._sender.in_transaction(self._make_owner, owner=self._owner, repeatable=True)
+            await self._sender.in_transaction(
+                lambda connection, waits: make_owner(connection, self._owner, waits=waits),
+                owner=self._owner,
+                repeatable=True,
+            )
             outcome = await send(writing.passing, write)
         if outcome.result is Result.HELD and write.pair.after is not None:  # after a wait, a removal is lost
             return await self._sender.write_waiting(
                 writing.waiting, write, owner=self._owner, weight=weight, repeatable=repeatable
             )
         return outcome
-
-    async def _make_owner(self, connection: AsyncConnection, waits: bool) -> None:
-        await make_owner(connection, self._owner, waits=waits)
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
         async def work(connection: AsyncConnection, waits: bool) -> Committed:

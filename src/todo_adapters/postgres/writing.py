@@ -21,6 +21,8 @@ from todo_adapters.postgres.rows import (
     COMMON,
     COMPLETING,
     JSON,
+    MOVING,
+    PLACED,
     PLAIN,
     WRITTEN,
     answer_text,
@@ -40,7 +42,7 @@ class Result(StrEnum):
 
     DONE = "done"
     LOST = "lost"
-    """The task has changed since it was read."""
+    """The task has changed since it was read; or, where the decision is as of a number, its owner has."""
     EXISTS = "exists"
     TOO_MANY = "too_many"
     USED = "used"
@@ -58,6 +60,8 @@ class Write:
     pair: Pair
     client: str | None = None
     once: Once | None = None
+    as_of: int | None = None
+    """The owner's number that was read before all that was decided on; None if that was the pair's own task alone."""
 
     @cached_property
     def difference(self) -> tuple[Members | None, Members | None]:
@@ -115,7 +119,7 @@ call as materialized (
     from {calls} left join held on held.user_id = call.user_id {keys}
 ), stored as (
     insert into tasks ({columns}) select {values} from call
-    where call.live + call.rank <= {max_tasks} and not call.used and not call.again and not call.may_be_list
+    where call.live + call.rank <= {max_tasks} and not call.used and not call.again and not call.may_be_list{current}
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
     select call.user_id, call.id, call.place, call.client, {kept_columns} stored.after, {numbered}
@@ -128,7 +132,7 @@ call as materialized (
 select call.place, done.number, case
     when done.place is not null then 'done'
     when call.number is null then case when {has_row} then 'held' else 'no_owner' end
-    when call.used then 'used'
+    when call.used then 'used'{lost}
     when call.live + call.rank > {max_tasks} then 'too_many'
     else 'exists' end
 from call left join done using (place)
@@ -174,36 +178,43 @@ _IS_LEAF: Final = """ and (select number from owners where owners.user_id = call
         select true from tasks as below where below.user_id = call.user_id
         and below.parent_id >= call.id and below.parent_id <= call.id limit 1
     ) is null"""
+# Every change raises the number of the row that is locked here: if it is the one that was read first, all that was read
+# after it is as it was.
+_CURRENT: Final = " and call.number = call.as_of"
+_NOT_CURRENT: Final = "\n    when (call.number = call.as_of) is not true then 'lost'"
 _WAS: Final = {"was_version": "bigint", "was_updated_at": "timestamptz", "client": "text", "action": "text"}
 
 
 @cache
-def creating(max_tasks: int, *, keyed: bool) -> Writing:
+def creating(max_tasks: int, *, keyed: bool, as_of: bool = False) -> Writing:
     """Create tasks whose ids are free and whose owners have fewer than `max_tasks` tasks; `keyed`: each under a key.
 
+    `as_of`: each only if its owner has not changed since the number `Write.as_of`.
     If another transaction stores the same key at that moment, psycopg's `UniqueViolation` is raised and nothing is
     stored.
     """
-    plain, common, whole = (
-        _creating_these(columns, max_tasks, keyed=keyed) for columns in (PLAIN, COMMON, tuple(WRITTEN))
-    )
-    return _shortest((_fits(PLAIN), plain), (_fits(COMMON), common), (_fits_any, whole))
+    shorter = (PLACED,) if as_of else (PLAIN, COMMON)
+    forms = ((_fits(columns), _creating_these(columns, max_tasks, keyed=keyed, as_of=as_of)) for columns in shorter)
+    return _shortest(*forms, (_fits_any, _creating_these(tuple(WRITTEN), max_tasks, keyed=keyed, as_of=as_of)))
 
 
-def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool) -> Writing:
+def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool, as_of: bool) -> Writing:
     with_key = {"key": "text", "fingerprint": "text"} if keyed else {}
     answer = "jsonb_build_array(after || jsonb_build_object('id', id))"
     parts = _key_parts(*with_key, answer=answer, keyed=keyed) | {
-        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key),
+        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key, **_as_of_column(as_of)),
         "columns": ", ".join(columns),
         "values": ", ".join(from_call(columns)),
         "max_tasks": str(max_tasks),
         "logged": logged(columns),
+        "current": _CURRENT * as_of,
+        "lost": _NOT_CURRENT * as_of,
         "raised": _RAISED.format(growth=", live = owners.live + done.number - owners.number"),
     }
 
     def creations(writes: Sequence[Write]) -> Columns:
-        return task_columns(columns, [write.task for write in writes]) | _of_calls(writes, keyed=keyed)
+        sent = task_columns(columns, [write.task for write in writes]) | _of_calls(writes, keyed=keyed)
+        return sent | _as_of(writes) if as_of else sent
 
     return _writing(_CREATE, parts, creations)
 
@@ -244,16 +255,27 @@ def _counted(values: Iterable[object]) -> list[int]:
     return [next(counts[value]) for value in values]
 
 
-def _swapping(*, keyed: bool = False) -> Writing:
-    short, whole = (_swapping_these(columns, keyed=keyed) for columns in (COMPLETING, CHANGING))
-    return _shortest((_only_completes, short), (_fits_any, whole))
+def _as_of_column(as_of: bool) -> dict[str, str]:
+    return {"as_of": "bigint"} if as_of else {}
 
 
-def _swapping_these(columns: Sequence[str], *, keyed: bool) -> Writing:
+def _as_of(writes: Sequence[Write]) -> Columns:
+    """The numbers; null after an earlier call of that owner, which may raise the number in this very statement."""
+    turns = _counted(write.task.owner for write in writes)
+    return {"as_of": [write.as_of if turn == 1 else None for write, turn in zip(writes, turns, strict=True)]}
+
+
+def _swapping(*, keyed: bool = False, as_of: bool = False) -> Writing:
+    short = MOVING if as_of else COMPLETING
+    these, whole = (_swapping_these(columns, keyed=keyed, as_of=as_of) for columns in (short, CHANGING))
+    return _shortest((_changes_only(short), these), (_fits_any, whole))
+
+
+def _swapping_these(columns: Sequence[str], *, keyed: bool, as_of: bool) -> Writing:
     assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
     after = "%(differences)s::jsonb -> (2 * call.place - 1)::int"
-    parts = {"change": f"update tasks set {assigned} from", "after": after, "same": _SAME}
-    return _changing_these(columns, parts | {"raised": _RAISED.format(growth="")}, keyed=keyed)
+    parts = {"change": f"update tasks set {assigned} from", "after": after, "same": _SAME + _CURRENT * as_of}
+    return _changing_these(columns, parts | {"raised": _RAISED.format(growth="")}, keyed=keyed, as_of=as_of)
 
 
 def _removing(*, keyed: bool = False) -> Writing:
@@ -262,14 +284,16 @@ def _removing(*, keyed: bool = False) -> Writing:
     return _changing_these((), parts | {"raised": raised}, keyed=keyed)
 
 
-def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: bool) -> Writing:
+def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: bool, as_of: bool = False) -> Writing:
     sent = ("user_id", "id", *columns)
     with_key = {"key": "text", "fingerprint": "text", "answer": "text"} if keyed else {}
-    calls = unnested(sent, **_WAS, **with_key, **({"again": "bool"} if keyed else {}))
+    with_again = {"again": "bool"} if keyed else {}
+    calls = unnested(sent, **_WAS, **with_key, **with_again, **_as_of_column(as_of))
     parts = parts | _key_parts(*with_key, answer="answer::jsonb", keyed=keyed) | {"calls": calls}
 
     def changes(writes: Sequence[Write]) -> Columns:
         columns = task_columns(sent, [write.task for write in writes]) | _was(writes)
+        columns |= _as_of(writes) if as_of else {}
         return columns | _keys(writes) | _answers(writes) if keyed else columns
 
     return _writing(_CHANGE, parts, changes)
@@ -279,8 +303,8 @@ def _answers(writes: Sequence[Write]) -> Columns:
     return {"answer": [answer_text(write.answer) for write in writes]}
 
 
-def _only_completes(write: Write) -> bool:
-    return set(write.difference[1] or ()).issubset(COMPLETING)
+def _changes_only(columns: Sequence[str]) -> Callable[[Write], bool]:
+    return lambda write: set(write.difference[1] or ()).issubset(columns)
 
 
 def _was(writes: Sequence[Write]) -> Columns:
@@ -336,6 +360,9 @@ def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Column
 SWAPPING: Final = _swapping()
 SWAPPING_ONCE: Final = _swapping(keyed=True)
 """Each under a key; `psycopg`'s `UniqueViolation` as in `creating`."""
+SWAPPING_AS_OF: Final = _swapping(as_of=True)
+"""Each only if its owner has not changed since the number `Write.as_of`."""
+SWAPPING_ONCE_AS_OF: Final = _swapping(keyed=True, as_of=True)
 REMOVING: Final = _removing()
 """Deletes tasks that have not changed and have no subtasks."""
 REMOVING_ONCE: Final = _removing(keyed=True)

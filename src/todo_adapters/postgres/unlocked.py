@@ -1,0 +1,159 @@
+"""Commits plans of several reads without a lock: the result is stored if the owner's number is still that read first.
+
+Every change of an owner raises the number, in the transaction that makes the change. So if the number of the locked row
+is the one that was read before all else, everything that was read since is as it was, whatever the moments of reading.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Final, TypeVar
+from uuid import UUID
+
+from todo_adapters.postgres.alone import write_of
+from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.reading import (
+    AsOf,
+    lists_as_of,
+    lists_of,
+    log_pages,
+    read_many,
+    shape_of,
+    tasks_as_of,
+)
+from todo_adapters.postgres.rows import WEIGHT_OF_LISTS, weight_of
+from todo_adapters.postgres.sender import Sender
+from todo_adapters.postgres.writing import SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF, Result, Write, Writing, creating
+from todo_core import (
+    ChangeQuery,
+    Committed,
+    Decision,
+    Entry,
+    NotSeen,
+    OwnerId,
+    Plan,
+    Seen,
+    Sees,
+    Task,
+    TaskQuery,
+    decided,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+# Siblings have no index by position: their first ones are found by looking at all, of which there are at most so many.
+LIVE_MAX: Final = 5000
+_LOOKED_AT: Final = 20  # tasks, for the cost of a row that is returned
+
+
+class _OnlyBehindTheLock(Exception):
+    """What the plan wants cannot be read in shared statements."""
+
+
+def may_be_unlocked(plan: Plan, sees: Sees) -> bool:
+    """Whether it may be a write of one task that needs more than this task, as far as is known before it is read."""
+    is_of_others = sees.entries or sees.log or plan.sees.lists or sees.last_entries - plan.sees.last_entries
+    return plan.parts <= 1 and not is_of_others
+
+
+async def commit_unlocked(sender: Sender, plan: Plan, early: Seen, sees: Sees, *, max_tasks: int) -> Committed | None:
+    """Carry out the plan, which was shown `early` and now wants `sees`; None if that needs the lock.
+
+    Of one owner only one is under way, since of two that have read the same number one is in vain. Raises what the plan
+    raises if that is certain: if it has no key, and has seen one moment only.
+    """
+    owner = early.owner
+    async with sender.owners_writing.at(owner):
+        if (decision := await _decided(sender, plan, early, sees)) is None:
+            return None
+        write = write_of(plan, decision.found, Sees(frozenset(early.tasks)))
+        if write is None or write.pair.after is None:
+            return None
+        outcome = await sender.write(
+            _writing_of(write, max_tasks).passing,
+            replace(write, as_of=decision.number),
+            owner=owner,
+            weight=weight_of(write.task),
+            repeatable=write.once is not None,
+        )
+    return Committed(decision.found.answer, outcome.number) if outcome.result is Result.DONE else None
+
+
+def _writing_of(write: Write, max_tasks: int) -> Writing:
+    keyed = write.once is not None
+    if write.pair.before is None:
+        return creating(max_tasks, keyed=keyed, as_of=True)
+    return SWAPPING_ONCE_AS_OF if keyed else SWAPPING_AS_OF
+
+
+async def _decided(sender: Sender, plan: Plan, early: Seen, sees: Sees) -> AsOf[Decision] | None:
+    first = await _first_look(sender, early, early.missing(sees))
+    if first.number is None or first.live is None or first.live > LIVE_MAX:
+        return None
+    seen, wanted, moments = first.found, sees, 1 + len(early.tasks)
+    while True:
+        try:
+            if (missing := seen.missing(wanted)) != Sees():
+                seen, moments = await _look(sender, seen, missing, first.live), moments + 1
+        except _OnlyBehindTheLock:
+            return None
+        try:
+            return AsOf(first.number, first.live, decided(plan, seen))
+        except NotSeen as more:
+            wanted = more.wanted
+        except Exception:
+            if _is_certain(plan, moments):
+                raise
+            return None
+
+
+def _is_certain(plan: Plan, moments: int) -> bool:
+    """Whether a refusal needs no second look: not under a key, which may be used, nor of several moments."""
+    return plan.once is None and moments == 1
+
+
+async def _first_look(sender: Sender, early: Seen, wanted: Sees) -> AsOf[Seen]:
+    """The owner's number, and some of what is wanted in the same statement."""
+    owner = early.owner
+    if wanted.lists:
+        lists = await sender.read(lists_as_of, owner, owner=owner, weight=WEIGHT_OF_LISTS)
+        return AsOf(lists.number, lists.live, replace(early, lists={each.id: each for each in lists.found}))
+    task_id = next(iter(wanted.tasks), None)
+    task = await sender.read(tasks_as_of, (owner, task_id), owner=owner)
+    found = {} if task_id is None else {task_id: task.found}
+    return AsOf(task.number, task.live, replace(early, tasks={**early.tasks, **found}))
+
+
+async def _look(sender: Sender, seen: Seen, wanted: Sees, live: int) -> Seen:
+    """What is wanted, and `seen`. Raises `_OnlyBehindTheLock`."""
+    if wanted.entries or wanted.log:
+        raise _OnlyBehindTheLock
+    owner = seen.owner
+    tasks = await _each(wanted.tasks, lambda each: sender.read(read_many, (owner, each), owner=owner))
+    last = await _each(wanted.last_entries, lambda each: _last(sender, owner, each))
+    pages = await _each(wanted.pages, lambda each: _page(sender, owner, each, live))
+    lists = await sender.read(lists_of, owner, owner=owner, weight=WEIGHT_OF_LISTS) if wanted.lists else None
+    return seen.with_read(tasks=tasks, entries={}, last_entries=last, pages=pages, lists=lists, log={})
+
+
+async def _each(wanted: Iterable[K], read: Callable[[K], Awaitable[V]]) -> dict[K, V]:
+    keys = list(wanted)
+    if len(keys) == 1:  # nearly always, and `gather` costs as much as all else here
+        return {keys[0]: await read(keys[0])}
+    return dict(zip(keys, await asyncio.gather(*map(read, keys)), strict=True))
+
+
+async def _last(sender: Sender, owner: OwnerId, thing_id: UUID) -> Entry | None:
+    query = ChangeQuery(of=thing_id, newest_first=True, limit=1)
+    page = await sender.read(log_pages(shape_of(query)), (owner, query), owner=owner)
+    return next(iter(page.items), None)
+
+
+async def _page(sender: Sender, owner: OwnerId, query: TaskQuery, live: int) -> tuple[Task, ...]:
+    """The page; of one without a limit it is only found out whether there is none. Raises `_OnlyBehindTheLock`."""
+    asked = replace(query, limit=query.limit or 1)
+    weight = 2 + (query.limit or 1) + live // _LOOKED_AT
+    page = await sender.read(pages_many(Shape.of(asked)), (owner, asked), owner=owner, weight=weight)
+    if query.limit is None and page.items:
+        raise _OnlyBehindTheLock
+    return page.items
