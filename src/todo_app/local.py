@@ -72,7 +72,10 @@ def bring_up_to_date(settings: Settings, database_url: str) -> None:
         if settings.database_url is None:
             migrate(database_url)
         elif not is_current(database_url):
-            raise SettingsError("DATABASE_URL: the schema is not up to date; run `todo migrate` first")
+            raise SettingsError(
+                "DATABASE_URL: the schema is missing, or of another version; run `todo migrate` first "
+                "(in a clone, `python3 run.py migrate`)"
+            )
 
 
 def local_secret(data_dir: Path) -> str:

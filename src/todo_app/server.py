@@ -43,7 +43,8 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Raises `SettingsError` if the server cannot start as configured."""
     if settings.database_url is not None and not (settings.secret or settings.jwks_url):
         raise SettingsError(
-            "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified"
+            "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified; "
+            "for a first try, `export BETTER_AUTH_SECRET=$(openssl rand -hex 32)`"
         )
     with closing(ListeningSocket(host, port)) as listener:
         signals = Signals()

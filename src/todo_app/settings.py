@@ -28,7 +28,10 @@ _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _TASKS_MAX: Final = 1_000_000
 _HISTORY_MAX: Final = 3650  # days
 _PORTS: Final = {"http": 80, "https": 443}
-_ALIKE: Final = 0.75  # of difflib: TODO_ORIGINS is TODO_CORS_ORIGINS, TODO_TOKEN is not TODO_BAD_TOKEN_LIMIT
+# Ratios of difflib: TODO_ORIGINS is TODO_CORS_ORIGINS, TODO_TOKEN is not TODO_BAD_TOKEN_LIMIT; DATABASE_URI is
+# DATABASE_URL, DATABASE_USER is not.
+_ALIKE: Final = 0.75
+_NEARLY_EQUAL: Final = 0.9
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -177,7 +180,9 @@ def _whole_numbers(given: Mapping[str, str]) -> dict[str, int]:
 def _database_url(given: Mapping[str, str], name: str) -> str | None:
     url = given[name]
     if url and not re.match(r"postgres(ql)?://", url):
-        raise SettingsError(f"{name} must begin with postgresql://")
+        raise SettingsError(
+            f"{name} must begin with postgresql://, as in postgresql://user:password@host:5432/database"
+        )
     return url or None
 
 
@@ -208,9 +213,10 @@ def _secret(secret: str) -> str | None:
 
 def meant_by(name: str) -> str | None:
     """The setting that a variable misspells; None if it is one, or resembles none."""
-    if name in DEFAULTS or not name.startswith("TODO_"):
+    if name in DEFAULTS:
         return None
-    return next(iter(get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=_ALIKE)), None)
+    cutoff = _ALIKE if name.startswith("TODO_") else _NEARLY_EQUAL
+    return next(iter(get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=cutoff)), None)
 
 
 def trimmed(name: str, value: str) -> str:
@@ -284,7 +290,7 @@ def _origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         if not _is_origin(origin):
             meant = _meant(origin)
-            way_out = f": write {meant}, in lower case, without a slash or the scheme's own port" if meant else ""
+            way_out = f": write {meant} (scheme, host in lower case, no slash, no usual port)" if meant else ""
             raise SettingsError(
                 "TODO_CORS_ORIGINS must list origins such as https://app.example.org or capacitor://localhost, "
                 f"not {origin!r}{way_out}"
@@ -300,6 +306,8 @@ def _is_origin(text: str) -> bool:
 def _meant(text: str) -> str | None:
     """The origin as browsers send it, if it was only spelled in another way."""
     plain = text.lower().rstrip("/")
+    if plain.startswith(("localhost", "127.0.0.1")):
+        plain = f"http://{plain}"
     with suppress(ValueError):
         if _ORIGIN.fullmatch(plain):
             plain = _origin_of(plain)

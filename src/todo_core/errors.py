@@ -157,13 +157,13 @@ class VersionConflict(TodoError):
 
 
 class InsufficientScope(TodoError):
-    """The token is limited to scopes that do not include the required one, `scope`."""
+    """The caller is limited to scopes that do not include the required one, `scope`."""
 
     code = "insufficient_scope"
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        super().__init__(f"Your token does not allow this: get one with the scope {scope}.")
+        super().__init__(f"This needs the scope {scope}: ask for access with it.")
 
 
 class StoreUnavailable(TodoError):

@@ -39,9 +39,11 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 @asynccontextmanager
-async def opened(url: str, *, deadline: float = 5.0, **options: Any) -> AsyncIterator[PostgresTaskStore]:
+async def opened(
+    url: str, *, deadline: float = 5.0, on_outage: Callable[[BaseException], None] = lambda _: None, **options: Any
+) -> AsyncIterator[PostgresTaskStore]:
     engine = create_engine(url, **options)
-    store = PostgresTaskStore(engine, deadline=deadline)
+    store = PostgresTaskStore(engine, deadline=deadline, on_outage=on_outage)
     try:
         yield store
     finally:
@@ -252,7 +254,7 @@ UNIQUE_TITLES = """
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
-        ("drop table tasks", psycopg.errors.UndefinedTable),
+        ("alter table tasks drop column tags", psycopg.errors.UndefinedColumn),
         ("alter table tasks add check (title <> 'private')", psycopg.errors.CheckViolation),
         (UNIQUE_TITLES, psycopg.errors.UniqueViolation),
     ],
@@ -263,6 +265,23 @@ async def test_permanent_errors_are_raised(database_url: str, damage: str, error
     async with opened(database_url) as store:
         with pytest.raises(error):
             await CALLS["add"](store)
+
+
+async def test_without_its_tables_the_store_is_unavailable_until_they_are_there(database_url: str) -> None:
+    outages: list[BaseException] = []
+    with psycopg.connect(database_url) as connection:
+        connection.execute("alter schema public rename to restored")
+        connection.execute("create schema public")
+    async with opened(database_url, on_outage=outages.append) as store:
+        for name, call in CALLS.items():
+            with pytest.raises(StoreUnavailable):
+                await call(store)
+            assert isinstance(outages.pop(), psycopg.errors.UndefinedTable), name
+        with psycopg.connect(database_url) as connection:
+            connection.execute("drop schema public cascade")
+            connection.execute("alter schema restored rename to public")
+        await store.ready()
+        await CALLS["add"](store)
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])

@@ -72,6 +72,7 @@ def test_unknown_variables_are_ignored_and_misspelt_settings_are_reported() -> N
         ("TODO_CORS_ORIGIN", "TODO_CORS_ORIGINS"), ("TODO_ORIGINS", "TODO_CORS_ORIGINS"),
         ("TODO_DB_TIMEOUT", "TODO_DATABASE_TIMEOUT"), ("TODO_LOGLEVEL", "TODO_LOG_LEVEL"),
         ("TODO_log_level", "TODO_LOG_LEVEL"), ("TODO_DATABASE_URL", "DATABASE_URL"), ("TODO_X", None),
+        ("DATABASE_URI", "DATABASE_URL"), ("BETTER_AUTH_SECRETT", "BETTER_AUTH_SECRET"), ("DATABASE_USER", None),
         ("TODO_TOKEN", None), ("TODO_PORT", None), ("LOG_LEVEL", None), ("TODO_LOG_LEVEL", None),
     ],
 )  # fmt: skip
@@ -285,9 +286,10 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
             (
                 "TODO_CORS_ORIGINS",
                 origin,
-                f"not {origin!r}: write {meant}, in lower case, without a slash or the scheme's own port",
+                f"not {origin!r}: write {meant} (scheme, host in lower case, no slash, no usual port)",
             )
             for origin, meant in [
+                ("localhost:5173", "http://localhost:5173"),
                 ("https://a.com/", "https://a.com"),
                 ("https://A.com", "https://a.com"),
                 ("https://a.com:443", "https://a.com"),

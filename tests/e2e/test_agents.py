@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx2
 import pytest
@@ -41,10 +41,10 @@ async def over_http(server: Server, token: str, mode: str) -> AsyncIterator[Clie
 
 
 @asynccontextmanager
-async def over_stdio(mode: str, *arguments: str, **variables: str) -> AsyncIterator[Client]:
+async def over_stdio(mode: str, *arguments: str, log: TextIO = sys.stderr, **variables: str) -> AsyncIterator[Client]:
     """A client of `todo mcp`."""
     command = StdioServerParameters(command=TODO, args=["mcp", *arguments], env=environment(**variables))
-    async with Client(stdio_client(command), mode=mode) as client:  # type: ignore[arg-type]
+    async with Client(stdio_client(command, errlog=log), mode=mode) as client:  # type: ignore[arg-type]
         yield client
 
 
@@ -116,7 +116,7 @@ async def test_http_and_stdio_reach_the_same_tasks_of_the_embedded_database(serv
             assert (await asked(there, "list_tasks"))["items"] == [task]
 
 
-async def test_a_read_only_agent_sees_and_does_no_more(shared: Server, database_url: str) -> None:
+async def test_a_read_only_agent_sees_and_does_no_more(shared: Server, database_url: str, tmp_path: Path) -> None:
     reading = {tool.name for tool in TOOLS.values() if tool.reads}
     token = token_for("reader", scopes=["tasks:read"])
     async with over_http(shared, token, "auto") as client:
@@ -124,11 +124,15 @@ async def test_a_read_only_agent_sees_and_does_no_more(shared: Server, database_
         with pytest.raises(MCPError):
             await client.call_tool("add_task", {"title": "x"})
         assert (await asked(client, "list_tasks"))["items"] == []
-    async with over_stdio("auto", "ann", "--scope", "tasks:read", DATABASE_URL=database_url) as client:
-        assert {tool.name for tool in (await client.list_tools()).tools} == reading
-        refused = await client.call_tool("add_task", {"title": "x"})
-        assert refused.is_error
-        assert "insufficient_scope" in refused.content[0].text  # type: ignore[union-attr]
+    reader = ("ann", "--scope", "tasks:read")
+    with (tmp_path / "log").open("w+") as log:
+        async with over_stdio("auto", *reader, log=log, DATABASE_URL=database_url) as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == reading
+            refused = await client.call_tool("add_task", {"title": "x"})
+            assert refused.is_error
+            assert "insufficient_scope" in refused.content[0].text  # type: ignore[union-attr]
+        log.seek(0)
+        assert log.read() == ""
 
 
 async def test_the_time_zone_of_the_command_says_which_day_is_today(database_url: str) -> None:
@@ -242,7 +246,10 @@ def test_invalid_arguments_are_reported_in_one_line(arguments: tuple[str, ...], 
 def test_an_outdated_schema_is_reported_in_one_line(empty_database_url: str) -> None:
     done = run("mcp", "ann", DATABASE_URL=empty_database_url)
     assert done.returncode == 2
-    assert done.stderr == "todo: DATABASE_URL: the schema is not up to date; run `todo migrate` first\n"
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "todo: DATABASE_URL: the schema is missing, or of another version; run `todo migrate`"
+    )
 
 
 def posted(server: Server, token: str, body: bytes) -> bytes:

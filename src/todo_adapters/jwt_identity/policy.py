@@ -50,7 +50,9 @@ class JwtPolicy:
 def check_secret(secret: bytes) -> None:
     """Raises `ValueError`, without the secret in it, if `secret` is too short, public, or looks like a public key."""
     if len(secret) < SECRET_BYTES:
-        raise ValueError(f"the secret must be at least {SECRET_BYTES} bytes long")
+        raise ValueError(
+            f"the secret must be at least {SECRET_BYTES} bytes long: `openssl rand -hex {SECRET_BYTES}` makes one"
+        )
     if secret in _PUBLIC_SECRETS:
         raise ValueError("the secret is Better Auth's built-in default, which everybody knows")
     try:

@@ -15,8 +15,9 @@ from todo_core import StoreUnavailable
 # intervention (shutdown, recovery, cancelled or timed-out statements), system error.
 _PASSING_CLASSES: Final = ("08", "40", "53", "57", "58")
 _CONNECTION_CLASSES: Final = ("08", "57")
-# The server is a standby now; a lock was not available in time; a transaction timed out.
-_PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04"})
+# The server is a standby now; a lock was not available in time; a transaction timed out; the tables have not been made
+# yet, or are being restored.
+_PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04", "42P01"})
 # Lost against a concurrent statement, without an effect: serialization failure, deadlock, a column's type changed.
 _LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 

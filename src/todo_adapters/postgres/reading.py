@@ -135,8 +135,8 @@ async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> li
 
 
 async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
-    """Return if the database answers."""
-    await execute(connection, "select 1", {})
+    """Return if the database answers and has our tables."""
+    await execute(connection, "select true from owners where user_id = ''", {})
     return calls
 
 

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from dependency_injector.providers import Object
@@ -14,11 +15,11 @@ from todo_app.container import Container
 from todo_app.local import LocalDatabase, bring_up_to_date
 from todo_app.log import Log
 from todo_app.mcp.conversation import LINE_MAX, Conversation
-from todo_app.mcp.server import server_for
+from todo_app.mcp.server import Request, server_for
 from todo_app.mcp.tool import Caller
 from todo_app.settings import Settings
 from todo_app.signals import Signals
-from todo_core import Identity, Scope, owner_id
+from todo_core import Identity, InsufficientScope, Scope, owner_id
 
 CLIENT: Final = "todo mcp"
 """The client in the log of changes."""
@@ -51,7 +52,7 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
     log = container.log()
     log.adopt()
     caller = Caller(container.tasks(), identity, zone)
-    server = server_for(lambda _: caller, lambda request, error: log.tool_bug(request.method, error))
+    server = server_for(lambda _: caller, partial(_report, log))
     client = Conversation()
     messages: Any = client.messages(_lines())  # all that the SDK asks of its file
     try:
@@ -60,6 +61,11 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
     finally:
         await container.store().aclose()
         await container.engine().dispose()
+
+
+def _report(log: Log, request: Request, error: Exception) -> None:
+    if not isinstance(error, InsufficientScope):  # the agent is told; only HTTP has a status for it
+        log.tool_bug(request.method, error)
 
 
 async def _lines() -> AsyncIterator[bytes]:
