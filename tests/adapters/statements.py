@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 import psycopg
+import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, listing, pruning, reading, sync, transaction, writing
@@ -134,3 +135,15 @@ async def waiting(url: str, count: int = 1) -> list[int]:
         while len(found := await (await admin.execute(statement)).fetchall()) < count:  # noqa: ASYNC110  (nobody could set an event)
             await asyncio.sleep(0.01)
     return [pid for (pid,) in found]
+
+
+def behind_the_lock(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
+    """From now on, the owners whose plans are decided behind the lock."""
+    owners: list[OwnerId] = []
+
+    async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
+        owners.append(owner)
+        return await transaction.commit_behind_the_lock(connection, owner, *arguments, **others)
+
+    monkeypatch.setattr("todo_adapters.postgres.store.commit_behind_the_lock", commit)
+    return owners

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
-from adapters.statements import begun, holding
+from adapters.statements import begun, behind_the_lock, holding
 from factories import ANN, BOB, LATER, NOON, make_id, make_list, make_owner, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, store, transaction, unlocked
+from todo_adapters.postgres import PostgresTaskStore, unlocked
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     Committed,
@@ -53,14 +53,7 @@ Between: TypeAlias = Callable[[int, Act], None]
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
     """The owners whose plans went behind the lock."""
-    owners: list[OwnerId] = []
-
-    async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
-        owners.append(owner)
-        return await transaction.commit_behind_the_lock(connection, owner, *arguments, **others)
-
-    monkeypatch.setattr(store, "commit_behind_the_lock", commit)
-    return owners
+    return behind_the_lock(monkeypatch)
 
 
 @pytest.fixture

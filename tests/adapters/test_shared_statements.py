@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 import pytest
-from adapters.statements import CREATING, holding, waiting
+from adapters.statements import CREATING, behind_the_lock, holding, waiting
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, sender, store, transaction
+from todo_adapters.postgres import PostgresTaskStore, sender, store
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.listing import Shape
 from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing
@@ -104,14 +104,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
     """The owners whose plans were decided under the lock."""
-    owners: list[OwnerId] = []
-
-    async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
-        owners.append(owner)
-        return await transaction.commit_behind_the_lock(connection, owner, *arguments, **others)
-
-    monkeypatch.setattr(store, "commit_behind_the_lock", commit)
-    return owners
+    return behind_the_lock(monkeypatch)
 
 
 @pytest.fixture
