@@ -1,4 +1,4 @@
-"""The core in Starlette, on PostgreSQL: `todo migrate` once, then `granian --interface asgi starlette_service:app`."""
+"""The core in Starlette, on PostgreSQL: `migrate(url)` once, then `granian --interface asgi starlette_service:app`."""
 
 import os
 from collections.abc import AsyncIterator

@@ -19,7 +19,7 @@ from todo_adapters.postgres.migrations import migrate
 pytestmark = [
     pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="bash or curl is not installed"),
 ]
-DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has a database
+DATABASE = "postgresql://localhost/tasks"  # where a page says this, the reader has an empty database
 NOT_RUN = {  # each says why in its document
     "docs/deploy-systemd.md": 2,
     "docs/deploy.md": 5,
@@ -28,7 +28,7 @@ NOT_RUN = {  # each says why in its document
 }
 
 # Read by somebody who has never started the server; the other pages find the data of an earlier start.
-BEGINNINGS = {"README.md", "docs/embedded-database.md", "docs/tutorial.md"}
+BEGINNINGS = {"README.md", "docs/embedded-database.md", "docs/how-to/embed.md", "docs/tutorial.md"}
 KEPT = {  # what a page is there to make
     "docs/deploy.md": {".env"},
     "docs/embedded-database.md": {"tasks.dump"},
@@ -63,7 +63,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     if "(Linux)" in text and sys.platform != "linux":
         pytest.skip("the page is about Linux only")
     if DATABASE in text:
-        places[DATABASE] = request.getfixturevalue("database_url")
+        places[DATABASE] = request.getfixturevalue("empty_database_url")
     if "$DATABASE_URL" in text:
         variables["DATABASE_URL"] = request.getfixturevalue("database_url")
         programs.append(find_binaries(Account(os.geteuid(), os.getegid(), dropped=False)))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages import blocks_of
 from wheels.building import ROOT, uv
 
 PACKAGES = ("todo_core", "todo_adapters", "todo_app")
@@ -111,6 +112,23 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
         listed = json.loads(uv("pip", "list", "--format", "json", "--python", python))
         assert [each["name"] for each in listed] == ["todo-api"]
     uv("pip", "check", "--python", python)
+
+
+PROGRAMS = {block.file: block.text for block in blocks_of(ROOT / "docs/how-to/embed.md") if block.file}
+PROGRAMS |= {name: (ROOT / "examples" / name).read_text() for name in ("script.py", "sqlite_store.py")}
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    {"script.py": "", "sqlite_store.py": "", "in_memory.py": "recurrence", "on_postgres.py": "postgres"}.items(),
+)
+def test_a_program_that_embeds_the_core_needs_no_other_extra(
+    installed: Callable[[str], Path], empty_database_url: str, name: str, extra: str, tmp_path: Path
+) -> None:
+    (program := tmp_path / name).write_text(PROGRAMS[name].replace("postgresql://localhost/tasks", empty_database_url))
+    command = [installed(extra), "-I", "-W", "error", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("extra", ["", *_SERVER, "embedded"])
