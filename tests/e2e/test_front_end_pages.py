@@ -56,6 +56,7 @@ import { api } from "./api.mjs";
 import { edit } from "./edit.mjs";
 import { all } from "./all.mjs";
 import { undo } from "./undo.mjs";
+import { complete } from "./complete.mjs";
 
 const [url] = process.argv.slice(2);
 const [expired, good] = readFileSync(0, "utf8").split("\\n");
@@ -90,6 +91,14 @@ const undone = await undo(ask, headers);
 assert.deepEqual(undone.body.items.map(({ id, title }) => [id, title]), [[task.id, "Buy soy milk"]]);
 await undo(ask, undone.headers);
 await assert.rejects(ask("GET", `/tasks/${task.id}`), { status: 404 });
+const { body: once } = await ask("POST", "/tasks", { title: "Pay rent" });
+assert.equal((await complete(ask, once)).body.completed, true);
+const recurring = { title: "Run", due_date: "2097-06-01", recurrence: "FREQ=WEEKLY" };
+const { body: weekly } = await ask("POST", "/tasks", recurring);
+for (let click = 0; click < 2; click++) {
+  const { body: next } = await complete(ask, weekly);
+  assert.deepEqual([next.due_date, next.completed], ["2097-06-08", false]);
+}
 """
 LIMIT = 20
 STUB = """
