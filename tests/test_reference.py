@@ -121,6 +121,7 @@ def test_every_member_parameter_and_header_has_a_line_that_says_what_it_is() -> 
     assert not [name for _, name, meaning in lines if not meaning]
     told = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", part_of(text, "Headers of answers"), re.MULTILINE)
     headers = [one for _, each, _ in operations_of(document) for one in headers_in(each["responses"])]
+    assert len({name for name, _ in told}) == len(told)
     assert {name for name, meaning in told if meaning.strip()} == {*headers}
 
 

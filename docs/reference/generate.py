@@ -88,7 +88,7 @@ def everywhere() -> Iterator[str]:
     yield from table("parameter", "in", "meaning", "rules", rows=SHARED)
     yield f"\n## Headers of answers\n\nAll answers below `/api` have {names_of(OF_EVERY_ANSWER)};"
     yield "the others are named with each operation's answers, or with the [code](errors.md) of a refusal."
-    yield from table("header", "meaning", rows=sorted(dict.fromkeys(HEADERS), key=lambda row: row[0]))
+    yield from table("header", "meaning", rows=headers())
 
 
 def by_status(kind: type[todo_core.TodoError]) -> tuple[int, str]:
@@ -108,6 +108,24 @@ def parameters_of(operation: dict[str, Any]) -> list[Row]:
 
 def headers_of(answer: dict[str, Any]) -> list[Row]:
     return [(f"`{name}`", found(one)["description"]) for name, one in answer.get("headers", {}).items()]
+
+
+def headers() -> Iterator[Row]:
+    """Each header once. Of several meanings, each says where it applies, if that is one request or one status."""
+    for name in sorted({name for name, _ in HEADERS}):
+        meanings = {meaning: places_of((name, meaning)) for header, meaning in HEADERS if header == name}
+        if len(meanings) == 1:
+            yield name, *meanings
+        else:
+            yield name, " ".join(f"{places}{meaning}" for meaning, places in meanings.items())
+
+
+def places_of(row: Row) -> str:
+    """The only request, or else the only status, that has this header; nothing if there are several of both."""
+    pairs = [(each["request"], answer) for each in OPERATIONS for answer in each["responses"].items()]
+    used = [(request, status) for request, (status, answer) in pairs if row in headers_of(answer)]
+    requests, statuses = ({*values} for values in zip(*used, strict=True))
+    return f"`{requests.pop()}`: " if len(requests) == 1 else f"{statuses.pop()}: " if len(statuses) == 1 else ""
 
 
 def operation_of(operation: dict[str, Any]) -> Iterator[str]:
