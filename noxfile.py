@@ -260,7 +260,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Behaviour: all other tests, of the parts that a change is about; in CI all, with coverage (`-- tests/app -x`)."""
+    """Behaviour: all tests that no other session has; skips parts with unchanged sources; in CI all, with coverage."""
     if session.posargs or CI:
         run(session, "pytest", *SEPARATE, *(session.posargs or [*PARALLEL, *COVERAGE]), env=in_memory())
         return
@@ -303,7 +303,7 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv", default=CI)
 def browser(session: nox.Session) -> None:
-    """Pages, in CI: /docs, the example's, one with Better Auth, in this machine's Chromium or else in one from npm."""
+    """Pages (by default in CI only): /docs, the example, Better Auth; in this machine's Chromium, or one from npm."""
     sync(session, "--group", "browser", "--compile-bytecode")
     beside = [] if session.posargs else ["-n", "3"]  # each with a browser and a server of its own
     session.run("pytest", *beside, *chosen(session, BROWSER), env=in_memory())
@@ -311,27 +311,27 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(default=CI)
 def clients(session: nox.Session) -> None:
-    """Clients, in CI: Better Auth and OpenID providers, a generated one, one that works offline; most need node."""
+    """Clients (by default in CI only): Better Auth, OpenID, a generated one, one that works offline; most need node."""
     beside = [] if session.posargs else PARALLEL
     run(session, "pytest", *beside, *chosen(session, *CLIENTS), env=in_memory())
 
 
 @nox.session(default=CI)
 def packages(session: nox.Session) -> None:
-    """Packages, in CI: what is built, and what each extra brings."""
+    """Packages (by default in CI only): what is built, and what each extra brings."""
     beside = [] if session.posargs else PARALLEL
     run(session, "pytest", *beside, *chosen(session, PACKAGES), env=in_memory())
 
 
 @nox.session(default=CI)
 def schemathesis(session: nox.Session) -> None:
-    """Fuzzing, in CI: the OpenAPI document against a live server; arguments go to Schemathesis (`-- -n 1000`)."""
+    """Fuzzing (by default in CI only): the OpenAPI document against a live server (`-- -n 1000`: for Schemathesis)."""
     session.run(sys.executable, "tests/fuzzing/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="uv", default=CI)
 def agents(session: nox.Session) -> None:
-    """Agents, in CI: OpenAI's SDK; MCP's inspector and conformance suite, and tokens; some of it needs node."""
+    """Agents (by default in CI only): OpenAI's SDK; MCP's inspector and conformance suite; tokens. Some need node."""
     sync(session, "--group", "agents")
     session.run("pytest", *chosen(session, AGENTS))
 
@@ -345,13 +345,13 @@ def deployment(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Faults: databases, connections and processes die under load, and no write is lost (`-- --document`)."""
+    """Faults: processes, connections, databases die; no write is lost. `-- --document` writes docs/faults.md."""
     run(session, "pytest", *chosen(session, FAULTS))
 
 
 @nox.session(name="tests-on", python=PYTHONS, venv_backend="uv", default=False)
 def tests_on(session: nox.Session) -> None:
-    """`tests` on another Python, from the same lock file: `nox -s tests-on-3.13`; skipped where it is missing."""
+    """`tests` on this version of Python, from the same lock file; skipped where it is missing."""
     sync(session, "--python", session.virtualenv.location)
     session.run("pytest", *SEPARATE, *(session.posargs or PARALLEL))
 
