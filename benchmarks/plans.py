@@ -20,9 +20,7 @@ from todo_adapters.postgres.writing import (
     REMOVING,
     REMOVING_ONCE,
     SWAPPING,
-    SWAPPING_AS_OF,
     SWAPPING_ONCE,
-    SWAPPING_ONCE_AS_OF,
     Write,
     Writing,
     creating,
@@ -85,11 +83,7 @@ def _writes(count: int) -> Iterator[tuple[str, Ask]]:
     for name, keyed in (("complete", SWAPPING_ONCE), ("edit", SWAPPING_ONCE), ("remove", REMOVING_ONCE)):
         under_keys = [replace(write, once=once) for write, once in zip(kinds[name][1], onces, strict=True)]
         kinds[f"{name} under a key"] = (keyed, under_keys)
-    kinds["move"] = (SWAPPING, [Write(Pair(task, task.with_stored(_NOW, {"position": "i"}))) for task in tasks])
     for name, statement in (
-        ("move", SWAPPING_AS_OF),
-        ("edit", SWAPPING_AS_OF),
-        ("edit under a key", SWAPPING_ONCE_AS_OF),
         ("create", creating(10_000, keyed=False, as_of=True)),
         ("create, whole", creating(10_000, keyed=False, as_of=True)),
         ("create under a key", creating(10_000, keyed=True, as_of=True)),

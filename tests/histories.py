@@ -8,11 +8,10 @@ import asyncio
 import pickle
 import random
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
-from types import MappingProxyType
 from uuid import UUID
 
 from linearizability import EPOCH, Action, Call
@@ -21,7 +20,6 @@ from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_core import Cursor, OwnerId, Page, Sort, Task, TaskId, TaskQuery, TaskStore, Version
 
 KINDS = {"get": 30, "toggle": 20, "rename": 20, "page": 16, "remove": 6, "add": 8}
-KINDS_OF_A_STORE = {**KINDS, "copy": 20}
 FEW = 3
 History = list[Call[Action]]
 CarryOut = Callable[[Action], Awaitable[tuple[Action, object]]]
@@ -31,10 +29,9 @@ CarryOut = Callable[[Action], Awaitable[tuple[Action, object]]]
 class Client:
     """Does random things, one after the other, and remembers what it saw."""
 
-    def __init__(self, carry_out: CarryOut, ids: list[TaskId], number: int, kinds: Mapping[str, int]) -> None:
+    def __init__(self, carry_out: CarryOut, ids: list[TaskId], number: int) -> None:
         self._ids = ids
         self._number = number
-        self._kinds = kinds
         self._do = carry_out
         self._random = random.Random(number)
         self._seen: dict[object, Version] = {}
@@ -57,13 +54,12 @@ class Client:
             self._after = answer.next
 
     def _action(self, count: int) -> Action:
-        [kind] = self._random.choices([*self._kinds], [*self._kinds.values()])
+        [kind] = self._random.choices([*KINDS], [*KINDS.values()])
         task_id = self._random.choice(self._ids[-FEW:])
         # No two writes have a title or a moment in common: what is read tells whose it is.
         return Action(
             kind=kind,
             id=task_id,
-            other=self._random.choice(self._ids[-FEW:]),
             title=f"{self._number}/{count}",
             at=EPOCH + timedelta(microseconds=count * 10_000 + self._number),
             expected=self._random.choice([None, None, self._seen.get(task_id)]),
@@ -80,16 +76,10 @@ class Client:
 
 
 async def record(
-    carry_out: CarryOut,
-    ids: list[TaskId],
-    *,
-    seed: int = 0,
-    clients: int = 10,
-    actions: int = 30,
-    kinds: Mapping[str, int] = MappingProxyType(KINDS),
+    carry_out: CarryOut, ids: list[TaskId], *, seed: int = 0, clients: int = 10, actions: int = 30
 ) -> History:
     """What so many clients at once see. Seeds that differ by `clients` make different people."""
-    people = [Client(carry_out, ids, seed + number, kinds) for number in range(clients)]
+    people = [Client(carry_out, ids, seed + number) for number in range(clients)]
     async with asyncio.TaskGroup() as acting:
         for person in people:
             acting.create_task(person.act(actions))
@@ -104,8 +94,7 @@ async def record_store(store: TaskStore, owner: str = "ann", *, seed: int = 0, *
         action = replace(action, owner=OwnerId(owner))
         return action, await action.carried_out(tasks)
 
-    ids = [TaskId(UUID(int=number)) for number in range(FEW)]
-    return await record(carry_out, ids, seed=seed, kinds=KINDS_OF_A_STORE, **numbers)
+    return await record(carry_out, [TaskId(UUID(int=number)) for number in range(FEW)], seed=seed, **numbers)
 
 
 async def _main(url: str, sharded: str, numbers: Sequence[str]) -> None:

@@ -11,22 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from todo_core import (
-    Decision,
-    Expected,
-    OwnedTasks,
-    OwnerId,
-    Pair,
-    Plan,
-    Seen,
-    Sees,
-    Task,
-    TaskExists,
-    TaskId,
-    TaskNotFound,
-    TaskQuery,
-    TodoError,
-)
+from todo_core import Expected, OwnedTasks, OwnerId, Task, TaskExists, TaskId, TaskNotFound, TaskQuery, TodoError
 from todo_core.testing.writing import add, edit, remove
 
 S = TypeVar("S", bound=Hashable)
@@ -115,14 +100,10 @@ EPOCH = datetime(2026, 11, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """Something that one owner does to the tasks: add, get, rename, toggle, remove or page.
-
-    Or copy: give one task the title of another, which is a change of one that rests on two.
-    """
+    """Something that one owner does to the tasks: add, get, rename, toggle, remove or page."""
 
     kind: str
     id: TaskId = field(default=None)  # type: ignore[arg-type]
-    other: TaskId = field(default=None)  # type: ignore[arg-type]
     owner: OwnerId = OwnerId("ann")  # noqa: RUF009  (text)
     title: str = "Task"
     at: datetime = EPOCH
@@ -138,14 +119,6 @@ class Action:
         task = task.expecting(self.expected)
         return task.toggled(at=self.at) if self.kind == "toggle" else task.edited(title=self.title, at=self.at)
 
-    def copied(self, seen: Seen) -> Decision:
-        """The decision to copy: nothing if the titles are alike. Raises `TaskNotFound`."""
-        before, other = seen.task(self.id), seen.task(self.other)
-        if before.title == other.title:
-            return Decision((), (before,))
-        after = before.edited(title=other.title, at=self.at)
-        return Decision((Pair(before, after),), (after,))
-
     async def carried_out(self, tasks: OwnedTasks) -> object:
         """What a storage answers."""
         try:
@@ -160,8 +133,6 @@ class Action:
                     return None
                 case "page":
                     return await tasks.page(self.query)
-                case "copy":
-                    return (await tasks.commit(Plan(decide=self.copied, sees=Sees(frozenset({self.id}))))).task
                 case _:
                     return await edit(tasks, self.id, self.change)
         except TodoError as refusal:
@@ -190,12 +161,6 @@ def model(tasks: Tasks, action: Action) -> tuple[Tasks, object]:
         if action.kind == "remove":
             found.expecting(action.expected)
             return tasks - {found}, None
-        if action.kind == "copy":
-            decision = action.copied(
-                Seen(action.owner, {**dict.fromkeys([action.other]), **{each.id: each for each in tasks}})
-            )
-            [changed] = decision.answer
-            return (tasks - {found}) | {changed}, changed
         changed = action.change(found)
         return (tasks - {found}) | {changed}, changed
     except TodoError as refusal:

@@ -17,16 +17,7 @@ from histories import History, record_store
 from linearizability import NO_TASKS, first_impossible, model
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres import (
-    PostgresTaskStore,
-    create_engine,
-    reading,
-    sender,
-    store,
-    transaction,
-    unlocked,
-    writing,
-)
+from todo_adapters.postgres import PostgresTaskStore, create_engine, reading, sender, store, transaction, writing
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.writing import Writing
@@ -74,32 +65,17 @@ def dawdle_with_answers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(store, "read_many", read_many)
 
 
-def dawdle_with_decisions(patch: pytest.MonkeyPatch) -> None:
-    """Delays what was decided without a lock by some milliseconds, in which the owner may change."""
-    decided = unlocked._decided
-
-    async def deciding(*arguments: Any) -> Any:
-        decision = await decided(*arguments)
-        await asyncio.sleep(0.005)
-        return decision
-
-    patch.setattr(unlocked, "_decided", deciding)
-
-
 SHARING: dict[str, Change] = {
     "as it is": as_it_is,
     "in batches of three": in_batches(3, 2),
     "in single calls": in_batches(1, 4),
     "over a slow network": over_a_slow_network,
     "with late answers": dawdle_with_answers,
-    "with late decisions": dawdle_with_decisions,
 }
 
 
 def assert_linearizable(history: History) -> None:
-    assert len({call.action.kind for call in history}) == len(histories.KINDS_OF_A_STORE), (
-        "too few calls to tell anything"
-    )
+    assert len({call.action.kind for call in history}) == len(histories.KINDS), "too few calls to tell anything"
     assert (impossible := first_impossible(history, NO_TASKS, model)) is None, impossible
 
 

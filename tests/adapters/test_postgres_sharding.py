@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -48,6 +49,7 @@ from todo_core.testing.writing import (
     edit,
     erasing,
     move,
+    placing,
     remove,
     restoring,
     undoing,
@@ -265,6 +267,9 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     )
     await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
     await tasks.commit(creating_list(home := make_list(owner=EVERYTHING)))
+    for where in ({"list_id": home.id}, {"parent_id": kept.id}):
+        for once in (None, Once(IdempotencyKey(f"into {where}"), "")):
+            await tasks.commit(replace(placing(make_task(owner=EVERYTHING, **where)), once=once))  # type: ignore[arg-type]
     await move(tasks, task.id, list_id=home.id)
     await tasks.commit(deleting(kept.id, once=Once(KEY_OF_DELETION, "")))
     await tasks.commit(restoring(kept.id, LATER))

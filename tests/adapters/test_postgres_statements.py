@@ -49,9 +49,7 @@ from todo_adapters.postgres.writing import (
     REMOVING,
     REMOVING_ONCE,
     SWAPPING,
-    SWAPPING_AS_OF,
     SWAPPING_ONCE,
-    SWAPPING_ONCE_AS_OF,
     Result,
     Write,
     Writing,
@@ -350,18 +348,15 @@ async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection, for
 
 AS_OF = pytest.mark.parametrize(
     "writing",
-    [CREATING_AS_OF, CREATING_ONCE_AS_OF, SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF],
-    ids=["create", "create once", "swap", "swap once"],
+    [CREATING_AS_OF, CREATING_ONCE_AS_OF],
+    ids=["create", "create once"],
 )
-SWAPS = (SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF)
-KEYED = (CREATING_ONCE_AS_OF, SWAPPING_ONCE_AS_OF)
 
 
 def as_of(writing: Writing, task: Task, number: int | None, **members: Any) -> Write:
-    """A write of the task or, where the statement creates, of another one of its owner."""
+    """The creation of another task of that one's owner."""
     new = replace(make_task(owner=task.owner), **members)
-    write = swap(task, replace(task, version=Version(2), **members)) if writing in SWAPS else creation(new)
-    return replace(write, as_of=number, once=once(f"{new.id}") if writing in KEYED else None)
+    return replace(creation(new, once(f"{new.id}") if writing is CREATING_ONCE_AS_OF else None), as_of=number)
 
 
 @FORMS
@@ -528,7 +523,7 @@ def writes() -> dict[str, Send]:
         for form, batch in kind._asdict().items():
             sends[f"{name}, {form}"] = lambda connection, batch=batch, some=some: batch(connection, some)  # type: ignore[misc]
 
-    for number, kind in enumerate((*SWAPS, CREATING_AS_OF, CREATING_ONCE_AS_OF)):
+    for number, kind in enumerate((CREATING_AS_OF, CREATING_ONCE_AS_OF)):
         for members in ({}, {"title": "whole", "recurrence_from": "completion"}):
             some = [as_of(kind, task, 100, **members) for _ in range(3)]
             sends[f"as of {number}, {members}"] = lambda connection, kind=kind, some=some: kind.passing(

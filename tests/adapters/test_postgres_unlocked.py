@@ -1,4 +1,4 @@
-"""Plans of several reads that are decided without a lock: whatever comes in between, what is stored is right."""
+"""Creations among other tasks are decided without a lock: whatever comes in between, what is stored is right."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,8 @@ from adapters.statements import begun, behind_the_lock, holding
 from factories import ANN, BOB, LATER, NOON, make_id, make_list, make_owner, make_task
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from todo_adapters.postgres import PostgresTaskStore, unlocked
+from todo_adapters.postgres import PostgresTaskStore, turns, unlocked
+from todo_adapters.postgres.turns import Overtaken
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     Committed,
@@ -23,7 +24,6 @@ from todo_core import (
     Pair,
     Plan,
     Seen,
-    Sees,
     Task,
     TaskExists,
     TaskId,
@@ -39,7 +39,6 @@ from todo_core.testing.writing import (
     deleting,
     deleting_list,
     edit,
-    move,
     moving,
     placing,
     remove,
@@ -83,6 +82,7 @@ def between(postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sending, "write", counting(sending.write))
 
     def set_up(place: int, act: Act) -> None:
+        sending.overtaken = Overtaken()
         calls[0] = 0
         acts[place] = act
 
@@ -117,22 +117,18 @@ async def assert_sound(of: PostgresTaskStore, owner: OwnerId = ANN) -> Belonging
 @pytest.mark.parametrize(
     "write",
     [
-        lambda service, home, parent, leaf, options: service.create(ANN, options, title="a", list_id=home),
-        lambda service, home, parent, leaf, options: service.create(ANN, options, title="a", parent_id=parent),
-        lambda service, home, parent, leaf, options: service.move(ANN, leaf, options, list_id=home),
-        lambda service, home, parent, leaf, options: service.move(ANN, leaf, options, parent_id=parent),
-        lambda service, home, parent, leaf, options: service.move(ANN, leaf, options, before=parent),
-        lambda service, home, parent, leaf, options: service.edit(ANN, leaf, options, title="a", list_id=home),
-        lambda service, home, parent, leaf, options: service.create(
+        lambda service, home, parent, options: service.create(ANN, options, title="a", list_id=home),
+        lambda service, home, parent, options: service.create(ANN, options, title="a", parent_id=parent),
+        lambda service, home, parent, options: service.create(
             ANN, options, own_id=SystemIds().new(SystemClock().now()), title="a"
         ),
-        lambda service, home, parent, leaf, options: service.create(
+        lambda service, home, parent, options: service.create(
             ANN, options, own_id=SystemIds().new(SystemClock().now()), title="a", list_id=home
         ),
     ],
-    ids=["list", "subtask", "to a list", "below", "before", "edit to a list", "own id", "own id in a list"],
+    ids=["list", "subtask", "own id", "own id in a list"],
 )
-async def test_what_writes_one_task_needs_no_lock(
+async def test_a_creation_among_others_needs_no_lock(
     service: TaskService,
     postgres_store: PostgresTaskStore,
     locked: list[OwnerId],
@@ -140,27 +136,18 @@ async def test_what_writes_one_task_needs_no_lock(
     options: WriteOptions,
 ) -> None:
     home = (await service.create_list(ANN, name="Home")).task_list.id
-    parent, leaf = [(await service.create(ANN, title=title)).task.id for title in ("parent", "leaf")]
+    parent = (await service.create(ANN, title="parent")).task.id
     await service.create(ANN, title="there", list_id=home)
     await service.create(ANN, title="below", parent_id=parent)
     locked.clear()
-    committed = await write(service, home, parent, leaf, options)
+    committed = await write(service, home, parent, options)
     assert locked == []
-    assert (committed.change, committed.replayed) == (6, False)
+    assert (committed.change, committed.replayed) == (5, False)
     assert await postgres_store.tasks_of(ANN).get(committed.task.id) == committed.task
     if options.once is not None:
-        again = await write(service, home, parent, leaf, options)
+        again = await write(service, home, parent, options)
         assert again == replace(committed, replayed=True)
-    assert len((await assert_sound(postgres_store)).log) == 6
-
-
-async def test_what_writes_several_tasks_needs_the_lock(service: TaskService, locked: list[OwnerId]) -> None:
-    home = (await service.create_list(ANN, name="Home")).task_list.id
-    parent = (await service.create(ANN, title="parent")).task.id
-    await service.create(ANN, title="below", parent_id=parent)
-    locked.clear()
-    assert (await service.move(ANN, parent, list_id=home)).change == 4
-    assert locked == [ANN]
+    assert len((await assert_sound(postgres_store)).log) == 5
 
 
 async def test_an_owner_of_many_tasks_needs_the_lock(
@@ -175,7 +162,7 @@ async def test_an_owner_of_many_tasks_needs_the_lock(
 
 
 @pytest.mark.parametrize("place", range(3))
-async def test_a_task_that_others_overtake_comes_behind_theirs(
+async def test_a_task_that_others_overtake_is_created_after_theirs(
     postgres_store: PostgresTaskStore, rival: PostgresTaskStore, between: Between, locked: list[OwnerId], place: int
 ) -> None:
     tasks, theirs = (each.tasks_of(ANN) for each in (postgres_store, rival))
@@ -209,22 +196,8 @@ async def test_no_task_comes_into_a_list_or_below_a_task_that_is_deleted_meanwhi
     assert (await assert_sound(postgres_store)).things == {}
 
 
-@pytest.mark.parametrize("place", range(4))
-async def test_a_task_comes_beside_where_its_neighbour_is_now(
-    postgres_store: PostgresTaskStore, rival: PostgresTaskStore, between: Between, place: int
-) -> None:
-    tasks, theirs = (each.tasks_of(ANN) for each in (postgres_store, rival))
-    for each in (ids := [make_task() for _ in range(4)]):
-        await add(tasks, each)
-    between(place, lambda: move(theirs, ids[1].id, before=ids[0].id))
-    await move(tasks, ids[3].id, before=ids[1].id)
-    found = sorted((await tasks.page(TaskQuery())).items, key=lambda each: each.position)
-    assert [each.id for each in found] == [ids[number].id for number in (3, 1, 0, 2)]
-    await assert_sound(postgres_store)
-
-
 def alike(one: Task, other: Task, *, answers: bool) -> Plan:
-    """Refuses, or answers without a change, on what it sees of two tasks; their titles are alike at any moment."""
+    """Creates, refuses or answers without a change, by the titles of two tasks, which are alike at any moment."""
 
     def decide(seen: Seen) -> Decision:
         found = (seen.task(one.id), seen.task(other.id))
@@ -232,9 +205,9 @@ def alike(one: Task, other: Task, *, answers: bool) -> Plan:
             return Decision((), found)
         if found[0].title != found[1].title:
             raise TaskExists
-        return Decision((Pair(found[0], after := found[0].toggled(at=LATER)),), (after,))
+        return Decision((Pair(None, new := make_task(title=found[0].title)),), (new,))
 
-    return Plan(decide=decide, sees=Sees(frozenset({one.id})))
+    return Plan(decide=decide)
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -252,24 +225,6 @@ async def test_nothing_is_refused_or_answered_for_what_was_read_at_several_momen
     assert len({each.title for each in committed.things if isinstance(each, Task)}) == 1
 
 
-@pytest.mark.parametrize("place", range(2))
-async def test_what_was_read_before_the_number_is_read_again_unless_it_is_what_changes(
-    postgres_store: PostgresTaskStore, rival: PostgresTaskStore, between: Between, place: int
-) -> None:
-    tasks, theirs = (each.tasks_of(ANN) for each in (postgres_store, rival))
-    one, other = (make_task(title="old") for _ in range(2))
-    for each in (one, other):
-        await add(tasks, each)
-
-    def decide(seen: Seen) -> Decision:
-        title, before = seen.task(one.id).title, seen.task(other.id)
-        return Decision((Pair(before, after := before.edited(title=f"a copy of {title}", at=LATER)),), (after,))
-
-    between(place, lambda: edit(theirs, one.id, lambda task: task.edited(title="new", at=NOON)))
-    committed = await tasks.commit(Plan(decide=decide, sees=Sees(frozenset({one.id}))))
-    assert committed.task.title == "a copy of new"
-
-
 @pytest.mark.parametrize("where", [{"list_id": make_id(-1)}, {"parent_id": make_id(-1)}], ids=["list", "parent"])
 async def test_a_refusal_for_what_was_read_at_one_moment_needs_no_lock(
     postgres_store: PostgresTaskStore, locked: list[OwnerId], where: dict[str, Any]
@@ -282,7 +237,7 @@ async def test_a_refusal_for_what_was_read_at_one_moment_needs_no_lock(
         assert locked == needs
 
 
-async def test_an_owners_first_task_may_be_refused_too(
+async def test_a_refusal_of_an_owners_first_task_needs_the_lock(
     postgres_store: PostgresTaskStore, locked: list[OwnerId]
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -346,6 +301,29 @@ async def test_a_lost_decision_is_made_again_behind_the_lock_and_nowhere_else(
     between(2, lambda: add(theirs, make_task()))
     assert (await tasks.commit(placing(make_task(list_id=home.id)))).change == 3
     assert (len(sent), locked) == (1, [ANN])
+
+
+async def test_after_a_lost_decision_its_owners_next_ones_need_the_lock_for_a_second(
+    postgres_store: PostgresTaskStore,
+    rival: PostgresTaskStore,
+    between: Between,
+    locked: list[OwnerId],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(turns, "monotonic", lambda: now[0])
+    tasks, bobs, theirs = postgres_store.tasks_of(ANN), postgres_store.tasks_of(BOB), rival.tasks_of(ANN)
+    await tasks.commit(creating_list(home := make_list()))
+    await bobs.commit(creating_list(other := make_list(owner=BOB)))
+    locked.clear()
+    between(2, lambda: add(theirs, make_task()))
+    for _ in range(2):
+        await tasks.commit(placing(make_task(list_id=home.id)))
+    await bobs.commit(placing(make_task(owner=BOB, list_id=other.id)))
+    assert locked == [ANN, ANN]
+    now[0] = 1.0
+    await tasks.commit(placing(make_task(list_id=home.id)))
+    assert locked == [ANN, ANN]
 
 
 async def test_simultaneous_creations_of_one_owner_take_turns_and_need_no_lock(

@@ -47,9 +47,6 @@ CHANGING: Final = tuple(name for name in WRITTEN if name not in ("user_id", "id"
 COMPLETING: Final = ("completed_at", "version", "updated_at")
 """The columns that completing and reopening change."""
 
-MOVING: Final = ("list_id", "parent_id", "position", "version", "updated_at")
-"""The columns that a move changes."""
-
 WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _CHARACTERS_OF_A_ROW: Final = 50
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))

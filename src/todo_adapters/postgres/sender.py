@@ -16,7 +16,7 @@ from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
-from todo_adapters.postgres.turns import Turns
+from todo_adapters.postgres.turns import Overtaken, Turns
 from todo_core import StoreUnavailable
 
 A = TypeVar("A")
@@ -81,6 +81,7 @@ class Sender:
         )
         self.owners_writing = Turns(1, timeout=deadline)
         """For what writes to one owner's things in several statements, or waits."""
+        self.overtaken = Overtaken()
 
     def begin_call(self) -> None:
         """Mark a call that may send several statements as under way: `drain` waits for its `end_call`."""

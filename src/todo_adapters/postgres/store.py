@@ -17,7 +17,7 @@ from todo_adapters.postgres.rows import WEIGHT_OF_LISTS, weight_of
 from todo_adapters.postgres.sender import Sender
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
-from todo_adapters.postgres.unlocked import commit_unlocked, may_be_unlocked
+from todo_adapters.postgres.unlocked import create_unlocked, may_create
 from todo_adapters.postgres.writing import (
     REMOVING,
     REMOVING_ONCE,
@@ -155,12 +155,11 @@ class PostgresOwnedTasks:
         return page
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`. A plan that writes one task, and is not composed of several, shares its statements.
+        """As `OwnedTasks.commit`. Plans that create, change or delete one task, and no other, share statements.
 
-        Any other is carried out behind the owner's lock, as is one whose key was used before.
-
-        A change of one task is decided on the task as it was read, and stored if it has not changed since. A plan that
-        reads more is stored if nothing of its owner has changed since. Otherwise it is decided again behind the lock.
+        A change is decided on the task as it was read, and stored if that has not changed since; a creation among other
+        tasks, if nothing of its owner has. Otherwise, and for a key that was used before, it is decided again behind
+        the owner's lock. All other plans are carried out there.
         """
         self._pruning.begin_if_due()
         limit = self._sender.limits.one()
@@ -176,10 +175,9 @@ class PostgresOwnedTasks:
             self._sender.end_call()
 
     async def _commit(self, plan: Plan) -> Committed:
-        sees, tasks, committed = plan.sees, dict[TaskId, Task | None](), None
+        sees, committed = plan.sees, None
         if plan.parts <= 1 and is_of_one_task(sees):
-            for task_id in sees.tasks:
-                tasks[task_id] = await self._find(task_id)
+            tasks = {task_id: await self._find(task_id) for task_id in sees.tasks}
             try:
                 decision = decided_alone(plan, Seen(self._owner, tasks))
             except NotSeen as more:
@@ -191,9 +189,8 @@ class PostgresOwnedTasks:
             else:
                 committed = await self._commit_alone(plan, decision, sees)
                 return committed or await self._commit_behind_the_lock(plan, sees)
-        if may_be_unlocked(plan, sees):
-            early = Seen(self._owner, tasks)
-            committed = await commit_unlocked(self._sender, plan, early, sees, max_tasks=self._max_tasks)
+        if may_create(plan):
+            committed = await create_unlocked(self._sender, self._owner, plan, sees, max_tasks=self._max_tasks)
         return committed or await self._commit_behind_the_lock(plan, sees)
 
     def _find(self, task_id: TaskId) -> Awaitable[Task | None]:

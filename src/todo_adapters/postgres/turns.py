@@ -1,11 +1,16 @@
-"""Limits how many callers run at a time for each key. A waiting caller holds no connection."""
+"""Who may go now: limits how many callers run at a time for each key; a waiting caller holds no connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Final
 from weakref import WeakValueDictionary
 
 from todo_core import StoreUnavailable
+
+_OVERTAKEN_FOR: Final = 1.0  # seconds
+_OVERTAKEN_MAX: Final = 1000  # owners
 
 
 class Turns:
@@ -36,3 +41,19 @@ class Turns:
             yield
         finally:
             places.release()
+
+
+class Overtaken:
+    """The owners whose things others were changing just now, so that to decide without a lock was in vain."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, owner: str) -> None:
+        """Remember that owner for a second."""
+        if len(self._until) >= _OVERTAKEN_MAX:
+            self._until.clear()
+        self._until[owner] = monotonic() + _OVERTAKEN_FOR
+
+    def __contains__(self, owner: str) -> bool:
+        return self._until.get(owner, 0.0) > monotonic()

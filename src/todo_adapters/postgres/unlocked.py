@@ -1,4 +1,4 @@
-"""Commits plans of several reads without a lock: the result is stored if the owner's number is still that read first.
+"""Creates a task among others without a lock: it is stored if the owner's number is still the one that was read first.
 
 Every change of an owner raises the number, in the transaction that makes the change. So if the number of the locked row
 is the one that was read before all else, everything that was read since is as it was, whatever the moments of reading.
@@ -23,7 +23,7 @@ from todo_adapters.postgres.reading import (
 )
 from todo_adapters.postgres.rows import WEIGHT_OF_LISTS, weight_of
 from todo_adapters.postgres.sender import Sender
-from todo_adapters.postgres.writing import SWAPPING_AS_OF, SWAPPING_ONCE_AS_OF, Result, Write, Writing, creating
+from todo_adapters.postgres.writing import Result, creating
 from todo_core import (
     ChangeQuery,
     Committed,
@@ -50,47 +50,43 @@ class _OnlyBehindTheLock(Exception):
     """What the plan wants cannot be read in shared statements."""
 
 
-def may_be_unlocked(plan: Plan, sees: Sees) -> bool:
-    """Whether it may be a write of one task that needs more than this task, as far as is known before it is read."""
-    is_of_others = sees.entries or sees.log or plan.sees.lists or sees.last_entries - plan.sees.last_entries
-    return plan.parts <= 1 and not is_of_others
+def may_create(plan: Plan) -> bool:
+    """Whether it may create one task among others, as far as is known before anything of them is read."""
+    # At first a creation asks for nothing, or for what has or had the id that the client chose.
+    return plan.parts <= 1 and plan.sees == Sees(plan.sees.tasks, last_entries=frozenset(plan.sees.tasks))
 
 
-async def commit_unlocked(sender: Sender, plan: Plan, early: Seen, sees: Sees, *, max_tasks: int) -> Committed | None:
-    """Carry out the plan, which was shown `early` and now wants `sees`; None if that needs the lock.
+async def create_unlocked(
+    sender: Sender, owner: OwnerId, plan: Plan, sees: Sees, *, max_tasks: int
+) -> Committed | None:
+    """Carry out the plan, which wants `sees`; None if that needs the lock.
 
     Of one owner only one is under way, since of two that have read the same number one is in vain. Raises what the plan
     raises if that is certain: if it has no key, and has seen one moment only.
     """
-    owner = early.owner
     async with sender.owners_writing.at(owner):
-        if (decision := await _decided(sender, plan, early, sees)) is None:
+        if owner in sender.overtaken or (decision := await _decided(sender, owner, plan, sees)) is None:
             return None
-        write = write_of(plan, decision.found, Sees(frozenset(early.tasks)))
-        if write is None or write.pair.after is None:
+        write = write_of(plan, decision.found, Sees())
+        if write is None or write.pair.before is not None:
             return None
         outcome = await sender.write(
-            _writing_of(write, max_tasks).passing,
+            creating(max_tasks, keyed=write.once is not None, as_of=True).passing,
             replace(write, as_of=decision.number),
             owner=owner,
             weight=weight_of(write.task),
             repeatable=write.once is not None,
         )
+    if outcome.result is Result.LOST:
+        sender.overtaken.add(owner)
     return Committed(decision.found.answer, outcome.number) if outcome.result is Result.DONE else None
 
 
-def _writing_of(write: Write, max_tasks: int) -> Writing:
-    keyed = write.once is not None
-    if write.pair.before is None:
-        return creating(max_tasks, keyed=keyed, as_of=True)
-    return SWAPPING_ONCE_AS_OF if keyed else SWAPPING_AS_OF
-
-
-async def _decided(sender: Sender, plan: Plan, early: Seen, sees: Sees) -> AsOf[Decision] | None:
-    first = await _first_look(sender, early, early.missing(sees))
+async def _decided(sender: Sender, owner: OwnerId, plan: Plan, sees: Sees) -> AsOf[Decision] | None:
+    first = await _first_look(sender, owner, sees)
     if first.number is None or first.live is None or first.live > LIVE_MAX:
         return None
-    seen, wanted, moments = first.found, sees, 1 + len(early.tasks)
+    seen, wanted, moments = first.found, sees, 1
     while True:
         try:
             if (missing := seen.missing(wanted)) != Sees():
@@ -112,16 +108,14 @@ def _is_certain(plan: Plan, moments: int) -> bool:
     return plan.once is None and moments == 1
 
 
-async def _first_look(sender: Sender, early: Seen, wanted: Sees) -> AsOf[Seen]:
+async def _first_look(sender: Sender, owner: OwnerId, wanted: Sees) -> AsOf[Seen]:
     """The owner's number, and some of what is wanted in the same statement."""
-    owner = early.owner
     if wanted.lists:
         lists = await sender.read(lists_as_of, owner, owner=owner, weight=WEIGHT_OF_LISTS)
-        return AsOf(lists.number, lists.live, replace(early, lists={each.id: each for each in lists.found}))
+        return AsOf(lists.number, lists.live, Seen(owner, {}, lists={each.id: each for each in lists.found}))
     task_id = next(iter(wanted.tasks), None)
     task = await sender.read(tasks_as_of, (owner, task_id), owner=owner)
-    found = {} if task_id is None else {task_id: task.found}
-    return AsOf(task.number, task.live, replace(early, tasks={**early.tasks, **found}))
+    return AsOf(task.number, task.live, Seen(owner, {} if task_id is None else {task_id: task.found}))
 
 
 async def _look(sender: Sender, seen: Seen, wanted: Sees, live: int) -> Seen:

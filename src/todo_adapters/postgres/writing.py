@@ -21,7 +21,6 @@ from todo_adapters.postgres.rows import (
     COMMON,
     COMPLETING,
     JSON,
-    MOVING,
     PLACED,
     PLAIN,
     WRITTEN,
@@ -42,7 +41,7 @@ class Result(StrEnum):
 
     DONE = "done"
     LOST = "lost"
-    """The task has changed since it was read; or, where the decision is as of a number, its owner has."""
+    """The task has changed since it was read; or, of a creation as of a number, its owner's number has."""
     EXISTS = "exists"
     TOO_MANY = "too_many"
     USED = "used"
@@ -61,7 +60,7 @@ class Write:
     client: str | None = None
     once: Once | None = None
     as_of: int | None = None
-    """The owner's number that was read before all that was decided on; None if that was the pair's own task alone."""
+    """The owner's number that was read before all that a creation was decided on; None if it rests on nothing."""
 
     @cached_property
     def difference(self) -> tuple[Members | None, Members | None]:
@@ -200,9 +199,10 @@ def creating(max_tasks: int, *, keyed: bool, as_of: bool = False) -> Writing:
 
 def _creating_these(columns: Sequence[str], max_tasks: int, *, keyed: bool, as_of: bool) -> Writing:
     with_key = {"key": "text", "fingerprint": "text"} if keyed else {}
+    with_number = {"as_of": "bigint"} if as_of else {}
     answer = "jsonb_build_array(after || jsonb_build_object('id', id))"
     parts = _key_parts(*with_key, answer=answer, keyed=keyed) | {
-        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key, **_as_of_column(as_of)),
+        "calls": unnested(columns, client="text", rank="int", again="bool", **with_key, **with_number),
         "columns": ", ".join(columns),
         "values": ", ".join(from_call(columns)),
         "max_tasks": str(max_tasks),
@@ -255,27 +255,22 @@ def _counted(values: Iterable[object]) -> list[int]:
     return [next(counts[value]) for value in values]
 
 
-def _as_of_column(as_of: bool) -> dict[str, str]:
-    return {"as_of": "bigint"} if as_of else {}
-
-
 def _as_of(writes: Sequence[Write]) -> Columns:
     """The numbers; null after an earlier call of that owner, which may raise the number in this very statement."""
     turns = _counted(write.task.owner for write in writes)
     return {"as_of": [write.as_of if turn == 1 else None for write, turn in zip(writes, turns, strict=True)]}
 
 
-def _swapping(*, keyed: bool = False, as_of: bool = False) -> Writing:
-    short = MOVING if as_of else COMPLETING
-    these, whole = (_swapping_these(columns, keyed=keyed, as_of=as_of) for columns in (short, CHANGING))
-    return _shortest((_changes_only(short), these), (_fits_any, whole))
+def _swapping(*, keyed: bool = False) -> Writing:
+    short, whole = (_swapping_these(columns, keyed=keyed) for columns in (COMPLETING, CHANGING))
+    return _shortest((_only_completes, short), (_fits_any, whole))
 
 
-def _swapping_these(columns: Sequence[str], *, keyed: bool, as_of: bool) -> Writing:
+def _swapping_these(columns: Sequence[str], *, keyed: bool) -> Writing:
     assigned = ", ".join(f"{name} = {value}" for name, value in zip(columns, from_call(columns), strict=True))
     after = "%(differences)s::jsonb -> (2 * call.place - 1)::int"
-    parts = {"change": f"update tasks set {assigned} from", "after": after, "same": _SAME + _CURRENT * as_of}
-    return _changing_these(columns, parts | {"raised": _RAISED.format(growth="")}, keyed=keyed, as_of=as_of)
+    parts = {"change": f"update tasks set {assigned} from", "after": after, "same": _SAME}
+    return _changing_these(columns, parts | {"raised": _RAISED.format(growth="")}, keyed=keyed)
 
 
 def _removing(*, keyed: bool = False) -> Writing:
@@ -284,16 +279,14 @@ def _removing(*, keyed: bool = False) -> Writing:
     return _changing_these((), parts | {"raised": raised}, keyed=keyed)
 
 
-def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: bool, as_of: bool = False) -> Writing:
+def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: bool) -> Writing:
     sent = ("user_id", "id", *columns)
     with_key = {"key": "text", "fingerprint": "text", "answer": "text"} if keyed else {}
-    with_again = {"again": "bool"} if keyed else {}
-    calls = unnested(sent, **_WAS, **with_key, **with_again, **_as_of_column(as_of))
+    calls = unnested(sent, **_WAS, **with_key, **({"again": "bool"} if keyed else {}))
     parts = parts | _key_parts(*with_key, answer="answer::jsonb", keyed=keyed) | {"calls": calls}
 
     def changes(writes: Sequence[Write]) -> Columns:
         columns = task_columns(sent, [write.task for write in writes]) | _was(writes)
-        columns |= _as_of(writes) if as_of else {}
         return columns | _keys(writes) | _answers(writes) if keyed else columns
 
     return _writing(_CHANGE, parts, changes)
@@ -303,8 +296,8 @@ def _answers(writes: Sequence[Write]) -> Columns:
     return {"answer": [answer_text(write.answer) for write in writes]}
 
 
-def _changes_only(columns: Sequence[str]) -> Callable[[Write], bool]:
-    return lambda write: set(write.difference[1] or ()).issubset(columns)
+def _only_completes(write: Write) -> bool:
+    return set(write.difference[1] or ()).issubset(COMPLETING)
 
 
 def _was(writes: Sequence[Write]) -> Columns:
@@ -360,9 +353,6 @@ def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Column
 SWAPPING: Final = _swapping()
 SWAPPING_ONCE: Final = _swapping(keyed=True)
 """Each under a key; `psycopg`'s `UniqueViolation` as in `creating`."""
-SWAPPING_AS_OF: Final = _swapping(as_of=True)
-"""Each only if its owner has not changed since the number `Write.as_of`."""
-SWAPPING_ONCE_AS_OF: Final = _swapping(keyed=True, as_of=True)
 REMOVING: Final = _removing()
 """Deletes tasks that have not changed and have no subtasks."""
 REMOVING_ONCE: Final = _removing(keyed=True)
