@@ -12,7 +12,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
 from todo_adapters.postgres.addresses import Addresses
-from todo_adapters.postgres.driver import AT_ONCE, reading_on
+from todo_adapters.postgres.driver import READS_MAX, reading_on
 from todo_adapters.postgres.engine import connection_arguments
 
 
@@ -46,16 +46,16 @@ def waits(reading: PQGen[bytes]) -> tuple[list[Wait], bytes]:
 
 def test_what_has_arrived_is_read_after_one_wait(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    theirs.sendall(b"x" * AT_ONCE)
-    assert waits(reading_on(read(ours, AT_ONCE), ours.fileno())) == ([Wait.R], b"x" * AT_ONCE)
+    theirs.sendall(b"x" * READS_MAX)
+    assert waits(reading_on(read(ours, READS_MAX), ours.fileno())) == ([Wait.R], b"x" * READS_MAX)
 
 
 def test_other_work_comes_in_between_the_reads_of_a_very_large_result(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
-    theirs.sendall(b"x" * 3 * AT_ONCE)
-    assert waits(reading_on(read(ours, 3 * AT_ONCE), ours.fileno()))[0] == [Wait.R] * 3
+    theirs.sendall(b"x" * 3 * READS_MAX)
+    assert waits(reading_on(read(ours, 3 * READS_MAX), ours.fileno()))[0] == [Wait.R] * 3
 
 
 def test_what_has_not_arrived_is_waited_for(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -377,7 +377,7 @@ async def test_a_commit_has_twice_the_deadline_for_all_its_statements_together(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr(PostgresOwnedTasks, "_commit_alone", never)
+        patched.setattr(PostgresOwnedTasks, "_commit_one_task", never)
         with pytest.raises(StoreUnavailable):
             await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
     assert await tasks.get(task.id) == task

@@ -446,10 +446,10 @@ async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_ot
         return calls
 
     alone = sender.Sender(engine, deadline=5)
-    asking = (alone.read_alone(batch, number, owner=f"user {number % 10}") for number in range(20))
+    asking = (alone.read_unshared(batch, number, owner=f"user {number % 10}") for number in range(20))
     assert await asyncio.gather(*asking) == list(range(20))
     assert sizes == [1] * 20
-    assert most == sender.MAX_ALONE
+    assert most == sender.MAX_UNSHARED
     await alone.drain()
 
 
@@ -467,10 +467,10 @@ async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_b
         return calls
 
     alone = sender.Sender(engine, deadline=10)
-    anns = [asyncio.ensure_future(alone.read_alone(batch, f"ann {number}", owner="ann")) for number in range(20)]
+    anns = [asyncio.ensure_future(alone.read_unshared(batch, f"ann {number}", owner="ann")) for number in range(20)]
     await first.wait()  # it has a connection: to open one may take longer than all of Bob's
     for number in range(5):
-        assert await alone.read_alone(batch, f"bob {number}", owner="bob") == f"bob {number}"
+        assert await alone.read_unshared(batch, f"bob {number}", owner="bob") == f"bob {number}"
     assert [each for each in begun if each.startswith("ann")] == ["ann 0"]
     gate.set()
     assert await asyncio.gather(*anns) == [f"ann {number}" for number in range(20)]
@@ -489,12 +489,12 @@ async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(en
     async def attack(owner: str) -> None:
         while True:
             with pytest.raises(StoreUnavailable):
-                await alone.read_alone(batch, owner, owner=owner)
+                await alone.read_unshared(batch, owner, owner=owner)
 
-    attacks = [asyncio.ensure_future(attack(f"owner {number}")) for number in range(sender.MAX_ALONE)]
+    attacks = [asyncio.ensure_future(attack(f"owner {number}")) for number in range(sender.MAX_UNSHARED)]
     await asyncio.sleep(0)
     for _ in range(3):
-        assert await alone.read_alone(batch, "victim", owner="victim") == "victim"
+        assert await alone.read_unshared(batch, "victim", owner="victim") == "victim"
     for each in attacks:
         each.cancel()
     await asyncio.wait(attacks)
@@ -509,7 +509,7 @@ async def test_draining_waits_for_what_is_not_shared(engine: AsyncEngine) -> Non
         return calls
 
     sending = sender.Sender(engine, deadline=10)
-    reading = [asyncio.ensure_future(sending.read_alone(batch, "x", owner="ann")) for _ in range(3)]
+    reading = [asyncio.ensure_future(sending.read_unshared(batch, "x", owner="ann")) for _ in range(3)]
     await asyncio.sleep(0)
     draining = asyncio.ensure_future(sending.drain())
     await asyncio.wait([draining], timeout=0.05)

@@ -8,7 +8,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
 R = TypeVar("R")
-AT_ONCE: Final = 64  # reads of 8 KiB and more, within some milliseconds
+READS_MAX: Final = 64  # reads of 8 KiB and more, within some milliseconds
 
 
 class Connection(AsyncConnection[Any]):
@@ -23,14 +23,14 @@ class Connection(AsyncConnection[Any]):
 
 
 def reading_on(gen: PQGen[R], socket: int) -> PQGen[R]:
-    """That generator, reading on without a wait while the socket has data, up to `AT_ONCE` times in a row."""
+    """That generator, reading on without a wait while the socket has data, up to `READS_MAX` times in a row."""
     arrived = select.poll()
     arrived.register(socket, select.POLLIN)
     reads = 0
     try:
         wanted = next(gen)
         while True:
-            if wanted == Wait.R and 0 < reads < AT_ONCE and arrived.poll(0):
+            if wanted == Wait.R and 0 < reads < READS_MAX and arrived.poll(0):
                 reads += 1
                 wanted = gen.send(Ready.R)
             else:

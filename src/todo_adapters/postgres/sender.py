@@ -27,11 +27,11 @@ MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long 
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
 MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
-MAX_ALONE: Final = 4
+MAX_UNSHARED: Final = 4
 MAX_TRANSACTIONS: Final = 2
 MAX_WAITING: Final = 2
 MAX_SIDE_BY_SIDE: Final = 4  # with sharded tables, where owners do not share statements
-_ALONE_SHARE: Final = 4  # an unshared read gets this fraction of the deadline, so that others get a turn
+_UNSHARED_SHARE: Final = 4  # an unshared read gets this fraction of the deadline, so that others get a turn
 
 
 class Unwritten(Exception):
@@ -68,7 +68,7 @@ class Sender:
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
-        self._alone = Turns(MAX_ALONE, timeout=deadline / 2)
+        self._unshared_reads = Turns(MAX_UNSHARED, timeout=deadline / 2)
         self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
         self._waiting = Turns(MAX_WAITING, timeout=deadline)
         self._calls = 0
@@ -102,7 +102,7 @@ class Sender:
         """
         return self._coalescer(batch, owner, repeatable=True).call(call, owner=owner, weight=weight)
 
-    async def read_alone(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
+    async def read_unshared(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
         Each owner has at most one under way in this process. The statement gets a quarter of the deadline: with up to
@@ -110,11 +110,11 @@ class Sender:
         """
 
         async def work(connection: AsyncConnection) -> Sequence[A]:
-            async with asyncio.timeout(self.deadline / _ALONE_SHARE):
+            async with asyncio.timeout(self.deadline / _UNSHARED_SHARE):
                 return await batch(connection, [call])
 
         async def in_turn() -> A:
-            async with self._owners.at(owner), self._alone.at(None):
+            async with self._owners.at(owner), self._unshared_reads.at(None):
                 return (await self._run(work, repeatable=True))[0]
 
         return await self._tracked(in_turn())

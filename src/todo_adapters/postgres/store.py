@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres.alone import decided_alone, is_of_one_task, write_of
 from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.one_task import decided_on_one_task, is_of_one_task, write_of
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import answer_many, lists_of, log_pages, read_many, shape_of, summaries
 from todo_adapters.postgres.rows import WEIGHT_OF_LISTS, weight_of
@@ -127,7 +127,7 @@ class PostgresOwnedTasks:
             return await self._sender.read(
                 pages_many(shape), (self._owner, query), owner=self._owner, weight=query.limit + 1
             )
-        return await self._sender.read_alone(pages_many(shape), (self._owner, query), owner=self._owner)
+        return await self._sender.read_unshared(pages_many(shape), (self._owner, query), owner=self._owner)
 
     async def lists(self) -> tuple[TaskList, ...]:
         """As `OwnedTasks.lists`."""
@@ -135,7 +135,7 @@ class PostgresOwnedTasks:
 
     async def summary(self) -> Summary:
         """As `OwnedTasks.summary`."""
-        return await self._sender.read_alone(summaries, self._owner, owner=self._owner)
+        return await self._sender.read_unshared(summaries, self._owner, owner=self._owner)
 
     async def changes(self, query: ChangeQuery) -> ChangePage:
         """As `OwnedTasks.changes`."""
@@ -179,7 +179,7 @@ class PostgresOwnedTasks:
         if plan.parts <= 1 and is_of_one_task(sees):
             tasks = {task_id: await self._find(task_id) for task_id in sees.tasks}
             try:
-                decision = decided_alone(plan, Seen(self._owner, tasks))
+                decision = decided_on_one_task(plan, Seen(self._owner, tasks))
             except NotSeen as more:
                 sees |= more.wanted
             except Exception:
@@ -187,7 +187,7 @@ class PostgresOwnedTasks:
                     raise
                 return await self._commit_behind_the_lock(plan, sees)  # where a used key takes precedence
             else:
-                committed = await self._commit_alone(plan, decision, sees)
+                committed = await self._commit_one_task(plan, decision, sees)
                 return committed or await self._commit_behind_the_lock(plan, sees)
         if may_create(plan):
             committed = await create_unlocked(self._sender, self._owner, plan, sees, max_tasks=self._max_tasks)
@@ -196,7 +196,7 @@ class PostgresOwnedTasks:
     def _find(self, task_id: TaskId) -> Awaitable[Task | None]:
         return self._sender.read(read_many, (self._owner, task_id), owner=self._owner)
 
-    async def _commit_alone(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
+    async def _commit_one_task(self, plan: Plan, decision: Decision, sees: Sees) -> Committed | None:
         """Store a decision of at most one pair in a shared statement; None if it must go behind the lock."""
         if not decision.pairs and not decision.erased and plan.once is None:
             return Committed(decision.answer, None)

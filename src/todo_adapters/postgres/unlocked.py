@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final, TypeVar
 from uuid import UUID
 
-from todo_adapters.postgres.alone import write_of
 from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.one_task import write_of
 from todo_adapters.postgres.reading import (
     AsOf,
     lists_as_of,

@@ -12,7 +12,7 @@ def is_of_one_task(sees: Sees) -> bool:
     return len(sees.tasks) <= 1 and not (sees.entries or sees.last_entries or sees.pages or sees.lists or sees.log)
 
 
-def decided_alone(plan: Plan, seen: Seen) -> Decision:
+def decided_on_one_task(plan: Plan, seen: Seen) -> Decision:
     """What the plan decides on one task. A deletion assumes that it has no subtasks, which the statement checks.
 
     Raises `NotSeen`, and what the plan raises.
