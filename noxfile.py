@@ -125,7 +125,7 @@ PARTS = {
     "processes": Part(
         in_files(
             "tests/e2e",
-            *("behind_nginx", "hostile_place", "metrics", "serve", "serve_database", "sockets", "turns"),
+            *("behind_nginx", "hostile_*", "metrics", "serve", "serve_database", "sockets", "turns"),
         ),
         (*APP, "src/todo_adapters/embedded", "tests/e2e/conftest.py", "docs/deploy-systemd.md"),
     ),

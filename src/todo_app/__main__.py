@@ -16,6 +16,13 @@ def main() -> int:
     if sys.platform == "win32":
         print("todo: it runs on Linux and macOS only", file=sys.stderr)  # noqa: T201
         return 2
+    if sys.flags.optimize > 1:
+        print(  # noqa: T201
+            "todo: PYTHONOPTIMIZE=2 (python -OO) removes the docstrings that the API's documentation is made of: "
+            "unset it, or use 1",
+            file=sys.stderr,
+        )
+        return 2
     open_missing()  # before anything else is opened
     try:
         with without_collections():

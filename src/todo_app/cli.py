@@ -13,7 +13,7 @@ from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.loading import without_collections
 from todo_app.local import LocalDatabase, local_secret, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
-from todo_app.streams import say, show
+from todo_app.streams import StreamError, say, show
 from todo_core import SCOPES, InvalidInput
 from todo_core.due import ZONE_RULE, is_time_zone
 
@@ -33,12 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in settings.trimmed:
             say(f"todo: {name} ends with a newline, which is ignored")
             os.environ[name] = trimmed(name, os.environ[name])  # for the workers
+        _leave_deleted_folder()
         return int(options.run(options, settings) or 0)
-    except (SettingsError, CommandError, EmbeddedDatabaseError, InvalidInput) as error:
+    except (SettingsError, CommandError, StreamError, EmbeddedDatabaseError, InvalidInput) as error:
         say(f"todo: {error}")
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _leave_deleted_folder() -> None:
+    """Granian, for one, needs a current folder. The settings have no path that is relative to it."""
+    try:
+        os.getcwd()  # noqa: PTH109 (as it is asked for there)
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -143,7 +152,7 @@ def _token(options: argparse.Namespace, settings: Settings) -> None:
     secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
     if secret is None:
         raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
-    _show(token_for(options.user, options.expires, secret, settings, options.scope))
+    show(token_for(options.user, options.expires, secret, settings, options.scope))
 
 
 def _mcp(options: argparse.Namespace, settings: Settings) -> None:
@@ -156,11 +165,4 @@ def _mcp(options: argparse.Namespace, settings: Settings) -> None:
 def _openapi(_: argparse.Namespace, settings: Settings) -> None:
     from todo_app.api.openapi import openapi
 
-    _show(json.dumps(openapi(settings.root_path), indent=2))
-
-
-def _show(text: str) -> None:
-    try:
-        show(text)
-    except OSError as error:
-        raise CommandError(f"standard output cannot be written: {error.strerror}") from error
+    show(json.dumps(openapi(settings.root_path), indent=2))

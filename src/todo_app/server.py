@@ -8,6 +8,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
@@ -34,8 +35,10 @@ DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
+_LEAST_OPEN_FILES: Final = 64  # with which the server and PostgreSQL start
 _OWN_FILES: Final = 256  # of a worker itself, mostly database connections
 _ANSWER_RETRY: Final = 0.05  # seconds
+_ANSWER_SECONDS: Final = 10.0  # until it is said that the server does not reach itself
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared only)
 
 
@@ -46,6 +49,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified; "
             "for a first try, `export BETTER_AUTH_SECRET=$(openssl rand -hex 32)`"
         )
+    connections = _connections()
     with closing(ListeningSocket(host, port)) as listener:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
@@ -60,7 +64,8 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
                 os.environ[METRICS_FOLDER] = str(stack.enter_context(metrics_folder(settings.data_dir)))
-            _run(signals, listener, workers, settings, greeting)
+            server = _server(listener, workers, settings, connections)
+            _run(signals, server, listener, lambda: _report(listener, workers, settings, greeting))
 
 
 class _Server(MPServer):
@@ -80,8 +85,8 @@ class _Server(MPServer):
         self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
 
-def _run(signals: Signals, listener: ListeningSocket, workers: int, settings: Settings, greeting: str | None) -> None:
-    server = _Server(
+def _server(listener: ListeningSocket, workers: int, settings: Settings, connections: int) -> _Server:
+    return _Server(
         listener,
         factory=True,
         interface=Interfaces.ASGI,
@@ -96,12 +101,15 @@ def _run(signals: Signals, listener: ListeningSocket, workers: int, settings: Se
         log_dictconfig={"handlers": {name: {"()": own_handler} for name in ("console", "access")}},
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
-        backpressure=_connections(),
+        backpressure=connections,
     )
+
+
+def _run(signals: Signals, server: _Server, listener: ListeningSocket, report: Callable[[], None]) -> None:
     _prepare_workers()
     listener.listen()
     signals.end(server)
-    threading.Thread(target=_report, args=(listener, workers, settings, greeting), daemon=True).start()
+    threading.Thread(target=report, daemon=True).start()
     server.serve()
 
 
@@ -131,29 +139,47 @@ def _prepare_workers() -> None:
 
 
 def _wait_until_answered(listener: ListeningSocket) -> None:
-    """Return once a request to the listener's port has been answered."""
-    address, port, *_ = listener.socket.getsockname()
+    """Return once a request to the listener's port has been answered. Say so if that takes long."""
+    address, port, *more = listener.socket.getsockname()
     address = _LOOPBACK.get(address, address)
+    if more and more[1]:  # the interface of a link-local address
+        address += f"%{more[1]}"
+    warning = threading.Timer(_ANSWER_SECONDS, _warn, [listener.url])
+    warning.daemon = True
+    warning.start()
     while True:
-        with closing(http.client.HTTPConnection(address, port)) as connection:
+        with closing(http.client.HTTPConnection(address, port, timeout=_ANSWER_SECONDS)) as connection:
             try:
                 connection.request("GET", "/health/live")
                 connection.getresponse()
             except (OSError, http.client.HTTPException):  # the worker that accepted the connection has ended
                 time.sleep(_ANSWER_RETRY)
             else:
+                warning.cancel()
                 return
+
+
+def _warn(url: str) -> None:
+    say(
+        f"todo: this machine gets no answer from {url}: if it is not just slow, others may not reach it either; "
+        "choose another --host, such as 127.0.0.1, or set the network interface up"
+    )
 
 
 def _connections() -> int:
     """The maximum number of connections of a worker. Granian's default, 1024 for all workers, is too low for idle ones.
 
-    Raises the limit on open files, which the workers inherit, as far as allowed.
+    Raises the limit on open files, which the workers inherit, as far as allowed. Raises `SettingsError` if it is below
+    what a start needs.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < _LEAST_OPEN_FILES:
+        raise SettingsError(
+            f"the limit on open files is {soft}, and a start needs {_LEAST_OPEN_FILES}: raise it (`ulimit -n 1024`)"
+        )
     files = OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
     return max(files - _OWN_FILES, files // 2)
 

@@ -354,10 +354,15 @@ def _has_host_and_port(url: str) -> bool:
 def _data_dir(given: Mapping[str, str]) -> Path:
     text = given["TODO_DATA_DIR"]
     try:
-        return Path(text or user_data_path("todo-api")).expanduser().absolute()
-    except RuntimeError as error:
+        folder = Path(text or user_data_path("todo-api")).expanduser().absolute()
+        if not _is_text(str(folder)):  # it becomes a part of a URL
+            raise ValueError("the folder's path must be text in UTF-8: name another folder")
+        return folder
+    except (OSError, RuntimeError, ValueError) as error:
         if not text and given["DATABASE_URL"]:
             return Path(os.devnull)  # only workers' metrics would be there: they go to the temporary folder instead
+        if isinstance(error, OSError):
+            error = ValueError(f"the current folder cannot be used ({error.strerror}): name an absolute path")
         raise SettingsError(f"TODO_DATA_DIR: {error}") from None
 
 

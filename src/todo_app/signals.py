@@ -23,7 +23,8 @@ class Signals:
 
     def __init__(self) -> None:
         """Raise `KeyboardInterrupt` for each signal, until `end` is called."""
-        self._stopping = False
+        self.came = False
+        """Whether one of them has come."""
         self._ending = {signal.SIGINT, signal.SIGTERM}
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             self._ending.add(signal.SIGHUP)
@@ -40,11 +41,16 @@ class Signals:
 
         An exception raised at an arbitrary place could be converted to another one by a library.
         """
+
+        def cancel() -> None:
+            self.came = True
+            task.cancel()
+
         for number in self._ending:
-            task.get_loop().add_signal_handler(number, task.cancel)
+            task.get_loop().add_signal_handler(number, cancel)
 
     def _interrupt(self, *_: object) -> None:
-        self._stopping = True
+        self.came = True
         raise KeyboardInterrupt
 
     def end(self, server: Ending) -> None:
@@ -55,7 +61,7 @@ class Signals:
         """
         # Inherited by threads and processes that are started later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
-        if self._stopping:  # the exception was lost, for example in a finalizer
+        if self.came:  # the exception was lost, for example in a finalizer
             raise KeyboardInterrupt
 
         def wait() -> None:

@@ -1,8 +1,16 @@
 """Standard input, output and error, which may be closed, full, or not read."""
 
 import os
+import select
 import sys
 from contextlib import suppress
+from typing import Final
+
+_CHUNK: Final = 64 * 1024  # bytes of one read or write
+
+
+class StreamError(Exception):
+    """Standard input or output cannot be used. The message is one line."""
 
 
 def open_missing() -> None:
@@ -21,12 +29,34 @@ def open_missing() -> None:
 
 
 def show(text: str) -> None:
-    """Write lines to standard output. Raises `OSError` if that fails."""
+    """Write lines to standard output. Raises `StreamError` if that fails."""
     try:
         print(text, flush=True)  # noqa: T201
-    except OSError:
+    except OSError as error:
         _to_nowhere(1)  # otherwise the interpreter tries again at its exit, and reports an error
-        raise
+        raise _unwritable(error) from error
+
+
+def read_some() -> bytes:
+    """What is next on standard input, which may be non-blocking; empty at its end. Raises `StreamError`."""
+    while True:
+        try:
+            return os.read(0, _CHUNK)
+        except BlockingIOError:
+            select.select([0], [], [])
+        except OSError as error:
+            raise StreamError(f"standard input cannot be read: {error.strerror}") from error
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to a duplicate of standard output, which may be non-blocking. Raises `StreamError`."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data[:_CHUNK]) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+        except OSError as error:
+            raise _unwritable(error) from error
 
 
 def say(text: str) -> None:
@@ -41,6 +71,10 @@ def forget_unwritten() -> None:
         sys.stderr.flush()
     except OSError:
         _to_nowhere(2)
+
+
+def _unwritable(error: OSError) -> StreamError:
+    return StreamError(f"standard output cannot be written: {error.strerror}")
 
 
 def _to_nowhere(descriptor: int) -> None:

@@ -24,7 +24,7 @@ from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, bina
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.cluster import Cluster, PostgresSettings
 from todo_adapters.embedded.locks import FileLock, wait_until
-from todo_adapters.embedded.programs import Programs
+from todo_adapters.embedded.programs import Programs, complaint
 
 SOURCES = Path(__file__).parents[2] / "src"
 IS_ROOT = os.geteuid() == 0
@@ -1037,3 +1037,28 @@ def test_a_folder_that_is_not_writable_is_reported_in_one_sentence(user: Callabl
     assert sentence.startswith(f"The embedded database cannot use the folder {place}/postgres")
     assert os.strerror(errno.EACCES) in sentence
     assert sentence.endswith("make it writable or name another one with TODO_DATA_DIR.")
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (b"", "it wrote nothing"),
+        (b"one\nanother\n", "another"),
+        (b"LOG:  starting\nFATAL:  a cause\nPANIC:  what it led to\nLOG:  shut down\n", "a cause"),
+        (b"initdb: error: a cause\ninitdb: removing contents\n", "a cause"),
+        (
+            b"ERROR:  could not abort\nPANIC:  could not write to file: No space left on device\nFATAL:  so it ends\n",
+            "could not write to file: No space left on device",
+        ),
+        (
+            (
+                b"ERROR:  could not extend file: wrote only 4096 of 8192 bytes at block 7\n"
+                b"HINT:  Check free disk space.\n"
+                b"PANIC:  cannot abort transaction 1, it was already committed\n"
+            ),
+            "could not extend file: wrote only 4096 of 8192 bytes at block 7 (No space left on device)",
+        ),
+    ],
+)
+def test_the_reason_of_a_failure_is_its_cause_and_not_what_it_led_to(output: bytes, reason: str) -> None:
+    assert complaint(output) == reason

@@ -28,7 +28,7 @@ from serving import (
 )
 
 from todo_app.listening import ListeningSocket
-from todo_app.server import _run
+from todo_app.server import _report, _run
 from todo_app.settings import Settings
 from todo_app.worker import GRACE
 
@@ -75,12 +75,12 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             eventually(lambda: said.say.called)
 
-    replaced = {"Log": said.log, "say": said.say, "_Server": lambda *_, **__: Mock(serve=serve)}
-    for name, other in {**replaced, "_prepare_workers": Mock(), "_connections": Mock()}.items():
+    replaced = {"Log": said.log, "say": said.say}
+    for name, other in {**replaced, "_prepare_workers": Mock()}.items():
         monkeypatch.setattr(f"todo_app.server.{name}", other)
     with closing(ListeningSocket("127.0.0.1", free_port())) as listener:
         settings = Settings.read({"TODO_CORS_ORIGIN": "https://not.shown"})
-        _run(Mock(), listener, 1, settings, "Serving")
+        _run(Mock(), Mock(serve=serve), listener, lambda: _report(listener, 1, settings, "Serving"))
     said.say.assert_called_once_with("Serving")
     events = said.log.return_value.events
     events.info.assert_called_once_with("serving", url=listener.url, workers=1)

@@ -96,7 +96,7 @@ class Cluster:
         try:
             # Neither holds while the last processes of a killed server end, or while a server is starting.
             if not wait_until(lambda: lock.take() or self._is_ready(), deadline):
-                raise EmbeddedDatabaseError(f"The embedded database runs but does not answer: see {self._log}.")
+                raise EmbeddedDatabaseError(f"The embedded database runs but does not answer: {self._way_out()}.")
             if lock.take():
                 self._start(lock, deadline)
         finally:
@@ -141,6 +141,15 @@ class Cluster:
         if server is None or server.socket_folder == self._folder or may_be_chosen(server.socket_folder, account):
             return server
         return None
+
+    def _way_out(self) -> str:
+        """What to do about a server that runs but does not answer, as after its socket has been cleaned away."""
+        if (server := self._server()) is None:
+            return f"see {self._log}"
+        return (
+            f"if its socket in {server.socket_folder} is gone, end its process, {server.pid} in "
+            f"{self._data / 'postmaster.pid'} (`kill -INT {server.pid}`), and start again; or see {self._log}"
+        )
 
     def _start(self, lock: FileLock, deadline: float) -> None:
         account = Account.for_cluster(self._folder)

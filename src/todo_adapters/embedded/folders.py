@@ -28,8 +28,13 @@ def make_private(folder: Path) -> None:
 
 def read_private(path: Path) -> str:
     """The text of a file that no other user can read or write. Raises `EmbeddedDatabaseError` for any other file."""
-    with path.open(encoding="ascii") as file:
-        require_ours(path, os.fstat(file.fileno()), 0o077, f"chmod 600 '{path}', or delete it to have a new one made")
+    with open(path, encoding="ascii", opener=_without_waiting) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise EmbeddedDatabaseError(
+                f"TODO_DATA_DIR: {path} is not a regular file: delete it to have a new one made."
+            )
+        require_ours(path, found, 0o077, f"chmod 600 '{path}', or delete it to have a new one made")
         return file.read()
 
 
@@ -55,6 +60,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; opening a named pipe would wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _name(uid: int) -> str:

@@ -1,5 +1,6 @@
 """Runs PostgreSQL's programs under the right account, holding the cluster's lock while they live."""
 
+import errno
 import os
 import re
 import subprocess
@@ -12,7 +13,9 @@ from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock
 
-_SERIOUS = re.compile(r"(?:FATAL|PANIC|error): ")
+_SERIOUS = re.compile(r"(?:ERROR|FATAL|PANIC|error): ")
+_NO_SPACE = os.strerror(errno.ENOSPC)
+_FULL = re.compile(rf"{_NO_SPACE}|: wrote only [0-9]+ of [0-9]+ bytes")
 _GRACE_SECONDS = 5.0
 _CURRENT_FOLDER = Path("/proc/self/cwd")
 
@@ -82,7 +85,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def complaint(output: bytes) -> str:
-    """Why a program failed: the last error line that it wrote, or else its last line."""
+    """Why a program failed: the disk is full, or else its first error, from which others follow, or its last line."""
     lines = output.decode(errors="replace").strip().splitlines() or ["it wrote nothing"]
     serious = [line for line in lines if _SERIOUS.search(line)]
-    return _SERIOUS.split((serious or lines)[-1])[-1].strip().rstrip(".")
+    full = [line if _NO_SPACE in line else f"{line} ({_NO_SPACE})" for line in lines if _FULL.search(line)]
+    return _SERIOUS.split([*full, *serious, lines[-1]][0])[-1].strip().rstrip(".")

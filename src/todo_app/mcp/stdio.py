@@ -3,10 +3,11 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from dependency_injector.providers import Object
 from mcp.server.stdio import stdio_server
@@ -19,17 +20,21 @@ from todo_app.mcp.server import Request, server_for
 from todo_app.mcp.tool import Caller
 from todo_app.settings import Settings
 from todo_app.signals import Signals
+from todo_app.streams import StreamError, read_some, write_all
 from todo_core import Identity, InsufficientScope, Scope, owner_id
 
 CLIENT: Final = "todo mcp"
 """The client in the log of changes."""
 
 _STDERR: Final = 2
-_CHUNK: Final = 64 * 1024
+T = TypeVar("T")
 
 
 def serve(settings: Settings, user: str, *, scopes: Collection[Scope] | None, zone: str | None) -> None:
-    """Serve that user's tools until standard input ends, or a signal ends the process. Raises as `todo serve` does."""
+    """Serve that user's tools until standard input ends, or a signal ends the process.
+
+    Raises as `todo serve` does, and `StreamError` if standard input or output cannot be used.
+    """
     identity = Identity(owner_id(user), CLIENT, None if scopes is None else frozenset(scopes))
     signals = Signals()
     log = Log(settings.log_level, _STDERR)  # standard output belongs to the protocol
@@ -41,6 +46,10 @@ def serve(settings: Settings, user: str, *, scopes: Collection[Scope] | None, zo
             asyncio.run(_serve(container, identity, zone, signals))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+        except BaseExceptionGroup as errors:  # from the SDK's tasks
+            if signals.came:
+                raise KeyboardInterrupt from None
+            raise _stream_error_of(errors) or errors from None
         finally:
             signals.interrupt()
             log.flush()
@@ -54,13 +63,22 @@ async def _serve(container: Container, identity: Identity, zone: str | None, sig
     caller = Caller(container.tasks(), identity, zone)
     server = server_for(lambda _: caller, partial(_report, log))
     client = Conversation()
-    messages: Any = client.messages(_lines())  # all that the SDK asks of its file
+    # All that the SDK asks of its files.
+    messages: Any = client.messages(_lines())
+    output: Any = _Output()
     try:
-        async with stdio_server(stdin=messages) as (incoming, outgoing):
+        async with stdio_server(stdin=messages, stdout=output) as (incoming, outgoing):
             await server.run(incoming, client.answer_to(outgoing), server.create_initialization_options())
     finally:
         await container.store().aclose()
         await container.engine().dispose()
+
+
+def _stream_error_of(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    found: BaseException | None = errors.subgroup(StreamError)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def _report(log: Log, request: Request, error: Exception) -> None:
@@ -68,23 +86,41 @@ def _report(log: Log, request: Request, error: Exception) -> None:
         log.tool_bug(request.method, error)
 
 
+class _Output:
+    """Standard output, for the protocol alone: what anything else prints goes to standard error."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(1)
+        os.dup2(_STDERR, 1)
+
+    async def write(self, text: str) -> None:
+        await _in_thread(lambda: write_all(self._descriptor, text.encode()))
+
+    async def flush(self) -> None:
+        """Do nothing: nothing is kept back."""
+
+
 async def _lines() -> AsyncIterator[bytes]:
-    """The lines of standard input; only the beginning of one that is too long, so that memory is bounded.
-
-    Read in a daemon thread, so that a signal ends the process while it waits for input.
-    """
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
-
-    def read() -> None:
-        while chunk := os.read(0, _CHUNK):
-            asyncio.run_coroutine_threadsafe(queue.put(chunk), loop).result()
-        asyncio.run_coroutine_threadsafe(queue.put(b""), loop)
-
-    threading.Thread(target=read, daemon=True).start()
+    """The lines of standard input; only the beginning of one that is too long, so that memory is bounded."""
     rest = b""
-    while chunk := await queue.get():
+    while chunk := await _in_thread(read_some):
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line
         rest = rest[: LINE_MAX + 1]
     yield rest
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """What `work` returns or raises, in a daemon thread: a signal ends the process while it waits for the client."""
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(outcome)

@@ -1,0 +1,105 @@
+"""A start in a hostile place: it works, or ends with one line that says why and what to do."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from serving import SECRET, Serve, eventually, run
+
+pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
+needs_network = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("ip")),
+    reason="needs root on Linux, which can make a network of its own",
+)
+
+
+def within(script: str) -> list[str]:
+    """A command that becomes another one after a script."""
+    return ["sh", "-c", f'{script}; exec "$@"', "sh"]
+
+
+@needs_network
+def test_a_link_local_address_is_reached_through_its_interface(serve: Serve, data_dir: Path) -> None:
+    network = ["unshare", "-n", *within("ip link set lo up; ip addr add fe80::5/64 dev lo nodad")]
+    server = serve(host="fe80::5%lo", through=network, TODO_DATA_DIR=str(data_dir))
+    assert "Serving http://[fe80::5%lo]:" in server.greeting()
+
+
+@needs_network
+def test_a_server_that_does_not_reach_itself_says_so(serve: Serve, data_dir: Path) -> None:
+    server = serve(through=["unshare", "-n"], TODO_DATA_DIR=str(data_dir))  # its network is down
+    eventually(lambda: "\n" in server.said(), 60)
+    assert server.said().startswith(f"todo: this machine gets no answer from {server.url}: ")
+    assert server.said().count("\n") == 1
+    assert "choose another --host" in server.said()
+    assert server.stop() == 0
+
+
+def test_a_deleted_current_folder_does_not_matter_to_an_absolute_data_folder(
+    serve: Serve, data_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    through = within(f"cd '{tmp_path}/gone'; rmdir '{tmp_path}/gone'")
+    server = serve(through=through, TODO_DATA_DIR=str(data_dir))
+    assert "Serving" in server.greeting()
+    assert server.stop() == 0
+    (tmp_path / "gone").mkdir()
+    done = run("serve", through=through, TODO_DATA_DIR="data")
+    assert done.stderr == (
+        "todo: TODO_DATA_DIR: the current folder cannot be used (No such file or directory): name an absolute path\n"
+    )
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "openapi"])
+def test_an_interpreter_without_docstrings_is_refused(command: str) -> None:
+    done = run(command, PYTHONOPTIMIZE="2", PYTHONDONTWRITEBYTECODE="1")
+    assert done.stderr == (
+        "todo: PYTHONOPTIMIZE=2 (python -OO) removes the docstrings that the API's documentation is made of: "
+        "unset it, or use 1\n"
+    )
+    assert done.returncode == 2
+
+
+def test_an_interpreter_without_assertions_will_do() -> None:
+    assert run("openapi", PYTHONOPTIMIZE="1", PYTHONDONTWRITEBYTECODE="1").returncode == 0
+
+
+@pytest.mark.parametrize("files", [16, 24, 63])
+def test_too_few_open_files_are_refused(files: int, tmp_path: Path) -> None:
+    for variables in ({}, {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "BETTER_AUTH_SECRET": SECRET}):
+        places = {"TODO_DATA_DIR": str(tmp_path / "data"), **variables}
+        done = run("serve", "--port", "8999", through=within(f"ulimit -n {files}"), **places)
+        assert done.stderr == (
+            f"todo: the limit on open files is {files}, and a start needs 64: raise it (`ulimit -n 1024`)\n"
+        )
+        assert done.returncode == 2
+
+
+def test_the_least_number_of_open_files_is_enough(serve: Serve, data_dir: Path) -> None:
+    server = serve(through=within("ulimit -n 64"), TODO_DATA_DIR=str(data_dir))
+    assert "Serving" in server.greeting()
+    assert server.started().stop() == 0
+
+
+def test_a_low_soft_limit_on_open_files_is_raised(serve: Serve, data_dir: Path) -> None:
+    server = serve(through=within("ulimit -S -n 24"), TODO_DATA_DIR=str(data_dir))
+    assert "Serving" in server.greeting()
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_a_data_folder_whose_name_is_not_utf_8_is_refused_by_its_name(tmp_path: Path) -> None:
+    done = run("serve", TODO_DATA_DIR=f"{tmp_path}/d\udcff")
+    assert done.stderr == "todo: TODO_DATA_DIR: the folder's path must be text in UTF-8: name another folder\n"
+    assert done.returncode == 2
+
+
+def test_a_secret_that_is_a_named_pipe_is_refused(data_dir: Path) -> None:
+    os.mkfifo(data_dir / "secret", 0o600)
+    done = run("token", "ann", TODO_DATA_DIR=str(data_dir))
+    secret = data_dir / "secret"
+    assert done.stderr == (f"todo: TODO_DATA_DIR: {secret} is not a regular file: delete it to have a new one made.\n")
+    assert done.returncode == 2
