@@ -25,4 +25,4 @@ class SlowTasks(MemoryOwnedTasks):
 
 class SlowStore(MemoryTaskStore):
     def tasks_of(self, owner: OwnerId) -> SlowTasks:
-        return SlowTasks(self._owners, self._lock, owner, self._max_tasks)
+        return SlowTasks(self._owners, self._lock, owner)

@@ -291,7 +291,6 @@ EVENTS = {
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
-    "setting_trimmed": "a newline at the end of a setting's value was ignored",
     "setting_misspelt": "a variable has nearly the name of a setting; once per start of the server, for each",
     "database_url_parameters_dropped": "parameters of `DATABASE_URL` for other clients were dropped",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
@@ -343,10 +342,11 @@ def logged() -> dict[str, tuple[str, list[str]]]:
 def log() -> Iterator[str]:
     """Every event of the log, and every field."""
     yield "# Log\n\n" + MADE
-    yield "The server logs JSON, one object a line, on standard output. It never logs a token, a header, a body,"
-    yield "a query, or a path as it was sent. `TODO_LOG_LEVEL` ([settings](../settings.md)) is the lowest level logged."
+    yield "The server logs JSON, one object a line, on standard output; `todo mcp`, whose standard output belongs to"
+    yield "the protocol, on standard error. It never logs a token, a header, a body, a query, or a path as it was sent."
+    yield "`TODO_LOG_LEVEL` ([settings](../settings.md)) is the lowest level logged."
     yield "\n## Events\n\nEvery event has `time`, `level` and `event`, and:"
-    rows = ((f"`{name}`", level, EVENTS[name], named(own)) for name, (level, own) in logged().items())
+    rows = ((f"`{name}`", level, EVENTS[name], named(own)) for name, (level, own) in sorted(logged().items()))
     yield from table("event", "level", "when", "fields", rows=rows)
     yield "\n## Fields"
     used = {field for _, own in logged().values() for field in own} | {*COMMON}
@@ -408,7 +408,8 @@ def core() -> Iterator[str]:
     """The public names of the core, with their docstrings."""
     yield f"# todo_core\n\n{MADE}\n{text_of(todo_core)}"
     yield "\nWhat has a heading is imported from `todo_core`. Other functions and types are imported from the module"
-    yield "that lists them, and may change at any time ([what is stable](../stability.md))."
+    yield "that lists them, and may change at any time, unless [a storage of your own](../how-to/storage-adapter.md)"
+    yield "names them ([what is stable](../stability.md))."
     for name in modules():
         yield from module(name).told()
     yield "\n## Testing\n\nIn `todo_core.testing`, which needs pytest and Hypothesis, for"

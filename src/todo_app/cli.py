@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"todo: {name} ends with a newline, which is ignored")
             os.environ[name] = trimmed(name, os.environ[name])  # for the workers
         _leave_deleted_folder()
+        for name, meant in settings.misspelt:
+            say(f"todo: {name} is ignored: it is not a setting; do you mean {meant}?")
         return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, StreamError, EmbeddedDatabaseError, InvalidInput) as error:
         say(f"todo: {error}")

@@ -24,8 +24,6 @@ from todo_app.settings import Settings
 def create_app(container: Container) -> App:
     """The ASGI application, of what `container` wires."""
     log, metrics = container.log(), container.metrics()
-    for name in container.settings().trimmed:
-        log.events.warning("setting_trimmed", setting=name, consequence="the newline at its end is ignored")
     router = _router(container)
     gate = Gate(
         router,

@@ -16,14 +16,14 @@ class TodoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault in what a caller sent: the field's name and what it must be."""
+    """One fault in what a caller sent: the member's name and what it must be."""
 
     field: str
     detail: str
 
 
 class InvalidInput(TodoError):
-    """A value breaks a rule of the core. `problems` names every field at fault."""
+    """A value breaks a rule of the core. `problems` names every member at fault."""
 
     code = "invalid_input"
 

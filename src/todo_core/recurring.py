@@ -81,7 +81,7 @@ class NoCalendar:
         """Raises `RuntimeError`."""
         raise RuntimeError(
             "recurring tasks need a RecurrenceCalendar: give TaskService one as `calendar`, such as "
-            "todo_adapters.dateutil_recurrence.DateutilRecurrenceCalendar() (pip install 'todo-api[recurrence]')"
+            "todo_adapters.dateutil_recurrence.DateutilRecurrenceCalendar() (install the extra `recurrence`)"
         )
 
 

@@ -103,7 +103,7 @@ def owner_id(text: str) -> OwnerId:
     Raises `InvalidInput` unless it is 1 to 255 characters without control characters and lone surrogates.
     """
     if not is_owner(text):
-        raise InvalidInput([Problem("owner", OWNER_RULE)])
+        raise InvalidInput([Problem("user id", OWNER_RULE)])
     return OwnerId(exact(text))
 
 

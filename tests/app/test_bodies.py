@@ -17,6 +17,7 @@ from refusals import pointers, problem
 from todo_adapters.deadlines import Deadlines
 from todo_app.http import reading
 from todo_app.http.errors import MalformedRequest
+from todo_core.task import RULES
 
 TASKS = f"/api/{ANN}/tasks"
 LISTS = f"/api/{ANN}/lists"
@@ -255,6 +256,32 @@ async def test_members_that_break_a_rule_are_named(
     assert pointers(await service.ask("PUT", f"{TASKS}/{task['id']}", json_=body)) == at
     assert pointers(await service.ask("PATCH", f"{TASKS}/{task['id']}", json_=body)) == at
     assert await service.tasks_of(ANN) == before
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("tags", 7), ("completed", "true"), ("title", None), ("list_id", "x"), ("due_date", 3), ("description", [])],
+)
+async def test_a_member_of_the_wrong_type_is_refused_with_its_rule(
+    service: Service, member: str, value: object
+) -> None:
+    answer = await service.ask("POST", TASKS, json_={"title": "x", member: value})
+    assert problem(answer, 422)["errors"] == [{"pointer": f"/{member}", "detail": RULES[member].sentence}]
+
+
+async def test_an_item_of_the_wrong_type_is_refused_at_its_place(service: Service) -> None:
+    answer = await service.ask("POST", TASKS, json_={"title": "x", "tags": ["a", 1]})
+    (fault,) = problem(answer, 422)["errors"]
+    assert fault == {"pointer": "/tags/1", "detail": "is wrong: Expected `str`, got `int`"}
+
+
+async def test_a_rule_that_allows_null_is_not_named_where_null_is_refused(
+    service: Service, task: dict[str, Any]
+) -> None:
+    answer = await service.ask("POST", f"{TASKS}/{task['id']}/reschedule", json_={"due_date": None})
+    (fault,) = problem(answer, 422)["errors"]
+    assert fault["pointer"] == "/due_date"
+    assert "null for none" not in fault["detail"]
 
 
 @pytest.mark.parametrize(

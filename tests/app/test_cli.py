@@ -277,6 +277,18 @@ def test_a_line_end_at_the_end_of_a_setting_is_reported_once_and_its_value_is_no
     assert run(capsys, "token", "ann")[2] == ""
 
 
+def test_every_command_names_a_misspelt_setting_on_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+    monkeypatch.setenv("TODO_ORIGINS", "https://app.example.com")
+    said = "todo: TODO_ORIGINS is ignored: it is not a setting; do you mean TODO_CORS_ORIGINS?\n"
+    for command in (["token", "ann"], ["openapi"]):
+        code, out, err = run(capsys, *command)
+        assert (code, err) == (0, said)
+        assert "TODO_ORIGINS" not in out
+
+
 def test_openapi_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "openapi")
     assert (code, err) == (0, "")

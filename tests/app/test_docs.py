@@ -14,7 +14,7 @@ from todo_app.http import headers, reading, turns
 from todo_app.http.docs import PAGE_POLICY
 from todo_app.http.live import STREAMS_MAX
 from todo_app.http.problems import MAX_FAULTS
-from todo_app.mcp.schema import AT_ONCE
+from todo_app.mcp.schema import THINGS_MAX
 from todo_app.settings import Settings
 from todo_core import LISTS_MAX
 from todo_core.families import LEVELS_MAX
@@ -107,7 +107,7 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "query parameters; `q`; `limit`": f"40; {SEARCH_LENGTH} characters, also when folded; {PAGE_MAX}",
         "tasks; lists of a user": f"`TODO_TASKS_PER_USER`, {tasks}; {LISTS_MAX}",
         "levels of tasks, the top level included": f"{LEVELS_MAX}",
-        "tasks or changes in one call of a tool": f"{AT_ONCE}",
+        "tasks or changes in one call of a tool": f"{THINGS_MAX}",
         "event streams of a user, in each process": f"{STREAMS_MAX}",
         "faults named in one 422 or `undo_conflict`": f"{MAX_FAULTS}",
         "time for a head, and idle time": f"`TODO_KEEP_ALIVE`, {defaults.keep_alive} s",

@@ -320,7 +320,7 @@ class Breaking(MemoryTaskStore):
         return await super().changed(seen)
 
     def tasks_of(self, owner: OwnerId) -> "BreakingTasks":
-        tasks = BreakingTasks(self._owners, self._lock, owner, self._max_tasks)
+        tasks = BreakingTasks(self._owners, self._lock, owner)
         tasks.store = self
         return tasks
 

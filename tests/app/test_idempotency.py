@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on POST: a repeat gives the first answer, byte for byte, and creates nothing."""
+"""`Idempotency-Key`: a repeated write gets the first answer, byte for byte, and happens once."""
 
 import asyncio
 from typing import Any

@@ -163,12 +163,6 @@ async def test_a_closed_connection_is_not_logged_as_a_bug(service: Service) -> N
     assert [line["event"] for line in service.log()] == ["request"]
 
 
-def test_a_setting_that_ends_with_a_line_end_is_named_in_the_log() -> None:
-    service = make_service(trimmed=("BETTER_AUTH_SECRET",))
-    (line,) = service.log()
-    assert (line["event"], line["level"], line["setting"]) == ("setting_trimmed", "warning", "BETTER_AUTH_SECRET")
-
-
 class OwnLog:
     """A log in a file."""
 

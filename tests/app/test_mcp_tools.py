@@ -10,7 +10,7 @@ from asking import Service, make_service
 from factories import ANN, BOB, make_id
 from tool_calls import CURRENT, REVISIONS, ask, call
 
-from todo_app.mcp.schema import AT_ONCE
+from todo_app.mcp.schema import THINGS_MAX
 from todo_app.mcp.tool import Tool
 from todo_app.mcp.tools import TOOLS
 from todo_core import SCOPES, Scope
@@ -156,7 +156,7 @@ async def test_several_items_in_one_call_each_get_a_result(service: Service) -> 
         ("get_task", {}, "/id"),
         ("get_task", {"id": UNKNOWN, "ids": [UNKNOWN]}, "/id"),
         ("get_task", {"ids": []}, "/ids"),
-        ("get_task", {"ids": [UNKNOWN] * (AT_ONCE + 1)}, "/ids"),
+        ("get_task", {"ids": [UNKNOWN] * (THINGS_MAX + 1)}, "/ids"),
         ("get_task", {"id": "1"}, "/id"),
         ("get_task", {"ids": "1"}, "/ids"),
         ("add_task", {"tasks": []}, "/tasks"),

@@ -163,7 +163,7 @@ def test_the_order_of_creation_is_said_to_be_that_of_the_ids_timestamps() -> Non
 def test_the_committed_copy_is_up_to_date() -> None:
     copy = Path(__file__).parents[2] / "docs/openapi.json"
     assert json.loads(copy.read_text("utf-8")) == DOCUMENT, (
-        "review the change, then run `todo openapi > docs/openapi.json`"
+        "review the change, then run `python3 run.py openapi > docs/openapi.json`"
     )
 
 

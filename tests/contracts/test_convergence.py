@@ -114,7 +114,7 @@ class CountingStore(ForgetfulStore):
 
     def tasks_of(self, owner: OwnerId) -> MemoryOwnedTasks:
         self.histories.add(owner)
-        return self.kept(self._owners, self._lock, owner, self._max_tasks)
+        return self.kept(self._owners, self._lock, owner)
 
 
 def found(store: CountingStore | None = None) -> int:

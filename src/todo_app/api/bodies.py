@@ -106,7 +106,8 @@ def _faults_of_value(
     try:
         value = msgspec.json.decode(raw, type=field.type)
     except msgspec.ValidationError as error:
-        yield _misfit(name, type_info(field.type), str(error))
+        rule = _rule_broken_by(raw, rules.get(name))
+        yield _misfit(name, type_info(field.type), str(error), rule)
         return
     if name in rules and not rules[name].accepts(value):
         yield Problem(name, rules[name].sentence)
@@ -114,11 +115,18 @@ def _faults_of_value(
         valid[name] = value
 
 
-def _misfit(name: str, kind: Type, said: str) -> Problem:
-    """What the decoder said of that member, or which values there are where they can be counted."""
+def _rule_broken_by(raw: msgspec.Raw, rule: Rule | None) -> Rule | None:
+    """The rule, unless it allows the null that this body does not."""
+    return None if rule is None or (bytes(raw).strip() == b"null" and rule.accepts(None)) else rule
+
+
+def _misfit(name: str, kind: Type, said: str, rule: Rule | None) -> Problem:
+    """The member's rule, or which values there are where they can be counted; otherwise what the decoder said."""
     wrong, _, place = said.partition(" - at `$")
     if choices := _choices(kind):
         return Problem(name, RULES[name].sentence if name in RULES else f"must be one of {', '.join(choices)}")
+    if rule is not None and not place:
+        return Problem(name, rule.sentence)
     return Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
 
 

@@ -38,8 +38,7 @@ Tasks of many users, each accessible with that user's token only. Below `/api` a
 <JWT>`, and the `user_id` in the path must be the token's `sub`. Refusals are `application/problem+json` (RFC 9457)
 with a stable `code`. HEAD works wherever GET does. Unknown members and query parameters are refused. The header
 `Change` has the number of the change that a request made. Agents have the usual operations as tools of the Model
-Context Protocol, at `POST /mcp`. A request head that is not valid HTTP is answered with a bare 400, 414 or 431, without
-a body and these headers.
+Context Protocol, at `POST /mcp`.
 """
 _PROBLEM: Final = "application/problem+json"
 

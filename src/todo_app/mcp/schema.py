@@ -7,11 +7,11 @@ from msgspec import Meta
 
 Json: TypeAlias = dict[str, Any]
 
-AT_ONCE: Final = 50
+THINGS_MAX: Final = 50
 """The maximum number of things in one call."""
 
 _KEPT: Final = ("type", "format", "enum", "minimum", "maximum", "minItems", "maxItems", "maxLength")
-LIST: Final = Meta(extra_json_schema={"minItems": 1, "maxItems": AT_ONCE})
+LIST: Final = Meta(extra_json_schema={"minItems": 1, "maxItems": THINGS_MAX})
 _NOTES: Final = {
     "tasks": "Several new tasks instead, each with these members; each has its own outcome",
     "ids": "Several instead of id; each has its own outcome",

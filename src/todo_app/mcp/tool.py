@@ -15,7 +15,7 @@ from todo_app.api.ids import read_id
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.reading import NOT_READ
 from todo_app.mcp import answers, schema
-from todo_app.mcp.schema import AT_ONCE, LIST, Json
+from todo_app.mcp.schema import LIST, THINGS_MAX, Json
 from todo_core import (
     Identity,
     InsufficientScope,
@@ -125,8 +125,8 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, wr
 async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
     """The outcome of each call, in order, with refusals. Raises `InvalidInput` for none or too many."""
     asked = list(work)
-    if not 1 <= len(asked) <= AT_ONCE:
-        raise InvalidInput([Problem(name, f"must have 1 to {AT_ONCE} items")])
+    if not 1 <= len(asked) <= THINGS_MAX:
+        raise InvalidInput([Problem(name, f"must have 1 to {THINGS_MAX} items")])
     results: list[Json] = []
     outage: StoreUnavailable | None = None
     for about, one in asked:

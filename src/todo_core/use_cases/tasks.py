@@ -64,7 +64,7 @@ class TaskUseCases(UseCases):
         return await self.store.tasks_of(owner).page(query)
 
     async def summary(self, owner: OwnerId) -> Summary:
-        """How many tasks the owner has, of each kind."""
+        """How many tasks are open and completed, and the open ones by tag, priority and list."""
         return await self.store.tasks_of(owner).summary()
 
     async def edit(
