@@ -4,10 +4,8 @@ Every change of an owner raises the number, in the transaction that makes the ch
 is the one that was read before all else, everything that was read since is as it was, whatever the moments of reading.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from todo_adapters.postgres.listing import Shape, pages_many
@@ -39,8 +37,6 @@ from todo_core import (
     decided,
 )
 
-K = TypeVar("K")
-V = TypeVar("V")
 # Siblings have no index by position: their first ones are found by looking at all, of which there are at most so many.
 LIVE_MAX: Final = 5000
 _LOOKED_AT: Final = 20  # tasks, for the cost of a row that is returned
@@ -123,18 +119,11 @@ async def _look(sender: Sender, seen: Seen, wanted: Sees, live: int) -> Seen:
     if wanted.entries or wanted.log:
         raise _OnlyBehindTheLock
     owner = seen.owner
-    tasks = await _each(wanted.tasks, lambda each: sender.read(read_many, (owner, each), owner=owner))
-    last = await _each(wanted.last_entries, lambda each: _last(sender, owner, each))
-    pages = await _each(wanted.pages, lambda each: _page(sender, owner, each, live))
+    tasks = {each: await sender.read(read_many, (owner, each), owner=owner) for each in wanted.tasks}
+    last = {each: await _last(sender, owner, each) for each in wanted.last_entries}
+    pages = {each: await _page(sender, owner, each, live) for each in wanted.pages}
     lists = await sender.read(lists_of, owner, owner=owner, weight=WEIGHT_OF_LISTS) if wanted.lists else None
     return seen.with_read(tasks=tasks, entries={}, last_entries=last, pages=pages, lists=lists, log={})
-
-
-async def _each(wanted: Iterable[K], read: Callable[[K], Awaitable[V]]) -> dict[K, V]:
-    keys = list(wanted)
-    if len(keys) == 1:  # nearly always, and `gather` costs as much as all else here
-        return {keys[0]: await read(keys[0])}
-    return dict(zip(keys, await asyncio.gather(*map(read, keys)), strict=True))
 
 
 async def _last(sender: Sender, owner: OwnerId, thing_id: UUID) -> Entry | None:
