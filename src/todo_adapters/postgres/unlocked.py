@@ -133,10 +133,8 @@ async def _last(sender: Sender, owner: OwnerId, thing_id: UUID) -> Entry | None:
 
 
 async def _page(sender: Sender, owner: OwnerId, query: TaskQuery, live: int) -> tuple[Task, ...]:
-    """The page; of one without a limit it is only found out whether there is none. Raises `_OnlyBehindTheLock`."""
-    asked = replace(query, limit=query.limit or 1)
-    weight = 2 + (query.limit or 1) + live // _LOOKED_AT
-    page = await sender.read(pages_many(Shape.of(asked)), (owner, asked), owner=owner, weight=weight)
-    if query.limit is None and page.items:
+    """The page. Raises `_OnlyBehindTheLock` for one without a limit: all siblings get new positions then."""
+    if query.limit is None:
         raise _OnlyBehindTheLock
-    return page.items
+    weight = 2 + query.limit + live // _LOOKED_AT
+    return (await sender.read(pages_many(Shape.of(query)), (owner, query), owner=owner, weight=weight)).items
