@@ -22,7 +22,6 @@ from databases import has_been_used, roomy_folder
 
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries, creation
 from todo_adapters.embedded.account import Account
-from todo_adapters.embedded.cluster import Cluster, PostgresSettings
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.programs import Programs, complaint
 
@@ -514,34 +513,45 @@ def child_of(parent: int) -> int:
         pytest.param("a:b", id="colon", marks=pytest.mark.ci),
     ],
 )
-def test_a_data_folder_unfit_for_a_socket_gets_a_private_socket_folder_elsewhere(
-    place: Path, user: Callable[..., User], name: str
+def test_a_socket_that_cannot_be_reached_by_its_name_is_beside_the_data_all_the_same(
+    place: Path, user: Callable[..., User], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    elsewhere = place / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setenv("TMPDIR", str(elsewhere))
     folder = place / name
     killed = user(folder, durable=True)
-    write(url := killed.url(), "kept")
-    before = socket_folder(url)
-    assert not before.is_relative_to(place)
-    assert stat.S_IMODE(before.stat().st_mode) == 0o700
-    assert before.stat().st_uid == (folder / "postgres/cluster/data").stat().st_uid
+    write(killed.url(), "kept")
+    joined = user(folder)
+    url = joined.url()
     killed.kill()
+    assert ask(url, "select 1") == 1
+    assert (folder / "postgres/cluster/.s.PGSQL.5432").is_socket()
+    assert list(elsewhere.iterdir()) == []
+    joined.kill()
     kill_postmaster(folder)
     with EmbeddedPostgres.start(folder) as database:
         assert read(database.url) == ["kept"]
-        after = socket_folder(database.url)
-    assert not before.exists()
-    assert not after.exists()
-
-
-def socket_folder(url: str) -> Path:
-    return Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
-
-
-def test_a_socket_that_fits_nowhere_is_reported_in_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("todo_adapters.embedded.sockets._holds_socket", lambda _: False)
-    with pytest.raises(EmbeddedDatabaseError, match=r"No Unix socket fits .* TODO_DATA_DIR"):
-        EmbeddedPostgres.start(folder, durable=False)
+        assert psycopg.conninfo.conninfo_to_dict(database.url)["host"] != str(folder / "postgres/cluster")
     assert not is_running(folder)
+
+
+def test_the_url_of_a_socket_in_a_long_path_works_in_other_processes_until_the_database_is_left(place: Path) -> None:
+    with EmbeddedPostgres.start(place / ("x" * 120), durable=False) as database:
+        other = [sys.executable, "-c", "import psycopg, sys; psycopg.connect(sys.stdin.read()).close()"]
+        subprocess.run(other, input=database.url, text=True, check=True, timeout=30)
+        descriptors = Path(str(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))
+        assert descriptors.exists()
+    assert not descriptors.exists()
+
+
+def test_a_socket_that_nobody_could_reach_is_reported_in_one_sentence(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todo_adapters.embedded.sockets._DESCRIPTORS", str(place / "no-proc-{}"))
+    with pytest.raises(EmbeddedDatabaseError, match=r"No client could reach a Unix socket in .* TODO_DATA_DIR\.$"):
+        EmbeddedPostgres.start(folder := place / ("x" * 120), durable=False)
+    assert not folder.exists()
 
 
 def test_a_folder_with_strange_characters_works(place: Path) -> None:
@@ -810,20 +820,6 @@ def test_root_ends_no_process_that_the_unprivileged_account_names(folder: Path, 
     assert not is_running(folder)
 
 
-@only_root
-def test_root_removes_no_folder_that_the_unprivileged_account_names(folder: Path, place: Path) -> None:
-    of_root = place / "todo-api-mine"
-    of_root.mkdir()
-    (of_root / ".s.PGSQL.5432").touch()
-    EmbeddedPostgres.start(folder, durable=False).stop()
-    for spoken in (of_root, place / "todo-api-link"):
-        spoken.is_dir() or spoken.symlink_to(of_root)
-        pid_file = folder / "postgres/cluster/data/postmaster.pid"
-        pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{spoken}\n\n0 0\nready\n")
-        EmbeddedPostgres.start(folder, durable=False).stop()
-        assert (of_root / ".s.PGSQL.5432").exists()
-
-
 @pytest.fixture
 def of_root(place: Path) -> Path:
     """A folder that only root may enter."""
@@ -880,21 +876,19 @@ def test_a_password_file_adds_no_parameters_to_the_url(folder: Path) -> None:
 
 
 @only_root
-def test_root_connects_to_no_socket_in_a_folder_that_the_unprivileged_account_names(
-    folder: Path, of_root: Path, place: Path
-) -> None:
+def test_root_uses_and_removes_no_socket_that_the_unprivileged_account_names(folder: Path, of_root: Path) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     pid_file = folder / "postgres/cluster/data/postmaster.pid"
-    own = place / "todo-api-own"
-    own.mkdir()
-    account = Account.for_cluster(folder / "postgres/cluster")
-    account.give(own)
-    for named in (of_root, own, "/tmp/todo-api-x,example.org"):  # noqa: S108
-        pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{named}\n\n0 0\nready\n")
-        account.give(pid_file)
-        assert Cluster(folder / "postgres", PostgresSettings(durable=False, max_connections=10))._server() is None
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(of_root / ".s.PGSQL.5432"))
+        listening.listen()
+        listening.setblocking(False)
+        pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{of_root}\n\n0 0\nready\n")
+        Account.for_cluster(folder / "postgres/cluster").give(pid_file)
         EmbeddedPostgres.start(folder, durable=False).stop()
-    assert own.exists()
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert (of_root / ".s.PGSQL.5432").exists()
 
 
 @only_root

@@ -191,6 +191,22 @@ def test_a_cleaner_of_the_temporary_folder_ends_neither_the_metrics_nor_the_serv
     assert not list((tmp_path / "temporary").iterdir())
 
 
+def test_a_cleaner_of_temporary_folders_does_not_end_a_database_in_a_long_path(
+    serve: Serve, data_dir: Path, tmp_path: Path
+) -> None:
+    swept, long = tmp_path / "temporary", data_dir / ("x" * 120)
+    swept.mkdir()
+    places = {"TMPDIR": str(swept), "XDG_RUNTIME_DIR": str(swept), "TODO_DATA_DIR": str(long)}
+    server = serve("--workers", "2", **places).started()
+    for left in swept.iterdir():
+        shutil.rmtree(left)
+    assert (long / "postgres/cluster/.s.PGSQL.5432").is_socket()
+    for _ in range(6):  # each on a connection of its own, so by both workers
+        assert httpx.get(f"{server.url}/health/ready", timeout=20).status_code == 200
+    assert server.stop() == 0
+    assert database_pid(long) is None
+
+
 def test_only_one_of_two_servers_started_on_one_port_serves_and_the_other_says_why(
     serve: Serve, variables: dict[str, str]
 ) -> None:

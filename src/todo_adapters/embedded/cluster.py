@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.binaries import MAJOR, find_binaries, for_initdb
 from todo_adapters.embedded.creation import NAME, create_cluster, remove_unfinished
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.locks import FileLock, wait_until
-from todo_adapters.embedded.postmaster import PORT, Postmaster
+from todo_adapters.embedded.postmaster import Postmaster
 from todo_adapters.embedded.programs import Programs, complaint
-from todo_adapters.embedded.sockets import choose_socket_folder, may_be_chosen, remove_temporary
+from todo_adapters.embedded.sockets import PORT, remove_sockets
 
 _LOG_BYTES = 10 * 1024 * 1024
 # Fast shutdown, immediate shutdown, kill; with the seconds to wait for each.
@@ -40,13 +41,13 @@ class PostgresSettings:
     durable: bool
     max_connections: int
 
-    def arguments(self, socket_folder: str) -> list[str]:
-        """The arguments for `postgres`, which listens on a socket in `socket_folder` only."""
+    def arguments(self) -> list[str]:
+        """The arguments for `postgres`, which listens on a socket beside its data only."""
         values = {
             "cluster_name": NAME,
             "listen_addresses": "",
             "port": str(PORT),
-            "unix_socket_directories": socket_folder,
+            "unix_socket_directories": "..",  # from its data; a long path would be refused
             "unix_socket_permissions": "0700",
             # Files beside the data: /dev/shm may be tiny (containers), or be cleared when its owner logs out.
             "dynamic_shared_memory_type": "mmap",
@@ -74,21 +75,15 @@ class Cluster:
     def __init__(self, home: Path, settings: PostgresSettings) -> None:
         self._home = home
         self._settings = settings
-        self._folder = home / "cluster"
-        self._data = self._folder / "data"
+        self.folder: Final = home / "cluster"
+        """The folder of its data and its socket."""
+        self._data = self.folder / "data"
         self._log = home / "postgres.log"
         self._child: subprocess.Popen[bytes] | None = None
 
     def password(self) -> str:
         """The password of the database's owner."""
-        return Account.for_cluster(self._folder).read(self._folder / "password").decode(errors="replace")
-
-    def socket_folder(self) -> Path:
-        """The folder of the running server's socket."""
-        server = self._server()
-        if server is None:
-            raise EmbeddedDatabaseError(f"The embedded database stopped while it was starting: see {self._log}.")
-        return server.socket_folder
+        return Account.for_cluster(self.folder).read(self.folder / "password").decode(errors="replace")
 
     def start_or_join(self, deadline: float) -> None:
         """Start the server unless it runs, and wait until it accepts statements. Raises `EmbeddedDatabaseError`."""
@@ -96,7 +91,10 @@ class Cluster:
         try:
             # Neither holds while the last processes of a killed server end, or while a server is starting.
             if not wait_until(lambda: lock.take() or self._is_ready(), deadline):
-                raise EmbeddedDatabaseError(f"The embedded database runs but does not answer: {self._way_out()}.")
+                raise EmbeddedDatabaseError(
+                    f"The embedded database runs but does not answer: see {self._log}, or end its process, whose "
+                    f"number is in {self._data / 'postmaster.pid'} (`kill -INT`), and start again."
+                )
             if lock.take():
                 self._start(lock, deadline)
         finally:
@@ -111,8 +109,6 @@ class Cluster:
         # Without a listening server the pid may be that of any process.
         elif server is not None and server.listens():
             self._end(server.pid)
-        if server is not None:
-            remove_temporary(server.socket_folder, Account.for_cluster(self._folder))
 
     def leave(self) -> None:
         """Leave the server running."""
@@ -120,7 +116,7 @@ class Cluster:
             self._child.returncode = 0  # prevents Python's warning about a child that is still running
 
     def _end(self, pid: int) -> None:
-        account = Account.for_cluster(self._folder)
+        account = Account.for_cluster(self.folder)
         lock = FileLock(self._home / "cluster.lock")
         try:
             for name, seconds in _ENDINGS:
@@ -135,31 +131,18 @@ class Cluster:
         return server is not None and server.is_ready()
 
     def _server(self) -> Postmaster | None:
-        """The server that `postmaster.pid` names; None if there is none, or it could not be one that we started."""
-        account = Account.for_cluster(self._folder)
-        server = Postmaster.read(self._data, account)
-        if server is None or server.socket_folder == self._folder or may_be_chosen(server.socket_folder, account):
-            return server
-        return None
-
-    def _way_out(self) -> str:
-        """What to do about a server that runs but does not answer, as after its socket has been cleaned away."""
-        if (server := self._server()) is None:
-            return f"see {self._log}"
-        return (
-            f"if its socket in {server.socket_folder} is gone, end its process, {server.pid} in "
-            f"{self._data / 'postmaster.pid'} (`kill -INT {server.pid}`), and start again; or see {self._log}"
-        )
+        """The server that `postmaster.pid` names, if any."""
+        return Postmaster.read(self.folder, Account.for_cluster(self.folder))
 
     def _start(self, lock: FileLock, deadline: float) -> None:
-        account = Account.for_cluster(self._folder)
+        account = Account.for_cluster(self.folder)
         programs = Programs(find_binaries(account), account, lock)
         remove_unfinished(self._home)
-        if not self._folder.exists():
+        if not self.folder.exists():
             account.require_name()
             with for_initdb(programs.folder) as folder:
                 making = replace(programs, folder=folder)
-                create_cluster(self._folder, making, durable=self._settings.durable, deadline=deadline)
+                create_cluster(self.folder, making, durable=self._settings.durable, deadline=deadline)
         self._require_usable()
         try:
             with signals_held():  # an exception before the process is known would leave it running
@@ -176,26 +159,24 @@ class Cluster:
 
     def _require_usable(self) -> None:
         self.password()  # without it nobody could connect
-        written_by = Account.for_cluster(self._folder).read(self._data / "PG_VERSION").decode(errors="replace").strip()
+        written_by = Account.for_cluster(self.folder).read(self._data / "PG_VERSION").decode(errors="replace").strip()
         if written_by != MAJOR:
             raise EmbeddedDatabaseError(
-                f"The data in {self._folder} were written by PostgreSQL {written_by} and this is {MAJOR}: "
+                f"The data in {self.folder} were written by PostgreSQL {written_by} and this is {MAJOR}: "
                 "bring them over with pg_dump and pg_restore, or name another folder with TODO_DATA_DIR."
             )
 
     def _launch(self, programs: Programs) -> "subprocess.Popen[bytes]":
         environment = {}
         if stale := self._server():
-            remove_temporary(stale.socket_folder, programs.account)
             # The free lock proves that the pid is stale, but PostgreSQL would refuse to start because of it. With this
             # variable pg_ctl names a pid to ignore; PostgreSQL still checks for shared memory in use.
             environment["PG_GRANDPARENT_PID"] = str(stale.pid)
         else:
             # A power cut may leave it empty.
-            programs.account.does("cd -P data && rm -f postmaster.pid", within=self._folder)
-        folder = choose_socket_folder(self._folder, programs.account)
-        name = ".." if folder == self._folder else str(folder)
-        arguments = ("-D", programs.name_of(self._data), *self._settings.arguments(name))
+            programs.account.does("cd -P data && rm -f postmaster.pid", within=self.folder)
+        remove_sockets(self.folder)
+        arguments = ("-D", programs.name_of(self._data), *self._settings.arguments())
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.sockets import SOCKET, reachable
 
-PORT = 5432  # names the socket's file; no network port is opened
-SOCKET = f".s.PGSQL.{PORT}"
 _SSL_REQUEST = bytes.fromhex("00000008 04d2162f")  # PostgreSQL's documentation, "Message Formats"
 _ANSWER_SECONDS = 2.0
 
@@ -20,22 +19,22 @@ class Postmaster:
     """The server that `postmaster.pid` names. The file may be stale: rely on `listens` only."""
 
     pid: int
-    socket_folder: Path
     status: str
+    folder: Path
+    """Where its socket is."""
 
     @classmethod
-    def read(cls, data: Path, account: Account) -> "Postmaster | None":
-        """The server that last used `data`, None if it was shut down; lines that it has not written yet are empty.
+    def read(cls, folder: Path, account: Account) -> "Postmaster | None":
+        """The server that last used `folder/data`, None if it was shut down; lines not written yet are empty.
 
         Only a file of the account is believed. PostgreSQL's `src/include/utils/pidfile.h` documents the lines.
         """
         with suppress(OSError, ValueError, EmbeddedDatabaseError):
-            written = os.fsdecode(account.read(data / "postmaster.pid")).splitlines()
-            pid, _, _, _, socket_folder, _, _, status, *_ = written + [""] * 8
-            # A relative folder is relative to the server's working directory, its data folder.
+            written = os.fsdecode(account.read(folder / "data/postmaster.pid")).splitlines()
+            pid, _, _, _, _, _, _, status, *_ = written + [""] * 8
             if int(pid) <= 0:  # a single-user server; `kill` would take it for a process group
                 return None
-            return cls(int(pid), Path(os.path.normpath(data / socket_folder)), status.strip())
+            return cls(int(pid), status.strip(), folder)
         return None
 
     def listens(self) -> bool:
@@ -43,9 +42,9 @@ class Postmaster:
 
         An accepted connection is not enough: the kernel accepts even while the process is being killed.
         """
-        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError), reachable(self.folder) as folder:
             probe.settimeout(_ANSWER_SECONDS)
-            probe.connect(str(self.socket_folder / SOCKET))
+            probe.connect(f"{folder}/{SOCKET}")
             probe.sendall(_SSL_REQUEST)
             return probe.recv(1) != b""
         return False

@@ -13,7 +13,7 @@ from todo_adapters.embedded.creation import NAME
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
 from todo_adapters.embedded.folders import make_private
 from todo_adapters.embedded.locks import FileLock, wait_until
-from todo_adapters.embedded.postmaster import PORT
+from todo_adapters.embedded.sockets import PORT, reachable, require_reachable
 
 START_WITHIN: Final = 60.0
 """Seconds for a start, with a wait for another process's start in it."""
@@ -35,7 +35,9 @@ class EmbeddedPostgres:
         self._users = users
         self._process = os.getpid()
         self._stopped = False
-        self._url = f"postgresql://{NAME}:{_quoted(cluster.password())}@/{NAME}?{_address(cluster.socket_folder())}"
+        self._reaching = ExitStack()
+        password, host = cluster.password(), self._reaching.enter_context(reachable(cluster.folder))
+        self._url = f"postgresql://{NAME}:{_quoted(password)}@/{NAME}?host={_quoted(host)}&port={PORT}"
 
     @classmethod
     def start(cls, data_dir: Path, *, durable: bool = True, max_connections: int = 100) -> "EmbeddedPostgres":
@@ -50,6 +52,7 @@ class EmbeddedPostgres:
                 "TODO_DATA_DIR: the folder's path has a line break, which PostgreSQL's pid file cannot hold: "
                 "name another."
             )
+        require_reachable(home / "cluster")
         try:
             return cls._start(home, PostgresSettings(durable, max_connections), time.monotonic() + START_WITHIN)
         except OSError as error:
@@ -75,7 +78,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The URL of its database `todo`, for libpq and psycopg. It contains the password."""
+        """The URL of its database `todo`, for libpq and psycopg, until `stop`. It contains the password."""
         return self._url
 
     def stop(self) -> None:
@@ -95,6 +98,7 @@ class EmbeddedPostgres:
             else:
                 self._cluster.leave()
         finally:
+            self._reaching.close()
             self._users.close()
             self._gate.release()
             self._gate.close()
@@ -121,10 +125,6 @@ def _reason(error: OSError, home: Path) -> str:
     )
 
 
-def _address(socket_folder: Path) -> str:
-    return f"host={_quoted(os.fsencode(socket_folder))}&port={PORT}"
-
-
-def _quoted(written: str | bytes) -> str:
+def _quoted(written: str) -> str:
     """What may have been written by PostgreSQL's account, as a part of a URL that adds no other part."""
-    return quote(written, safe="")
+    return quote(os.fsencode(written), safe="")

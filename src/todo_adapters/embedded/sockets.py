@@ -1,87 +1,55 @@
-"""Chooses the folder of the server's Unix socket: beside the data, or a temporary folder with a short path."""
+"""The folder of the server's Unix socket, by a path that clients can use whatever the folder is called."""
 
 import os
-import re
-import socket
-import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
-from todo_adapters.embedded.postmaster import SOCKET
 
-_PREFIX = "todo-api-"
-_NAME = re.compile(f"{_PREFIX}[a-z0-9_]+")  # no comma, at which libpq begins another host
-_FILES = (SOCKET, f"{SOCKET}.lock")
+PORT: Final = 5432
+"""Names the socket's file; no network port is opened."""
+
+SOCKET: Final = f".s.PGSQL.{PORT}"
+"""The socket's file in its folder."""
+
+_PATH_BYTES = 103  # of a socket: `sun_path` of macOS, which is four bytes shorter than that of Linux
+_DESCRIPTORS = "/proc/{}/fd"
 
 
-def choose_socket_folder(beside_data: Path, account: Account) -> Path:
-    """A folder in which a socket works for server and clients: `beside_data` if possible.
+def require_reachable(folder: Path) -> None:
+    """Raise `EmbeddedDatabaseError` if `reachable` could not reach a socket in that folder."""
+    if not (_works_by_its_name(folder) or Path(_DESCRIPTORS.format("self")).exists()):
+        raise EmbeddedDatabaseError(
+            f"No client could reach a Unix socket in {folder}: without /proc its path may have about 80 bytes, and "
+            "neither comma nor colon. Name another folder with TODO_DATA_DIR."
+        )
 
-    No server may be using `beside_data`. Raises `EmbeddedDatabaseError` if there is no such folder.
+
+@contextmanager
+def reachable(folder: Path) -> Iterator[str]:
+    """A path of the folder for connecting to the socket in it, from any process of this user, within the context.
+
+    A long path is replaced by that of a descriptor of this process (`proc_pid_fd(5)`), which needs no second folder
+    that somebody could clean away. Raises `OSError`.
     """
-    if _holds_socket(beside_data):
-        return beside_data
-    for parent in _short_folders(account):
-        with suppress(OSError):
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            if _holds_socket(folder):
-                account.give(folder)
-                return folder
-            folder.rmdir()
-    raise EmbeddedDatabaseError(
-        f"No Unix socket fits into {beside_data} or a temporary folder (a path may have about 100 bytes): "
-        "name a shorter folder with TODO_DATA_DIR."
-    )
-
-
-def may_be_chosen(folder: Path, account: Account) -> bool:
-    """Whether `choose_socket_folder` may have made that temporary folder.
-
-    Our own rights need no such limit, and our temporary folder may have been another one then.
-    """
-    is_ours = _NAME.fullmatch(folder.name) and str(folder.parent) in _short_folders(account)
-    return bool(is_ours) or not account.dropped
-
-
-def remove_temporary(folder: Path, account: Account) -> None:
-    """Remove a temporary socket folder of `choose_socket_folder`; one beside the data stays.
-
-    The account may have written the path, so only a folder that it owns is removed, and only from where we make them.
-    """
-    if not (folder.name.startswith(_PREFIX) and may_be_chosen(folder, account)):
+    if _works_by_its_name(folder):
+        yield str(folder)
         return
-    with suppress(OSError), ExitStack() as closing:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        closing.callback(os.close, descriptor)
-        if os.fstat(descriptor).st_uid == account.uid:
-            for name in _FILES:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=descriptor)
-            folder.rmdir()
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"{_DESCRIPTORS.format(os.getpid())}/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
-def _short_folders(account: Account) -> list[str]:
-    # An unprivileged account cannot enter root's own runtime and temporary folders.
-    if account.dropped:
-        return ["/run", "/tmp"]  # noqa: S108 (mkdtemp makes a folder of its own there)
-    return [os.environ.get("XDG_RUNTIME_DIR") or "/tmp", tempfile.gettempdir(), "/tmp"]  # noqa: S108
-
-
-def _holds_socket(folder: Path) -> bool:
-    """Whether a socket can be made there and named in a URL, found out by trying: length and file system matter."""
-    # In a URL's host, a comma is special to libpq, and a colon to SQLAlchemy.
-    if set(str(folder)) & set(",:"):
-        return False
-    _remove_socket(folder)
-    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        probe.bind(str(folder / SOCKET))
-        _remove_socket(folder)
-        return True
-    return False
-
-
-def _remove_socket(folder: Path) -> None:
-    for name in _FILES:
+def remove_sockets(folder: Path) -> None:
+    """Remove what a killed server left there. PostgreSQL would refuse to start if its pid were that of a process."""
+    for name in (SOCKET, f"{SOCKET}.lock"):
         (folder / name).unlink(missing_ok=True)
+
+
+def _works_by_its_name(folder: Path) -> bool:
+    # In a URL's host, a comma is special to libpq, and a colon to SQLAlchemy.
+    return len(os.fsencode(folder / SOCKET)) <= _PATH_BYTES and not set(str(folder)) & set(",:")
