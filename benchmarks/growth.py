@@ -220,18 +220,18 @@ def workers(base: Database, options: argparse.Namespace) -> str:
 
 
 def memory(base: Database, options: argparse.Namespace) -> str:
-    """One table: the worker's memory as the requests of a mix go by, ten readings."""
+    """One table: the memory of a server with one worker as the requests of a mix go by, ten readings."""
     rows, served = [], 0
     with serving(OURS, _new_database(base, "memory")) as server:
         users = seed(server.url, 300, 20)
         [worker] = usage.workers(server.pid)
-        rows.append(["0", f"{usage.memory_mib(worker):.1f}"])
+        rows.append(["0", *(f"{usage.memory_mib(pid):.1f}" for pid in (worker, server.pid))])
         for number in range(10):
             job = Job(server.url, users, "mix", 32, 600.0, number, most=options.requests // 10)
             served += asyncio.run(run_apart(job)).requests
-            rows.append([f"{served:,}", f"{usage.memory_mib(worker):.1f}"])
+            rows.append([f"{served:,}", *(f"{usage.memory_mib(pid):.1f}" for pid in (worker, server.pid))])
             print(rows[-1], flush=True)
-    return report.table(["requests served", "worker's memory, MiB (PSS)"], rows)
+    return report.table(["requests served", "worker's memory, MiB (PSS)", "parent and worker, MiB (PSS)"], rows)
 
 
 def explained(base: Database, options: argparse.Namespace) -> str:
