@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
-from todo_core.testing.writing import add, add_once, creating, edit, once_for, remove
+from todo_core.testing.writing import add, add_once, changing, creating, edit, once_for, remove
 
 Call = Callable[[TaskStore], Awaitable[object]]
 CALLS: dict[str, Call] = {
@@ -337,7 +337,8 @@ async def create_twice(tasks: PostgresOwnedTasks) -> object:
 
 
 async def edit_in_a_transaction(tasks: PostgresOwnedTasks) -> object:
-    return await tasks.commit(composed([creating(make_task()) for _ in range(2)]))
+    edits = [changing(make_id(0), lambda task: task.toggled(at=LATER)) for _ in range(2)]
+    return await tasks.commit(composed([creating(make_task()), *edits]))
 
 
 STATEMENTS: dict[str, Callable[[PostgresOwnedTasks], Awaitable[object]]] = {
