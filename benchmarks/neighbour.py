@@ -64,6 +64,29 @@ SEARCHES = {
     "grows when it is folded": Search(WIDEST * 1000, "b" + WIDEST * 5 + folded(WIDEST)[:9]),
 }
 
+ORIGIN = "http://localhost:3000"
+_BLANKS, _DIGITS = " " * 60_000, "1" * 60_000
+LONG_HEADERS = {
+    "Accept-Encoding": ["gzip;q=0.," * 6_000, f",{_BLANKS}gzip"],
+    "Access-Control-Request-Headers": ["a," * 30_000, "a" * 60_000, f"a{_BLANKS},"],
+    "Access-Control-Request-Method": ["A" * 60_000],
+    "Authorization": [f"Bearer {'a' * 60_000}", f"Bearer {'a.' * 30_000}", f"Bearer{_BLANKS}", "b" * 60_000],
+    "Content-Encoding": [f"identity{_BLANKS}", "a" * 60_000],
+    "Content-Length": ["0" * 60_000 + "13", _DIGITS],
+    "Content-Type": [f"application/json;{_BLANKS}x", f"application/json{_BLANKS}x", "a" * 60_000],
+    "Host": ["a" * 60_000],
+    "Idempotency-Key": [f'"{"a" * 60_000}', '"' + "\\\\" * 30_000, _DIGITS],
+    "If-Match": [f'"1"{_BLANKS}x', '"1",' * 15_000, "," * 60_000, f'"{_DIGITS}"'],
+    "If-None-Match": [f'"1"{_BLANKS}x', '"1",' * 15_000],
+    "Last-Event-ID": ["a" * 60_000, _DIGITS],
+    "Merge-Base": [f'"{_DIGITS}"', f'"1"{_BLANKS}x'],
+    "Origin": ["https://" + "a" * 60_000],
+    "Time-Zone": ["Europe/" * 8_000, "a" * 60_000],
+    "Transfer-Encoding": ["chunked," * 7_000, f"chunked{_BLANKS}"],
+    "X-Forwarded-For": ["10.0.0.1," * 6_000],
+    "X-Request-Id": ["a" * 60_000],
+}
+
 
 @dataclass
 class Victim:
@@ -167,28 +190,24 @@ async def unread(stage: Stage) -> None:
 
 async def long_headers(stage: Stage) -> None:
     """long headers of every kind that is parsed"""
-    blanks, digits = " " * 60_000, "1" * 60_000
-    values = {
-        "Content-Type": [f"application/json;{blanks}x", f"application/json{blanks}x", "a" * 60_000],
-        "Content-Encoding": [f"identity{blanks}", "a" * 60_000],
-        "If-Match": [f'"1"{blanks}x', '"1",' * 15_000, "," * 60_000, f'"{digits}"'],
-        "If-None-Match": [f'"1"{blanks}x', '"1",' * 15_000],
-        "Idempotency-Key": [f'"{"a" * 60_000}', '"' + "\\\\" * 30_000, digits],
-        "X-Request-Id": ["a" * 60_000],
-        "X-Forwarded-For": ["10.0.0.1," * 6_000],
-        "Accept-Encoding": ["gzip;q=0.," * 6_000, f",{blanks}gzip"],
-        "Origin": ["https://" + "a" * 60_000],
-        "Host": ["a" * 60_000],
-    }
     body = b'{"title":"x"}'
-    for name, each in values.items():
-        for value in each:
-            fields = [f"{name}: {value}", f"Content-Length: {len(body)}"]
-            fields += [] if name == "Content-Type" else ["Content-Type: application/json"]
-            for method, below in (("POST", "tasks"), ("GET", f"tasks/{stage.user.tasks[2]}")):
-                await asyncio.gather(
-                    *(stage.ask(stage.head(stage.user, method, below, *fields) + body) for _ in "1234")
-                )
+    usual = {
+        "Host": "x", "Authorization": f"Bearer {stage.user.token}", "Content-Type": "application/json",
+        "Content-Length": str(len(body)), "Origin": ORIGIN, "Access-Control-Request-Method": "POST",
+    }  # fmt: skip
+    task = f"tasks/{stage.user.tasks[2]}"
+    for name, values in LONG_HEADERS.items():
+        for value in values:
+            lines = "".join(f"{each}: {sent}\r\n" for each, sent in (usual | {name: value}).items())
+            for method, path in (
+                ("POST", "tasks"),
+                ("GET", task),
+                ("PATCH", task),
+                ("GET", "events"),
+                ("OPTIONS", task),
+            ):
+                head = f"{method} /api/{stage.user.name}/{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+                await asyncio.gather(*(stage.ask(head + body) for _ in "1234"))
 
 
 async def slow_bodies(stage: Stage) -> None:
@@ -268,7 +287,7 @@ def _hoard(server: Server, user: User, batches: int) -> int:
 def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
     with database() as base:
         migrate(url := base.make("neighbour"))
-        with serving("todo-api", url) as server:
+        with serving("todo-api", url, settings={"TODO_CORS_ORIGINS": ORIGIN}) as server:
             searchers = [user_named(f"searcher-{number}") for number in range(len(SEARCHES))]
             stage = Stage(server, user_named("attacker"), searchers, user_named("hoarder"), user_named("batcher"))
             stage.changes = _hoard(server, stage.hoarder, HOARD // BATCH_MAX)
@@ -339,15 +358,22 @@ async def _be_victim(url: str, name: str, token: str, tasks: list[str]) -> None:
     """One request after the other, each told on standard output."""
     address = urlsplit(url)
     gets = [f"/{tasks[0]}", "?limit=1", "?limit=20", "?completed=false&limit=5", "?q=shop&limit=5"]
-    kinds = cycle([*(("GET", below) for below in gets), ("PATCH", f"/{tasks[1]}/complete")])
+    kinds = [*(("GET", below) for below in gets), ("PATCH", f"/{tasks[1]}/complete"), ("POST", ""), ("DELETE", "")]
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    for method, below in kinds:
+    made = None
+    for method, below in cycle(kinds):
         at = time.monotonic()
-        head = f"{method} /api/{name}/tasks{below} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
-        writer.write(head.encode())
+        body = json.dumps({"title": "Buy oat milk"}) if method == "POST" else ""
+        writer.write(
+            f"{method} /api/{name}/tasks{f'/{made}' if method == 'DELETE' else below} HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"{body}".encode()
+        )
         answer = await reader.readuntil(b"\r\n\r\n")
         length = answer.lower().partition(b"content-length:")[2].split(b"\r", 1)[0]
-        await reader.readexactly(int(length or 0))
+        content = await reader.readexactly(int(length or 0))
+        if method == "POST":
+            made = json.loads(content).get("id")
         print(json.dumps([at, time.monotonic() - at, int(answer[9:12])]), flush=True)
         await asyncio.sleep(PAUSE)
 
