@@ -40,6 +40,10 @@ assert.deepEqual(await titles("?sortBy=title"), ["Bread", "Milk"]);
 assert.deepEqual(await titles("?search=mil&pageSize=5"), ["Milk"]);
 assert.deepEqual(await titles("?status=completed"), ["Milk"]);
 assert.deepEqual(await titles("?status=pending"), ["Bread"]);
+const inNode = globalThis.fetch;
+globalThis.fetch = (address, options) => inNode(new URL(address, url), options); // as a browser resolves addresses
+const found = await (await tasksFetch("/api/ann/tasks?search=bre&sortBy=title", { headers })).json();
+assert.deepEqual(found.map((each) => each.title), ["Bread"]);
 const opened = await (await ask("PUT", `/${task.id}`, { done: false })).json();
 assert.deepEqual([opened.done, opened.title], [false, "Milk"]);
 const refused = await ask("PUT", `/${task.id}`, { title: "" });
