@@ -147,6 +147,19 @@ class ListingContract:
         rest = await owned.page(TaskQuery(sort=sort, after=first.next))
         assert [task for task in rest.items if task.id != moved.id] == whole[6:]
 
+    @pytest.mark.parametrize(("sort", "edited", "times"), [(Sort.UPDATED_AT, 0, 2), (Sort.LAST_UPDATED, -1, 0)])
+    async def test_a_task_whose_sort_value_changes_between_pages_is_on_both_or_on_neither(
+        self, store: TaskStore, sort: Sort, edited: int, times: int
+    ) -> None:
+        owner = make_owner()
+        owned = await _filled(store, owner, tasks := _varied(owner))
+        moved = TaskQuery(sort=sort).page_of(tasks).items[edited]
+        first = await owned.page(TaskQuery(sort=sort, limit=6))
+        await edit(owned, moved.id, lambda task: task.edited(title="moved", at=LATER + timedelta(days=9)))
+        rest = await owned.page(TaskQuery(sort=sort, after=first.next))
+        shown = sorted(task.id for task in (*first.items, *rest.items))
+        assert shown == sorted([task.id for task in tasks if task.id != moved.id] + [moved.id] * times)
+
     @pytest.mark.parametrize("sort", Sort)
     async def test_every_combination_of_filters_is_what_the_core_says(self, store: TaskStore, sort: Sort) -> None:
         owner = make_owner()
