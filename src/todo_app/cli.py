@@ -153,7 +153,7 @@ def _migrate_and_report(url: str, embedded: str | None = None) -> None:
 def _token(options: argparse.Namespace, settings: Settings) -> None:
     secret = settings.secret or (None if settings.database_url else local_secret(settings.data_dir))
     if secret is None:
-        raise CommandError("BETTER_AUTH_SECRET is not set: a token is signed with it")
+        raise CommandError("BETTER_AUTH_SECRET is not set: it signs the tokens")
     show(token_for(options.user, options.expires, secret, settings, options.scope))
 
 

@@ -231,7 +231,7 @@ def _auth_url_and_origin(given: Mapping[str, str]) -> tuple[str | None, str | No
     if url is not None:
         _check_url(given, "BETTER_AUTH_URL", url, insecure=bool(given["TODO_JWKS_URL"]))
         if "?" in url:
-            raise SettingsError("BETTER_AUTH_URL must have no query: it is Better Auth's origin, or that and its path")
+            raise SettingsError("BETTER_AUTH_URL must have no query: it is Better Auth's origin, with its path if any")
     return url, _origin_of(url) if url else None
 
 

@@ -47,7 +47,7 @@ class Pair:
         before, after = self.before, self.after
         if before is None or after is None:
             if before is after:
-                raise ValueError("a pair is of a thing before, after, or both")
+                raise ValueError("a pair must have a before, an after, or both")
             return
         kept = (type(after), after.id, after.owner, after.created_at)
         if kept != (type(before), before.id, before.owner, before.created_at):

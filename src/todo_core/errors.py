@@ -163,7 +163,7 @@ class InsufficientScope(TodoError):
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        super().__init__(f"This needs the scope {scope}: ask for access with it.")
+        super().__init__(f"This needs the scope {scope}: request a token that has it.")
 
 
 class StoreUnavailable(TodoError):

@@ -114,7 +114,7 @@ def decided(plan: Plan, seen: Seen) -> Decision:
             if known.get(thing.id) is not None:
                 raise TaskExists
         elif known.get(thing.id) != pair.before:
-            raise ValueError("a plan must have seen what it changes, as it is")
+            raise ValueError("a plan must have seen the present state of what it changes")
     if problems := misplaced(seen, decision.pairs):
         raise InvalidInput(dict.fromkeys(problem for _, problem in problems))
     return decision

@@ -120,7 +120,7 @@ def _set_by(kind: Kind, members: Members) -> list[str]:
 
 
 def restored(seen: Seen, thing_id: UUID, *, at: datetime, fresh: str) -> Decision:
-    """Restore everything that the deletion of that thing took, with the same ids and later versions.
+    """Restore everything that was deleted with that thing, with the same ids and later versions.
 
     A task whose list is gone comes back in the inbox; one whose parent is gone, or would be too deep, at the top level.
     `fresh` is that of `undone`. Raises `NotInTrash`.
@@ -162,7 +162,7 @@ def _home(seen: Seen, root: Task, family: Collection[Task]) -> tuple[ListId | No
 
 
 def erased(seen: Seen, thing_id: UUID) -> Decision:
-    """Erase everything that the deletion of that thing took, from the log too. Raises `NotInTrash`."""
+    """Erase everything that was deleted with that thing, from the log too. Raises `NotInTrash`."""
     return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, thing_id)))
 
 

@@ -144,7 +144,7 @@ def test_the_secret_is_created_once_and_private(
     assert [path.name for path in environment.iterdir()] == ["secret"]
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
     code, _, err = run(capsys, "token", "ann")  # that one is the embedded database's
-    assert (code, err) == (2, "todo: BETTER_AUTH_SECRET is not set: a token is signed with it\n")
+    assert (code, err) == (2, "todo: BETTER_AUTH_SECRET is not set: it signs the tokens\n")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ SENTENCES = {
     MergeConflict([BAD]): "The same members have changed since that version: fetch it again, and let the user choose.",
     TooMany("tasks", 10): "You may have at most 10 tasks: delete some before you add more.",
     VersionConflict(3): "The current version is 3: fetch it again and repeat your change.",
-    InsufficientScope("tasks:write"): "This needs the scope tasks:write: ask for access with it.",
+    InsufficientScope("tasks:write"): "This needs the scope tasks:write: request a token that has it.",
     StoreUnavailable(): "The task storage cannot answer at the moment: try again shortly.",
 }
 

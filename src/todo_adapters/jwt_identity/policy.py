@@ -59,7 +59,7 @@ def check_secret(secret: bytes) -> None:
         # A public key as the HS256 secret would allow algorithm confusion (RFC 8725 §2.1).
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     except InvalidKeyError:
-        raise ValueError("the secret looks like a key pair's key or a certificate") from None
+        raise ValueError("the secret looks like a key of a key pair, or a certificate") from None
 
 
 class InsecureUrl(ValueError):

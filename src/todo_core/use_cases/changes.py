@@ -76,7 +76,7 @@ class ChangeUseCases(UseCases):
     async def restore(
         self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS, *, answers_whole: bool = True
     ) -> Committed:
-        """Restore everything that the deletion of that thing took. Raises `NotInTrash` and `TooMany`.
+        """Restore everything that was deleted with that thing. Raises `NotInTrash` and `TooMany`.
 
         Returns all of it, or without `answers_whole` that thing alone.
         """
@@ -94,7 +94,7 @@ class ChangeUseCases(UseCases):
         return await self._commit(owner, Sees(last_entries=frozenset({thing_id})), decide, options)
 
     async def erase(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
-        """Erase everything that the deletion of that thing took, from the history too. Raises `NotInTrash`."""
+        """Erase everything that was deleted with that thing, from the history too. Raises `NotInTrash`."""
         return await self._commit(
             owner, Sees(last_entries=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
         )
