@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,13 +54,20 @@ PAGES = [pytest.param(page, marks=[pytest.mark.ci] * (page in FOLLOWED | TESTED 
 
 
 @pytest.fixture
-def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
+def data_dir() -> Iterator[Path]:
+    """The reader's data folder, in a path that is short enough for `psql`."""
+    with tempfile.TemporaryDirectory(prefix="todo-") as folder:
+        yield Path(folder) / "data"
+
+
+@pytest.fixture
+def reader(tmp_path: Path, data_dir: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
     """Somebody with PostgreSQL's programs and a database, as far as the page speaks of them."""
-    variables, programs, places = {"TODO_DATA_DIR": str(tmp_path / "data")}, list[Path](), dict[str, str]()
+    variables, programs, places = {"TODO_DATA_DIR": str(data_dir)}, list[Path](), dict[str, str]()
     page = request.node.callspec.params["page"]
     text = (ROOT / page).read_text()
     if page not in BEGINNINGS:
-        has_been_used(tmp_path / "data", migrate)
+        has_been_used(data_dir, migrate)
     if "(Linux)" in text and sys.platform != "linux":
         pytest.skip("the page is about Linux only")
     if DATABASE in text:
@@ -72,7 +80,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Reader]:
         variables["PYTEST_ADDOPTS"] = "-k owner"
     with Reader(tmp_path / "clone", *programs, places=places, **variables) as reader:
         yield reader
-    assert database_pid(tmp_path / "data") is None
+    assert database_pid(data_dir) is None
 
 
 @pytest.mark.parametrize("page", PAGES)
