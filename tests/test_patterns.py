@@ -20,6 +20,8 @@ Use: TypeAlias = "tuple[re.Pattern[Any], str]"
 
 PACKAGES = ("todo_core", "todo_adapters", "todo_app")
 SRC = Path(__file__).parents[1] / "src"
+# Makes patterns of the paths that are served, in a function. The service holds them, and so they are found.
+OF_PATHS = r"re.compile(re.sub('\\\\{[^{}]+\\\\}', '[^/]+', re.escape(path)))"
 # These run something when they are imported; their source is looked at nevertheless.
 RUN_ON_IMPORT = {"todo_app.__main__", "todo_adapters.postgres.migrations.env"}
 SCANNING = {"search", "sub", "subn", "findall", "finditer", "split"}
@@ -237,13 +239,21 @@ def compiled() -> Iterator[Use]:
             waiting += parts_of(thing)
 
 
+def sources() -> dict[str, str]:
+    """What our modules consist of, by their names."""
+    return {
+        ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"): path.read_text()
+        for path in SRC.rglob("*.py")
+    }
+
+
 @cache
 def calls() -> list[tuple[str, ast.Call, ast.Attribute]]:
     """Each call of something's method in our modules, and the module's name."""
     return [
-        (".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"), node, node.func)
-        for path in SRC.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        (module, node, node.func)
+        for module, source in sources().items()
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
 
@@ -269,6 +279,54 @@ def written_in_place() -> Iterator[Use]:
 def uses() -> list[Use]:
     """Every pattern of ours, with each method that it is used by. Takes over a second."""
     return list(dict.fromkeys([*compiled(), *written_in_place()]))
+
+
+def hidden(source: str) -> list[str]:
+    """Calls into `re` whose pattern is not found: neither a literal in place, nor compiled by a module or class."""
+    tree = ast.parse(source)
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    ]
+    within = {node for function in functions for node in ast.walk(function)}
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="re") | ast.Import(names=[ast.alias(name="re", asname=str())]):
+                found.append(node)
+            case ast.Call(ast.Attribute(ast.Name("re"), method), arguments) if method != "escape":
+                is_written = method in METHODS and bool(arguments) and isinstance(arguments[0], ast.Constant)
+                is_kept = method == "compile" and node not in within
+                found += [] if is_written or is_kept else [node]
+    return [f"line {node.lineno}: {ast.unparse(node)}" for node in found]
+
+
+def test_no_pattern_of_the_sources_escapes_the_search_for_them() -> None:
+    found = [f"{name}, {call}" for name, source in sources().items() for call in hidden(source)]
+    assert [call for call in found if not call.endswith(OF_PATHS)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x): return re.compile('a+').match(x)",
+        "def f(x): return re.fullmatch(rf'a{{1,{MAX}}}', x)",
+        "async def f(x): return re.sub(PATTERN, '', x)",
+        "f = lambda x: re.compile('a')",
+        "FOUND = re.findall(f'{PREFIX}a+', TEXT)",
+        "def f(x): return re.sub(pattern='a+', repl='', string=x)",
+        "from re import fullmatch",
+        "import re as regex",
+    ],
+)
+def test_a_pattern_that_would_escape_is_detected(source: str) -> None:
+    assert hidden(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["A = re.compile(rf'{B}+')", "class C:\n    A = re.compile('a')", "def f(x): return re.match('a', x)"]
+)
+def test_a_pattern_that_is_found_is_none_that_would_escape(source: str) -> None:
+    assert not hidden(source)
 
 
 def test_the_regular_expressions_of_the_sources_are_found() -> None:

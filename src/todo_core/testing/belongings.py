@@ -2,7 +2,6 @@
 
 # ruff: noqa: S101 (these are tests)
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from todo_core.families import LEVELS_MAX
 from todo_core.lists import TaskList, Thing
 from todo_core.ports import OwnedTasks
 from todo_core.queries import TaskQuery
-from todo_core.task import POSITION_LENGTH, ListId, OwnerId, Task, TaskId
+from todo_core.task import ListId, OwnerId, Task, TaskId, is_position
 from todo_core.testing.log import replayed, whole_log
 
 Content: TypeAlias = Mapping[UUID, Mapping[str, object]]
@@ -109,7 +108,7 @@ def assert_in_place(state: Belongings) -> None:
             assert above.list_id == task.list_id, f"{task} is apart from {above}"
     places = [(among(thing), thing.position) for thing in state.things.values()]
     assert len(set(places)) == len(places), f"two have one position: {sorted(map(str, places))}"
-    assert all(re.fullmatch(rf"[0-9a-z]{{1,{POSITION_LENGTH}}}", position) for _, position in places)
+    assert all(is_position(position) for _, position in places)
     assert all(thing.owner == state.owner for thing in state.things.values())
 
 
