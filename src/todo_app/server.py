@@ -35,8 +35,8 @@ DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
-_LEAST_OPEN_FILES: Final = 64  # with which the server and PostgreSQL start
-_OWN_FILES: Final = 256  # of a worker itself, mostly database connections
+_OWN_FILES: Final = 64  # of a worker itself, besides its connections to clients and to the database
+_USUAL_OPEN_FILES: Final = 1024  # what Linux allows without a setting
 _ANSWER_RETRY: Final = 0.05  # seconds
 _ANSWER_SECONDS: Final = 10.0  # until it is said that the server does not reach itself
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared only)
@@ -49,7 +49,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified; "
             "for a first try, `export BETTER_AUTH_SECRET=$(openssl rand -hex 32)`"
         )
-    connections = _connections()
+    connections = _connections(settings)
     with closing(ListeningSocket(host, port)) as listener:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
@@ -101,7 +101,7 @@ def _server(listener: ListeningSocket, workers: int, settings: Settings, connect
         log_dictconfig={"handlers": {name: {"()": own_handler} for name in ("console", "access")}},
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
-        backpressure=connections,
+        backpressure=connections + 1,  # Granian (2.8) sometimes accepts one less
     )
 
 
@@ -166,22 +166,26 @@ def _warn(url: str) -> None:
     )
 
 
-def _connections() -> int:
+def _connections(settings: Settings) -> int:
     """The maximum number of connections of a worker. Granian's default, 1024 for all workers, is too low for idle ones.
 
     Raises the limit on open files, which the workers inherit, as far as allowed. Raises `SettingsError` if it is below
-    what a start needs.
+    what a worker needs to hold all database connections and all requests that one user may have.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft != resource.RLIM_INFINITY and soft < _LEAST_OPEN_FILES:
-        raise SettingsError(
-            f"the limit on open files is {soft}, and a start needs {_LEAST_OPEN_FILES}: raise it (`ulimit -n 1024`)"
-        )
     files = OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
-    return max(files - _OWN_FILES, files // 2)
+    connections = files - _OWN_FILES - settings.database_pool_size
+    of_one_user = settings.concurrent_requests_per_user + settings.waiting_requests_per_user
+    if connections < of_one_user:
+        needed = files - connections + of_one_user
+        raise SettingsError(
+            f"the limit on open files is {soft}, and a process with these settings needs {needed}: "
+            f"raise it (`ulimit -n {max(needed, _USUAL_OPEN_FILES)}`)"
+        )
+    return connections
 
 
 def _with_local_secret(settings: Settings) -> Settings:

@@ -3,7 +3,9 @@
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from serving import SECRET, Serve, eventually, run
@@ -13,6 +15,10 @@ needs_network = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("ip")),
     reason="needs root on Linux, which can make a network of its own",
 )
+
+
+MAX_REQUESTS = 80  # of one user, concurrent and waiting
+LEAST_FILES = 64 + 10 + MAX_REQUESTS  # of a process itself, of its database connections, and of one user's
 
 
 def within(script: str) -> list[str]:
@@ -67,21 +73,42 @@ def test_an_interpreter_without_assertions_will_do() -> None:
     assert run("openapi", PYTHONOPTIMIZE="1", PYTHONDONTWRITEBYTECODE="1").returncode == 0
 
 
-@pytest.mark.parametrize("files", [16, 24, 63])
+@pytest.mark.parametrize("files", [16, 40, 64, LEAST_FILES - 1])
 def test_too_few_open_files_are_refused(files: int, tmp_path: Path) -> None:
     for variables in ({}, {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "BETTER_AUTH_SECRET": SECRET}):
         places = {"TODO_DATA_DIR": str(tmp_path / "data"), **variables}
         done = run("serve", "--port", "8999", through=within(f"ulimit -n {files}"), **places)
         assert done.stderr == (
-            f"todo: the limit on open files is {files}, and a start needs 64: raise it (`ulimit -n 1024`)\n"
+            f"todo: the limit on open files is {files}, and a process with these settings needs {LEAST_FILES}: "
+            "raise it (`ulimit -n 1024`)\n"
         )
         assert done.returncode == 2
 
 
-def test_the_least_number_of_open_files_is_enough(serve: Serve, data_dir: Path) -> None:
-    server = serve(through=within("ulimit -n 64"), TODO_DATA_DIR=str(data_dir))
-    assert "Serving" in server.greeting()
-    assert server.started().stop() == 0
+def test_more_database_connections_need_more_open_files(tmp_path: Path) -> None:
+    places = {"TODO_DATA_DIR": str(tmp_path / "data"), "TODO_DATABASE_POOL_SIZE": "999"}
+    done = run("serve", through=within("ulimit -n 1024"), **places)
+    assert done.stderr.endswith(" is 1024, and a process with these settings needs 1143: raise it (`ulimit -n 1143`)\n")
+    assert done.returncode == 2
+
+
+def test_with_the_least_number_of_open_files_all_requests_of_one_user_are_answered(
+    serve: Serve, data_dir: Path
+) -> None:
+    server = serve(through=within(f"ulimit -n {LEAST_FILES}"), TODO_DATA_DIR=str(data_dir))
+    token = server.greeting_token()
+
+    all_answered = Barrier(MAX_REQUESTS)
+
+    def search(number: int) -> int:
+        with server.client(token) as client:
+            status = client.get(f"/api/dev/tasks?q={number}").status_code
+            all_answered.wait(30)  # and keep the connection until then
+            return status
+
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
+        assert set(pool.map(search, range(MAX_REQUESTS))) == {200}
+    assert server.stop() == 0
 
 
 def test_a_low_soft_limit_on_open_files_is_raised(serve: Serve, data_dir: Path) -> None:
