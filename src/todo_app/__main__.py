@@ -1,5 +1,6 @@
 """The entry point of the command `todo`. Reports which extra to install if a package is missing."""
 
+import os
 import sys
 import zoneinfo
 
@@ -23,6 +24,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    os.umask(0o077)  # all files here are private, and another umask could keep even their owner out
     open_missing()  # before anything else is opened
     try:
         with without_collections():

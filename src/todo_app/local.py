@@ -1,6 +1,7 @@
 """What the server makes itself if nothing is configured: a database, a secret, and tokens to try it with."""
 
 import os
+import resource
 import secrets
 import tempfile
 from collections.abc import Callable, Collection
@@ -8,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from todo_adapters.embedded import EmbeddedPostgres
 from todo_adapters.embedded.cluster import signals_held
@@ -17,6 +19,8 @@ from todo_adapters.jwt_identity.policy import check_secret
 from todo_app.log import Log
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_core import Scope
+
+_LARGEST_FILE: Final = 1024**3  # bytes: PostgreSQL begins another file then
 
 
 class LocalDatabase:
@@ -31,6 +35,7 @@ class LocalDatabase:
         if self._settings.database_url is not None:
             return _readable(self._settings.database_url, lambda: self._log or Log(self._settings.log_level))
         _forget_other_databases()
+        allow_files_of(_LARGEST_FILE, "the embedded PostgreSQL", "set DATABASE_URL")
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
         return self._embedded.url
 
@@ -61,6 +66,17 @@ def _forget_other_databases() -> None:
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
+
+
+def allow_files_of(size: int, purpose: str, way_out: str) -> None:
+    """Raise the limit on the size of files as far as allowed. Raises `SettingsError` if it is below `size` bytes."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, allowed))
+    if allowed != resource.RLIM_INFINITY and allowed < size:
+        raise SettingsError(
+            f"the limit on the size of files is {allowed} bytes, and {purpose} needs {size}: "
+            f"raise it (`ulimit -f unlimited`), or {way_out}"
+        )
 
 
 def bring_up_to_date(settings: Settings, database_url: str) -> None:

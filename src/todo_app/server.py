@@ -23,7 +23,7 @@ from granian.server.mp import MPServer
 
 from todo_app.listening import BACKLOG, ListeningSocket
 from todo_app.loading import without_collections
-from todo_app.local import LocalDatabase, bring_up_to_date, local_secret, token_for
+from todo_app.local import LocalDatabase, allow_files_of, bring_up_to_date, local_secret, token_for
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
@@ -37,6 +37,7 @@ HEAD_BYTES = 64 * 1024
 OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
 _OWN_FILES: Final = 64  # of a worker itself, besides its connections to clients and to the database
 _USUAL_OPEN_FILES: Final = 1024  # what Linux allows without a setting
+_METRICS_FILE: Final = 1024**2  # bytes: more than the metrics of a worker take
 _ANSWER_RETRY: Final = 0.05  # seconds
 _ANSWER_SECONDS: Final = 10.0  # until it is said that the server does not reach itself
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared only)
@@ -63,6 +64,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             if settings.secret is not None:
                 os.environ["BETTER_AUTH_SECRET"] = settings.secret
             if workers > 1:
+                allow_files_of(_METRICS_FILE, "each of several workers", "use --workers 1")
                 os.environ[METRICS_FOLDER] = str(stack.enter_context(metrics_folder(settings.data_dir)))
             server = _server(listener, workers, settings, connections)
             _run(signals, server, listener, lambda: _report(listener, workers, settings, greeting))

@@ -117,6 +117,61 @@ def test_a_low_soft_limit_on_open_files_is_raised(serve: Serve, data_dir: Path) 
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("umask", ["777", "377"])
+def test_a_umask_that_allows_its_owner_nothing_does_not_matter(serve: Serve, tmp_path: Path, umask: str) -> None:
+    server = serve("--workers", "2", through=within(f"umask {umask}"), TODO_DATA_DIR=str(tmp_path / "data"))
+    with server.client(server.greeting_token()) as client:
+        assert client.post("/api/dev/tasks", json={"title": "Milk"}).status_code == 201
+        assert client.get("/metrics").status_code == 200
+    assert server.stop() == 0
+
+
+def within_size(size: int, *, hard: bool = True) -> list[str]:
+    """A command that becomes another one that may write no file beyond that size, in bytes."""
+    script = (
+        "import os, resource, sys\n"
+        "limit, hard = int(sys.argv[1]), resource.RLIM_INFINITY\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit if sys.argv[2] == 'True' else hard))\n"
+        "os.execv(sys.argv[3], sys.argv[3:])\n"
+    )
+    return [sys.executable, "-c", script, str(size), str(hard)]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "mcp ann"])
+@pytest.mark.parametrize("size", [0, 20_000_000])
+def test_a_limit_on_the_size_of_files_is_refused_for_the_embedded_database(
+    tmp_path: Path, command: str, size: int
+) -> None:
+    done = run(*command.split(), through=within_size(size), TODO_DATA_DIR=str(tmp_path / "data"))
+    assert done.stderr == (
+        f"todo: the limit on the size of files is {size} bytes, and the embedded PostgreSQL needs 1073741824: "
+        "raise it (`ulimit -f unlimited`), or set DATABASE_URL\n"
+    )
+    assert done.returncode == 2
+
+
+def test_a_secret_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    done = run("token", "ann", through=within_size(0), TODO_DATA_DIR=str(tmp_path))
+    assert done.stderr == f"todo: TODO_DATA_DIR: {tmp_path}/secret cannot be used: File too large\n"
+    assert done.returncode == 2
+
+
+def test_a_low_soft_limit_on_the_size_of_files_is_raised(serve: Serve, data_dir: Path) -> None:
+    server = serve(through=within_size(0, hard=False), TODO_DATA_DIR=str(data_dir))
+    assert "Serving" in server.greeting()
+    assert server.stop() == 0
+
+
+def test_several_workers_that_may_write_no_metrics_are_refused(database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
+    done = run("serve", "--port", "8999", "--workers", "2", through=within_size(0), **variables)
+    assert done.stderr == (
+        "todo: the limit on the size of files is 0 bytes, and each of several workers needs 1048576: "
+        "raise it (`ulimit -f unlimited`), or use --workers 1\n"
+    )
+    assert done.returncode == 2
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
 def test_a_data_folder_whose_name_is_not_utf_8_is_refused_by_its_name(tmp_path: Path) -> None:
     done = run("serve", TODO_DATA_DIR=f"{tmp_path}/d\udcff")
