@@ -292,6 +292,7 @@ EVENTS = {
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
     "setting_misspelt": "a variable has nearly the name of a setting; once per start of the server, for each",
+    "setting_trimmed": "a setting ended with a newline, which is ignored; once per start of the server, for each",
     "database_url_parameters_dropped": "parameters of `DATABASE_URL` for other clients were dropped",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
 }

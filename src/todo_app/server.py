@@ -120,6 +120,8 @@ def _report(listener: ListeningSocket, workers: int, settings: Settings, greetin
     log = Log(settings.log_level)
     for name, meant in settings.misspelt:
         log.events.warning("setting_misspelt", setting=name, meant=meant, consequence="it is ignored")
+    for name in settings.trimmed:
+        log.events.warning("setting_trimmed", setting=name, consequence="the newline at its end is ignored")
     log.events.info("serving", url=listener.url, workers=workers)
     if greeting is not None:
         say(greeting)

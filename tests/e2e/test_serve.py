@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import httpx
 import pytest
@@ -79,14 +79,15 @@ def test_nothing_is_printed_before_the_first_answer(monkeypatch: pytest.MonkeyPa
     for name, other in {**replaced, "_prepare_workers": Mock()}.items():
         monkeypatch.setattr(f"todo_app.server.{name}", other)
     with closing(ListeningSocket("127.0.0.1", free_port())) as listener:
-        settings = Settings.read({"TODO_CORS_ORIGIN": "https://not.shown"})
+        settings = Settings.read({"TODO_CORS_ORIGIN": "https://not.shown", "TODO_JWT_ISSUER": "not shown\n"})
         _run(Mock(), Mock(serve=serve), listener, lambda: _report(listener, 1, settings, "Serving"))
     said.say.assert_called_once_with("Serving")
     events = said.log.return_value.events
     events.info.assert_called_once_with("serving", url=listener.url, workers=1)
-    events.warning.assert_called_once_with(
-        "setting_misspelt", setting="TODO_CORS_ORIGIN", meant="TODO_CORS_ORIGINS", consequence="it is ignored"
-    )
+    assert events.warning.mock_calls == [
+        call("setting_misspelt", setting="TODO_CORS_ORIGIN", meant="TODO_CORS_ORIGINS", consequence="it is ignored"),
+        call("setting_trimmed", setting="TODO_JWT_ISSUER", consequence="the newline at its end is ignored"),
+    ]
 
 
 def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Path) -> None:
