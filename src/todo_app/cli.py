@@ -11,7 +11,7 @@ from typing import Final
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.loading import without_collections
-from todo_app.local import LocalDatabase, local_secret, token_for
+from todo_app.local import LocalDatabase, local_secret, readable, token_for
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_app.streams import StreamError, say, show
 from todo_core import SCOPES, InvalidInput
@@ -125,11 +125,13 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     from todo_app.database_errors import database_errors_named
+    from todo_app.log import Log
     from todo_app.signals import Signals
 
     Signals()
-    if (direct := settings.migrations_database_url) is not None:
-        with database_errors_named("TODO_MIGRATIONS_DATABASE_URL"):
+    if (given := settings.migrations_database_url) is not None:
+        direct = readable(name := "TODO_MIGRATIONS_DATABASE_URL", given, lambda: Log(settings.log_level))
+        with database_errors_named(name):
             _migrate_and_report(direct)
         return
     embedded = None if settings.database_url else f"embedded database in {settings.data_dir}"

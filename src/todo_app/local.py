@@ -33,7 +33,9 @@ class LocalDatabase:
 
     def __enter__(self) -> str:
         if self._settings.database_url is not None:
-            return _readable(self._settings.database_url, lambda: self._log or Log(self._settings.log_level))
+            return readable(
+                "DATABASE_URL", self._settings.database_url, lambda: self._log or Log(self._settings.log_level)
+            )
         _forget_other_databases()
         allow_files_of(_LARGEST_FILE, "the embedded PostgreSQL", "set DATABASE_URL")
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
@@ -46,17 +48,17 @@ class LocalDatabase:
                 self._embedded.stop()
 
 
-def _readable(url: str, log: Callable[[], Log]) -> str:
-    """The configured URL without parameters for other clients, which are logged."""
+def readable(setting: str, url: str, log: Callable[[], Log]) -> str:
+    """That setting's URL without parameters for other clients, which are logged. Raises `SettingsError`."""
     from todo_adapters.postgres.url import without_foreign_parameters  # `todo token` needs no driver
 
     try:
-        readable, dropped = without_foreign_parameters(url)
+        kept, dropped = without_foreign_parameters(url)
     except ValueError as error:
-        raise SettingsError(f"DATABASE_URL: {error}") from None
+        raise SettingsError(f"{setting}: {error}") from None
     if dropped:
         log().events.warning("database_url_parameters_dropped", parameters=dropped)
-    return readable
+    return kept
 
 
 def _forget_other_databases() -> None:

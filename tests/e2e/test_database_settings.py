@@ -133,6 +133,15 @@ def test_a_url_for_other_clients_is_taken_and_the_log_says_once_what_was_dropped
     assert "left out" not in server.said()
 
 
+def test_the_log_says_once_what_was_dropped_of_the_url_for_migrations(database_url: str) -> None:
+    url = f"{database_url}&workaround=supabase-pooler.vercel"
+    migrated = run("migrate", DATABASE_URL=NOWHERE, TODO_MIGRATIONS_DATABASE_URL=url)
+    assert (migrated.returncode, migrated.stderr.count("\n")) == (0, 1)
+    assert migrated.stderr.endswith(UP_TO_DATE)
+    [line] = map(json.loads, migrated.stdout.splitlines())
+    assert (line["event"], line["parameters"]) == ("database_url_parameters_dropped", ["workaround"])
+
+
 def test_a_parameter_that_nobody_knows_is_named_and_nothing_else_of_the_url(empty_database_url: str) -> None:
     for setting, others in {"DATABASE_URL": {}, "TODO_MIGRATIONS_DATABASE_URL": {"DATABASE_URL": NOWHERE}}.items():
         url = f"{empty_database_url}&strange=hunter2"
