@@ -317,7 +317,8 @@ def _given(query_string: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
     except ValueError:  # covers UnicodeDecodeError
-        raise InvalidInput([Problem("", "the query may have at most 40 parameters, in percent-encoded UTF-8")]) from None
+        rule = "the query may have at most 40 parameters, in percent-encoded UTF-8"
+        raise InvalidInput([Problem("", rule)]) from None
 
 
 def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]:
