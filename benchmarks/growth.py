@@ -1,6 +1,6 @@
 """How cost grows with the work: connections, tasks in the table, tasks of one user, workers, and requests served.
 
-    nox -s growth                                # into docs/performance.md: about a quarter of an hour
+    nox -s growth                                # into docs/performance.md: about twenty minutes
     nox -s growth -- --only plans,latency --dry
     nox -s growth -- --seconds 1 --requests 10000 --rows 10000 --dry
 
@@ -10,8 +10,12 @@ CPU is that of the server's processes plus PostgreSQL's, per request.
 import argparse
 import asyncio
 import json
+import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -31,6 +35,7 @@ TABLE_ROWS = (100, 10_000, 1_000_000)
 USERS_ROWS = (10, 1_000, 100_000)
 KINDS = ("get", "list", "create", "toggle")
 LOG_ROWS = (1_000, 10_000, 100_000)
+PARTITION = Path(__file__).parents[1] / "deploy/partition.sql"
 STREAMS = (100, 300, 1000)
 PAGE, PAGES = 10, 100
 SYNCED = 100
@@ -219,6 +224,37 @@ def workers(base: Database, options: argparse.Namespace) -> str:
     return report.table(["workers, kind", "CPU µs", "requests/s", "p50 ms", "p99 ms"], rows)
 
 
+def sharded(base: Database, options: argparse.Namespace) -> str:
+    """One table: what the mode for sharded tables costs on one PostgreSQL, with plain and with partitioned tables."""
+    subjects = {
+        "neither": (False, False),
+        "the mode, on plain tables": (True, False),
+        "without the mode, on 16 partitions by user": (False, True),
+        "the mode, on 16 partitions by user": (True, True),
+    }
+    costs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        servers = {}
+        for number, (name, (mode, partitioned)) in enumerate(subjects.items()):
+            url = _new_database(base, f"sharded{number}")
+            if partitioned:
+                _execute(url, PARTITION.read_text())
+            setting = {"TODO_DATABASE_SHARDED": str(mode).lower()}
+            server = servers[name] = stack.enter_context(serving(OURS, url, settings=setting))
+            server.users = seed(server.url, 300, 20)
+        for _ in range(3):
+            for kind in KINDS:
+                for name, server in servers.items():
+                    cost, _ = _cost(server, base, Job(server.url, server.users, kind, 32, options.seconds))
+                    costs[name, kind].append(cost)
+    usual, *others = subjects
+    ratios = [
+        [name, *(statistics.median(costs[name, kind]) / statistics.median(costs[usual, kind]) for kind in KINDS)]
+        for name in others
+    ]
+    return report.table(["CPU ÷ that without the mode, on plain tables", *KINDS], ratios)
+
+
 def memory(base: Database, options: argparse.Namespace) -> str:
     """One table: the memory of a server with one worker as the requests of a mix go by, ten readings."""
     rows, served = [], 0
@@ -267,6 +303,7 @@ PARTS: dict[str, Callable[[Database, argparse.Namespace], str]] = {
     "sync": sync,
     "streams": streams,
     "workers": workers,
+    "sharded": sharded,
     "memory": memory,
 }
 
