@@ -132,6 +132,7 @@ def within_size(size: int, *, hard: bool = True) -> list[str]:
         "import os, resource, sys\n"
         "limit, hard = int(sys.argv[1]), resource.RLIM_INFINITY\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit if sys.argv[2] == 'True' else hard))\n"
+        "os.environ.pop('COVERAGE_PROCESS_CONFIG', None)\n"  # it would say that it can write no file
         "os.execv(sys.argv[3], sys.argv[3:])\n"
     )
     return [sys.executable, "-c", script, str(size), str(hard)]
