@@ -282,16 +282,21 @@ def uses() -> list[Use]:
 
 
 def hidden(source: str) -> list[str]:
-    """Calls into `re` whose pattern is not found: neither a literal in place, nor compiled by a module or class."""
+    """Uses of `re` whose pattern is not found: neither a literal in place, nor compiled by a module or class."""
     tree = ast.parse(source)
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     ]
     within = {node for function in functions for node in ast.walk(function)}
-    found = []
+    called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found: list[ast.stmt | ast.expr | ast.keyword | ast.alias] = []
     for node in ast.walk(tree):
         match node:
-            case ast.ImportFrom(module="re") | ast.Import(names=[ast.alias(name="re", asname=str())]):
+            case ast.ImportFrom(module="re") | ast.alias("re", str()) | ast.alias("regex" | "sre_compile"):
+                found.append(node)
+            case ast.Name("__import__") | ast.keyword("pattern"):
+                found.append(node)
+            case ast.Attribute(ast.Name("re"), name) if node not in called and name[0].islower():
                 found.append(node)
             case ast.Call(ast.Attribute(ast.Name("re"), method), arguments) if method != "escape":
                 is_written = method in METHODS and bool(arguments) and isinstance(arguments[0], ast.Constant)
@@ -316,6 +321,12 @@ def test_no_pattern_of_the_sources_escapes_the_search_for_them() -> None:
         "def f(x): return re.sub(pattern='a+', repl='', string=x)",
         "from re import fullmatch",
         "import re as regex",
+        "import json, re as r",
+        "import regex",
+        "f = lambda names: map(re.compile, names)",
+        "c = re.compile; c('a')",
+        "__import__('re').match('a', 'a')",
+        "Rule = Annotated[str, msgspec.Meta(pattern='a+')]",
     ],
 )
 def test_a_pattern_that_would_escape_is_detected(source: str) -> None:

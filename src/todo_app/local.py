@@ -20,6 +20,9 @@ from todo_app.log import Log
 from todo_app.settings import Settings, SettingsError, trimmed
 from todo_core import Scope
 
+OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
+_FILES_OF_POSTGRES: Final = 64
+_SECRET_FILE: Final = 1024  # bytes
 _LARGEST_FILE: Final = 1024**3  # bytes: PostgreSQL begins another file then
 
 
@@ -37,6 +40,11 @@ class LocalDatabase:
                 "DATABASE_URL", self._settings.database_url, lambda: self._log or Log(self._settings.log_level)
             )
         _forget_other_databases()
+        if (files := open_files()) < _FILES_OF_POSTGRES:
+            raise SettingsError(
+                f"the limit on open files is {files}, and the embedded PostgreSQL needs {_FILES_OF_POSTGRES}: "
+                "raise it (`ulimit -n 1024`), or set DATABASE_URL"
+            )
         allow_files_of(_LARGEST_FILE, "the embedded PostgreSQL", "set DATABASE_URL")
         self._embedded = EmbeddedPostgres.start(self._settings.data_dir)
         return self._embedded.url
@@ -68,6 +76,15 @@ def _forget_other_databases() -> None:
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
+
+
+def open_files() -> int:
+    """Raise the limit on open files, which child processes inherit, as far as allowed, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
 
 
 def allow_files_of(size: int, purpose: str, way_out: str) -> None:
@@ -105,6 +122,7 @@ def local_secret(data_dir: Path) -> str:
     try:
         make_private(data_dir)
         if not path.exists():
+            allow_files_of(_SECRET_FILE, "the secret", "set BETTER_AUTH_SECRET")
             _write_once(path, secrets.token_urlsafe(32))
         secret = trimmed("BETTER_AUTH_SECRET", read_private(path))  # which the workers read it as
         check_secret(secret.encode())

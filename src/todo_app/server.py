@@ -4,7 +4,6 @@ import ctypes
 import http.client
 import multiprocessing
 import os
-import resource
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from granian.server.mp import MPServer
 
 from todo_app.listening import BACKLOG, ListeningSocket
 from todo_app.loading import without_collections
-from todo_app.local import LocalDatabase, allow_files_of, bring_up_to_date, local_secret, token_for
+from todo_app.local import LocalDatabase, allow_files_of, bring_up_to_date, local_secret, open_files, token_for
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
@@ -34,7 +33,6 @@ from todo_app.worker import GRACE, exclude_from_collection, prepared
 DEVELOPMENT_USER = "dev"
 DEVELOPMENT_TOKEN_LIFE = timedelta(days=1)
 HEAD_BYTES = 64 * 1024
-OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
 _OWN_FILES: Final = 64  # of a worker itself, besides its connections to clients and to the database
 _USUAL_OPEN_FILES: Final = 1024  # what Linux allows without a setting
 _METRICS_FILE: Final = 1024**2  # bytes: more than the metrics of a worker take
@@ -173,20 +171,16 @@ def _warn(url: str) -> None:
 def _connections(settings: Settings) -> int:
     """The maximum number of connections of a worker. Granian's default, 1024 for all workers, is too low for idle ones.
 
-    Raises the limit on open files, which the workers inherit, as far as allowed. Raises `SettingsError` if it is below
-    what a worker needs to hold all database connections and all requests that one user may have.
+    Raises `SettingsError` if the limit on open files is below what a worker needs to hold all database connections and
+    all requests that one user may have.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    files = OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
+    files = open_files()
     connections = files - _OWN_FILES - settings.database_pool_size
     of_one_user = settings.concurrent_requests_per_user + settings.waiting_requests_per_user
     if connections < of_one_user:
         needed = files - connections + of_one_user
         raise SettingsError(
-            f"the limit on open files is {soft}, and a process with these settings needs {needed}: "
+            f"the limit on open files is {files}, and a process with these settings needs {needed}: "
             f"raise it (`ulimit -n {max(needed, _USUAL_OPEN_FILES)}`)"
         )
     return connections

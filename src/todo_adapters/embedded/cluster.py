@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from todo_adapters.embedded.account import Account
 from todo_adapters.embedded.binaries import MAJOR, find_binaries, for_initdb
 from todo_adapters.embedded.creation import NAME, create_cluster, remove_unfinished
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
+from todo_adapters.embedded.folders import require_link_to_something
 from todo_adapters.embedded.locks import FileLock, wait_until
 from todo_adapters.embedded.postmaster import Postmaster
 from todo_adapters.embedded.programs import Programs, complaint
@@ -80,6 +81,8 @@ class Cluster:
         self._data = self.folder / "data"
         self._log = home / "postgres.log"
         self._child: subprocess.Popen[bytes] | None = None
+        self._account: Account | None = None
+        """The child's."""
 
     def password(self) -> str:
         """The password of the database's owner."""
@@ -104,31 +107,41 @@ class Cluster:
         """Stop the server: clients are disconnected immediately, data are written in order."""
         server, child = self._server(), self._child
         if child is not None and child.poll() is None:
-            self._end(child.pid)
+            self._end(self._account or Account.for_cluster(self.folder), child.pid)
             child.wait()
         # Without a listening server the pid may be that of any process.
         elif server is not None and server.listens():
-            self._end(server.pid)
+            self._end(Account.for_cluster(self.folder), server.pid)
 
     def leave(self) -> None:
         """Leave the server running."""
         if self._child is not None:
             self._child.returncode = 0  # prevents Python's warning about a child that is still running
 
-    def _end(self, pid: int) -> None:
-        account = Account.for_cluster(self.folder)
-        lock = FileLock(self._home / "cluster.lock")
-        try:
+    def _end(self, account: Account, pid: int) -> None:
+        with ExitStack() as closing:
+            try:
+                lock = FileLock(self._home / "cluster.lock")
+            except FileNotFoundError:  # the data have been moved or removed meanwhile
+                is_over = self._has_no_child
+            else:
+                closing.callback(lock.close)
+                is_over = lock.take
             for name, seconds in _ENDINGS:
                 reached = account.signal(pid, signal.Signals[name])
-                if wait_until(lock.take, time.monotonic() + (seconds if reached else 0.0)):
+                if wait_until(is_over, time.monotonic() + (seconds if reached else 0.0)):
                     return
-        finally:
-            lock.close()
+
+    def _has_no_child(self) -> bool:
+        return self._child is None or self._child.poll() is not None
 
     def _is_ready(self) -> bool:
         server = self._server()
         return server is not None and server.is_ready()
+
+    def _is_said_to_be_ready(self) -> bool:
+        server = self._server()
+        return server is not None and server.status == "ready"
 
     def _server(self) -> Postmaster | None:
         """The server that `postmaster.pid` names, if any."""
@@ -138,6 +151,8 @@ class Cluster:
         account = Account.for_cluster(self.folder)
         programs = Programs(find_binaries(account), account, lock)
         remove_unfinished(self._home)
+        for path in (self.folder, self._data):
+            require_link_to_something(path)
         if not self.folder.exists():
             account.require_name()
             with for_initdb(programs.folder) as folder:
@@ -147,9 +162,14 @@ class Cluster:
         try:
             with signals_held():  # an exception before the process is known would leave it running
                 child = self._child = self._launch(programs)
+            self._account = account
             wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
             if child.poll() is not None or not self._is_ready():
-                reason = complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
+                reason = (
+                    f"it runs, but nobody answers on its socket in {self.folder}"
+                    if self._is_said_to_be_ready()
+                    else complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
+                )
                 raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
         except BaseException:
             if self._child is not None and self._child.poll() is None:
@@ -159,6 +179,11 @@ class Cluster:
 
     def _require_usable(self) -> None:
         self.password()  # without it nobody could connect
+        if self._data.is_symlink():
+            raise EmbeddedDatabaseError(
+                f"{self._data} is a link, and the server makes its socket beside its data: move the whole folder "
+                f"{self._home.parent} instead, and name it with TODO_DATA_DIR."
+            )
         written_by = Account.for_cluster(self.folder).read(self._data / "PG_VERSION").decode(errors="replace").strip()
         if written_by != MAJOR:
             raise EmbeddedDatabaseError(

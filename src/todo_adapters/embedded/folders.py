@@ -17,6 +17,7 @@ def make_private(folder: Path) -> None:
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
+        require_link_to_something(path)
         path.mkdir(mode=0o700, exist_ok=True)
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
@@ -24,6 +25,12 @@ def make_private(folder: Path) -> None:
     # Without others' right to write, neither the system nor other programs could use their folders.
     is_shared = found.st_mode & stat.S_ISVTX or folder == Path("/")
     require_ours(folder, found, 0o022, "name a folder of its own" if is_shared else f"chmod go-w '{folder}'")
+
+
+def require_link_to_something(path: Path) -> None:
+    """Raise `EmbeddedDatabaseError` for a link whose target does not exist, as on a disk that is not mounted."""
+    if path.is_symlink() and not path.exists():
+        raise EmbeddedDatabaseError(f"TODO_DATA_DIR: {path} is a link to {path.readlink()}, which does not exist.")
 
 
 def read_private(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ class Postmaster:
     status: str
     folder: Path
     """Where its socket is."""
+    uid: int
+    """The account that it runs under."""
 
     @classmethod
     def read(cls, folder: Path, account: Account) -> "Postmaster | None":
@@ -34,15 +37,19 @@ class Postmaster:
             pid, _, _, _, _, _, _, status, *_ = written + [""] * 8
             if int(pid) <= 0:  # a single-user server; `kill` would take it for a process group
                 return None
-            return cls(int(pid), status.strip(), folder)
+            return cls(int(pid), status.strip(), folder, account.uid)
         return None
 
     def listens(self) -> bool:
         """Whether a server answers on the socket.
 
-        An accepted connection is not enough: the kernel accepts even while the process is being killed.
+        An accepted connection is not enough: the kernel accepts even while the process is being killed. The account
+        could have put a link to somebody else's socket there.
         """
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError), reachable(self.folder) as folder:
+            found = (self.folder / SOCKET).lstat()
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid != self.uid:
+                return False
             probe.settimeout(_ANSWER_SECONDS)
             probe.connect(f"{folder}/{SOCKET}")
             probe.sendall(_SSL_REQUEST)

@@ -87,6 +87,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def complaint(output: bytes) -> str:
     """Why a program failed: the disk is full, or else its first error, from which others follow, or its last line."""
     lines = output.decode(errors="replace").strip().splitlines() or ["it wrote nothing"]
-    serious = [line for line in lines if _SERIOUS.search(line)]
+    serious = [line for line in lines if _SERIOUS.search(line)] or [line for line in lines if ": could not " in line]
     full = [line if _NO_SPACE in line else f"{line} ({_NO_SPACE})" for line in lines if _FULL.search(line)]
     return _SERIOUS.split([*full, *serious, lines[-1]][0])[-1].strip().rstrip(".")

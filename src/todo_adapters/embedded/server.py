@@ -78,7 +78,10 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The URL of its database `todo`, for libpq and psycopg, until `stop`. It contains the password."""
+        """The URL of its database `todo`, for libpq and psycopg, until `stop`. It contains the password.
+
+        Where the folder's path is too long for a socket, it works only here and in processes forked from this one.
+        """
         return self._url
 
     def stop(self) -> None:

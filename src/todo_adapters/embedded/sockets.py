@@ -15,12 +15,12 @@ SOCKET: Final = f".s.PGSQL.{PORT}"
 """The socket's file in its folder."""
 
 _PATH_BYTES = 103  # of a socket: `sun_path` of macOS, which is four bytes shorter than that of Linux
-_DESCRIPTORS = "/proc/{}/fd"
+_DESCRIPTORS = "/proc/self/fd"
 
 
 def require_reachable(folder: Path) -> None:
     """Raise `EmbeddedDatabaseError` if `reachable` could not reach a socket in that folder."""
-    if not (_works_by_its_name(folder) or Path(_DESCRIPTORS.format("self")).exists()):
+    if not (_works_by_its_name(folder) or Path(_DESCRIPTORS).exists()):
         raise EmbeddedDatabaseError(
             f"No client could reach a Unix socket in {folder}: without /proc its path may have about 80 bytes, and "
             "neither comma nor colon. Name another folder with TODO_DATA_DIR."
@@ -29,17 +29,18 @@ def require_reachable(folder: Path) -> None:
 
 @contextmanager
 def reachable(folder: Path) -> Iterator[str]:
-    """A path of the folder for connecting to the socket in it, from any process of this user, within the context.
+    """A path of the folder for connecting to the socket in it, within the context.
 
-    A long path is replaced by that of a descriptor of this process (`proc_pid_fd(5)`), which needs no second folder
-    that somebody could clean away. Raises `OSError`.
+    Where its own path is too long it is that of a descriptor (`proc_pid_fd(5)`), for this process and those forked
+    from it: that needs no second folder, which somebody could clean away, and no right over another process. Raises
+    `OSError`.
     """
     if _works_by_its_name(folder):
         yield str(folder)
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield f"{_DESCRIPTORS.format(os.getpid())}/{descriptor}"
+        yield f"{_DESCRIPTORS}/{descriptor}"
     finally:
         os.close(descriptor)
 
