@@ -324,6 +324,16 @@ async def test_changes_of_lists_are_found_and_undone(service: Service) -> None:
     assert (await call(service, "search_changes", id=home["id"]))["items"][0]["title"] == "Home"
 
 
+async def test_of_many_things_that_are_taken_back_the_first_are_shown_and_the_others_counted(service: Service) -> None:
+    home = (await call(service, "add_list", name="Home"))["list"]
+    for _ in range(2):
+        await call(service, "add_task", tasks=[{"title": "Milk", "list_id": home["id"]}] * 30)
+    deleted = await service.ask("DELETE", f"/api/{ANN}/lists/{home['id']}")
+    back = await call(service, "undo", change=int(deleted.headers["change"]))
+    assert (back["lists"], len(back["tasks"]), back["not_shown"]) == ([home], 49, 11)
+    assert len(await service.tasks_of(ANN)) == 60
+
+
 async def test_pages_follow_each_other(service: Service) -> None:
     await call(service, "add_task", tasks=[{"title": f"{n}"} for n in range(5)])
     for tool, key in (("list_tasks", "id"), ("search_changes", "change")):

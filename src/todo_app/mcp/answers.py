@@ -7,7 +7,7 @@ import msgspec
 
 from todo_app.api import wire
 from todo_app.http.problems import problem_of
-from todo_app.mcp.schema import Json
+from todo_app.mcp.schema import THINGS_MAX, Json
 from todo_core import Committed, Entry, Task, TaskList, TodoError
 
 # Not needed by a model, which never sends them back.
@@ -47,10 +47,13 @@ def changed(committed: Committed) -> Json:
 
 
 def taken_back(committed: Committed) -> Json:
-    """The restored or changed tasks and lists, and the change's number."""
-    tasks = [task(each) for each in committed.things if isinstance(each, Task)]
-    lists = [task_list(each) for each in committed.things if isinstance(each, TaskList)]
-    return {"change": committed.change, "tasks": tasks, **({"lists": lists} if lists else {})}
+    """The first `THINGS_MAX` restored or changed tasks and lists, how many are not shown, and the change's number."""
+    things = sorted(committed.things, key=lambda each: isinstance(each, Task))  # lists first
+    shown, more = things[:THINGS_MAX], len(things[THINGS_MAX:])
+    tasks = [task(each) for each in shown if isinstance(each, Task)]
+    lists = [task_list(each) for each in shown if isinstance(each, TaskList)]
+    said = {"change": committed.change, "tasks": tasks}
+    return said | ({"lists": lists} if lists else {}) | ({"not_shown": more} if more else {})
 
 
 def entry(of: Entry, title: str | None) -> Json:

@@ -89,6 +89,8 @@ TASKS: Final[Json] = _giving(items={"type": "array", "items": TASK}, next_cursor
 ONE: Final[Json] = _giving(task=_OBJECT, results=_SEVERAL)
 CHANGED: Final[Json] = _giving(change=_NUMBER, task=_OBJECT, results=_SEVERAL)
 CHANGES: Final[Json] = _giving(items=_SEVERAL, next_cursor=_MORE)
-TAKEN_BACK: Final[Json] = _giving(change=_NUMBER, tasks=_SEVERAL, lists=_SEVERAL, results=_SEVERAL)
+TAKEN_BACK: Final[Json] = _giving(
+    change=_NUMBER, tasks=_SEVERAL, lists=_SEVERAL, not_shown={"type": "integer"}, results=_SEVERAL
+)
 LISTS: Final[Json] = _giving(items=_SEVERAL)
 LIST_CHANGED: Final[Json] = _giving(change=_NUMBER, list=_OBJECT)
