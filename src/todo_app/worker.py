@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 30  # seconds for requests under way when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two checks that the parent is alive
-_THRESHOLDS: Final = (5000, 10, 1000)
+_THRESHOLDS: Final = (5000, 1000, 10)
 
 
 def create_worker() -> App:
@@ -55,8 +55,9 @@ def prepared() -> "tuple[App, Container]":
 def exclude_from_collection() -> None:
     """Exclude loaded modules from garbage collection, which would pause all requests for some 100 ms each time.
 
-    Full collections are made rare as well, because they also pause while a large request holds many objects. Young ones
-    begin only beyond what dozens of requests under way hold: requests leave no garbage, so they would find nothing.
+    Collections of all but the youngest objects are made rare as well: they would pause for 20 ms and more while a large
+    request holds many. The youngest are collected only when there are more than dozens of requests under way hold:
+    requests leave no garbage, so nothing would be found.
     """
     gc.collect()
     gc.freeze()

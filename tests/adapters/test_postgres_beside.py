@@ -9,11 +9,11 @@ from clocks import until
 from factories import ANN, make_task
 
 from todo_adapters.postgres import PostgresTaskStore
-from todo_adapters.postgres.beside import beside
+from todo_adapters.postgres.beside import beside, consumed
 from todo_core import Decision, Pair, Plan, Seen, composed
 
 
-async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> None:
+async def test_a_thread_beside_the_event_loop_gives_way_often() -> None:
     usual = sys.getswitchinterval()
     together = threading.Barrier(2)
 
@@ -23,9 +23,15 @@ async def test_a_thread_beside_the_event_loop_gives_way_every_millisecond() -> N
         together.wait(10)
         return interval
 
-    assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.001)] * 2
+    assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.0002)] * 2
     assert sys.getswitchinterval() == pytest.approx(usual)
     assert await beside(499, sys.getswitchinterval) == pytest.approx(usual)
+
+
+def test_rows_are_freed_one_by_one() -> None:
+    rows = [[1], [2], [3]]
+    left = [(row, len(rows)) for row in consumed(rows)]
+    assert left == [([1], 2), ([2], 1), ([3], 0)]
 
 
 async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: PostgresTaskStore) -> None:
@@ -57,4 +63,4 @@ async def test_abandoned_work_gives_way_until_it_ends() -> None:
         await waiting
     ends.set()
     await until(lambda: bool(ended) and sys.getswitchinterval() == pytest.approx(usual))
-    assert ended == [pytest.approx(0.001)]
+    assert ended == [pytest.approx(0.0002)]

@@ -1,12 +1,17 @@
 """Undo and the trash, as a client sees them."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from asking import Service
-from factories import ANN, BOB
+from factories import ANN, BOB, make_task
 from refusals import check_dressed, pointers, problem
+
+from todo_app.api.replies import reply_with_things
+from todo_core import Committed
 
 HOME = f"/api/{ANN}"
 TASKS = f"{HOME}/tasks"
@@ -114,6 +119,18 @@ async def test_erased_tasks_leave_the_history_and_cannot_be_restored(service: Se
     for each in ids:
         problem(await service.ask("POST", f"{HOME}/trash/{each}/restore"), 404, "not_in_trash")
     problem(await service.ask("POST", f"{HOME}/changes/4/undo"), 409, "undo_conflict")
+
+
+async def test_while_many_restored_things_are_encoded_other_requests_have_their_turn() -> None:
+    things = tuple(make_task() for _ in range(300))
+    replying = asyncio.create_task(reply_with_things(Committed(things, 7)))
+    rounds = 0
+    while not replying.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds > 3
+    body = msgspec.json.decode((await replying).body)
+    assert (body["change"], [each["id"] for each in body["items"]]) == (7, [str(each.id) for each in things])
 
 
 async def test_another_users_trash_is_unknown(service: Service) -> None:

@@ -68,6 +68,16 @@ def listing(service: Service, name: int | str, **given_: Any) -> "asyncio.Task[h
     return asyncio.create_task(service.ask("GET", f"{TASKS}?q={name}", **given_))
 
 
+async def test_excess_requests_are_refused_one_after_the_other() -> None:
+    async with stalled() as (service, _):
+        for number in range(80):
+            listing(service, number)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(*(listing(service, number) for number in range(80, 100)))
+        assert loop.time() - began >= 20 * turns.REFUSE_EVERY
+
+
 async def test_sixteen_are_worked_on_sixty_four_wait_and_the_others_are_refused() -> None:
     async with stalled() as (service, store):
         asked = [listing(service, number) for number in range(90)]

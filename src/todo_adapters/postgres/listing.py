@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
-from todo_adapters.postgres.beside import beside
+from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
@@ -135,13 +135,14 @@ def pages_many(shape: Shape) -> Batch[Listing, Page]:
     async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
         columns = _columns(shape, listings)
         rows = await execute(connection, *for_calls(connection, statement, columns), prepare=None)
-        alone = len(listings) == 1  # only a listing without a limit returns many rows, and it is never shared
-        return await beside(len(rows) if alone else 0, _pages, listings, rows)
+        if len(listings) > 1:  # only a listing without a limit returns many rows, and it is never shared
+            return _pages(listings, rows)
+        return await beside(len(rows), _pages, listings, consumed(rows))
 
     return pages
 
 
-def _pages(listings: Sequence[Listing], rows: Iterable[Sequence[Any]]) -> list[Page]:
+def _pages(listings: Sequence[Listing], rows: Iterable[tuple[Any, ...]]) -> list[Page]:
     """The page of each listing. Rows begin with the place of their listing."""
     found: list[list[Task]] = [[] for _ in listings]
     for place, *row in rows:

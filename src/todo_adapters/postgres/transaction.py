@@ -8,7 +8,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
-from todo_adapters.postgres.beside import beside
+from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (
@@ -188,7 +188,7 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Collection[Tas
     if not ids:
         return {}
     rows = await execute(connection, _READ, {"user_id": owner, "ids": await _array(ids)})
-    found = await beside(len(rows), lambda: [task_of(owner, row) for row in rows])
+    found = await beside(len(rows), lambda: [task_of(owner, row) for row in consumed(rows)])
     return dict.fromkeys(ids) | {task.id: task for task in found}
 
 
@@ -205,8 +205,8 @@ async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQ
     return page.items
 
 
-async def _entries(rows: Sequence[Any]) -> tuple[Entry, ...]:
-    return await beside(len(rows), lambda: tuple(map(entry_of, rows)))
+async def _entries(rows: list[Any]) -> tuple[Entry, ...]:
+    return await beside(len(rows), lambda: tuple(map(entry_of, consumed(rows))))
 
 
 async def _read_last(connection: AsyncConnection, seen: Seen, ids: Collection[UUID]) -> dict[UUID, Entry | None]:

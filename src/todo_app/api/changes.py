@@ -36,4 +36,4 @@ async def undo_change(call: Call[None]) -> Reply:
     """
     number, may_delete = read_number(call.exchange.path_parameter), call.identity.may("tasks:delete")
     undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)
-    return reply_with_things(undone)
+    return await reply_with_things(undone)

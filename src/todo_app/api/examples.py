@@ -29,7 +29,6 @@ from todo_app.http.turns import too_many_at_once
 from todo_core import (
     ChangeNotFound,
     ChangePage,
-    Committed,
     Cursor,
     Entry,
     IdentityUnavailable,
@@ -179,7 +178,7 @@ def _entry(number: int, pair: Pair) -> Entry:
 
 HISTORY: Final = _shown(History.of(ChangePage((_entry(1, Pair(None, TASK)),), None)))
 
-UNDONE: Final = _shown(Things.of(Committed((replace(TASK, version=Version(2), updated_at=CHANGED),), 3)))
+UNDONE: Final = _shown(Things(3, [TaskView.of(replace(TASK, version=Version(2), updated_at=CHANGED))], []))
 TRASH: Final = _shown(Trash.of(ChangePage((_entry(2, Pair(TASK, None)),), None), timedelta(days=30)))
 
 # A token for the beginning of a log that is never too old, so that it works wherever it is tried.

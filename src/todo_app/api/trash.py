@@ -51,7 +51,7 @@ async def restore_trashed(call: Call[None]) -> Reply:
     With everything that was deleted with it, with the same ids and later versions. A task whose list is gone comes back
     in the inbox, one whose parent is gone at the top level.
     """
-    return reply_with_things(await call.tasks.restore(call.owner, read_trashed(call), call.options))
+    return await reply_with_things(await call.tasks.restore(call.owner, read_trashed(call), call.options))
 
 
 @TRASH.operation(

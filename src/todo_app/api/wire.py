@@ -35,7 +35,7 @@ from todo_app.api.members import (
     VersionNumber,
     Zone,
 )
-from todo_core import Committed, Entry, Kind, Problem, SyncItem, Where
+from todo_core import Entry, Kind, Problem, SyncItem, Where
 from todo_core.changes import LOGGED
 from todo_core.sync import TOKEN_PATTERN
 
@@ -312,13 +312,6 @@ class Things(msgspec.Struct, frozen=True, gc=False):
     change: Annotated[int | None, Meta(description="The new change's number.", extra_json_schema={"minimum": 1})]
     items: Annotated[list[Task], Meta(description="The tasks.")]
     lists: Annotated[list[TaskList], Meta(description="The lists.")]
-
-    @classmethod
-    def of(cls, committed: Committed) -> "Things":
-        """The view of that outcome."""
-        tasks = [Task.of(thing) for thing in committed.things if isinstance(thing, todo_core.Task)]
-        lists = [TaskList.of(thing) for thing in committed.things if isinstance(thing, todo_core.TaskList)]
-        return cls(committed.change, tasks, lists)
 
 
 class TaskChange(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="task"):

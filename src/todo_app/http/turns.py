@@ -9,6 +9,9 @@ from todo_app.http.exchange import Message, Receive
 from todo_core import OwnerId
 
 WAIT_SECONDS: Final = 20.0
+REFUSE_EVERY: Final = (
+    0.001  # seconds: the server answers in order, so other users would wait behind hundreds of refusals
+)
 READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request waits, to notice a disconnect
 
 
@@ -37,8 +40,8 @@ class RequestTurns:
             line.busy += 1
             return receive
         if len(line.waiting) >= self._max_waiting:
-            async with self._refusing:  # one in each round of the event loop: other users do not wait for hundreds
-                await asyncio.sleep(0)
+            async with self._refusing:
+                await asyncio.sleep(REFUSE_EVERY)
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)
