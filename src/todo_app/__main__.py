@@ -24,7 +24,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    os.umask(0o077)  # all files here are private, and another umask could keep even their owner out
+    os.umask(0o077)  # all files that we create are private, and some umasks would deny even their owner access
     open_missing()  # before anything else is opened
     try:
         with without_collections():

@@ -23,7 +23,7 @@ from todo_core import Scope
 OPEN_FILES: Final = 10_000  # of one process; macOS allows at most 10 240
 _FILES_OF_POSTGRES: Final = 64
 _SECRET_FILE: Final = 1024  # bytes
-_LARGEST_FILE: Final = 1024**3  # bytes: PostgreSQL begins another file then
+_LARGEST_FILE: Final = 1024**3  # bytes: PostgreSQL splits larger tables into several files
 
 
 class LocalDatabase:
@@ -57,7 +57,7 @@ class LocalDatabase:
 
 
 def readable(setting: str, url: str, log: Callable[[], Log]) -> str:
-    """That setting's URL without parameters for other clients, which are logged. Raises `SettingsError`."""
+    """The setting's URL without the parameters that are for other clients, which are logged. Raises `SettingsError`."""
     from todo_adapters.postgres.url import without_foreign_parameters  # `todo token` needs no driver
 
     try:

@@ -167,7 +167,7 @@ def erased(seen: Seen, thing_id: UUID) -> Decision:
 
 
 def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
-    """Erase everything that these deletions took, as `erased` does."""
+    """Erase what `erased` would, for each of these deletions."""
     if unseen := frozenset(entry.number for entry in heads) - seen.entries.keys():
         raise NotSeen(Sees(entries=unseen))
     seen.last_of([entry.id for head in heads for entry in seen.change(head.number)])

@@ -537,7 +537,7 @@ def test_a_socket_that_cannot_be_reached_by_its_name_is_beside_the_data_all_the_
 
 
 def from_here(user: User) -> str:
-    """That user's URL, which is for its own process, as one for this process."""
+    """The URL that the user's process has, changed so that it works in this process."""
     return user.url().replace("%2Fproc%2Fself%2F", f"%2Fproc%2F{user.process.pid}%2F")
 
 
@@ -548,7 +548,7 @@ def test_the_url_of_a_socket_in_a_long_path_needs_no_right_over_another_process(
     with EmbeddedPostgres.start(place / ("x" * 120), durable=False) as database:
         descriptors = Path(str(psycopg.conninfo.conninfo_to_dict(database.url)["host"]))
         assert descriptors.exists()
-        assert descriptors.is_relative_to("/proc/self/fd")  # another's `/proc/<pid>/fd` may be closed to us
+        assert descriptors.is_relative_to("/proc/self/fd")  # we may have no right to read another process's
         if (child := os.fork()) == 0:
             os._exit(0 if ask(database.url, "select 1") == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0

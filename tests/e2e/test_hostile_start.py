@@ -18,7 +18,7 @@ needs_network = pytest.mark.skipif(
 
 
 MAX_REQUESTS = 80  # of one user, concurrent and waiting
-LEAST_FILES = 64 + 10 + MAX_REQUESTS  # of a process itself, of its database connections, and of one user's
+LEAST_FILES = 64 + 10 + MAX_REQUESTS  # of the process itself, its database connections, one user's requests
 
 
 def within(script: str) -> list[str]:
@@ -118,7 +118,7 @@ def test_a_low_soft_limit_on_open_files_is_raised(serve: Serve, data_dir: Path) 
 
 
 @pytest.mark.parametrize("umask", ["777", "377"])
-def test_a_umask_that_allows_its_owner_nothing_does_not_matter(serve: Serve, tmp_path: Path, umask: str) -> None:
+def test_a_umask_that_denies_owners_their_own_files_has_no_effect(serve: Serve, tmp_path: Path, umask: str) -> None:
     server = serve("--workers", "2", through=within(f"umask {umask}"), TODO_DATA_DIR=str(tmp_path / "data"))
     with server.client(server.greeting_token()) as client:
         assert client.post("/api/dev/tasks", json={"title": "Milk"}).status_code == 201
@@ -127,7 +127,7 @@ def test_a_umask_that_allows_its_owner_nothing_does_not_matter(serve: Serve, tmp
 
 
 def within_size(size: int, *, hard: bool = True) -> list[str]:
-    """A command that becomes another one that may write no file beyond that size, in bytes."""
+    """The start of a command line: what follows it runs with that limit on the size of files, in bytes."""
     script = (
         "import os, resource, sys\n"
         "limit, hard = int(sys.argv[1]), resource.RLIM_INFINITY\n"
@@ -151,7 +151,7 @@ def test_a_limit_on_the_size_of_files_is_refused_for_the_embedded_database(
     assert done.returncode == 2
 
 
-def test_a_secret_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+def test_a_limit_on_the_size_of_files_is_refused_if_the_secret_could_not_be_written(tmp_path: Path) -> None:
     done = run("token", "ann", through=within_size(0), TODO_DATA_DIR=str(tmp_path))
     assert done.stderr == (
         "todo: the limit on the size of files is 0 bytes, and the secret needs 1024: "
@@ -166,7 +166,7 @@ def test_a_low_soft_limit_on_the_size_of_files_is_raised(serve: Serve, data_dir:
     assert server.stop() == 0
 
 
-def test_several_workers_that_may_write_no_metrics_are_refused(database_url: str) -> None:
+def test_a_limit_on_the_size_of_files_is_refused_if_workers_could_not_write_metrics(database_url: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET}
     done = run("serve", "--port", "8999", "--workers", "2", through=within_size(0), **variables)
     assert done.stderr == (
@@ -191,7 +191,7 @@ def test_a_secret_that_is_a_named_pipe_is_refused(data_dir: Path) -> None:
     assert done.returncode == 2
 
 
-def test_a_low_soft_limit_on_open_files_is_raised_by_every_command(tmp_path: Path) -> None:
+def test_a_low_soft_limit_on_open_files_is_raised_for_the_embedded_database(tmp_path: Path) -> None:
     for limit, expected in (("-Sn 20", 0), ("-n 40", 2)):
         through = ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh"]
         done = run("migrate", through=through, TODO_DATA_DIR=str(tmp_path / "data"))

@@ -23,7 +23,7 @@ _INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
 # Folders of root that every account may read. The copy is 30 MB, made once per version of the wheel.
 _COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
 _COPY_SECONDS = 60.0
-_COUNT = "count"  # the file in a copy with the number of its files
+_COUNT = "count"  # a file in each copy: how many files and folders the copy has
 _ODD = set('$`"\\')  # special to a shell inside double quotes
 
 
@@ -111,7 +111,7 @@ def _copy(packages: Path, folder: Path) -> Path:
 
 
 def _is_whole(copy: Path) -> bool:
-    """Whether it has all its files: a cleaner of temporary folders removes those that nobody has read for long."""
+    """Whether no file is missing: a cleaner of temporary folders removes files that nobody has read for long."""
     try:
         return (copy / _COUNT).read_text() == f"{_count(copy)}"
     except FileNotFoundError:

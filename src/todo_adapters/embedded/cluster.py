@@ -82,7 +82,7 @@ class Cluster:
         self._log = home / "postgres.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._account: Account | None = None
-        """The child's."""
+        """The account that the child runs under."""
 
     def password(self) -> str:
         """The password of the database's owner."""
@@ -122,7 +122,7 @@ class Cluster:
         with ExitStack() as closing:
             try:
                 lock = FileLock(self._home / "cluster.lock")
-            except FileNotFoundError:  # the data have been moved or removed meanwhile
+            except FileNotFoundError:  # the folder was moved or removed while the server ran
                 is_over = self._has_no_child
             else:
                 closing.callback(lock.close)
@@ -166,7 +166,7 @@ class Cluster:
             wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
             if child.poll() is not None or not self._is_ready():
                 reason = (
-                    f"it runs, but nobody answers on its socket in {self.folder}"
+                    f"it runs, but does not answer on its socket in {self.folder}"
                     if self._is_said_to_be_ready()
                     else complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
                 )
@@ -181,8 +181,8 @@ class Cluster:
         self.password()  # without it nobody could connect
         if self._data.is_symlink():
             raise EmbeddedDatabaseError(
-                f"{self._data} is a link, and the server makes its socket beside its data: move the whole folder "
-                f"{self._home.parent} instead, and name it with TODO_DATA_DIR."
+                f"{self._data} is a link, and PostgreSQL would make its socket beside the link's target: move the "
+                f"whole folder {self._home.parent} instead, and name it with TODO_DATA_DIR."
             )
         written_by = Account.for_cluster(self.folder).read(self._data / "PG_VERSION").decode(errors="replace").strip()
         if written_by != MAJOR:

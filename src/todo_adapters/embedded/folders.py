@@ -10,7 +10,7 @@ from todo_adapters.embedded.errors import EmbeddedDatabaseError
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder, and missing ones above it, with mode 0700, or less where the umask is stricter.
+    """Make the folder, and missing ones above it, with mode 0700, or fewer rights if the umask is stricter.
 
     Raises `EmbeddedDatabaseError` for what is no folder, and for an existing one that another user could have written
     to.

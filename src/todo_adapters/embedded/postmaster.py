@@ -43,8 +43,8 @@ class Postmaster:
     def listens(self) -> bool:
         """Whether a server answers on the socket.
 
-        An accepted connection is not enough: the kernel accepts even while the process is being killed. The account
-        could have put a link to somebody else's socket there.
+        An accepted connection is not enough: the kernel accepts even while the process is being killed. The socket
+        must also be the account's own: the account could have put a link to another user's socket there.
         """
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError), reachable(self.folder) as folder:
             found = (self.folder / SOCKET).lstat()

@@ -80,7 +80,8 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """The URL of its database `todo`, for libpq and psycopg, until `stop`. It contains the password.
 
-        Where the folder's path is too long for a socket, it works only here and in processes forked from this one.
+        If the folder's path is too long for a socket, or has a comma or colon, the URL works only in this process and
+        in those forked from it.
         """
         return self._url
 

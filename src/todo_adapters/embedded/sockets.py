@@ -15,6 +15,7 @@ SOCKET: Final = f".s.PGSQL.{PORT}"
 """The socket's file in its folder."""
 
 _PATH_BYTES = 103  # of a socket: `sun_path` of macOS, which is four bytes shorter than that of Linux
+_FOLDER_BYTES = _PATH_BYTES - len(f"/{SOCKET}")
 _DESCRIPTORS = "/proc/self/fd"
 
 
@@ -22,8 +23,8 @@ def require_reachable(folder: Path) -> None:
     """Raise `EmbeddedDatabaseError` if `reachable` could not reach a socket in that folder."""
     if not (_works_by_its_name(folder) or Path(_DESCRIPTORS).exists()):
         raise EmbeddedDatabaseError(
-            f"No client could reach a Unix socket in {folder}: without /proc its path may have about 80 bytes, and "
-            "neither comma nor colon. Name another folder with TODO_DATA_DIR."
+            f"No client could reach a Unix socket in {folder}: without /proc the folder's path must have at most "
+            f"{_FOLDER_BYTES} bytes, and neither comma nor colon. Name another folder with TODO_DATA_DIR."
         )
 
 
@@ -31,9 +32,9 @@ def require_reachable(folder: Path) -> None:
 def reachable(folder: Path) -> Iterator[str]:
     """A path of the folder for connecting to the socket in it, within the context.
 
-    Where its own path is too long it is that of a descriptor (`proc_pid_fd(5)`), for this process and those forked
-    from it: that needs no second folder, which somebody could clean away, and no right over another process. Raises
-    `OSError`.
+    If a socket cannot have the folder's own path (too long, or with a comma or colon), it is the path of a descriptor
+    (`proc_pid_fd(5)`), which works in this process and in those forked from it. Unlike a link in a temporary folder,
+    no cleaner can remove it; unlike `/proc/<pid>/fd`, it needs no right over another process. Raises `OSError`.
     """
     if _works_by_its_name(folder):
         yield str(folder)
