@@ -1,4 +1,4 @@
-"""How cost grows with the work: connections, tasks in the table, tasks of one user, workers, and requests served.
+"""How cost grows with the work (connections, tasks, workers, requests served), and what the mode for shards costs.
 
     nox -s growth                                # into docs/performance.md: about twenty minutes
     nox -s growth -- --only plans,latency --dry
