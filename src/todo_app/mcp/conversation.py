@@ -1,16 +1,17 @@
 """A client of `todo mcp`: what it sends, line by line, and what it has not been answered yet."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_REQUEST, ErrorData, JSONRPCError
+from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
 
 from todo_app.http.errors import MalformedRequest
-from todo_app.mcp.message import Message, id_of, read_message
+from todo_app.mcp.message import Message, read_message
 
 LINE_MAX: Final = 1024 * 1024  # bytes of one message
 TOO_LONG: Final = f"A message may have at most {LINE_MAX} bytes."
@@ -55,11 +56,8 @@ class Conversation:
             self._asked.discard(message.cancelled)  # the SDK does not answer it
 
     async def _refuse(self, line: bytes, reason: str) -> None:
-        refusal = JSONRPCError(
-            jsonrpc="2.0",
-            id=None if len(line) > LINE_MAX else id_of(line),
-            error=ErrorData(code=INVALID_REQUEST, message=reason),
-        )
+        code, asked = (INVALID_REQUEST, None) if len(line) > LINE_MAX else _code_and_id(line)
+        refusal = JSONRPCError(jsonrpc="2.0", id=asked, error=ErrorData(code=code, message=reason))
         await self._out.send(SessionMessage(refusal))
 
     async def _finish(self) -> None:
@@ -93,3 +91,15 @@ def _read(line: bytes) -> Message:
     if len(line) > LINE_MAX:
         raise MalformedRequest(TOO_LONG)
     return read_message(line)
+
+
+def _code_and_id(line: bytes) -> tuple[int, int | str | None]:
+    """The error code for a refused message (JSON-RPC 2.0, §5.1), and the id that it names, if it can be read."""
+    try:
+        found = json.loads(line)
+    except RecursionError:
+        return INVALID_REQUEST, None
+    except ValueError:
+        return PARSE_ERROR, None
+    given = found.get("id") if isinstance(found, dict) else None
+    return INVALID_REQUEST, given if type(given) is int or (isinstance(given, str) and given.isprintable()) else None

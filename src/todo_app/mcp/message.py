@@ -1,6 +1,5 @@
 """Reads a message of JSON-RPC 2.0 before the SDK does, which does not answer some invalid messages."""
 
-import json
 from typing import Any, Final, Literal
 
 import msgspec
@@ -54,13 +53,3 @@ def read_message(body: bytes) -> Message:
     if (message.method is UNSET and not answers) or (message.method is not UNSET and message.id is None):
         raise MalformedRequest(NO_MESSAGE)
     return message
-
-
-def id_of(body: bytes) -> int | str | None:
-    """The id that the refusal of such a message names, where it can be read."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    given = found.get("id") if isinstance(found, dict) else None
-    return given if type(given) is int or (isinstance(given, str) and given.isprintable()) else None
