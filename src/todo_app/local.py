@@ -65,7 +65,7 @@ def readable(setting: str, url: str, log: Callable[[], Log]) -> str:
     except ValueError as error:
         raise SettingsError(f"{setting}: {error}") from None
     if dropped:
-        log().events.warning("database_url_parameters_dropped", parameters=dropped)
+        log().events.warning("database_url_parameters_dropped", setting=setting, parameters=dropped)
     return kept
 
 

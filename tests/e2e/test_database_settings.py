@@ -139,7 +139,8 @@ def test_the_log_says_once_what_was_dropped_of_the_url_for_migrations(database_u
     assert (migrated.returncode, migrated.stderr.count("\n")) == (0, 1)
     assert migrated.stderr.endswith(UP_TO_DATE)
     [line] = map(json.loads, migrated.stdout.splitlines())
-    assert (line["event"], line["parameters"]) == ("database_url_parameters_dropped", ["workaround"])
+    dropped = ("database_url_parameters_dropped", "TODO_MIGRATIONS_DATABASE_URL", ["workaround"])
+    assert (line["event"], line["setting"], line["parameters"]) == dropped
 
 
 def test_a_parameter_that_nobody_knows_is_named_and_nothing_else_of_the_url(empty_database_url: str) -> None:

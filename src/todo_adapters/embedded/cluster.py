@@ -139,7 +139,7 @@ class Cluster:
         server = self._server()
         return server is not None and server.is_ready()
 
-    def _is_said_to_be_ready(self) -> bool:
+    def _claims_to_be_ready(self) -> bool:
         server = self._server()
         return server is not None and server.status == "ready"
 
@@ -167,7 +167,7 @@ class Cluster:
             if child.poll() is not None or not self._is_ready():
                 reason = (
                     f"it runs, but does not answer on its socket in {self.folder}"
-                    if self._is_said_to_be_ready()
+                    if self._claims_to_be_ready()
                     else complaint(self._log.read_bytes().rpartition(b"starting PostgreSQL")[2])
                 )
                 raise EmbeddedDatabaseError(f"The embedded database did not start: {reason} (see {self._log}).")
