@@ -68,6 +68,8 @@ OWNER_LENGTH: Final = 255
 VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
+GIVEN_TAGS_MAX: Final = 200
+"""How many tags may be given, of which some are the same."""
 POSITION_LENGTH: Final = 32
 
 # The Unicode categories Cc (control characters) and Cs (lone surrogates).
@@ -198,10 +200,14 @@ def is_tags(value: object) -> bool:
 
 
 def distinct_tags(value: object) -> object:
-    """Tags as they are stored: of those that are the same when `folded`, the first. None means no tags."""
+    """Tags as they are stored: of those that are the same when `folded`, the first. None means no tags.
+
+    More than `GIVEN_TAGS_MAX`, or what cannot be a tag, is returned unchanged, for the rule to refuse: to fold a text
+    takes time that grows with the square of its length.
+    """
     if value is None:
         return ()
-    if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) for tag in value):
+    if not isinstance(value, (list, tuple)) or len(value) > GIVEN_TAGS_MAX or not all(map(is_tag, value)):
         return value
     first: dict[str, str] = {}
     for tag in value:

@@ -8,9 +8,10 @@ import pytest
 from clocks import until
 from factories import ANN, make_task
 
-from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres import PostgresTaskStore, rows
 from todo_adapters.postgres.beside import beside, consumed
-from todo_core import Decision, Pair, Plan, Seen, composed
+from todo_core import Decision, Pair, Plan, Seen, Task, composed, searchable
+from todo_core.testing.writing import add
 
 
 async def test_a_thread_beside_the_event_loop_gives_way_often() -> None:
@@ -45,6 +46,22 @@ async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: Po
         threads.clear()
         await tasks.commit(composed([Plan(decide=decide)] * parts))
         assert {thread is threading.main_thread() for thread in threads} == {parts < 20}
+
+
+@pytest.mark.parametrize(("letter", "beside_the_loop"), [("x", False), ("\u0345", True)])
+async def test_long_texts_that_are_expensive_to_fold_are_folded_in_a_thread(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, letter: str, beside_the_loop: bool
+) -> None:
+    threads = list[threading.Thread]()
+
+    def noting(task: Task) -> str:
+        threads.append(threading.current_thread())
+        return searchable(task)
+
+    monkeypatch.setitem(rows.WRITTEN, "search_text", noting)
+    tasks = postgres_store.tasks_of(ANN)
+    await asyncio.gather(*(add(tasks, make_task(description=letter * 1000)) for _ in range(9)))
+    assert any(thread is not threading.main_thread() for thread in threads) == beside_the_loop
 
 
 async def test_abandoned_work_gives_way_until_it_ends() -> None:

@@ -329,6 +329,28 @@ async def test_repeats_that_arrive_together_share_a_statement_with_the_first(
     assert await stored(tasks) == [told[0]]
 
 
+@pytest.mark.parametrize("size", [0, 3, 600])
+async def test_a_repeat_returns_as_many_things_as_the_first_time(postgres_store: PostgresTaskStore, size: int) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    made = tuple(make_task(description="milk \U0001f95b") for _ in range(size))
+    plan = Plan(decide=lambda _: Decision(tuple(Pair(None, each) for each in made), made), once=Once(KEY, "many"))
+    first, again = await tasks.commit(plan), await tasks.commit(plan)
+    assert (again.answer, again.change, again.replayed) == (made, first.change, True)
+
+
+async def test_what_is_stored_in_portions_is_one_change_of_one_moment(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "_PORTION", 3)
+    tasks = postgres_store.tasks_of(ANN)
+    made = [make_task() for _ in range(10)]
+    committed = await tasks.commit(Plan(decide=lambda _: Decision(tuple(Pair(None, each) for each in made))))
+    log = await whole_log(tasks)
+    assert [entry.id for entry in log] == sorted(each.id for each in made)
+    assert {(entry.number, entry.at) for entry in log} == {(committed.change, log[0].at)}
+    assert set(await stored(tasks)) == set(made)
+
+
 async def test_replicas_with_the_same_keys_in_another_order_do_not_deadlock(
     engine: AsyncEngine, database_url: str, there: None
 ) -> None:

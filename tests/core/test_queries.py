@@ -17,6 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from todo_core import Cursor, InvalidInput, Page, Problem, Sort, Task, TaskQuery, searchable
+from todo_core import queries as queries_module
+from todo_core import task as task_module
 from todo_core.queries import SEARCH_RULE
 from todo_core.task import is_description
 from todo_core.testing.examples import moments, queries, tasks_of, titles
@@ -261,6 +263,28 @@ def awkward() -> st.SearchStrategy[str]:
 def test_folding_a_second_time_changes_no_text_and_neither_does_composing_it_first(text: str) -> None:
     assert folded(folded(text)) == folded(text)
     assert {folded(normalize(form, text)) for form in FORMS} == {folded(text)}
+
+
+LONG: Final = "\u0300\u0316" * 5000  # to fold it takes time that grows with the square of its length
+
+
+@pytest.mark.parametrize("tags", [[LONG], ["x"] * 199 + [LONG], ["x"] * 201, ["x"] * 100_000])
+def test_no_tag_is_folded_before_all_of_them_are_known_to_be_short_and_few(
+    tags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (task_module, queries_module):
+        monkeypatch.setattr(module, "folded", None)
+    for refused in (lambda: make_task(tags=tags), lambda: make_task().edited(at=LATER, tags=tags)):
+        with pytest.raises(InvalidInput, match="tags"):
+            refused()
+    with pytest.raises(InvalidInput):
+        TaskQuery(tags=tuple(tags))
+    with pytest.raises(InvalidInput):
+        TaskQuery(search=LONG)
+
+
+def test_two_hundred_tags_may_be_given_if_twenty_of_them_differ() -> None:
+    assert make_task().edited(at=LATER, tags=[f"{n % 20}" for n in range(200)]).tags == tuple(map(str, range(20)))
 
 
 def test_a_character_takes_33_bytes_at_most_when_it_is_folded() -> None:

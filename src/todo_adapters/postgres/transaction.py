@@ -1,6 +1,6 @@
 """Carries out a plan in one transaction behind the owner's lock: reads what it sees, decides, and stores the result."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,8 +18,8 @@ from todo_adapters.postgres.rows import (
     LOGGED_ROW,
     READ,
     WRITTEN,
+    answer_bytes,
     answer_of,
-    answer_text,
     entry_of,
     from_call,
     json_text,
@@ -57,6 +57,7 @@ from todo_core import (
 )
 from todo_core.changes import difference, growth_of, kind_of
 
+_PORTION: Final = 2000  # rows that are stored by one statement
 _THINGS_A_PART: Final = 25  # deciding one operation of a batch takes about as long as going through so many things
 
 
@@ -97,7 +98,8 @@ async def commit_behind_the_lock(
         await execute(connection, _ERASE, {"user_id": owner, "ids": array_literal(list(decision.erased))})
     if plan.once is not None:
         kept = {"user_id": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
-        await execute(connection, _KEEP, kept | {"answer": answer_text(decision.answer)})
+        answer = await beside(len(decision.answer), answer_bytes, decision.answer)
+        await execute(connection, _KEEP, kept | {"answer": answer})
     return Committed(decision.answer, number)
 
 
@@ -106,10 +108,11 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
     rows = await execute(connection, _READ_KEY, {"user_id": owner, "key": once.key})
     if not rows:
         return None
-    [(fingerprint, number, answer)] = rows
+    fingerprint, number, _ = rows[0]
     if fingerprint not in (None, once.fingerprint):
         raise Refused(KeyReused())
-    return Committed(answer_of(owner, answer), number, replayed=True)
+    things = [thing for *_, thing in rows if thing is not None]
+    return Committed(await beside(len(things), answer_of, owner, things), number, replayed=True)
 
 
 async def make_owner(connection: AsyncConnection, owner: OwnerId, *, waits: bool = True) -> bool:
@@ -236,14 +239,29 @@ async def _store(
     connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
     """Store the pairs, their entries and the owner's row. No two pairs may be of one thing."""
-    size = sum(weight_of(pair.after if isinstance(pair.after, Task) else None) for pair in pairs)
-    values = await beside(size, _values, pairs)  # folding long texts takes a millisecond each
-    counts = {"number": row.number, "live": row.live, "lists": row.lists}
-    await execute(connection, _STORE, values | {"owner": owner, "by": client, **counts})
+    same = {"owner": owner, "by": client, "number": row.number, "live": row.live, "lists": row.lists}
+    at = None
+    for portion, size in _portions(pairs):
+        values = await beside(size, _values, portion)  # folding long texts takes a millisecond each
+        [(at,), *_] = await execute(connection, _STORE, values | same | {"at": at})
     lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
     if lists:
         kept = {name: array_literal([getattr(each, name) for each in lists]) for name in LIST_READ}
         await execute(connection, _STORE_LISTS, kept | {"owner": owner})
+
+
+def _portions(pairs: Sequence[Pair]) -> Iterator[tuple[list[Pair], int]]:
+    """The pairs in portions, with the weight of each: the event loop does nothing else while the driver sends one."""
+    portion, size = list[Pair](), 0
+    for pair in pairs:
+        portion.append(pair)
+        size += weight_of(pair.before if isinstance(pair.before, Task) else None)
+        size += weight_of(pair.after if isinstance(pair.after, Task) else None)
+        if size >= _PORTION:
+            yield portion, size
+            portion, size = [], 0
+    if portion:
+        yield portion, size
 
 
 def _values(pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -322,10 +340,16 @@ update changes set before = '{}' from last
 where changes.user_id = %(user_id)s and changes.id = last.id and changes.number = last.number
 returning true
 """
-_READ_KEY: Final = "select fingerprint, number, answer from used_keys where user_id = %(user_id)s and key = %(key)s"
+# A row for each thing: a whole answer may be so large that reading it would block the event loop.
+_READ_KEY: Final = """
+select fingerprint, number, kept.thing from used_keys
+left join lateral jsonb_array_elements(answer) with ordinality as kept(thing, place) on true
+where user_id = %(user_id)s and key = %(key)s order by kept.place
+"""
 _KEEP: Final = """
 insert into used_keys (user_id, key, fingerprint, number, answer)
-values (%(user_id)s, %(key)s, %(fingerprint)s, %(number)s, %(answer)s::jsonb) returning true
+values (%(user_id)s, %(key)s, %(fingerprint)s, %(number)s, convert_from(%(answer)s::bytea, 'UTF8')::jsonb)
+returning true
 """
 _ASSIGNED: Final = ", ".join(f"{name} = excluded.{name}" for name in CHANGING)
 _STORE: Final = of_one_owner(f"""
@@ -340,13 +364,14 @@ with written as (
     update owners set number = %(number)s, live = %(live)s, lists = %(lists)s where user_id = %(owner)s
 )
 insert into changes (user_id, number, kind, id, at, action, client, before, after, root, took)
-select %(owner)s::text, %(number)s::bigint, entry.kind, entry.thing, (select clock_timestamp()), entry.action,
+select %(owner)s::text, %(number)s::bigint, entry.kind, entry.thing,
+       coalesce(%(at)s::timestamptz, (select clock_timestamp())), entry.action,
        %(by)s::text, entry.before::jsonb, entry.after::jsonb, entry.root, entry.took
 from unnest(
     %(kind)s::text[], %(thing)s::uuid[], %(action)s::text[], %(before)s::text[], %(after)s::text[], %(root)s::uuid[],
     %(took)s::int[]
 ) as entry(kind, thing, action, before, after, root, took)
-returning true
+returning at
 """)
 _STORE_LISTS: Final = f"""
 insert into lists (user_id, {", ".join(LIST_READ)})

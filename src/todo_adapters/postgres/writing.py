@@ -16,6 +16,7 @@ from typing import Any, Final, LiteralString, NamedTuple, cast
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
+from todo_adapters.postgres.beside import beside
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMMON,
@@ -26,6 +27,7 @@ from todo_adapters.postgres.rows import (
     WRITTEN,
     answer_text,
     fitting,
+    folding_of,
     from_call,
     logged,
     task_columns,
@@ -344,7 +346,8 @@ def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[W
 
 def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
-        rows = await execute(connection, *for_calls(connection, statement, columns(writes)))
+        values = await beside(sum(folding_of(write.task) for write in writes), columns, writes)
+        rows = await execute(connection, *for_calls(connection, statement, values))
         return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
 
     return write
