@@ -164,7 +164,7 @@ def test_a_server_runs_on_the_settings_that_the_page_on_neon_shows(server: TlsSe
     assert "&channel_binding=" in variables["DATABASE_URL"]
     assert set(variables) > {"DATABASE_URL", "TODO_MIGRATIONS_DATABASE_URL"}
     assert (migrated := run("migrate", **variables)).returncode == 0, migrated.stderr
-    running = Server(tmp_path, **variables, BETTER_AUTH_SECRET="of the tests, and of no use elsewhere")
+    running = Server(tmp_path, **variables)
     try:
         assert httpx.get(f"{running.started().url}/health/ready", trust_env=False).status_code == 200
     finally:
