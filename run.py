@@ -38,7 +38,8 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   migrate | token USER | mcp USER | openapi | --version   the other commands of `todo`
 
 The first run installs exactly what uv.lock pins into .venv, beside this file, and needs the network for that. Later
-runs start immediately. Nothing is installed anywhere else but in uv's cache; to start over, delete that folder."""
+runs start immediately. Nothing is installed anywhere else but in uv's cache. To install again, delete .venv: it holds
+no tasks."""
 
 
 def main(argv: list[str]) -> int:

@@ -87,6 +87,7 @@ def test_help_installs_nothing(clone: Clone, arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "run.py", *arguments], cwd=clone.folder, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("serve", "test", "migrate", "token", "openapi", "--version"))
+    assert "delete .venv" in done.stdout
     assert not (clone.folder / ".venv").exists()
 
 
