@@ -51,6 +51,9 @@ assert.deepEqual([refused.status, (await refused.json()).code], [422, "invalid_i
 const deleted = await ask("DELETE", `/${task.id}`);
 assert.deepEqual([deleted.status, await deleted.json()], [200, { success: true }]);
 assert.equal((await ask("GET", `/${task.id}`)).status, 404);
+for (let number = 0; number < 51; number++) await ask("POST", "", { title: `${number}` });
+for (const query of ["", "?status=pending"]) assert.equal((await titles(query)).length, 52, query);
+assert.equal((await titles("?pageSize=5&status=pending")).length, 5);
 """
 
 RECIPES = """
