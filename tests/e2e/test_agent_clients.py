@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,8 +55,8 @@ def configurations() -> Iterator[dict[str, Any]]:
             yield {"command": command, "args": arguments}
         else:
             url = next(word for word in words if word.startswith("http://"))
-            name, _, value = words[words.index("--header") + 1].partition(": ")
-            yield {"url": url, "headers": {name: value}}
+            headers = [after for word, after in pairwise(words) if word == "--header"]
+            yield {"url": url, "headers": dict(header.split(": ", 1) for header in headers)}
 
 
 def placed(text: str) -> str:
