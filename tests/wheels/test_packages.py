@@ -118,10 +118,14 @@ PROGRAMS = {block.file: block.text for block in blocks_of(ROOT / "docs/how-to/em
 PROGRAMS |= {name: (ROOT / "examples" / name).read_text() for name in ("script.py", "sqlite_store.py")}
 
 
-@pytest.mark.parametrize(
-    ("name", "extra"),
-    {"script.py": "", "sqlite_store.py": "", "in_memory.py": "recurrence", "on_postgres.py": "postgres"}.items(),
-)
+EXTRAS = {
+    **dict.fromkeys(("script.py", "sqlite_store.py", "in_memory.py"), ""),
+    "recurring.py": "recurrence",
+    "on_postgres.py": "postgres",
+}
+
+
+@pytest.mark.parametrize(("name", "extra"), EXTRAS.items())
 def test_a_program_that_embeds_the_core_needs_no_other_extra(
     installed: Callable[[str], Path], empty_database_url: str, name: str, extra: str, tmp_path: Path
 ) -> None:
