@@ -4,6 +4,7 @@ They are typescript-client.md, another-shape.md, fetch.md and live-updates.md.
 """
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -235,6 +236,16 @@ def test_the_recipes_for_fetch_renew_tokens_wait_and_page(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    (tmp_path / "use.mjs").write_text(use.replace("http://127.0.0.1:8000", server.url) + "console.log(task.title)\n")
+    used = subprocess.run(
+        [str(NODE), "use.mjs"],
+        cwd=tmp_path,
+        env={**os.environ, "TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (used.returncode, used.stdout) == (0, "Buy oat milk\n"), used.stderr
 
 
 def test_the_function_for_fetch_survives_lost_answers_proxies_and_expired_tokens(tmp_path: Path) -> None:
