@@ -41,6 +41,7 @@ from todo_core.use_cases.batch import BATCH_MAX
 ALLOWED = 10  # times the quiet 99th percentile
 PAUSE = 0.005  # seconds between two requests of the victim
 HOARD = 10_000  # tasks, as many as a user may have
+FAMILY = 4000
 SETTLE = 1.0  # seconds after an attack
 _GIVES_WAY = 19
 SAMPLES = 100  # requests of the victim beside each attack, at least
@@ -115,6 +116,8 @@ class Stage:
     """Has 10 000 tasks in one list, whose id is `tasks[0]`."""
     batcher: User
     """Has one list, whose id is `tasks[0]`."""
+    parent: User
+    """Has 4000 tasks below `tasks[0]`."""
     changes: int = 0
     """The number of the hoarder's last change."""
     statuses: Counter[int] = field(default_factory=Counter)
@@ -247,6 +250,20 @@ async def batches(stage: Stage) -> None:
     await asyncio.gather(*(stage.ask(request) for _ in range(64)))
 
 
+async def refused(stage: Stage) -> None:
+    """16 simultaneous batches of a megabyte each, which are refused"""
+    body = b'{"operations":[%b]}' % b",".join([b"{}"] * 333_000)
+    fields = ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    request = stage.head(stage.batcher, "POST", "batch", *fields) + body
+    await asyncio.gather(*(stage.ask(request) for _ in range(16)))
+
+
+async def family(stage: Stage) -> None:
+    """a task with 4000 subtasks is moved to the trash, and restored"""
+    await stage.ask(stage.head(stage.parent, "DELETE", f"tasks/{stage.parent.tasks[0]}"))
+    await stage.ask(stage.head(stage.parent, "POST", f"trash/{stage.parent.tasks[0]}/restore", "Content-Length: 0"))
+
+
 async def quiet(_: Stage) -> None:
     """nothing"""
     await asyncio.sleep(6)
@@ -254,7 +271,8 @@ async def quiet(_: Stage) -> None:
 
 ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "toggles": toggles, "pages": pages, "tags": tags, "allowed-tags": allowed_tags, "searches": searches,
-    "unread": unread, "large": large, "batches": batches, "headers": long_headers, "bodies": slow_bodies, "idle": idle,
+    "unread": unread, "large": large, "family": family, "batches": batches, "refused": refused, "headers": long_headers,
+    "bodies": slow_bodies, "idle": idle,
 }  # fmt: skip
 
 
@@ -271,12 +289,13 @@ def _fill(server: Server, user: User, tasks: int, description: str) -> None:
     asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), tell, 16))
 
 
-def _hoard(server: Server, user: User, batches: int) -> int:
-    """Give that user a list with the tasks of so many batches; the number of changes that it took."""
+def _hoard(server: Server, user: User, batches: int, *, below: str = "list_id") -> int:
+    """Give that user a list, or a task, with the tasks of so many batches; the number of changes that it took."""
     url = f"{server.url}/api/{user.name}"
+    path, top = ("lists", {"name": "Everything"}) if below == "list_id" else ("tasks", {"title": "Everything"})
     with httpx.Client(headers={"Authorization": f"Bearer {user.token}"}, timeout=30) as client:
-        user.tasks.append(client.post(f"{url}/lists", json={"name": "Everything"}).json()["id"])
-        task = {"title": "Buy oat milk", "description": "from the corner shop", "list_id": user.tasks[0]}
+        user.tasks.append(client.post(f"{url}/{path}", json=top).json()["id"])
+        task = {"title": "Buy oat milk", "description": "from the corner shop", below: user.tasks[0]}
         batch = {"operations": [{"op": "create", "task": task}] * BATCH_MAX}
         for _ in range(batches):
             client.post(f"{url}/batch", json=batch).raise_for_status()
@@ -289,9 +308,11 @@ def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
         migrate(url := base.make("neighbour"))
         with serving("todo-api", url, settings={"TODO_CORS_ORIGINS": ORIGIN}) as server:
             searchers = [user_named(f"searcher-{number}") for number in range(len(SEARCHES))]
-            stage = Stage(server, user_named("attacker"), searchers, user_named("hoarder"), user_named("batcher"))
+            named = [user_named(name) for name in ("hoarder", "batcher", "parent")]
+            stage = Stage(server, user_named("attacker"), searchers, *named)
             stage.changes = _hoard(server, stage.hoarder, HOARD // BATCH_MAX)
             _hoard(server, stage.batcher, 0)
+            _hoard(server, stage.parent, FAMILY // BATCH_MAX, below="parent_id")
             _fill(server, victim := user_named("victim"), 20, "from the corner shop")
             _fill(server, stage.user, 200, FULL)
             for searcher, kind in zip(stage.searchers, SEARCHES.values(), strict=True):
