@@ -361,6 +361,8 @@ class Model:
         fits = len(self.working[owner]) + len(self.waiting[owner]) < self.places
         if fits:
             self.waiting[owner].append(request)
+        else:
+            await asyncio.wait([request.task], timeout=5)
         await self.agree(owner)
         assert request.refused != fits
 
