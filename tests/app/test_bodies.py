@@ -212,6 +212,16 @@ def test_the_depth_of_a_body_does_not_depend_on_its_strings(value: Any) -> None:
             reading.require_shallow(json.dumps(value).encode())
 
 
+@given(st.integers(1, 5), JSON_VALUES)
+def test_the_depth_of_a_body_is_the_same_in_parts(part: int, value: Any) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "DEPTH_MAX", 3)
+        patched.setattr(reading, "_PART", part)
+        expected = pytest.raises(MalformedRequest) if depth_of(value) > 3 else nullcontext()
+        with expected:
+            reading.require_shallow(json.dumps(value).encode())
+
+
 async def test_an_unterminated_string_is_refused_quickly(service: Service, task: dict[str, Any]) -> None:
     started = time.process_time()  # other processes of the machine do not count
     await refused_everywhere(service, task, 400, body=b"[" * 101 + b'"' + b'\\"' * 30_000)

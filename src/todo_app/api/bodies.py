@@ -1,22 +1,26 @@
 """Decodes a JSON body, and finds all of its faults, since decoding stops at the first one."""
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import UnsetType
 from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
 from msgspec.structs import FieldInfo, fields
 
+from todo_app.api.excerpts import first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
 from todo_app.api.names import unknown
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.problems import MAX_FAULTS, NOT_ALL
-from todo_app.http.reading import NOT_READ, require_shallow
+from todo_app.http.reading import BODY_MAX, NOT_READ, require_shallow, shallow_parts
 from todo_core import InvalidInput, Problem
 from todo_core.due import contradictions, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
@@ -24,8 +28,9 @@ from todo_core.task import RULES as TASK_RULES
 from todo_core.task import Rule
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
-_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
+_TURNS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 _STEP: Final = re.compile(r"[^.\[\]]+")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -35,16 +40,58 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool
 
     `writes` is that of `faults_of`.
     """
-    try:
+    with _malformed():
         body.decode()  # members that the decoder skips must be UTF-8 too
         require_shallow(body)
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            faults = faults_of(body, decoder.type, writes=writes)
-            raise InvalidInput(faults or [Problem("", f"the body is wrong: {error}")]) from None
+            raise _invalid(body, decoder.type, error, writes=writes) from None
+
+
+async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
+    """As `decoded`. Large bodies are judged one at a time, with pauses in which other requests have their turn."""
+    if len(body) <= BODY_MAX:
+        return decoded(decoder, body)
+    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        with _malformed():
+            await asyncio.sleep(_PAUSE)
+            body.decode()
+            for _ in shallow_parts(body):
+                await asyncio.sleep(_PAUSE)
+            try:
+                _require_few(body, decoder.type)
+                return decoder.decode(body)
+            except msgspec.ValidationError as error:
+                await asyncio.sleep(_PAUSE)
+                raise _invalid(body, decoder.type, error) from None
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """Raise `MalformedRequest` for what is not JSON."""
+    try:
+        yield
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedRequest(NOT_READ) from None
+
+
+def _invalid(
+    body: bytes, shape: type[msgspec.Struct], error: msgspec.ValidationError, *, writes: bool = True
+) -> InvalidInput:
+    faults = faults_of(body, shape, writes=writes)
+    return InvalidInput(faults or [Problem("", f"the body is wrong: {error}")])
+
+
+def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
+    """Raise `InvalidInput` for a list with too many tagged objects: the decoder would make them all, and then count."""
+    members = members_in(body, shape)
+    for field in fields(shape):
+        tagged = _tagged_in(field.type)
+        if tagged and field.encode_name in members:
+            _, most = tagged
+            if len(first_items(members[field.encode_name], most + 1)) > most:
+                raise InvalidInput([_too_many(field.encode_name, most)])
 
 
 def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) -> list[Problem]:
@@ -55,6 +102,8 @@ def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
     is not JSON.
     """
     try:
+        if has_very_many_members(body, shape):
+            return [Problem("", "has too many unknown or repeated members to name them")]
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
@@ -145,10 +194,11 @@ def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator
         yield Problem(f"{name}/{problem.field}" if problem.field else name, problem.detail)
 
 
-def _tagged_in(kind: Any) -> tuple[dict[str, type[msgspec.Struct]], int | None] | None:
-    """The structs that a list of tagged objects may hold, by tag, and how many; None for any other type."""
+@cache
+def _tagged_in(kind: Any) -> tuple[dict[str, type[msgspec.Struct]], int] | None:
+    """The structs that a limited list of tagged objects may hold, by tag, and how many; None for any other type."""
     items = _plain(type_info(kind))
-    if not isinstance(items, ListType):
+    if not isinstance(items, ListType) or items.max_length is None:
         return None
     item = _plain(items.item_type)
     kinds = item.types if isinstance(item, UnionType) else ()
@@ -160,22 +210,27 @@ def _plain(kind: Type) -> Type:
     return _plain(kind.type) if isinstance(kind, Metadata) else kind
 
 
+def _too_many(name: str, most: int) -> Problem:
+    return Problem(name, f"is wrong: Expected `array` of length <= {most}")
+
+
 def _faults_of_each(
-    name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int | None
+    name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int
 ) -> Iterator[Problem]:
-    """The faults of a list of objects, each of the shape that its tag selects; none if there are more than allowed."""
-    tag_field = next(iter(tagged.values())).__struct_config__.tag_field
+    """The faults of a list of objects, each of the shape that its tag selects; of too many, that there are."""
     try:
-        items = _ITEMS.decode(raw)
+        items = first_items(raw, most + 1)
     except msgspec.ValidationError as error:
         yield Problem(name, f"is wrong: {error}")
         return
-    if most is not None and len(items) > most:
-        return  # to be counted, not to be read
+    if len(items) > most:
+        yield _too_many(name, most)
+        return
+    tag_field = str(next(iter(tagged.values())).__struct_config__.tag_field)
     for place, item in enumerate(items):
         at = f"{name}/{place}"
         try:
-            tag = _MEMBERS.decode(item).get(str(tag_field))
+            tag = members_named(item, tag_field).get(tag_field)
             shape = tagged.get(msgspec.json.decode(tag, type=str)) if tag is not None else None
         except msgspec.ValidationError as error:
             yield Problem(at, f"is wrong: {error}")

@@ -71,9 +71,10 @@ Tags: TypeAlias = Annotated[
         extra_json_schema={"maxItems": TAGS_MAX},
     ),
 ]
+_TAGS_GIVEN_MAX: Final = 5 * TAGS_MAX  # each may be given in some spellings
 GivenTags: TypeAlias = Annotated[
     list[Tag],
-    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE)),
+    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE), max_length=_TAGS_GIVEN_MAX),
 ]
 Date: TypeAlias = Annotated[
     str,

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from todo_app.api.bodies import decoded
+from todo_app.api.bodies import decoded_in_turn
 from todo_app.api.ids import read_id
 from todo_app.api.listing import refuse_parameters
 from todo_app.http.errors import (
@@ -248,7 +248,7 @@ class Operation(Described):
         if self.body is not None and (sent or self.body.required):
             if not self.body.required:
                 require_type(exchange, self.body.types)
-            body = decoded(self._decoder, sent)  # type: ignore[arg-type]  # set if `body` is
+            body = await decoded_in_turn(self._decoder, sent)  # type: ignore[arg-type]  # set if `body` is
         expected = read_if_match(exchange) if self.thing_kind else None
         zone = read_time_zone(exchange) if self.zoned else None
         base = read_merge_base(exchange) if self.merges else None
