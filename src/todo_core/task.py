@@ -68,7 +68,7 @@ OWNER_LENGTH: Final = 255
 VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
-GIVEN_TAGS_MAX: Final = 200
+GIVEN_TAGS_MAX: Final = 100
 """How many tags may be given, of which some are the same."""
 POSITION_LENGTH: Final = 32
 

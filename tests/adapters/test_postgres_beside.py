@@ -3,14 +3,16 @@
 import asyncio
 import sys
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from clocks import until
 from factories import ANN, make_task
 
-from todo_adapters.postgres import PostgresTaskStore, rows
+from todo_adapters.postgres import PostgresTaskStore, reading, rows
 from todo_adapters.postgres.beside import beside, consumed
-from todo_core import Decision, Pair, Plan, Seen, Task, composed, searchable
+from todo_core import Decision, Pair, Plan, Seen, Summary, Task, composed, searchable
 from todo_core.testing.writing import add
 
 
@@ -62,6 +64,26 @@ async def test_long_texts_that_are_expensive_to_fold_are_folded_in_a_thread(
     tasks = postgres_store.tasks_of(ANN)
     await asyncio.gather(*(add(tasks, make_task(description=letter * 1000)) for _ in range(9)))
     assert any(thread is not threading.main_thread() for thread in threads) == beside_the_loop
+
+
+async def test_a_summary_of_many_tags_is_made_in_a_thread(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed, threads = reading._summed, list[threading.Thread]()
+
+    def work(rows: Iterable[tuple[Any, ...]]) -> Summary:
+        threads.append(threading.current_thread())
+        return summed(rows)
+
+    monkeypatch.setattr(reading, "_summed", work)
+    tasks = postgres_store.tasks_of(ANN)
+    made = [make_task(tags=tuple(f"{task} {tag}" for tag in range(20))) for task in range(26)]
+    for few in (made[:1], made[1:]):
+        await tasks.commit(Plan(decide=lambda _, new=few: Decision(tuple(Pair(None, each) for each in new))))
+        threads.clear()
+        await tasks.summary()
+        assert [thread is threading.main_thread() for thread in threads] == [len(few) == 1]
+    assert await tasks.summary() == Summary.of(made)
 
 
 async def test_abandoned_work_gives_way_until_it_ends() -> None:

@@ -1,11 +1,16 @@
 """Lists, subtasks and the order of tasks, as a client sees them."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from asking import Service
 from factories import ANN, BOB, make_id
 from refusals import check_dressed, pointers, problem
+
+from todo_app.api import replies
+from todo_core import Summary
 
 HOME = f"/api/{ANN}"
 TASKS = f"{HOME}/tasks"
@@ -353,3 +358,27 @@ async def test_undoing_a_swap_of_two_tasks_restores_their_places(service: Servic
 async def test_a_list_has_no_history_of_a_task(service: Service) -> None:
     made = await service.ask("POST", LISTS, json_={"name": "Groceries"})
     problem(await service.ask("GET", f"{TASKS}/{made.json()['id']}/history"), 404, "task_not_found")
+
+
+@pytest.mark.parametrize(("tags", "parts"), [(0, 0), (1, 1), (2000, 1), (2001, 2), (9000, 5)])
+async def test_while_a_summary_of_many_tags_is_encoded_other_requests_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch, tags: int, parts: int
+) -> None:
+    sizes, encode = list[int](), replies._encode
+
+    def encoding(value: Any) -> bytes:
+        if isinstance(value, dict):
+            sizes.append(len(value))
+        return encode(value)
+
+    monkeypatch.setattr(replies, "_encode", encoding)
+    by_tag = {f'a "tag" {number}': number for number in range(tags)}
+    replying = asyncio.create_task(replies.reply_with_summary(Summary(1, 2, by_tag, {"none": 1}, {})))
+    seen = set[int]()
+    while not replying.done():
+        await asyncio.sleep(0)
+        seen.add(len(sizes))
+    expected = {"open": 1, "completed": 2, "by_tag": by_tag, "by_priority": {"none": 1}, "by_list": {}}
+    assert msgspec.json.decode((await replying).body) == expected
+    assert max(sizes, default=0) <= 2000
+    assert seen >= {*range(1, parts)}

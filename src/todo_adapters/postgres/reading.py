@@ -1,14 +1,15 @@
 """Statements that read: tasks by id, pages of the log, lists and summaries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
+from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId, TaskList
@@ -120,10 +121,17 @@ async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> l
 
 
 async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
-    numbers = {(kind, name): count for kind, name, count in await execute(connection, _SUMMARY, {"user_id": owner})}
-    by = {kind: {name: count for (of, name), count in numbers.items() if of == kind} for kind in _COUNTED_BY}
-    priorities = {name: by["priority"].get(name, 0) for name in (*PRIORITIES, NONE)}
-    return Summary(numbers["open", ""], numbers["completed", ""], by["tag"], priorities, by["list"])
+    rows = await execute(connection, _SUMMARY, {"user_id": owner})
+    return await beside(len(rows), _summed, consumed(rows))
+
+
+def _summed(rows: Iterable[tuple[Any, ...]]) -> Summary:
+    numbers: dict[str, dict[str, int]] = {kind: {} for kind in _COUNTED}
+    for kind, name, count in rows:
+        numbers[kind][name] = count
+    opened, completed, tags, priorities, lists = numbers.values()
+    by_priority = {name: priorities.get(name, 0) for name in (*PRIORITIES, NONE)}
+    return Summary(opened[""], completed[""], tags, by_priority, lists)
 
 
 async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
@@ -140,7 +148,7 @@ async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Seq
     return calls
 
 
-_COUNTED_BY: Final = ("tag", "priority", "list")
+_COUNTED: Final = ("open", "completed", "tag", "priority", "list")
 _LISTS: Final = f"""
 select call.place, {", ".join(f"lists.{name}" for name in LIST_READ)}
 from unnest(%(user_id)s::text[]) with ordinality as call(user_id, place)

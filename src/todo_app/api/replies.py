@@ -1,6 +1,7 @@
 """The operations' replies: a thing, the outcome of a change, a page, or no content."""
 
 import asyncio
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -8,9 +9,9 @@ import msgspec
 
 from todo_app.api import wire
 from todo_app.api.operation import Call
-from todo_app.http.exchange import Header, Reply
+from todo_app.http.exchange import PIECE, Header, Reply
 from todo_app.http.headers import is_unmodified
-from todo_core import Committed, Kind, Task, Thing
+from todo_core import Committed, Kind, Summary, Task, Thing
 from todo_core.changes import kind_of
 
 FRESH: Final[Header] = (b"cache-control", b"private, no-cache, no-transform")
@@ -20,6 +21,7 @@ CHANGED: Final = ("ETag", "Change", "Idempotency-Replayed")
 _JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 _REPLAYED: Final[Header] = (b"idempotency-replayed", b"true")
 _AT_A_TIME: Final = 100  # things, encoded within a millisecond
+_TAGS_AT_A_TIME: Final = 2000
 _PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -66,6 +68,23 @@ async def reply_with_things(committed: Committed) -> Reply:
             await asyncio.sleep(_PAUSE)
     view = wire.Things(committed.change, encoded["task"], encoded["list"])
     return reply_with(view, *change_headers(committed))
+
+
+async def reply_with_summary(summary: Summary) -> Reply:
+    """The summary. There may be 200 000 tags: they are encoded in parts as well."""
+    tags, encoded = iter(summary.by_tag.items()), bytearray()
+    while part := dict(islice(tags, _TAGS_AT_A_TIME)):
+        encoded += b"," + _encode(part)[1:-1]
+        if len(part) == _TAGS_AT_A_TIME:
+            await asyncio.sleep(_PAUSE)
+    encoded[:1] = b"{"
+    encoded += b"}"
+    by_tag: Any = msgspec.Raw(encoded)
+    view = msgspec.structs.replace(wire.Summary.of(summary), by_tag=by_tag)
+    del summary  # to free very many tags takes some milliseconds, as does what follows
+    if len(encoded) > PIECE:
+        await asyncio.sleep(_PAUSE)
+    return reply_with(view)
 
 
 def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:

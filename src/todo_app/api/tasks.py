@@ -7,11 +7,11 @@ from todo_app.api.listing import HISTORY, LISTING, read_history, read_listing
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import (
     CHANGED,
-    reply_with,
     reply_with_changed,
     reply_with_created,
     reply_with_nothing,
     reply_with_page,
+    reply_with_summary,
     reply_with_thing,
 )
 from todo_app.http.exchange import Reply
@@ -216,4 +216,4 @@ async def get_summary(call: Call[None]) -> Reply:
 
     How many are open and completed, and the open ones by tag, priority and list.
     """
-    return reply_with(wire.Summary.of(await call.tasks.summary(call.owner)))
+    return await reply_with_summary(await call.tasks.summary(call.owner))
