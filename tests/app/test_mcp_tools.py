@@ -1,6 +1,8 @@
 """The tools of `/mcp`: arguments, effects, answers and scopes."""
 
+import asyncio
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -11,9 +13,9 @@ from factories import ANN, BOB, make_id
 from tool_calls import CURRENT, REVISIONS, ask, call
 
 from todo_app.mcp.schema import THINGS_MAX
-from todo_app.mcp.tool import Tool
+from todo_app.mcp.tool import Tool, several
 from todo_app.mcp.tools import TOOLS
-from todo_core import SCOPES, Scope
+from todo_core import SCOPES, InvalidInput, Problem, Scope
 from todo_core.changes import Action
 
 EACH = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
@@ -486,3 +488,36 @@ async def test_an_id_beside_several_tasks_is_refused(service: Service) -> None:
     own = "019a540b-b400-7000-8000-000000000001"
     refused = (await call(service, "add_task", tasks=[{"title": "a"}], id=own))["error"]
     assert [each["pointer"] for each in refused["errors"]] == ["/id"]
+
+
+class Counted(list[int]):
+    """Items that can be counted, but not looked at."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("too many to look at")
+
+
+async def nothing(_: int) -> dict[str, Any]:
+    raise InvalidInput([Problem("", "is wrong")])
+
+
+@pytest.mark.parametrize("count", [0, THINGS_MAX + 1, 5000])
+async def test_too_many_items_are_counted_and_no_more(count: int) -> None:
+    with pytest.raises(InvalidInput, match="1 to 50"):
+        await several(Counted([1] * count), "tasks", nothing, lambda place, _: {"index": place})
+
+
+async def test_between_items_that_are_refused_other_requests_have_their_turn() -> None:
+    refused = list[int]()
+
+    def about(place: int, _: int) -> dict[str, Any]:
+        refused.append(place)
+        return {"index": place}
+
+    answering = asyncio.create_task(several([1] * THINGS_MAX, "tasks", nothing, about))
+    seen = set[int]()
+    while not answering.done():
+        await asyncio.sleep(0)
+        seen.add(len(refused))
+    assert [each["index"] for each in (await answering)["results"]] == refused == [*range(THINGS_MAX)]
+    assert seen == {*range(1, THINGS_MAX + 1)}

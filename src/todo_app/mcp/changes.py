@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -62,7 +61,7 @@ async def undo(call: Caller, asked: Undo) -> Json:
         case int() as one, msgspec.UNSET:
             return await take_back(one)
         case msgspec.UNSET, list() as numbers:
-            return await several([({"undone": one}, partial(take_back, one)) for one in numbers], "changes")
+            return await several(numbers, "changes", take_back, lambda _, one: {"undone": one})
         case _:
             raise InvalidInput([Problem("change", "must be one number, or changes several, but not both")])
 

@@ -1,7 +1,6 @@
 """The tools for tasks."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -80,9 +79,7 @@ async def add_task(call: Caller, asked: AddTask) -> Json:
         return await add(decoded(_NEW, msgspec.json.encode(asked)))
     if beside := [name for name, value in wire.given(asked, wire.NewTask).items() if value is not None]:
         raise InvalidInput([Problem(name, "must be in each item of tasks, not beside tasks") for name in beside])
-    return await several(
-        [({"index": n}, partial(add_given, members)) for n, members in enumerate(asked.tasks)], "tasks"
-    )
+    return await several(asked.tasks, "tasks", add_given, lambda place, _: {"index": place})
 
 
 class UpdateTask(wire.TaskPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):

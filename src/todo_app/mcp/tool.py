@@ -1,10 +1,11 @@
 """The declaration of a tool: its arguments, answer, scope and hints; and how it is called."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from types import NoneType
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -81,8 +82,9 @@ class Tool:
         return await self.run(call, read(self._decoder, arguments, writes=not self.reads))
 
 
+_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 A = TypeVar("A", bound=msgspec.Struct)
-Work: TypeAlias = Callable[[], Awaitable[Json]]
+G = TypeVar("G")
 Run: TypeAlias = Callable[[Caller, A], Awaitable[Json]]
 
 
@@ -122,21 +124,26 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, wr
         raise MalformedRequest(NOT_READ) from None
 
 
-async def several(work: Iterable[tuple[Json, Work]], name: str) -> Json:
-    """The outcome of each call, in order, with refusals. Raises `InvalidInput` for none or too many."""
-    asked = list(work)
-    if not 1 <= len(asked) <= THINGS_MAX:
+async def several(
+    given: Sequence[G], name: str, act: Callable[[G], Awaitable[Json]], about: Callable[[int, G], Json]
+) -> Json:
+    """The outcome of `act` for each, in order; a refusal says what it is `about`: its place and the item.
+
+    Raises `InvalidInput` for none or too many.
+    """
+    if not 1 <= len(given) <= THINGS_MAX:
         raise InvalidInput([Problem(name, f"must have 1 to {THINGS_MAX} items")])
     results: list[Json] = []
     outage: StoreUnavailable | None = None
-    for about, one in asked:
+    for place, one in enumerate(given):
         try:
             if outage is not None:
                 raise outage  # each of the others would wait for the database as long
-            results.append(await one())
+            results.append(await act(one))
         except TodoError as error:
             outage = error if isinstance(error, StoreUnavailable) else outage
-            results.append(about | answers.refusal(error))
+            results.append(about(place, one) | answers.refusal(error))
+            await asyncio.sleep(_PAUSE)  # a refusal may not have waited for anything
     return {"results": results}
 
 
@@ -157,6 +164,6 @@ async def for_each(named: Any, act: Callable[[TaskId], Awaitable[Json]]) -> Json
             async def of(text: str) -> Json:
                 return await act(TaskId(read_id(text, TaskNotFound)))
 
-            return await several([({"id": text}, partial(of, text)) for text in ids], "ids")
+            return await several(ids, "ids", of, lambda _, text: {"id": text})
         case _:
             raise InvalidInput([Problem("id", "must name one task, or ids several, but not both")])
