@@ -268,7 +268,7 @@ def test_folding_a_second_time_changes_no_text_and_neither_does_composing_it_fir
 LONG: Final = "\u0300\u0316" * 5000  # to fold it takes time that grows with the square of its length
 
 
-@pytest.mark.parametrize("tags", [[LONG], ["x"] * 199 + [LONG], ["x"] * 201, ["x"] * 100_000])
+@pytest.mark.parametrize("tags", [[LONG], ["x"] * 99 + [LONG], ["x"] * 101, ["x"] * 100_000])
 def test_no_tag_is_folded_before_all_of_them_are_known_to_be_short_and_few(
     tags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,8 +283,8 @@ def test_no_tag_is_folded_before_all_of_them_are_known_to_be_short_and_few(
         TaskQuery(search=LONG)
 
 
-def test_two_hundred_tags_may_be_given_if_twenty_of_them_differ() -> None:
-    assert make_task().edited(at=LATER, tags=[f"{n % 20}" for n in range(200)]).tags == tuple(map(str, range(20)))
+def test_a_hundred_tags_may_be_given_if_twenty_of_them_differ() -> None:
+    assert make_task().edited(at=LATER, tags=[f"{n % 20}" for n in range(100)]).tags == tuple(map(str, range(20)))
 
 
 def test_a_character_takes_33_bytes_at_most_when_it_is_folded() -> None:

@@ -15,6 +15,7 @@ from todo_core.recurrence import FROM_RULE, RULE_LENGTH, RecurrenceFrom
 from todo_core.task import (
     DESCRIPTION_LENGTH,
     DESCRIPTION_RULE,
+    GIVEN_TAGS_MAX,
     LIST_RULE,
     OWNER_LENGTH,
     PARENT_RULE,
@@ -71,10 +72,9 @@ Tags: TypeAlias = Annotated[
         extra_json_schema={"maxItems": TAGS_MAX},
     ),
 ]
-_TAGS_GIVEN_MAX: Final = 5 * TAGS_MAX  # each may be given in some spellings
 GivenTags: TypeAlias = Annotated[
     list[Tag],
-    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE), max_length=_TAGS_GIVEN_MAX),
+    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE), max_length=GIVEN_TAGS_MAX),
 ]
 Date: TypeAlias = Annotated[
     str,
