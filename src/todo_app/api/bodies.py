@@ -21,6 +21,7 @@ from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.problems import MAX_FAULTS, NOT_ALL
 from todo_app.http.reading import BODY_MAX, NOT_READ, require_shallow, shallow_parts
+from todo_app.http.turns import give_way
 from todo_core import InvalidInput, Problem
 from todo_core.due import contradictions, needs_zone, settled
 from todo_core.lists import RULES as LIST_RULES
@@ -29,7 +30,6 @@ from todo_core.task import Rule
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 _TURNS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 _STEP: Final = re.compile(r"[^.\[\]]+")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -55,15 +55,15 @@ async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -
         return decoded(decoder, body)
     async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         with _malformed():
-            await asyncio.sleep(_PAUSE)
+            await give_way()
             body.decode()
             for _ in shallow_parts(body):
-                await asyncio.sleep(_PAUSE)
+                await give_way()
             try:
                 _require_few(body, decoder.type)
                 return decoder.decode(body)
             except msgspec.ValidationError as error:
-                await asyncio.sleep(_PAUSE)
+                await give_way()
                 raise _invalid(body, decoder.type, error) from None
 
 

@@ -1,6 +1,5 @@
 """The operations' replies: a thing, the outcome of a change, a page, or no content."""
 
-import asyncio
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -11,6 +10,7 @@ from todo_app.api import wire
 from todo_app.api.operation import Call
 from todo_app.http.exchange import PIECE, Header, Reply
 from todo_app.http.headers import is_unmodified
+from todo_app.http.turns import give_way
 from todo_core import Committed, Kind, Summary, Task, Thing
 from todo_core.changes import kind_of
 
@@ -22,7 +22,6 @@ _JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 _REPLAYED: Final[Header] = (b"idempotency-replayed", b"true")
 _AT_A_TIME: Final = 100  # things, encoded within a millisecond
 _TAGS_AT_A_TIME: Final = 2000
-_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -65,7 +64,7 @@ async def reply_with_things(committed: Committed) -> Reply:
     for count, thing in enumerate(committed.things, start=1):
         encoded[kind_of(thing)].append(msgspec.Raw(_encode(_view(thing))))
         if not count % _AT_A_TIME:
-            await asyncio.sleep(_PAUSE)
+            await give_way()
     view = wire.Things(committed.change, encoded["task"], encoded["list"])
     return reply_with(view, *change_headers(committed))
 
@@ -76,14 +75,14 @@ async def reply_with_summary(summary: Summary) -> Reply:
     while part := dict(islice(tags, _TAGS_AT_A_TIME)):
         encoded += b"," + _encode(part)[1:-1]
         if len(part) == _TAGS_AT_A_TIME:
-            await asyncio.sleep(_PAUSE)
+            await give_way()
     encoded[:1] = b"{"
     encoded += b"}"
     by_tag: Any = msgspec.Raw(encoded)
     view = msgspec.structs.replace(wire.Summary.of(summary), by_tag=by_tag)
     del summary  # to free very many tags takes some milliseconds, as does what follows
     if len(encoded) > PIECE:
-        await asyncio.sleep(_PAUSE)
+        await give_way()
     return reply_with(view)
 
 

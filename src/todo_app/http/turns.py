@@ -9,9 +9,9 @@ from todo_app.http.exchange import Message, Receive
 from todo_core import OwnerId
 
 WAIT_SECONDS: Final = 20.0
-REFUSE_EVERY: Final = (
-    0.001  # seconds: the server answers in order, so other users would wait behind hundreds of refusals
-)
+# Seconds between two refusals. The server sends answers in order: hundreds at once would delay those to other users.
+REFUSE_EVERY: Final = 0.001
+_PAUSE: Final = 0.001  # seconds
 READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request waits, to notice a disconnect
 
 
@@ -79,6 +79,14 @@ class RequestTurns:
         line.busy -= 1
         if not line.busy:
             del self._lines[owner]
+
+
+async def give_way() -> None:
+    """Let other requests have a turn, between two parts of long work.
+
+    Without a pause, the threads that receive requests would wait for the interpreter's lock (docs/performance.md).
+    """
+    await asyncio.sleep(_PAUSE)
 
 
 def too_many_at_once(max_concurrent: int, max_waiting: int) -> TooManyAtOnce:

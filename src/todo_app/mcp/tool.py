@@ -1,11 +1,10 @@
 """The declaration of a tool: its arguments, answer, scope and hints; and how it is called."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -15,6 +14,7 @@ from todo_app.api.bodies import decoded
 from todo_app.api.ids import read_id
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.reading import NOT_READ
+from todo_app.http.turns import give_way
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, THINGS_MAX, Json
 from todo_core import (
@@ -82,7 +82,6 @@ class Tool:
         return await self.run(call, read(self._decoder, arguments, writes=not self.reads))
 
 
-_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 A = TypeVar("A", bound=msgspec.Struct)
 G = TypeVar("G")
 Run: TypeAlias = Callable[[Caller, A], Awaitable[Json]]
@@ -143,7 +142,7 @@ async def several(
         except TodoError as error:
             outage = error if isinstance(error, StoreUnavailable) else outage
             results.append(about(place, one) | answers.refusal(error))
-            await asyncio.sleep(_PAUSE)  # a refusal may not have waited for anything
+            await give_way()  # a refusal may not have waited for anything
     return {"results": results}
 
 
