@@ -290,7 +290,7 @@ def _fill(server: Server, user: User, tasks: int, description: str) -> None:
 
 
 def _hoard(server: Server, user: User, batches: int, *, below: str = "list_id") -> int:
-    """Give that user a list, or a task, with the tasks of so many batches; the number of changes that it took."""
+    """Give that user a list, or a task, with the tasks of that many batches. Returns the number of the last change."""
     url = f"{server.url}/api/{user.name}"
     path, top = ("lists", {"name": "Everything"}) if below == "list_id" else ("tasks", {"title": "Everything"})
     with httpx.Client(headers={"Authorization": f"Bearer {user.token}"}, timeout=30) as client:

@@ -69,7 +69,7 @@ VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
 GIVEN_TAGS_MAX: Final = 100
-"""How many tags may be given, of which some are the same."""
+"""How many tags may be given for a task. Only `TAGS_MAX` of them may differ."""
 POSITION_LENGTH: Final = 32
 
 # The Unicode categories Cc (control characters) and Cs (lone surrogates).
@@ -202,8 +202,8 @@ def is_tags(value: object) -> bool:
 def distinct_tags(value: object) -> object:
     """Tags as they are stored: of those that are the same when `folded`, the first. None means no tags.
 
-    More than `GIVEN_TAGS_MAX`, or what cannot be a tag, is returned unchanged, for the rule to refuse: to fold a text
-    takes time that grows with the square of its length.
+    If there are more than `GIVEN_TAGS_MAX`, or one cannot be a tag, `value` is returned unchanged, for the rule to
+    refuse: folding a text takes time that grows with the square of its length.
     """
     if value is None:
         return ()

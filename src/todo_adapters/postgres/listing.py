@@ -45,8 +45,8 @@ _CONDITIONS: Final[dict[str, _Condition]] = {
     _INBOX: _Condition("boolean", "tasks.list_id is null"),
     "list_id": _Condition("uuid", "tasks.list_id = call.list_id"),
     _TOP: _Condition("boolean", "tasks.parent_id is null"),
-    # `is not null` is redundant, but without it the planner would not use the partial index. A subquery, since the text
-    # of thousands of ids would be read again for each row.
+    # `is not null` is redundant, but without it the planner would not use the partial index. A subquery, because
+    # otherwise the text of thousands of ids would be parsed again for each row.
     "parents": _Condition(
         "text", "tasks.parent_id is not null and tasks.parent_id in (select unnest(call.parents::uuid[]))"
     ),

@@ -49,7 +49,7 @@ COMPLETING: Final = ("completed_at", "version", "updated_at")
 
 WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _CHARACTERS_OF_A_ROW: Final = 50
-_CHARACTERS_FOLDED: Final = 5  # in the time of a row, if they are marks in the wrong order
+_CHARACTERS_FOLDED: Final = 5  # as slow to fold as a row is to make, if they are combining marks in the wrong order
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
@@ -72,7 +72,7 @@ def weight_of(task: Task | None) -> int:
 
 
 def folding_of(task: Task) -> int:
-    """The cost of folding the task's texts, in rows of a listing: it is high only for texts that are not ASCII."""
+    """The highest possible cost of folding the task's texts, in rows of a listing; 0 for ASCII, which is fast."""
     texts = (task.title, task.description or "")
     return sum(len(text) for text in texts if not text.isascii()) // _CHARACTERS_FOLDED
 
@@ -171,7 +171,7 @@ def answer_text(answer: Iterable[Thing | SyncItem]) -> str:
 
 
 def answer_bytes(answer: Iterable[Thing | SyncItem]) -> bytes:
-    """The same in UTF-8, made thing by thing: one call for thousands would not let other threads run."""
+    """As `answer_text`, in UTF-8, encoded thing by thing: one call for thousands would not let other threads run."""
     return b"[%b]" % b",".join([JSON.encode(_kept(each)).encode() for each in answer])
 
 
@@ -184,7 +184,7 @@ def _gone(item: SyncItem) -> dict[str, str]:
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:
-    """The things from what `answer_text` wrote."""
+    """The things from what `answer_text` or `answer_bytes` wrote."""
     return tuple(_thing_of(owner, each) for each in kept)
 
 

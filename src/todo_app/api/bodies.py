@@ -50,7 +50,7 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool
 
 
 async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
-    """As `decoded`. Large bodies are judged one at a time, with pauses in which other requests have their turn."""
+    """As `decoded`. Large bodies are checked one at a time, with pauses in which other requests have their turn."""
     if len(body) <= BODY_MAX:
         return decoded(decoder, body)
     async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
@@ -84,7 +84,7 @@ def _invalid(
 
 
 def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
-    """Raise `InvalidInput` for a list with too many tagged objects: the decoder would make them all, and then count."""
+    """Raise `InvalidInput` for a list of too many tagged objects: the decoder would make all before it counts them."""
     members = members_in(body, shape)
     for field in fields(shape):
         tagged = _tagged_in(field.type)
@@ -217,7 +217,7 @@ def _too_many(name: str, most: int) -> Problem:
 def _faults_of_each(
     name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int
 ) -> Iterator[Problem]:
-    """The faults of a list of objects, each of the shape that its tag selects; of too many, that there are."""
+    """The faults of a list of objects, each of the shape that its tag selects; if there are too many, only that."""
     try:
         items = first_items(raw, most + 1)
     except msgspec.ValidationError as error:

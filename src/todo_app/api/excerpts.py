@@ -1,4 +1,4 @@
-"""Reads some members or items of JSON, which may have a hundred thousand, and skips the others quickly."""
+"""Reads some members or items of JSON that may have a hundred thousand, and skips the others quickly."""
 
 from functools import cache
 from typing import Any, Final
@@ -13,7 +13,7 @@ MEMBERS_MAX: Final = 10_000  # of one object, read within some milliseconds
 
 
 def has_very_many_members(body: bytes, shape: type[msgspec.Struct]) -> bool:
-    """Whether a large object may have more than `MEMBERS_MAX` unknown or repeated members.
+    """Whether a large object may have more than `MEMBERS_MAX` unknown or repeated members: it counts colons.
 
     Raises `msgspec.ValidationError` if it is no object.
     """
@@ -34,7 +34,7 @@ def members_named(body: bytes | msgspec.Raw, *names: str) -> dict[str, msgspec.R
 
 
 def first_items(raw: msgspec.Raw, count: int) -> list[msgspec.Raw]:
-    """The first items of an array. Raises `msgspec.ValidationError` if it is none."""
+    """The first items of an array. Raises `msgspec.ValidationError` if it is no array."""
     given = astuple(_reading(tuple(f"item_{place}" for place in range(count)), as_list=True).decode(raw))
     return [item for item in given if item is not UNSET]
 

@@ -70,7 +70,7 @@ async def reply_with_things(committed: Committed) -> Reply:
 
 
 async def reply_with_summary(summary: Summary) -> Reply:
-    """The summary. There may be 200 000 tags: they are encoded in parts as well."""
+    """The summary. There may be 200 000 tags, so they are encoded in parts, with pauses."""
     tags, encoded = iter(summary.by_tag.items()), bytearray()
     while part := dict(islice(tags, _TAGS_AT_A_TIME)):
         encoded += b"," + _encode(part)[1:-1]
@@ -80,7 +80,7 @@ async def reply_with_summary(summary: Summary) -> Reply:
     encoded += b"}"
     by_tag: Any = msgspec.Raw(encoded)
     view = msgspec.structs.replace(wire.Summary.of(summary), by_tag=by_tag)
-    del summary  # to free very many tags takes some milliseconds, as does what follows
+    del summary  # freeing very many tags takes some milliseconds, and so does what follows
     if len(encoded) > PIECE:
         await give_way()
     return reply_with(view)

@@ -126,7 +126,7 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, wr
 async def several(
     given: Sequence[G], name: str, act: Callable[[G], Awaitable[Json]], about: Callable[[int, G], Json]
 ) -> Json:
-    """The outcome of `act` for each, in order; a refusal says what it is `about`: its place and the item.
+    """The outcome of `act` for each item, in order. A refusal has what `about` returns for its place and the item.
 
     Raises `InvalidInput` for none or too many.
     """
@@ -142,7 +142,7 @@ async def several(
         except TodoError as error:
             outage = error if isinstance(error, StoreUnavailable) else outage
             results.append(about(place, one) | answers.refusal(error))
-            await give_way()  # a refusal may not have waited for anything
+            await give_way()  # an item that is refused may not have waited for anything
     return {"results": results}
 
 
