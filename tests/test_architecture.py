@@ -267,3 +267,14 @@ def test_the_diagram_shows_the_ports_and_the_adapters_that_there_are_and_which_c
     carried = {(adapter, port) for adapter in adapters for port in carried_out(adapter)}
     assert {arrow for arrow in arrows if arrow[0] in adapters} == carried
     assert {port for one, port in arrows if one not in adapters and port in ports} == ports
+    inside = {"edge", "gate", "Litestar", "api", "mcp", "TaskService"}
+    assert {arrow for arrow in arrows if inside.issuperset(arrow)} == {
+        ("edge", "gate"),
+        ("gate", "Litestar"),
+        ("gate", "api"),  # `Gate`'s `operations`, which are below `/api`
+        ("Litestar", "api"),  # the public paths
+        ("Litestar", "mcp"),
+        ("api", "TaskService"),
+        ("mcp", "TaskService"),
+    }
+    assert "operations=_direct(router)" in (SRC / "todo_app/main.py").read_text()

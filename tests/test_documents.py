@@ -36,7 +36,7 @@ def test_every_test_and_file_of_tests_that_is_named_exists() -> None:
     assert not [(document, name) for document, name in named if not is_there(name)]
 
 
-def test_every_defence_in_the_security_page_has_a_test() -> None:
+def test_the_evidence_names_tests_for_every_kind_of_defence_in_the_security_page() -> None:
     defences, evidence = ((ROOT / "docs" / name).read_text() for name in ("security.md", "security-evidence.md"))
     defended = re.findall(
         r"^### (.+)$", defences.partition("## What is defended")[2].partition("\n## ")[0], re.MULTILINE

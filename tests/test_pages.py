@@ -29,7 +29,7 @@ NOT_RUN = {  # each says why in its document
 }
 
 # Read by somebody who has never started the server; the other pages find the data of an earlier start.
-BEGINNINGS = {"README.md", "docs/embedded-database.md", "docs/how-to/embed.md"}
+BEGINNINGS = {"README.md", "docs/how-to/embed.md"}
 KEPT = {  # what a page is there to make
     "docs/deploy.md": {".env"},
     "docs/embedded-database.md": {"tasks.dump"},

@@ -23,8 +23,8 @@ _INSTALLATION = Path(_PACKAGE, f"pginstall{MAJOR}")
 # Folders of root that every account may read. The copy is 30 MB, made once per version of the wheel.
 _COPY_FOLDERS = (Path("/var/lib/todo-api"), Path("/tmp/todo-api"))  # noqa: S108 (its owner is checked)
 _COPY_SECONDS = 60.0
-_COUNT = "count"  # a file in each copy: how many files and folders the copy has
-_ODD = set('$`"\\')  # special to a shell inside double quotes
+_COUNT_FILE = "count"  # says how many files and folders a copy has
+_SHELL_SPECIAL = set('$`"\\')  # inside double quotes
 
 
 def find_binaries(account: Account) -> Path:
@@ -52,11 +52,11 @@ def for_initdb(folder: Path) -> Iterator[Path]:
 
     Raises `EmbeddedDatabaseError` if the temporary folder's path has the same problem.
     """
-    if not set(str(folder)) & _ODD:
+    if not set(str(folder)) & _SHELL_SPECIAL:
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="todo-api-programs-") as copy:
-        if set(copy) & _ODD:
+        if set(copy) & _SHELL_SPECIAL:
             raise EmbeddedDatabaseError(
                 f"PostgreSQL's initdb can be run neither from {folder} nor from {copy}, whose names a shell would not "
                 "take literally: install todo-api elsewhere, or name another temporary folder with TMPDIR."
@@ -105,7 +105,7 @@ def _copy(packages: Path, folder: Path) -> Path:
                 shutil.rmtree(leftover)
             fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
             _copy_programs(packages, fresh)
-            (fresh / _COUNT).write_text(f"{_count(fresh) + 1}")
+            (fresh / _COUNT_FILE).write_text(f"{_count(fresh) + 1}")
             fresh.rename(target)
     return target
 
@@ -113,7 +113,7 @@ def _copy(packages: Path, folder: Path) -> Path:
 def _is_whole(copy: Path) -> bool:
     """Whether no file is missing: a cleaner of temporary folders removes files that nobody has read for long."""
     try:
-        return (copy / _COUNT).read_text() == f"{_count(copy)}"
+        return (copy / _COUNT_FILE).read_text() == f"{_count(copy)}"
     except FileNotFoundError:
         return False
 

@@ -28,7 +28,7 @@ _EXPOSED: Final = (  # agents in a page find where to get a token by WWW-Authent
     b"Change, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
     b"X-Request-Id"
 )
-_READ: Final = (  # headers that are read, including MCP's
+_HEADERS_READ: Final = (  # including MCP's
     b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Merge-Base, Time-Zone, "
     b"X-Request-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"
 )
@@ -40,7 +40,7 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 _GUARDED: Final = (b"/api", MCP.encode())
 _BELOW: Final = (b"/api/", MCP.encode() + b"/")
-_PLAIN: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # most paths: no escapes, empty or dot segments
+_PLAIN_PATH: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # without escapes, empty and dot segments
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/tasks/{task_id}/…" split at its slashes
 _NAME_SEGMENT: Final = 4
 
@@ -148,7 +148,7 @@ class Gate:
         if origin not in self._origins:
             raise _origin_not_allowed()
         asked = exchange.header(b"access-control-request-headers") or b""
-        allowed = asked if _NAMES.fullmatch(asked) else _READ
+        allowed = asked if _NAMES.fullmatch(asked) else _HEADERS_READ
         return Reply(204, [*_PREFLIGHT, (b"access-control-allow-headers", allowed)])
 
     def _options(self, path: str) -> Reply:
@@ -183,7 +183,7 @@ def _names(segment: bytes, owner: OwnerId) -> bool:
 def _canonical(scope: Scope) -> str:
     """The path, decoded. Raises `NoSuchRoute` for empty or dot segments, so that each resource has only one path."""
     raw: bytes = scope["raw_path"]
-    if _PLAIN.fullmatch(raw):
+    if _PLAIN_PATH.fullmatch(raw):
         return raw.decode()
     segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]
     if not raw.startswith(b"/"):
