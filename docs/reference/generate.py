@@ -22,7 +22,7 @@ from todo_app.api.subjects import operations
 from todo_app.cli import _parser
 from todo_app.http.errors import NO_ROUTE, STATUSES, MethodNotAllowed, NoSuchRoute, OriginNotAllowed, status_of
 from todo_app.http.gate import _origin_not_allowed
-from todo_app.log import _RequestLine
+from todo_app.log import _RequestLine, _Where
 from todo_app.mcp.tools import TOOLS
 from todo_core.identity import SCOPES
 
@@ -336,7 +336,7 @@ def logged() -> dict[str, tuple[str, list[str]]]:
                     keywords=given,
                 ):
                     own = [each.arg for each in given if each.arg]
-                    found[name] = level, [*own, *(["method", "route", "request_id"] if len(own) < len(given) else [])]
+                    found[name] = level, [*own, *(_Where.__annotations__ if len(own) < len(given) else [])]
     return found
 
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
@@ -66,6 +66,14 @@ class _RequestLine(msgspec.Struct, frozen=True, gc=False):
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class _Where(TypedDict, total=False):
+    """The request in which a bug showed."""
+
+    method: str
+    route: str | None
+    request_id: str
+
+
 class Log:
     """The service's log. Never contains a token, header, body, query or raw path; of a token at most `alg` or `kid`."""
 
@@ -110,7 +118,7 @@ class Log:
         """As `bug`, for a request of the Model Context Protocol over standard input."""
         self._bug(error, method=method)
 
-    def _bug(self, error: Exception, **where: str | None) -> None:
+    def _bug(self, error: Exception, **where: Unpack[_Where]) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         self.events.error("bug", exception=type(error).__name__, at=at, **where)
