@@ -362,8 +362,8 @@ def named(names: Iterable[str]) -> str:
 TOKENS = {
     "list_tasks": 388,
     "get_task": 142,
-    "add_task": 517,
-    "update_task": 515,
+    "add_task": 522,
+    "update_task": 520,
     "complete_task": 195,
     "reopen_task": 160,
     "delete_task": 169,
@@ -371,8 +371,8 @@ TOKENS = {
     "list_lists": 97,
     "add_list": 145,
     "search_changes": 240,
-    "restore_task": 193,
-    "undo": 196,
+    "restore_task": 202,
+    "undo": 205,
 }
 
 
