@@ -57,7 +57,7 @@ BAD: dict[str, Answer] = {
     "a byte too large, without a length": raw(b"HTTP/1.1 200 OK\r\n\r\n" + LARGEST + b" "),
     "megabytes": document(b" " * 3_000_000),
     "megabytes of headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500_000),
-    "a long header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n{}"),
+    "a long header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500_000 + b"\r\n\r\n{}"),
     "interim answers without end": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 9000),
     "an interim answer and no other": raw(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "another protocol": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + BODY),
