@@ -165,13 +165,11 @@ def fitting(columns: Sequence[str]) -> Callable[[Task], bool]:
     return lambda task: of_others(task) == usual and task.position == task.id.hex
 
 
-def answer_text(answer: Iterable[Thing | SyncItem]) -> str:
-    """An answer as JSON text, for `used_keys`; of what is gone, its kind and id."""
-    return JSON.encode(list(map(_kept, answer)))
-
-
 def answer_bytes(answer: Iterable[Thing | SyncItem]) -> bytes:
-    """As `answer_text`, in UTF-8, encoded thing by thing: one call for thousands would not let other threads run."""
+    """An answer as JSON in UTF-8, for `used_keys`; of what is gone, its kind and id.
+
+    It is encoded thing by thing: one call for thousands would not let other threads run.
+    """
     return b"[%b]" % b",".join([JSON.encode(_kept(each)).encode() for each in answer])
 
 
@@ -184,7 +182,7 @@ def _gone(item: SyncItem) -> dict[str, str]:
 
 
 def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:
-    """The things from what `answer_text` or `answer_bytes` wrote."""
+    """The things from what `answer_bytes` wrote."""
     return tuple(_thing_of(owner, each) for each in kept)
 
 
