@@ -59,7 +59,9 @@ def _now(seen: Seen, entries: Sequence[Entry]) -> Mapping[UUID, Thing | None]:
 
 def _conflicts(entry: Entry, now: Thing | None, last: Entry) -> Iterator[tuple[UUID, Problem]]:
     """Why that entry cannot be undone; `last` is the last one about the thing, if it is deleted."""
-    if entry.after is None:
+    if last.kind != entry.kind:
+        yield entry.id, Problem("id", f"is in use again: a {last.kind} has taken it")
+    elif entry.after is None:
         if now is not None:
             yield entry.id, Problem("id", f"is in use again: the {entry.kind} has been restored")
         elif not (entry.before and last.before):

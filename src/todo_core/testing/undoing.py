@@ -15,11 +15,12 @@ from todo_core.plans import Decision, Plan, composed
 from todo_core.ports import OwnedTasks, TaskStore
 from todo_core.queries import Sort, TaskQuery
 from todo_core.sync import SyncItem
-from todo_core.task import Task
+from todo_core.task import Task, TaskId
 from todo_core.testing.examples import LATER, make_id, make_list, make_owner, make_task
 from todo_core.testing.log import whole_log
 from todo_core.testing.writing import (
     add,
+    changing_list,
     creating,
     creating_list,
     deleting,
@@ -95,6 +96,22 @@ class UndoingContract:
             await tasks.commit(undoing(3, LATER))
         await tasks.commit(undoing(4, LATER))
         assert (await tasks.commit(undoing(3, LATER))).task.title == "One"
+
+    async def test_changes_of_a_list_whose_id_a_task_has_taken_are_not_undone(self, store: TaskStore) -> None:
+        tasks = store.tasks_of(owner := make_owner())
+        task_list = make_list(owner=owner)
+        task = make_task(owner=owner, id=TaskId(task_list.id))
+        await tasks.commit(creating_list(task_list))
+        await tasks.commit(changing_list(task_list.id, lambda each: each.edited(name="Other", at=LATER)))
+        await tasks.commit(deleting_list(task_list.id))
+        await add(tasks, task)
+        for _ in range(2):  # while the task is there, and after its deletion
+            for number in (3, 2, 1):
+                with pytest.raises(UndoConflict) as conflict:
+                    await tasks.commit(undoing(number, LATER))
+                assert [(problem.field, *conflict.value.ids) for problem in conflict.value.problems] == [("id", task.id)]
+            await tasks.commit(composed([deleting(task.id)] if await _all(tasks) else []))
+        assert (await tasks.commit(undoing(5, LATER))).task.title == task.title
 
     async def test_only_ones_own_changes_can_be_undone(self, store: TaskStore) -> None:
         ann, bob = make_owner("ann"), make_owner("bob")
