@@ -103,7 +103,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
     """
     try:
         if has_very_many_members(body, shape):
-            return [Problem("", "has too many unknown or repeated members to name them")]
+            return [Problem("", "has thousands of unknown or repeated members: send each known member once")]
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
@@ -211,7 +211,7 @@ def _plain(kind: Type) -> Type:
 
 
 def _too_many(name: str, most: int) -> Problem:
-    return Problem(name, f"is wrong: Expected `array` of length <= {most}")
+    return Problem(name, f"must have at most {most} items")
 
 
 def _faults_of_each(
