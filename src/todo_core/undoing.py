@@ -14,7 +14,7 @@ from todo_core.lists import TaskList, Thing
 from todo_core.places import with_free_positions
 from todo_core.plans import Decision
 from todo_core.seen import NotSeen, Seen, Sees
-from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId
+from todo_core.task import MEMBERS, RULES, ListId, Task, TaskId, exact
 from todo_core.versioned import Version
 
 _COUNTED: Final = frozenset({"version", "created_at", "updated_at"})
@@ -60,7 +60,7 @@ def _now(seen: Seen, entries: Sequence[Entry]) -> Mapping[UUID, Thing | None]:
 def _conflicts(entry: Entry, now: Thing | None, last: Entry) -> Iterator[tuple[UUID, Problem]]:
     """Why that entry cannot be undone; `last` is the last one about the thing, if it is deleted."""
     if last.kind != entry.kind:
-        yield entry.id, Problem("id", f"is in use again: a {last.kind} has taken it")
+        yield entry.id, Problem("id", f"has since been used for a {last.kind}")
     elif entry.after is None:
         if now is not None:
             yield entry.id, Problem("id", f"is in use again: the {entry.kind} has been restored")
@@ -169,7 +169,7 @@ def erased(seen: Seen, thing_id: UUID) -> Decision:
 
 
 def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
-    """Erase what `erased` would, for each of these deletions."""
+    """For each of these deletions, erase what `erased` would erase."""
     if unseen := frozenset(entry.number for entry in heads) - seen.entries.keys():
         raise NotSeen(Sees(entries=unseen))
     seen.last_of([entry.id for head in heads for entry in seen.change(head.number)])
@@ -195,7 +195,8 @@ def _again(entry: Entry, last: Entry, seen: Seen, at: datetime) -> Thing:
     was: dict[str, Any] = dict(entry.before or {})
     newest: Any = {**was, **(last.before or {})}
     was |= {"id": entry.id, "version": Version(newest["version"] + 1), "updated_at": max(at, newest["updated_at"])}
-    if entry.kind == "list" or not RULES["version"].holds(was["version"]):  # refuses a version too high
-        return (Task if entry.kind == "task" else TaskList)(owner=seen.owner, **was)
+    if entry.kind == "list" or not all(RULES[name].holds(was[name]) for name in ("version", "updated_at")):
+        return (Task if entry.kind == "task" else TaskList)(owner=seen.owner, **was)  # refuses what is not valid
+    was["updated_at"] = exact(was["updated_at"])
     # There may be thousands, and the log holds only valid tasks.
     return Task.restored(*[seen.owner if name == "owner" else was[name] for name in MEMBERS])
