@@ -1,4 +1,4 @@
-"""How cost grows with the work (connections, tasks, workers, requests served), and what the mode for shards costs.
+"""How cost grows with the work (connections, tasks, workers, requests served), and what sharded tables cost.
 
     nox -s growth                                # into docs/performance.md: about twenty minutes
     nox -s growth -- --only plans,latency --dry

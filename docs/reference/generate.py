@@ -293,7 +293,7 @@ EVENTS = {
     "is unavailable",
     "setting_misspelt": "a variable has nearly the name of a setting; once per start of the server, for each",
     "setting_trimmed": "a setting ended with a newline, which is ignored; once per start of the server, for each",
-    "database_url_parameters_dropped": "a database URL has parameters for other clients, which were dropped",
+    "database_url_parameters_dropped": "parameters for other clients were dropped from the database URL in `setting`",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
 }
 FIELDS = {

@@ -55,9 +55,9 @@ def prepared() -> "tuple[App, Container]":
 def exclude_from_collection() -> None:
     """Exclude loaded modules from garbage collection, which would pause all requests for some 100 ms each time.
 
-    Collections of all but the youngest objects are made rare as well: they would pause for 20 ms and more while a large
-    request holds many. The youngest are collected only when there are more than dozens of requests under way hold:
-    requests leave no garbage, so nothing would be found.
+    Older objects are collected rarely too: while a large request holds many, that would pause all requests for 17 ms.
+    Young objects are collected only when there are more than dozens of concurrent requests hold, because requests leave
+    almost no garbage.
     """
     gc.collect()
     gc.freeze()

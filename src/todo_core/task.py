@@ -69,7 +69,7 @@ VERSION_MAX: Final = 2**63 - 1
 TAG_LENGTH: Final = 50
 TAGS_MAX: Final = 20
 GIVEN_TAGS_MAX: Final = 100
-"""How many tags may be given for a task. Only `TAGS_MAX` of them may differ."""
+"""How many tags may be given for a task. At most `TAGS_MAX` of them may be distinct."""
 POSITION_LENGTH: Final = 32
 
 # The Unicode categories Cc (control characters) and Cs (lone surrogates).

@@ -338,7 +338,7 @@ async def test_a_repeat_returns_as_many_things_as_the_first_time(postgres_store:
     assert (again.answer, again.change, again.replayed) == (made, first.change, True)
 
 
-async def test_what_is_stored_in_portions_is_one_change_of_one_moment(
+async def test_what_is_stored_in_portions_is_one_change_with_one_time(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transaction, "_PORTION", 3)

@@ -265,7 +265,7 @@ async def test_an_unknown_member_beside_a_large_valid_part_is_named(service: Ser
     assert pointers(answer) == ["/x", "/y"]
 
 
-async def test_large_bodies_are_judged_one_at_a_time_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_bodies_are_checked_one_at_a_time_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     body, parts = filled(b'{"operations":[{"op":"delete","x":[', b"[]", b"]}]}"), list[int]()
 
     def shallow_parts(judged: bytes) -> Iterator[None]:
@@ -287,7 +287,7 @@ async def test_large_bodies_are_judged_one_at_a_time_and_in_parts(monkeypatch: p
     assert len(parts) >= 3 * body.count(b"[]") * 2 // reading._PART
 
 
-async def test_a_task_takes_a_hundred_spellings_of_its_tags(service: Service) -> None:
+async def test_a_task_may_be_given_a_hundred_equal_tags(service: Service) -> None:
     def task(count: int) -> dict[str, Any]:
         return {"op": "create", "task": {"title": "x", "tags": ["a"] * count}}
 

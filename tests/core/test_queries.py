@@ -283,7 +283,7 @@ def test_no_tag_is_folded_before_all_of_them_are_known_to_be_short_and_few(
         TaskQuery(search=LONG)
 
 
-def test_a_hundred_tags_may_be_given_if_twenty_of_them_differ() -> None:
+def test_a_hundred_tags_may_be_given_if_at_most_twenty_are_distinct() -> None:
     assert make_task().edited(at=LATER, tags=[f"{n % 20}" for n in range(100)]).tags == tuple(map(str, range(20)))
 
 

@@ -22,7 +22,7 @@ async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P
 
 
 def consumed(rows: list[T]) -> Iterator[T]:
-    """The rows in order, each removed from the list: to free thousands at once would block the event loop."""
+    """The rows in order, each removed from the list: freeing thousands together would block the event loop."""
     rows.reverse()
     while rows:
         yield rows.pop()
@@ -37,8 +37,8 @@ class _ShortTurns:
     """A context in which threads take turns of 0.2 ms, not of the usual 5.
 
     While a thread computes, the event loop waits for the end of such a turn whenever it has let go of the interpreter's
-    lock. The interval holds for the whole process, and is as before when all such work has ended: always, it would make
-    each request dearer (docs/performance.md).
+    lock. The interval holds for the whole process, and is as before when all such work has ended: if it always held,
+    each request would cost more (docs/performance.md).
     """
 
     def __init__(self) -> None:

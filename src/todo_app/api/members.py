@@ -65,6 +65,7 @@ Tag: TypeAlias = Annotated[
 _TAGS_ALIKE: Final = (
     "Of tags that are the same but for case and Unicode composition (NFKC), such as `M²` and `m2`, the first is kept."
 )
+_GIVEN: Final = f"Up to {GIVEN_TAGS_MAX} may be given, if at most {TAGS_MAX} are kept."
 Tags: TypeAlias = Annotated[
     list[Tag],
     Meta(
@@ -74,7 +75,7 @@ Tags: TypeAlias = Annotated[
 ]
 GivenTags: TypeAlias = Annotated[
     list[Tag],
-    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE), max_length=GIVEN_TAGS_MAX),
+    Meta(description=_said(TAGS_RULE, _TAGS_ALIKE, _GIVEN), max_length=GIVEN_TAGS_MAX),
 ]
 Date: TypeAlias = Annotated[
     str,

@@ -9,7 +9,7 @@ from todo_app.http.exchange import Message, Receive
 from todo_core import OwnerId
 
 WAIT_SECONDS: Final = 20.0
-# Seconds between two refusals. The server sends answers in order: hundreds at once would delay those to other users.
+# Seconds between two refusals. The server sends answers in order: hundreds together would delay those to other users.
 REFUSE_EVERY: Final = 0.001
 _PAUSE: Final = 0.001  # seconds
 READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request waits, to notice a disconnect
