@@ -11,7 +11,7 @@ from factories import ANN, BOB, LATER, NOON, make_id, make_list, make_owner, mak
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, turns, unlocked
-from todo_adapters.postgres.turns import Overtaken
+from todo_adapters.postgres.turns import Lately
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     Committed,
@@ -82,7 +82,7 @@ def between(postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sending, "write", counting(sending.write))
 
     def set_up(place: int, act: Act) -> None:
-        sending.overtaken = Overtaken()
+        sending.overtaken = Lately(1.0)
         calls[0] = 0
         acts[place] = act
 

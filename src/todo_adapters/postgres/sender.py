@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -16,7 +16,7 @@ from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
-from todo_adapters.postgres.turns import Overtaken, Turns
+from todo_adapters.postgres.turns import Lately, Turns, TurnsOfOwners
 from todo_core import StoreUnavailable
 
 A = TypeVar("A")
@@ -68,20 +68,19 @@ class Sender:
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
-        self._unshared_reads = Turns(MAX_UNSHARED, timeout=deadline / 2)
-        self._transactions = Turns(MAX_TRANSACTIONS, timeout=deadline)
+        self._unshared_reads = TurnsOfOwners(MAX_UNSHARED, timeout=deadline / 2, long=0.01)
+        self._transactions = TurnsOfOwners(MAX_TRANSACTIONS, timeout=deadline, long=0.5)
         self._waiting = Turns(MAX_WAITING, timeout=deadline)
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._unshared: set[asyncio.Task[Any]] = set()
         # One per owner, as long as it has calls.
-        self._behind_owners: WeakValueDictionary[tuple[Batch[Any, Any], str], Coalescer[Any, Any]] = (
-            WeakValueDictionary()
-        )
+        self._behind_owners: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary()
         self.owners_writing = Turns(1, timeout=deadline)
         """For what writes to one owner's things in several statements, or waits."""
-        self.overtaken = Overtaken()
+        self.overtaken = Lately(1.0)
+        """The owners whose things others were changing just now, so that to decide without a lock was in vain."""
 
     def begin_call(self) -> None:
         """Mark a call that may send several statements as under way: `drain` waits for its `end_call`."""
@@ -114,7 +113,7 @@ class Sender:
                 return await batch(connection, [call])
 
         async def in_turn() -> A:
-            async with self._owners.at(owner), self._unshared_reads.at(None):
+            async with self._owners.at(owner), self._unshared_reads.of(owner):
                 return (await self._run(work, repeatable=True))[0]
 
         return await self._tracked(in_turn())
@@ -132,8 +131,7 @@ class Sender:
         self, batch: Batch[C, A], call: C, *, owner: str, weight: int, repeatable: bool = False
     ) -> Awaitable[A]:
         """As `write`, for a statement that may wait for this owner's row: only this owner's calls share it."""
-        queue = self._behind_owners.get((batch, owner))
-        if queue is None:
+        if (queue := self._behind_owners.get((batch, owner))) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 with unavailable_where_it_passes():
@@ -150,17 +148,17 @@ class Sender:
         that do, since each holds a connection. Each owner has at most one under way. `repeatable`: it is idempotent.
         """
 
-        async def in_turn(turns: Turns, *, waits: bool) -> A:
-            async with turns.at(None):
+        async def in_turn(turn: AbstractAsyncContextManager[None], *, waits: bool) -> A:
+            async with turn:
                 return await self._run(lambda connection: _transaction(connection, work, waits), repeatable=repeatable)
 
         async def in_turns() -> A:
             with unavailable_where_it_passes():
                 async with asyncio.timeout(2 * self.deadline), self.owners_writing.at(owner):
                     try:
-                        return await in_turn(self._transactions, waits=False)
+                        return await in_turn(self._transactions.of(owner), waits=False)
                     except Held:
-                        return await in_turn(self._waiting, waits=True)
+                        return await in_turn(self._waiting.at(None), waits=True)
 
         return await self._tracked(in_turns())
 
@@ -181,8 +179,7 @@ class Sender:
 
     def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool) -> Coalescer[C, A]:
         key = (batch, owner) if self.sharded else batch
-        coalescer = self._coalescers.get(key)
-        if coalescer is None:
+        if (coalescer := self._coalescers.get(key)) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
                 return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
