@@ -120,7 +120,7 @@ PARTS = {
         (*CORE, "src/todo_adapters/postgres", "tests/adapters/statements.py", "examples", "deploy/partition.sql"),
     ),
     "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit", "system"), (*CORE, *IDENTITY)),
-    "embedded": Part(in_files("tests/adapters", "embedded"), ("src/todo_adapters/embedded",)),
+    "embedded": Part(("tests/adapters/embedded",), ("src/todo_adapters/embedded",)),
     "interface": Part(("tests/app",), (*CORE, *INTERFACE)),
     "processes": Part(
         in_files(
