@@ -6,13 +6,16 @@ from typing import Any
 
 import httpx
 from asking import Service, token
-from factories import ANN
+from factories import ANN, make_id
 
 from todo_core import Scope
 
 CURRENT, LAST_OF_2025 = "2026-07-28", "2025-11-25"
 REVISIONS = ("2025-03-26", "2025-06-18", LAST_OF_2025, CURRENT)
 ACCEPTED = "application/json, text/event-stream"
+UNKNOWN = str(make_id(404))
+"""An id that nothing has."""
+
 _META = "io.modelcontextprotocol/"
 _numbers = count(1)
 
@@ -67,6 +70,11 @@ async def call(service: Service, tool: str, /, revision: str = CURRENT, user: st
     found = httpx.Response(200, text=content["text"]).json()
     assert result.get("isError", False) == ("error" in found or _all_failed(found))
     return found
+
+
+async def added(service: Service, title: str = "Buy milk", **members: Any) -> str:
+    """The id of a new task."""
+    return str((await call(service, "add_task", title=title, **members))["task"]["id"])
 
 
 def _all_failed(answer: dict[str, Any]) -> bool:

@@ -1,0 +1,146 @@
+"""Batches as large as they may be, and larger: judged at a bounded cost, in turn with other requests."""
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from app.batches import HOME, TASKS, batch
+from asking import Service
+from refusals import pointers, problem
+
+from todo_app.api import bodies
+from todo_app.api.batch import Batch
+from todo_app.http import reading
+from todo_core import InvalidInput
+from todo_core.task import RULES
+
+
+async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Service) -> None:
+    async def turns(size: int) -> int:
+        running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size))
+        taken = 0
+        while not running.done():
+            taken += 1
+            await asyncio.sleep(0)
+        assert running.result().status_code == 200
+        return taken
+
+    assert await turns(100) >= await turns(9) + 10
+
+
+async def test_too_many_operations_are_refused_without_reading_each(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, members = list[bytes](), bodies._MEMBERS
+
+    def decode(raw: bytes) -> Any:
+        read.append(raw)
+        return members.decode(raw)
+
+    monkeypatch.setattr(bodies, "_MEMBERS", SimpleNamespace(decode=decode))
+    for count, expected in ((101, 1), (100, 1 + bodies.MAX_FAULTS + 1)):
+        read.clear()
+        body = {"operations": [{"op": "delete"}] * count}
+        problem(await service.ask("POST", f"{HOME}/batch", json_=body), 422, "invalid_input")
+        assert len(read) == expected
+
+
+MEBIBYTE = 1024 * 1024
+
+
+def filled(before: bytes, item: bytes, after: bytes) -> bytes:
+    """As many items as a body may have, in between."""
+    return before + b",".join([item] * ((MEBIBYTE - len(before + after)) // (len(item) + 1))) + after
+
+
+@pytest.mark.parametrize("item", [b"0", b"{}", b'""', b'{"op":"create","task":{"title":"x"}}'])
+async def test_of_very_many_operations_none_is_decoded(
+    service: Service, monkeypatch: pytest.MonkeyPatch, item: bytes
+) -> None:
+    monkeypatch.setattr(bodies, "_invalid", None)  # is called for what the decoder refuses
+    answer = await service.ask("POST", f"{HOME}/batch", body=filled(b'{"operations":[', item, b"]}"))
+    detail = "is wrong: Expected `array` of length <= 100"
+    assert problem(answer, 422)["errors"] == [{"pointer": "/operations", "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "at"),
+    [
+        (b"{", b"}", ""), (b'{"operations":[{"op":"delete",', b"}]}", "/operations/0"),
+        (b'{"operations":[{"op":"create","task":{"title":"x",', b"}}]}", "/operations/0/task"),
+    ],
+)  # fmt: skip
+async def test_very_many_members_are_refused_without_reading_each(
+    service: Service, monkeypatch: pytest.MonkeyPatch, before: bytes, after: bytes, at: str
+) -> None:
+    sizes, members = list[int](), bodies._MEMBERS
+
+    def decode(raw: bytes) -> Any:
+        sizes.append(len(found := members.decode(raw)))
+        return found
+
+    monkeypatch.setattr(bodies, "_MEMBERS", SimpleNamespace(decode=decode))
+    answer = await service.ask("POST", f"{HOME}/batch", body=filled(before, b'"a":0', after))
+    detail = "has too many unknown or repeated members to name them"
+    assert problem(answer, 422)["errors"] == [{"pointer": at, "detail": detail}]
+    assert max(sizes, default=0) <= 2
+
+
+async def test_an_unknown_member_beside_a_large_valid_part_is_named(service: Service) -> None:
+    wide = {"op": "create", "task": {"title": "x", "description": ":" * 1000}}
+    answer = await service.ask("POST", f"{HOME}/batch", json_={"operations": [wide] * 100, "x": 1, "y": 2})
+    assert pointers(answer) == ["/x", "/y"]
+
+
+async def test_large_bodies_are_judged_one_at_a_time_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, parts = filled(b'{"operations":[{"op":"delete","x":[', b"[]", b"]}]}"), list[int]()
+
+    def shallow_parts(judged: bytes) -> Iterator[None]:
+        place = max(parts, default=0) + 1
+        for _ in reading.shallow_parts(judged):
+            parts.append(place)
+            yield
+
+    monkeypatch.setattr(bodies, "shallow_parts", shallow_parts)
+    decoder = msgspec.json.Decoder(Batch)
+    judging = asyncio.gather(*(bodies.decoded_in_turn(decoder, body) for _ in range(3)), return_exceptions=True)
+    between = set[int]()
+    while not judging.done():
+        between.add(len(parts))
+        await asyncio.sleep(0)
+    assert [type(each) for each in await judging] == [InvalidInput] * 3
+    assert parts == sorted(parts)
+    assert between == {*range(len(parts) + 1)}
+    assert len(parts) >= 3 * body.count(b"[]") * 2 // reading._PART
+
+
+async def test_a_task_takes_a_hundred_spellings_of_its_tags(service: Service) -> None:
+    def task(count: int) -> dict[str, Any]:
+        return {"op": "create", "task": {"title": "x", "tags": ["a"] * count}}
+
+    assert (await batch(service, task(100))).status_code == 200
+    refused = problem(await batch(service, task(101)), 422)["errors"]
+    assert refused == [{"pointer": "/operations/0/task/tags", "detail": RULES["tags"].sentence}]
+
+
+async def test_a_batch_may_have_a_mebibyte(service: Service) -> None:
+    wide = {"title": "x" * 200, "description": "\u00e9" * 1000}
+    answer = await batch(service, *[{"op": "create", "task": wide}] * 100)
+    assert (answer.status_code, len(answer.json()["results"])) == (200, 100)
+    big = b'{"operations": [' + b" " * (1024 * 1024) + b"]}"
+    problem(await service.ask("POST", f"{HOME}/batch", body=big), 413, "body_too_large")
+
+
+async def test_a_hundred_creations_and_a_hundred_moves_each_fit_in_one_batch(service: Service) -> None:
+    task_list = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Groceries"})).json()["id"]
+    operations = [{"op": "create", "task": {"title": f"{number}", "list_id": task_list}} for number in range(100)]
+    made_all = await batch(service, *operations)
+    assert made_all.status_code == 200
+    ids = [result["id"] for result in made_all.json()["results"]]
+    moved = await batch(service, *[{"op": "move", "id": id_, "list_id": None} for id_ in reversed(ids)])
+    assert moved.status_code == 200
+    listed = (await service.ask("GET", f"{TASKS}?sort=position&limit=200")).json()["items"]
+    assert [each["id"] for each in listed] == list(reversed(ids))
