@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from serving import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect, Locator, Page
 
 MILK, BREAD, HOSTILE = "Buy oat milk", "Bread 🍞", "<img src=x onerror=document.title='robbed'>"
+NARROW_AND_WIDE = pytest.mark.parametrize("width", [390, 1280])
 
 
 def make(client: httpx.Client, title: str, **members: object) -> str:
@@ -143,3 +145,12 @@ def complaint(page: "Page") -> str:
 
 def lists(client: httpx.Client) -> list[str]:
     return [each["name"] for each in client.get("/lists").raise_for_status().json()["items"]]
+
+
+def repeat(page: "Page", unit: str, *days: str, every: str = "1") -> str:
+    """Choose that rule in the open dialog, and give what the page calls it."""
+    page.get_by_label("Repeats").select_option(unit)
+    page.get_by_label("Every how many").fill(every)
+    for day in days:
+        page.get_by_label(day, exact=True).check()
+    return page.locator("output[name=words]").inner_text()
