@@ -113,11 +113,11 @@ PARTS = {
         (
             "tests/contracts",
             *in_files("tests/adapters", "coalescer*", "deadlines", "erasing", "linearizability", "migrations"),
-            *in_files("tests/adapters", "postgres_*", "shared_statements"),
+            *in_files("tests/adapters", "postgres_*", "shared_statement*"),
             *in_files("tests", "linearizability_checker"),
             *in_files("examples", "*"),
         ),
-        (*CORE, "src/todo_adapters/postgres", "tests/adapters/statements.py", "examples", "deploy/partition.sql"),
+        (*CORE, "src/todo_adapters/postgres", "tests/adapters/[!t]*.py", "examples", "deploy/partition.sql"),
     ),
     "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit", "system"), (*CORE, *IDENTITY)),
     "embedded": Part(("tests/adapters/embedded",), ("src/todo_adapters/embedded",)),

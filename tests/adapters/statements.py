@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 import psycopg
 import pytest
+from factories import make_task
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
-from todo_adapters.postgres.writing import Outcome, Result, Write, creating
-from todo_core import Committed, Once, OwnerId, Pair, Plan, Task
+from todo_adapters.postgres.writing import Outcome, Result, Write, Writing, creating
+from todo_core import Committed, IdempotencyKey, Once, OwnerId, Pair, Plan, Task, TaskId
 from todo_core.testing.writing import deleting
 
 A = TypeVar("A")
@@ -22,6 +25,9 @@ CREATING = creating(10_000, keyed=False)
 CREATING_ONCE = creating(10_000, keyed=True)
 CREATING_AS_OF = creating(10_000, keyed=False, as_of=True)
 CREATING_ONCE_AS_OF = creating(10_000, keyed=True, as_of=True)
+DONE, LOST, EXISTS, TOO_MANY, USED = Result.DONE, Result.LOST, Result.EXISTS, Result.TOO_MANY, Result.USED
+ONCE = Once(IdempotencyKey("key"), "same")
+FORMS = pytest.mark.parametrize("form", ["passing", "waiting"])
 ADD = """
     insert into tasks (user_id, id, title, version, created_at, updated_at, search_text)
         values (%(owner)s, %(id)s, %(title)s, 1, %(created_at)s, %(updated_at)s, '')
@@ -127,11 +133,17 @@ async def begun(work: Awaitable[A], url: str) -> "asyncio.Future[A]":
 
 async def waiting(url: str, count: int = 1) -> list[int]:
     """The processes of the database's statements that wait for a lock, once there are `count`."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
+        return await under_way(admin, count)
+
+
+async def under_way(admin: psycopg.AsyncConnection[Any], count: int = 1) -> list[int]:
+    """As `waiting`, on a connection that is there."""
     statement = """
         select pid from pg_stat_activity
             where datname = current_database() and state = 'active' and wait_event_type = 'Lock'
     """
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin, asyncio.timeout(20):
+    async with asyncio.timeout(20):
         while len(found := await (await admin.execute(statement)).fetchall()) < count:  # noqa: ASYNC110  (nobody could set an event)
             await asyncio.sleep(0.01)
     return [pid for (pid,) in found]
@@ -147,3 +159,55 @@ def behind_the_lock(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
 
     monkeypatch.setattr("todo_adapters.postgres.store.commit_behind_the_lock", commit)
     return owners
+
+
+def key(task: Task) -> tuple[OwnerId, TaskId]:
+    return task.owner, task.id
+
+
+async def state(connection: AsyncConnection) -> list[tuple[object, ...]]:
+    """Of each owner with a row: the number, the count of tasks, and how many entries its log has."""
+    counted = """
+        select user_id, number, live, (select count(*) from changes where changes.user_id = owners.user_id)
+        from owners order by 1
+    """
+    return [tuple(row) for row in await connection.execute(text(counted))]
+
+
+def once(key: str, fingerprint: str = "f") -> Once:
+    return Once(IdempotencyKey(key), fingerprint)
+
+
+def as_of(writing: Writing, task: Task, number: int | None, **members: Any) -> Write:
+    """The creation of another task of that one's owner."""
+    new = replace(make_task(owner=task.owner), **members)
+    return replace(creation(new, once(f"{new.id}") if writing is CREATING_ONCE_AS_OF else None), as_of=number)
+
+
+@contextmanager
+def table_locked(url: str) -> Iterator[None]:
+    """Block every statement on the table meanwhile."""
+    with psycopg.connect(url) as other:
+        other.execute("lock table tasks in access exclusive mode")
+        yield
+
+
+async def in_one_batch(*calls: Awaitable[A]) -> "list[A | BaseException]":
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+# What every reader sees of each owner in one snapshot, at every moment.
+IN_STEP = """
+    select owners.user_id, owners.number, log.newest, log.numbers, owners.live,
+           (select count(*) from tasks where tasks.user_id = owners.user_id)
+    from owners left join lateral (
+        select coalesce(max(number), 0) as newest, count(distinct number) as numbers
+        from changes where changes.user_id = owners.user_id
+    ) as log on true
+"""
+
+
+def out_of_step(connection: psycopg.Connection[Any]) -> list[tuple[object, ...]]:
+    """Owners whose number, log or count of tasks differ from each other."""
+    rows = connection.execute(IN_STEP).fetchall()
+    return [row for row in rows if not (row[1] == row[2] == row[3] and row[4] == row[5])]

@@ -1,6 +1,6 @@
 """Searches on PostgreSQL find what the core finds, and never cost the length of the search times the text."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from adapters.statements import store
@@ -9,7 +9,7 @@ from factories import ANN, make_id, make_task
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.listing import Shape, pages_many, repeats_at_its_end
 from todo_core import Task, TaskQuery
@@ -24,12 +24,6 @@ REPETITIVE = st.builds(
     lambda head, unit, times, tail: head + unit * times + tail,
     st.text("abΐ", max_size=4), UNITS, st.integers(0, 40), st.text("abΐ", max_size=4),
 ).filter(lambda needle: needle != "")  # fmt: skip
-
-
-@pytest.fixture
-async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    async with engine.connect() as connection:
-        yield connection
 
 
 def tasks_like(needle: str) -> list[Task]:

@@ -1,0 +1,110 @@
+"""What a shared statement sends and receives: only members that its tasks have, and rows a part at a time."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, LiteralString
+
+import pytest
+from adapters.statements import CREATING, CREATING_ONCE, DONE, FORMS, creation, have_owners, key, once, store, swap
+from factories import ANN, LATER, make_id, make_task
+from psycopg import AsyncRawCursor
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from todo_adapters.postgres import writing
+from todo_adapters.postgres.batch import execute
+from todo_adapters.postgres.reading import log_pages, read_many, shape_of
+from todo_adapters.postgres.transaction import replayed
+from todo_adapters.postgres.writing import SWAPPING
+from todo_core import ChangeQuery, Pair, searchable
+from todo_core.changes import difference
+from todo_core.text import folded
+
+
+def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
+    """The parameters of each statement that will be sent."""
+    sent: list[Mapping[str, object]] = []
+
+    async def listening(connection: AsyncConnection, statement: LiteralString, values: Mapping[str, object]) -> object:
+        sent.append(values)
+        return await execute(connection, statement, values)
+
+    monkeypatch.setattr(writing, "execute", listening)
+    return sent
+
+
+@FORMS
+@pytest.mark.parametrize(("edited", "sent"), [(False, False), (True, True)])
+async def test_a_batch_that_only_completes_sends_no_texts(
+    connection: AsyncConnection, form: str, edited: bool, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(connection, tasks := [make_task(tags=("a",), description="b") for _ in range(2)])
+    after = [
+        tasks[0].toggled(at=LATER),
+        tasks[1].edited(at=LATER, completed=True, **{"title": "New"} if edited else {}),
+    ]
+    statements = listen(monkeypatch)
+    outcomes = await getattr(SWAPPING, form)(connection, list(map(swap, tasks, after)))
+    assert outcomes == [(DONE, 3), (DONE, 4)]
+    assert await read_many(connection, list(map(key, tasks))) == after
+    assert ["title" in values for values in statements] == [sent]
+
+
+COMMON = {"priority", "tags", "start_date", "due_date", "time_zone"}
+MEMBERS: list[dict[str, Any]] = [
+    {},
+    {"description": "Two"},
+    {"priority": "high"},
+    {"tags": ("Home",)},
+    {"start_date": "2026-12-01"},
+    {"due_date": "2026-12-01T09:00:00", "time_zone": "Europe/Berlin"},
+    {"due_date": "2026-12-02", "recurrence": "FREQ=DAILY", "anchor": "2026-12-01", "rescheduled_from": "2026-12-01"},
+    {"recurrence_from": "completion"},
+    {"list_id": make_id(1)},
+    {"parent_id": make_id(1)},
+    {"position": "a"},
+    {"completed_at": LATER},
+]
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("members", MEMBERS, ids=str)
+async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
+    connection: AsyncConnection, keyed: bool, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await have_owners(connection, ANN)
+    tasks = [make_task(), make_task(**members)]
+    statements = listen(monkeypatch)
+    batch = (CREATING_ONCE if keyed else CREATING).passing
+    outcomes = await batch(connection, [creation(task, once(f"{task.id}") if keyed else None) for task in tasks])
+    assert outcomes == [(DONE, 1), (DONE, 2)]
+    more = members.keys() - {"description"}
+    [values] = statements
+    assert ("tags" in values, "recurrence" in values) == (bool(more), bool(more - COMMON))
+    assert await read_many(connection, list(map(key, tasks))) == tasks
+    derived = await execute(connection, "select search_text, tag_keys from tasks order by id", {})
+    expected = [(searchable(task), list(map(folded, task.tags))) for task in sorted(tasks, key=key)]
+    assert derived == expected
+    [log] = await log_pages(shape_of(ChangeQuery()))(connection, [(ANN, ChangeQuery())])
+    assert [entry.after for entry in log.items] == [difference(Pair(None, task))[1] for task in tasks]
+    kept = [await replayed(connection, ANN, once(f"{task.id}")) for task in tasks]
+    assert [each and each.things for each in kept] == [(task,) if keyed else None for task in tasks]
+
+
+async def test_many_rows_are_made_a_part_at_a_time_and_others_come_in_between(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    fetchmany = AsyncRawCursor.fetchmany
+
+    async def watched(cursor: AsyncRawCursor[Any], size: int = 0) -> list[Any]:
+        rows = await fetchmany(cursor, size)
+        seen.append(len(rows))
+        asyncio.get_running_loop().call_soon(seen.append, "another")
+        return rows
+
+    monkeypatch.setattr(AsyncRawCursor, "fetchmany", watched)
+    monkeypatch.setattr("todo_adapters.postgres.batch._TURN", -1.0)
+    async with engine.connect() as connection:
+        rows = await execute(connection, "select generate_series(1, %(last)s::int)", {"last": 123})
+        assert rows == [(number,) for number in range(1, 124)]
+    assert seen[:5] == [50, "another", 50, "another", 23]
