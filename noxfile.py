@@ -112,7 +112,7 @@ PARTS = {
     "storage": Part(
         (
             "tests/contracts",
-            *in_files("tests/adapters", "coalescer*", "deadlines", "erasing", "linearizability", "migrations"),
+            *in_files("tests/adapters", "coalescer*", "deadlines", "erasing", "linearizability", "migrations*"),
             *in_files("tests/adapters", "postgres_*", "shared_statement*"),
             *in_files("tests", "linearizability_checker"),
             *in_files("examples", "*"),
