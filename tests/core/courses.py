@@ -1,18 +1,24 @@
-"""Recurring tasks, and where completing them moves them."""
+"""Recurring tasks: their calendar, their dates, and where completing them moves them."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from factories import NOON, make_task
+from hypothesis import strategies as st
 
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_core import Task
 from todo_core.recurring import Course, Now, Step
 
-COURSE = Course(DateutilRecurrenceCalendar())
+CALENDAR = DateutilRecurrenceCalendar()
+COURSE = Course(CALENDAR)
 Members = Mapping[str, Any]
+MIDNIGHT = datetime.min.time()
+# Often near the end of a month or of a year, where rules differ.
+_ENDS = st.builds(date, st.integers(1900, 2999), st.sampled_from([1, 3, 10, 12]), st.sampled_from([1, 2, 29, 30, 31]))
+days = _ENDS | st.dates(date(1900, 1, 1), date(2999, 12, 31))
 
 
 def recurring(due: str, rule: str, **members: Any) -> Task:
