@@ -73,6 +73,48 @@ LONG_BESIDE = {
     "examples/sqlite_store.py": "one storage, to be read and copied whole",
     "noxfile.py": "nox wants its sessions in one file",
 }
+LONG_TESTS = {
+    "tests/adapters/test_coalescer.py": "one promise a test, all on one stand-in database",
+    "tests/adapters/test_deadlines.py": "one kind of limit, compared with `asyncio.timeout`",
+    "tests/adapters/test_jwt_fetch.py": "one function, and every kind of server that it asks",
+    "tests/adapters/test_jwt_key_source.py": "one authenticator, with its issuer and its clock",
+    "tests/adapters/test_linearizability.py": "the histories, and each fault that they detect",
+    "tests/adapters/test_migrations.py": "its last test runs the others on another revision",
+    "tests/adapters/test_postgres_engine.py": "one function: from a URL to connections",
+    "tests/adapters/test_postgres_failures.py": "one table of calls, and each way that they fail",
+    "tests/adapters/test_postgres_sharding.py": "one recorder, and every statement that it has to see",
+    "tests/adapters/test_postgres_snapshots.py": "a race a row, and the gate that makes it",
+    "tests/adapters/test_postgres_unlocked.py": "one way to commit, with the same rival in between",
+    "tests/adapters/test_shared_statements.py": "the same spies watch every statement",
+    "tests/app/test_cli.py": "every command, in one environment",
+    "tests/app/test_events.py": "one stream, read by one kind of client",
+    "tests/app/test_identification.py": "one layer, with one verifier that counts",
+    "tests/app/test_lists_over_http.py": "lists, places and subtasks, which decide about each other",
+    "tests/app/test_log.py": "one log: what a line has, and what none has",
+    "tests/app/test_mcp_http.py": "one path, and every request that it may get",
+    "tests/app/test_settings.py": "one function, and every variable that it reads",
+    "tests/app/test_turns.py": "one queue, and the model that it is compared with",
+    "tests/browser/test_page_in_step.py": "one feature, in the same two windows",
+    "tests/core/test_plans.py": "one class, decided alone and composed",
+    "tests/core/test_queries.py": "one class: its filters, its order and its cursors",
+    "tests/core/test_recurrence.py": "a table of rules, and one of the standard's examples",
+    "tests/core/test_task.py": "the entity, a rule a test",
+    "tests/core/test_use_cases.py": "the use cases of one service, a few lines each",
+    "tests/deployment/test_files.py": "a check or two for each file of a deployment",
+    "tests/e2e/test_agents.py": "one client, over HTTP and over standard streams",
+    "tests/e2e/test_behind_nginx.py": "one nginx, before one server and before two",
+    "tests/e2e/test_better_auth.py": "one program, started once for most of the tests",
+    "tests/e2e/test_front_end_pages.py": "most of it are the programs that it runs",
+    "tests/e2e/test_hostile_place.py": "one server, and each stream or terminal that it lacks",
+    "tests/e2e/test_serve.py": "one process, from its start to its end",
+    "tests/e2e/test_sockets.py": "one socket, and every shape of request",
+    "tests/faults/load.py": "one load, and the users who make it",
+    "tests/pages.py": "one reader, who runs a document from top to bottom",
+    "tests/test_architecture.py": "the tables of reasons, and a rule a test",
+    "tests/test_noxfile.py": "one file, loaded by each test in the same way",
+    "tests/test_reference.py": "one reference, compared part by part with the code",
+    "tests/test_run.py": "one program, in one kind of folder",
+}
 REFUSALS = {status.name for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
 
 
@@ -185,13 +227,13 @@ def test_no_function_is_longer_than_thirty_lines(module: str) -> None:
 def test_a_file_that_is_longer_than_others_has_a_reason() -> None:
     lines = {module: len((SRC / module).read_text().splitlines()) for module in MODULES}
     assert {module for module in MODULES if lines[module] > LONGEST_FILE} == LONG.keys()
-    assert all([*LONG.values(), *LONG_BESIDE.values()])
+    reasons = LONG_BESIDE | LONG_TESTS
+    assert all([*LONG.values(), *reasons.values()])
     root = SRC.parent
-    beside = [
-        path for place in ("*.py", "benchmarks/*.py", "docs/**/*.py", "examples/*.py") for path in root.glob(place)
-    ]
+    places = ("*.py", "benchmarks/*.py", "docs/**/*.py", "examples/*.py", "tests/**/*.py")
+    beside = [path for place in places for path in root.glob(place)]
     long = {path for path in beside if len(path.read_text().splitlines()) > LONGEST_FILE}
-    assert {path.relative_to(root).as_posix() for path in long} == LONG_BESIDE.keys()
+    assert {path.relative_to(root).as_posix() for path in long} == reasons.keys()
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
