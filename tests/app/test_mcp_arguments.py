@@ -199,7 +199,7 @@ async def nothing(_: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("count", [0, THINGS_MAX + 1, 5000])
-async def test_too_many_items_are_counted_and_no_more(count: int) -> None:
+async def test_too_many_items_are_counted_but_not_read(count: int) -> None:
     with pytest.raises(InvalidInput, match="1 to 50"):
         await several(Counted([1] * count), "tasks", nothing, lambda place, _: {"index": place})
 
