@@ -48,6 +48,15 @@ async def test_one_checkout_serves_statement_after_statement(database_url: str) 
         assert len(checkouts) == 1
 
 
+async def test_work_that_takes_long_leaves_a_kept_connection_to_others(database_url: str) -> None:
+    async with pool_of(database_url, 10) as (_, lent):
+        kept = await lent.run(backend)
+        long = {await lent.run(backend, leave=1) for _ in range(3)}
+        assert len(long) == 1  # one more is kept
+        assert kept not in long
+        assert {await lent.run(backend) for _ in range(2)} <= {kept, *long}
+
+
 async def test_simultaneous_callers_have_separate_connections(database_url: str) -> None:
     async with pool_of(database_url, 10) as (_, lent):
         for _ in range(3):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from serving import (
 )
 
 from todo_app.listening import ListeningSocket
+from todo_app.local import OPEN_FILES
 from todo_app.server import _report, _run
 from todo_app.settings import Settings
 from todo_app.worker import GRACE
@@ -252,6 +254,15 @@ def test_workers_are_forked_and_so_share_what_the_server_has_imported(serve: Ser
     eventually(lambda: len(server.workers()) == len(server.family()) - 1 == 2)
     commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in server.family()}
     assert len(commands) == 1  # a process that was not forked would have another one
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the size of the table")
+def test_the_table_of_open_files_of_a_worker_need_not_grow(serve: Serve, data_dir: Path) -> None:
+    (worker,) = serve(TODO_DATA_DIR=str(data_dir)).started().workers()
+    allowed, _ = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    found = re.search(r"^FDSize:\t(\d+)$", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) > min(allowed, OPEN_FILES) // 2
 
 
 def test_a_killed_worker_is_replaced(serve: Serve, data_dir: Path) -> None:

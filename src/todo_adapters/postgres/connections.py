@@ -35,9 +35,12 @@ class Connections:
         self._timer: asyncio.TimerHandle | None = None
         self._going_back: set[asyncio.Task[None]] = set()
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[A]]) -> A:
-        """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable."""
-        held = await self._taken()
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, leave: int = 0) -> A:
+        """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable.
+
+        `leave`: how many kept connections it leaves to others, for work that takes long.
+        """
+        held = await self._taken(leave)
         try:
             answer = await work(held.connection)
         except BaseException:
@@ -59,8 +62,8 @@ class Connections:
         if self._going_back:
             await asyncio.wait(self._going_back)
 
-    async def _taken(self) -> _Held:
-        while self._kept:
+    async def _taken(self, leave: int) -> _Held:
+        while len(self._kept) > leave:
             held = self._kept.pop()
             if not has_unread_data(driver_of(held.connection)):
                 return held

@@ -114,7 +114,7 @@ class Sender:
 
         async def in_turn() -> A:
             async with self._owners.at(owner), self._unshared_reads.of(owner):
-                return (await self._run(work, repeatable=True))[0]
+                return (await self._run(work, repeatable=True, leave=1))[0]
 
         return await self._tracked(in_turn())
 
@@ -150,7 +150,9 @@ class Sender:
 
         async def in_turn(turn: AbstractAsyncContextManager[None], *, waits: bool) -> A:
             async with turn:
-                return await self._run(lambda connection: _transaction(connection, work, waits), repeatable=repeatable)
+                return await self._run(
+                    lambda connection: _transaction(connection, work, waits), repeatable=repeatable, leave=1
+                )
 
         async def in_turns() -> A:
             with unavailable_where_it_passes():
@@ -201,7 +203,7 @@ class Sender:
             timeout=self.deadline,
         )
 
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool) -> A:
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool, leave: int = 0) -> A:
         """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
         The deadline is enforced by the client, because a pooler refuses or ignores `statement_timeout`. At the first
@@ -211,11 +213,11 @@ class Sender:
         with self._outages_reported(), self._abandoned.one(), self._statements.one():
             for _ in range(_RACES):
                 try:
-                    return await self._connections.run(work)
+                    return await self._connections.run(work, leave=leave)
                 except psycopg.Error as problem:
                     if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
                         raise
-            return await self._connections.run(work)
+            return await self._connections.run(work, leave=leave)
 
     @contextmanager
     def _outages_reported(self) -> Iterator[None]:

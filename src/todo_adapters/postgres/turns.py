@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from todo_core import StoreUnavailable
 
 _NOTED_MAX: Final = 1000  # owners
-_LONG_FOR: Final = 60.0  # seconds
+_SHORT: Final = 4
 
 
 class Turns:
@@ -56,35 +56,49 @@ class Lately:
             self._until.clear()
         self._until[owner] = monotonic() + self._seconds
 
-    def discard(self, owner: str) -> None:
-        """Forget that owner, if it was noted."""
-        self._until.pop(owner, None)
-
     def __contains__(self, owner: str) -> bool:
         return self._until.get(owner, 0.0) > monotonic()
 
 
 class TurnsOfOwners:
-    """At most `max_concurrent` turns at a time, one of which is kept free of owners whose last turn took long.
+    """At most `max_concurrent` turns at a time, of which owners whose last two turns took long have one together.
 
-    So nobody else waits for the end of a long turn, except for the first one of an owner.
+    So others do not wait for the end of long turns, or share the database's processors with many of them. Of three
+    places or more, one is kept for owners whose turns are known to be short.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, long: float) -> None:
         """`timeout`: as for `Turns`. `long`: seconds."""
         self._all = Turns(max_concurrent, timeout=timeout)
-        self._long_ones = Turns(max_concurrent - 1, timeout=timeout)
+        self._of_unknown = Turns(max(2, max_concurrent - 1), timeout=timeout)
+        self._of_long = Turns(1, timeout=timeout)
         self._long = long
-        self._took_long = Lately(_LONG_FOR)
+        self._long_in_a_row: dict[str, int] = {}  # of known owners, up to two
 
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
         """Wait for a turn of that owner. Raises `StoreUnavailable`."""
-        async with self._long_ones.at(None) if owner in self._took_long else nullcontext(), self._all.at(None):
+        async with self._first(owner), self._all.at(None):
             began = monotonic()
             try:
                 yield
             finally:
-                self._took_long.discard(owner)
-                if monotonic() - began > self._long:
-                    self._took_long.add(owner)
+                self._note(owner, monotonic() - began)
+
+    def _first(self, owner: str) -> AbstractAsyncContextManager[None]:
+        match self._long_in_a_row.get(owner):
+            case None:
+                return self._of_unknown.at(None)
+            case 2:
+                return self._of_long.at(None)
+            case _:
+                return nullcontext()
+
+    def _note(self, owner: str, took: float) -> None:
+        before = self._long_in_a_row.get(owner)
+        if before is None and len(self._long_in_a_row) >= _NOTED_MAX:
+            self._long_in_a_row.clear()
+        if took > self._long:
+            self._long_in_a_row[owner] = min((before or 0) + 1, 2)
+        elif before is None or took < self._long / _SHORT:  # in between, only the others may have made it long
+            self._long_in_a_row[owner] = 0
