@@ -185,13 +185,9 @@ def test_a_page_in_a_batch_is_that_of_the_things_as_they_are_by_then(seed: int) 
         deleted = each in stored and chance.random() < 0.5
         changed[each] = None if deleted else somewhere(each, 1 + (each in stored))
     sort = chance.choice([Sort.POSITION, Sort.POSITION_DESCENDING, Sort.CREATED_AT])
-    behind = Cursor.behind(make_task(id=chance.choice(ids)), sort)
-    query = TaskQuery(
-        list_id=chance.choice([None, NONE, lists[1]]),
-        sort=sort,
-        after=chance.choice([None, behind]),
-        limit=chance.choice([1, 8, 50, None]),
-    )
+    behind = chance.choice([None, Cursor.behind(make_task(id=chance.choice(ids)), sort)])
+    list_id, limit = chance.choice([None, NONE, lists[1]]), chance.choice([1, 8, 50, None])
+    query = TaskQuery(list_id=list_id, sort=sort, after=behind, limit=limit)
     now = Seen(ANN, {}, changed=changed)
     while True:
         try:

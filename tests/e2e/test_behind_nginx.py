@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -282,24 +283,28 @@ def test_a_killed_server_is_replaced_by_the_other_one(pair: tuple[Pair, httpx.Cl
     assert client.get("/api/ann/summary").json()["open"] == 120
 
 
+class Dies(BaseHTTPRequestHandler):
+    """Ends each connection instead of answering; counts what it received, by method."""
+
+    received: ClassVar[Counter[str]] = Counter()
+
+    def handle(self) -> None:
+        self.raw_requestline = self.rfile.readline()
+        assert self.parse_request()
+        if self.path == "/health/live":  # of the fixture
+            self.send_response(200)
+            self.end_headers()
+            return
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.received[self.command] += 1
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_nginx_repeats_no_write_that_may_not_happen_twice(tmp_path: Path) -> None:
     """Of two servers that end each connection instead of answering, as they do when they die."""
-    received: Counter[str] = Counter()
-
-    class Dies(BaseHTTPRequestHandler):
-        def handle(self) -> None:
-            self.raw_requestline = self.rfile.readline()
-            assert self.parse_request()
-            if self.path == "/health/live":  # of the fixture
-                self.send_response(200)
-                self.end_headers()
-                return
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            received[self.command] += 1
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    Dies.received.clear()
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Dies) for _ in range(2)]
     try:
         for server in servers:
@@ -317,7 +322,7 @@ def test_nginx_repeats_no_write_that_may_not_happen_twice(tmp_path: Path) -> Non
         for server in servers:
             server.shutdown()
             server.server_close()
-    assert received == {"POST": 1, "PATCH": 1, "PUT": 2, "DELETE": 2, "GET": 2}
+    assert Dies.received == {"POST": 1, "PATCH": 1, "PUT": 2, "DELETE": 2, "GET": 2}
 
 
 def commands_of(unit: str, **variables: str) -> list[list[str]]:
