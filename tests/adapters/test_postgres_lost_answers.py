@@ -118,9 +118,9 @@ async def test_a_transaction_under_a_key_whose_answer_was_lost_is_asked_again_an
     left = times
     run = postgres_store._sender._connections.run
 
-    async def losing(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+    async def losing(work: Callable[[AsyncConnection], Awaitable[Any]], **how: int) -> Any:
         nonlocal left
-        answer = await run(work)
+        answer = await run(work, **how)
         if left and isinstance(answer, Committed):
             left -= 1
             raise psycopg.errors.AdminShutdown("after the commit")

@@ -1,87 +1,166 @@
-"""Turns of owners: those whose last two turns took long have one place together."""
+"""Fair turns: who has used more lately comes later, and the last place is kept from heavy owners."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from todo_adapters.postgres.turns import TurnsOfOwners
+from todo_adapters.postgres import turns
+from todo_adapters.postgres.turns import FairTurns
 from todo_core import StoreUnavailable
 
-LONG = 0.05
+LIGHT = 0.1
 
 
-async def take(turns: TurnsOfOwners, owner: str, seconds: float = 0.0) -> None:
-    async with turns.of(owner):
-        await asyncio.sleep(seconds)
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets that many seconds pass: the clock stands still otherwise."""
+    now = 1000.0
+
+    def pass_(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(turns, "monotonic", lambda: now)
+    return pass_
+
+
+@pytest.fixture
+def fair() -> FairTurns:
+    return FairTurns(2, timeout=5, light=LIGHT)
+
+
+@pytest.fixture
+def uses(fair: FairTurns, passes: Callable[[float], None]) -> Callable[..., None]:
+    """Has these owners use that many seconds each, one after the other."""
+
+    async def use(owner: str, seconds: float) -> None:
+        async with fair.of(owner):
+            passes(seconds)
+
+    def all_use(**seconds: float) -> None:
+        for owner, each in seconds.items():
+            asyncio.run(use(owner, each))
+
+    return all_use
 
 
 @asynccontextmanager
-async def held(turns: TurnsOfOwners, *owners: str) -> AsyncIterator[list[str]]:
-    """Let these owners take a turn that ends with the context; gives those whose turn has begun."""
-    gate, begun = asyncio.Event(), list[str]()
+async def asking(fair: FairTurns, *owners: str) -> AsyncIterator[tuple[list[str], dict[str, asyncio.Event]]]:
+    """Let these owners ask for a turn, in that order; gives those who got one, and events that end the turns."""
+    ends, begun = {owner: asyncio.Event() for owner in owners}, list[str]()
 
     async def hold(owner: str) -> None:
-        async with turns.of(owner):
+        async with fair.of(owner):
             begun.append(owner)
-            await gate.wait()
+            await ends[owner].wait()
 
     holding = [asyncio.ensure_future(hold(owner)) for owner in owners]
     await asyncio.sleep(0)
     try:
-        yield begun
+        yield begun, ends
     finally:
-        gate.set()
+        for end in ends.values():
+            end.set()
         await asyncio.gather(*holding)
 
 
-async def make_long(turns: TurnsOfOwners, *owners: str) -> None:
-    for _ in range(2):
-        await asyncio.gather(*(take(turns, owner, 2 * LONG) for owner in owners))
+async def after(end: asyncio.Event) -> None:
+    end.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
-async def test_owners_with_long_turns_have_one_place_together() -> None:
-    turns = TurnsOfOwners(2, timeout=5, long=LONG)
-    await make_long(turns, "ann", "bob")
-    async with asyncio.timeout(5), held(turns, "ann", "bob") as begun:
-        for _ in range(3):
-            await take(turns, "eve")
-        assert begun == ["ann"]
+def test_heavy_owners_leave_the_last_place_to_others(fair: FairTurns, uses: Callable[..., None]) -> None:
+    uses(eve=0.001, ann=1, bob=1)
+
+    async def all_ask() -> None:
+        async with asking(fair, "ann", "bob", "eve", "new") as (begun, ends):
+            assert begun == ["ann", "eve"]
+            await after(ends["eve"])
+            assert begun == ["ann", "eve", "new"]
+            await after(ends["ann"])
+            assert begun == ["ann", "eve", "new"]  # one place is free, and not for Bob
+            await after(ends["new"])
+            assert begun == ["ann", "eve", "new", "bob"]
+
+    asyncio.run(all_ask())
 
 
-async def test_after_one_long_turn_an_owner_may_have_any_place() -> None:
-    turns = TurnsOfOwners(2, timeout=5, long=LONG)
-    await asyncio.gather(*(take(turns, owner, 2 * LONG) for owner in ("ann", "bob")))
-    async with held(turns, "ann", "bob") as begun:
-        assert begun == ["ann", "bob"]
+@pytest.mark.parametrize(
+    "used",
+    [{"ann": 1, "bob": 1}, {"ann": 1, "bob": 1, "eve": 0.3}, {"ann": LIGHT, "bob": LIGHT, "eve": 0.001}, {}],
+    ids=["all use as much", "others use nearly as much", "all use little", "nobody is known"],
+)
+def test_nobody_is_heavy_where(fair: FairTurns, uses: Callable[..., None], used: dict[str, float]) -> None:
+    uses(**used)
+
+    async def both_ask() -> None:
+        async with asking(fair, "ann", "bob") as (begun, _):
+            assert begun == ["ann", "bob"]
+
+    asyncio.run(both_ask())
 
 
-async def test_after_a_short_turn_an_owner_may_have_any_place() -> None:
-    turns = TurnsOfOwners(2, timeout=5, long=LONG)
-    await make_long(turns, "ann", "bob")
-    await take(turns, "ann")
-    async with held(turns, "bob", "ann") as begun:
-        assert begun == ["bob", "ann"]
+def test_what_an_owner_has_used_lately_counts_as_if_it_had_come_later(
+    fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
+) -> None:
+    uses(ann=0.05, bob=0.02)
+
+    async def all_ask() -> None:
+        order = ["eve", "sue", "joe", "bob", "new", "ann"]
+        async with asking(fair, "eve", "sue", "ann", "bob", "joe") as (begun, ends):
+            passes(0.03)
+            async with asking(fair, "new") as (later, more):
+                for owner in order[:4]:
+                    await after(ends[owner])
+                assert (begun, later) == ([*order[:4], "ann"], ["new"])
+                more["new"].set()
+
+    asyncio.run(all_ask())
 
 
-async def test_a_place_is_kept_for_owners_whose_turns_are_known_to_be_short() -> None:
-    turns = TurnsOfOwners(4, timeout=5, long=LONG)
-    await take(turns, "eve")
-    async with held(turns, "ann", "bob", "joe", "sue", "eve") as begun:
-        assert begun == ["ann", "bob", "joe", "eve"]
+def test_a_quick_turn_does_not_make_an_owner_light_and_time_does(
+    fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
+) -> None:
+    uses(ann=1, bob=1, eve=0.001)
+    uses(ann=0.0001, bob=0.0001)
+
+    async def begin() -> list[str]:
+        async with asking(fair, "ann", "bob") as (begun, _):
+            return list(begun)
+
+    assert asyncio.run(begin()) == ["ann"]
+    passes(9)
+    assert asyncio.run(begin()) == ["ann", "bob"]
 
 
-async def test_a_long_turn_is_waited_for_as_long_as_any() -> None:
-    turns = TurnsOfOwners(2, timeout=LONG, long=0)
-    await make_long(turns, "ann", "bob")
-    async with held(turns, "ann"):
+def test_whoever_waits_too_long_or_leaves_loses_no_place() -> None:
+    async def all_ask() -> None:
+        fair = FairTurns(1, timeout=0.05, light=LIGHT)
+        held = fair.of("ann")
+        await held.__aenter__()
         with pytest.raises(StoreUnavailable):
-            await take(turns, "bob")
+            await fair.of("bob").__aenter__()
+        leaving = [asyncio.ensure_future(fair.of(owner).__aenter__()) for owner in ("joe", "sue")]
+        await asyncio.sleep(0)
+        leaving[0].cancel()
+        await held.__aexit__(None, None, None)  # before Joe has noticed; so Sue gets the place
+        leaving[1].cancel()  # before she has noticed that
+        await asyncio.wait(leaving)
+        assert all(each.cancelled() for each in leaving)
+        async with asyncio.timeout(5), fair.of("eve"):
+            assert not fair._waiting
+
+    asyncio.run(all_ask())
 
 
-async def test_owners_are_forgotten_before_they_fill_the_memory() -> None:
-    turns = TurnsOfOwners(2, timeout=5, long=LONG)
-    for number in range(5000):
-        await take(turns, f"owner {number}")
-    assert len(turns._long_in_a_row) <= 1000
+def test_only_owners_of_the_last_seconds_are_remembered(
+    fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
+) -> None:
+    uses(**{f"owner {number}": 0 for number in range(1500)})
+    assert len(fair._used) == 1000
+    passes(11)
+    uses(ann=0)
+    assert fair._used.keys() == {"ann"}

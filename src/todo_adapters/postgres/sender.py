@@ -16,7 +16,7 @@ from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.sharding import SHARDED
-from todo_adapters.postgres.turns import Lately, Turns, TurnsOfOwners
+from todo_adapters.postgres.turns import FairTurns, Lately, Turns
 from todo_core import StoreUnavailable
 
 A = TypeVar("A")
@@ -68,8 +68,8 @@ class Sender:
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
-        self._unshared_reads = TurnsOfOwners(MAX_UNSHARED, timeout=deadline / 2, long=0.01)
-        self._transactions = TurnsOfOwners(MAX_TRANSACTIONS, timeout=deadline, long=0.5)
+        self._unshared_reads = FairTurns(MAX_UNSHARED, timeout=deadline / 2, light=0.1)
+        self._transactions = FairTurns(MAX_TRANSACTIONS, timeout=deadline, light=1.0)
         self._waiting = Turns(MAX_WAITING, timeout=deadline)
         self._calls = 0
         self._idle = asyncio.Event()
@@ -104,8 +104,8 @@ class Sender:
     async def read_unshared(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
-        Each owner has at most one under way in this process. The statement gets a quarter of the deadline: with up to
-        eight owners whose calls exceed that, every other owner still gets a turn.
+        Each owner has at most one under way in this process. The statement gets a quarter of the deadline: owners whose
+        calls take that long leave a place to the others.
         """
 
         async def work(connection: AsyncConnection) -> Sequence[A]:

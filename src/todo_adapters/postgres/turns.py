@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Final
 from weakref import WeakValueDictionary
@@ -10,7 +10,9 @@ from weakref import WeakValueDictionary
 from todo_core import StoreUnavailable
 
 _NOTED_MAX: Final = 1000  # owners
-_SHORT: Final = 4
+_HALF_LIFE: Final = 2.0  # seconds
+_LATELY: Final = 10.0  # seconds
+_HEAVY: Final = 4  # times as much as another
 
 
 class Turns:
@@ -60,45 +62,79 @@ class Lately:
         return self._until.get(owner, 0.0) > monotonic()
 
 
-class TurnsOfOwners:
-    """At most `max_concurrent` turns at a time, of which owners whose last two turns took long have one together.
+class FairTurns:
+    """At most `max_concurrent` turns at a time, in the order of arrival; what an owner has used lately counts as later.
 
-    So others do not wait for the end of long turns, or share the database's processors with many of them. Of three
-    places or more, one is kept for owners whose turns are known to be short.
+    Heavy owners leave the last free place to the others, so that those need not wait for the end of long turns. Heavy
+    is who has used more than `light` seconds lately, and several times as much as somebody else. So nobody is heavy
+    where all turns take long, as with a distant or busy database.
     """
 
-    def __init__(self, max_concurrent: int, *, timeout: float, long: float) -> None:
-        """`timeout`: as for `Turns`. `long`: seconds."""
-        self._all = Turns(max_concurrent, timeout=timeout)
-        self._of_unknown = Turns(max(2, max_concurrent - 1), timeout=timeout)
-        self._of_long = Turns(1, timeout=timeout)
-        self._long = long
-        self._long_in_a_row: dict[str, int] = {}  # of known owners, up to two
+    def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
+        """`timeout`: as for `Turns`."""
+        self._free = max_concurrent
+        self._timeout = timeout
+        self._light = light
+        self._waiting: list[tuple[str, float, asyncio.Future[None]]] = []  # since when
+        self._used: dict[str, tuple[float, float]] = {}  # seconds used, and when that was so; the latest is last
 
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
         """Wait for a turn of that owner. Raises `StoreUnavailable`."""
-        async with self._first(owner), self._all.at(None):
-            began = monotonic()
-            try:
-                yield
-            finally:
-                self._note(owner, monotonic() - began)
+        await self._place(owner)
+        began = monotonic()
+        try:
+            yield
+        finally:
+            self._note(owner, monotonic() - began)
+            self._give_back()
 
-    def _first(self, owner: str) -> AbstractAsyncContextManager[None]:
-        match self._long_in_a_row.get(owner):
-            case None:
-                return self._of_unknown.at(None)
-            case 2:
-                return self._of_long.at(None)
-            case _:
-                return nullcontext()
+    async def _place(self, owner: str) -> None:
+        waiting = owner, monotonic(), asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._pass_on()
+        if waiting not in self._waiting:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                await waiting[2]
+        except BaseException as problem:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            else:  # it got a place in the same moment
+                self._give_back()
+            if isinstance(problem, TimeoutError):
+                raise StoreUnavailable from problem
+            raise
+
+    def _give_back(self) -> None:
+        self._free += 1
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        for waiting in sorted(self._waiting, key=lambda each: each[1] + self._used_by(each[0])):
+            owner, _, turn = waiting
+            if not self._free:
+                return
+            if not turn.done() and (self._free > 1 or not self._is_heavy(owner)):  # done: cancelled just now
+                self._free -= 1
+                self._waiting.remove(waiting)
+                turn.set_result(None)
+
+    def _is_heavy(self, owner: str) -> bool:
+        used = self._used_by(owner)
+        return used > self._light and used > _HEAVY * min(map(self._used_by, self._used))
+
+    def _used_by(self, owner: str) -> float:
+        """Seconds that the owner has used lately: what is `_HALF_LIFE` seconds old counts half."""
+        used, at = self._used.get(owner, (0.0, 0.0))
+        return used * 0.5 ** ((monotonic() - at) / _HALF_LIFE) if used else 0.0
 
     def _note(self, owner: str, took: float) -> None:
-        before = self._long_in_a_row.get(owner)
-        if before is None and len(self._long_in_a_row) >= _NOTED_MAX:
-            self._long_in_a_row.clear()
-        if took > self._long:
-            self._long_in_a_row[owner] = min((before or 0) + 1, 2)
-        elif before is None or took < self._long / _SHORT:  # in between, only the others may have made it long
-            self._long_in_a_row[owner] = 0
+        now, used = monotonic(), self._used_by(owner) + took
+        self._used.pop(owner, None)
+        self._used[owner] = used, now
+        while (oldest := next(iter(self._used))) != owner:
+            if len(self._used) <= _NOTED_MAX and self._used[oldest][1] > now - _LATELY:
+                return
+            del self._used[oldest]
