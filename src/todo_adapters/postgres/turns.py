@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from todo_core import StoreUnavailable
 
 _NOTED_MAX: Final = 1000  # owners
-_SHORT: Final = 4
+_LONG_TO_SHORT: Final = 4  # a turn is short below a quarter of the seconds that make one long
 
 
 class Turns:
@@ -100,5 +100,5 @@ class TurnsOfOwners:
             self._long_in_a_row.clear()
         if took > self._long:
             self._long_in_a_row[owner] = min((before or 0) + 1, 2)
-        elif before is None or took < self._long / _SHORT:  # in between, only the others may have made it long
+        elif before is None or took < self._long / _LONG_TO_SHORT:  # in between, only the others may have made it long
             self._long_in_a_row[owner] = 0
