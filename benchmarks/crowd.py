@@ -25,7 +25,7 @@ from todo_adapters.jwt_identity import issue_token
 
 TELL_EVERY = 0.25  # seconds
 GREED = 0.5  # the greedy ask that much more than their share
-AT_ONCE = 0.5  # of the others, so many ask at one time
+CONCURRENT = 0.5  # of the others, so many ask at one time
 _DAY = timedelta(days=1)
 
 
@@ -119,7 +119,7 @@ async def drive(crowd: Crowd) -> Tally:
         asyncio.create_task(_tell([*users, *attackers])),
         *(asyncio.create_task(_hold(crowd)) for _ in range(crowd.idle)),
     ]
-    end, turns = monotonic() + crowd.seconds, asyncio.Semaphore(max(1, round(AT_ONCE * len(users))))
+    end, turns = monotonic() + crowd.seconds, asyncio.Semaphore(max(1, round(CONCURRENT * len(users))))
     async with asyncio.TaskGroup() as group:
         for place, (user, want) in enumerate(zip(users, wants, strict=True)):
             group.create_task(user.live(want, end, nullcontext() if place < crowd.greedy else turns))

@@ -18,7 +18,7 @@ from todo_app.log import Log
 from todo_app.main import create_app
 from todo_app.settings import Settings
 
-AT_ONCE = 13  # requests under way, as many as share a statement on average with 32 connections
+CONCURRENT = 13  # requests under way, as many as share a statement on average with 32 connections
 
 # A layer is the files whose path has one of these parts; the first that fits counts.
 LAYERS = {
@@ -127,7 +127,7 @@ async def _ask(app: Any, scopes: Iterable[dict[str, Any]]) -> None:
         for scope in left:
             await asyncio.create_task(app({**scope, "state": {}}, receive, send))
 
-    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(client() for _ in range(CONCURRENT)))
 
 
 def _own_times(stats: dict[Any, Any]) -> dict[str, float]:

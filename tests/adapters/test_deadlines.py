@@ -87,7 +87,7 @@ def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
 
 @settings(max_examples=examples(2000), deadline=None)
 @given(blocks=st.lists(BLOCKS, min_size=1, max_size=8))
-def test_they_end_what_asyncio_timeout_ends(blocks: list[Block]) -> None:
+def test_deadlines_end_the_same_blocks_as_asyncio_timeout(blocks: list[Block]) -> None:
     shared = {seconds: Deadlines(seconds) for seconds in LENGTHS}
 
     @asynccontextmanager
@@ -219,7 +219,7 @@ def test_a_cancellation_that_was_ignored_before_does_not_hide_that_a_limit_expir
     assert isinstance(task.exception(), TimeoutError)
 
 
-def test_a_limit_whose_block_cannot_be_cancelled_takes_no_other_along() -> None:
+def test_a_block_that_cannot_be_cancelled_does_not_affect_other_limits() -> None:
     deadlines = Deadlines(2.0)
 
     class Stuck(asyncio.Future[None]):

@@ -227,7 +227,7 @@ async def test_moments_come_back_in_utc(postgres_store: PostgresTaskStore) -> No
     assert str(again.created_at.tzinfo) == str(NOON.tzinfo)
 
 
-async def test_a_trash_that_is_emptied_twice_at_once_under_a_key_is_empty_for_both(
+async def test_two_concurrent_requests_to_empty_the_trash_under_one_key_both_find_it_empty(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(use_cases, "LIMIT_MAX", 2)

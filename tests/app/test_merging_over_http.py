@@ -26,7 +26,7 @@ async def test_a_change_is_merged_if_nobody_else_changed_the_same_members(servic
     assert (await service.ask("PATCH", url, json_={"tags": ["b"]}, headers={"Merge-Base": '"9"'})).status_code == 409
 
 
-async def test_completing_and_renaming_at_once_are_merged(service: Service) -> None:
+async def test_concurrent_completing_and_renaming_are_merged(service: Service) -> None:
     task = await made(service)
     url = f"{TASKS}/{task['id']}"
     await service.ask("PATCH", f"{url}/complete")
@@ -37,7 +37,7 @@ async def test_completing_and_renaming_at_once_are_merged(service: Service) -> N
     assert [error["pointer"] for error in told["errors"]] == ["/completed"]
 
 
-async def test_two_clients_that_complete_the_same_occurrence_with_a_base_complete_one(service: Service) -> None:
+async def test_two_clients_that_complete_one_occurrence_with_a_base_complete_it_once(service: Service) -> None:
     task = await made(service, due_date="2097-01-31", recurrence="FREQ=MONTHLY")
     url, base = f"{TASKS}/{task['id']}", {"Merge-Base": '"1"'}
     first = await service.ask("PATCH", url, json_={"completed": True}, headers=base)

@@ -282,7 +282,7 @@ def test_a_killed_server_is_replaced_by_the_other_one(pair: tuple[Pair, httpx.Cl
     assert client.get("/api/ann/summary").json()["open"] == 120
 
 
-def test_nginx_repeats_no_write_that_may_not_happen_twice(tmp_path: Path) -> None:
+def test_nginx_does_not_retry_non_idempotent_writes(tmp_path: Path) -> None:
     """Of two servers that end each connection instead of answering, as they do when they die."""
     received: Counter[str] = Counter()
 

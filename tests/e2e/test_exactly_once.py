@@ -78,7 +78,7 @@ def waiting(url: str) -> int:
         return int(connection.execute(statement).fetchall()[0][0])
 
 
-def test_repeats_at_once_on_two_replicas_create_one_task_each(replicas: list[Server], token: str) -> None:
+def test_concurrent_repeats_on_two_replicas_create_one_task_for_each_key(replicas: list[Server], token: str) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client(token)) for server in replicas]
         pool = stack.enter_context(ThreadPoolExecutor(16))

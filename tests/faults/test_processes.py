@@ -172,7 +172,7 @@ def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: O
     assert load.unavailable == 0
 
 
-def test_migrating_four_times_at_once(serve: Serve) -> None:
+def test_four_concurrent_migrations(serve: Serve) -> None:
     with database() as empty, ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda _: run("migrate", DATABASE_URL=empty.url), range(4)))
         assert [each.returncode for each in ended] == [0] * 4
@@ -189,7 +189,7 @@ def test_migrating_four_times_at_once(serve: Serve) -> None:
         assert load.ledger.verdict(empty.url) == ([], [], [])
 
 
-def test_two_servers_started_at_once_on_one_empty_data_folder(serve: Serve, tmp_path: Path) -> None:
+def test_two_servers_started_concurrently_on_one_empty_data_folder(serve: Serve, tmp_path: Path) -> None:
     data = tmp_path / "data"
     variables = settings("", TODO_DATA_DIR=f"{data}")
     pair = [serve(**variables), serve(**variables)]

@@ -176,7 +176,7 @@ class OnceContract:
             else:
                 assert isinstance(outcome, KeyReused)
 
-    async def test_many_keys_of_many_owners_at_once_do_not_mix(self, store: TaskStore) -> None:
+    async def test_concurrent_uses_of_many_keys_by_many_owners_do_not_mix(self, store: TaskStore) -> None:
         owners = [make_owner() for _ in range(3)]
         keys = [IdempotencyKey(f"{number}") for number in range(7)]
         wishes = [(owner, key) for owner in owners for key in keys] * 3

@@ -220,7 +220,7 @@ class PlacingContract:
         await tasks.commit(undoing(committed.change or 0, LATER))
         assert await _things(tasks) == before
 
-    async def test_many_who_move_to_one_place_at_once_get_a_position_each(self, store: TaskStore) -> None:
+    async def test_concurrent_moves_to_one_place_get_a_position_each(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         first, last = make_task(owner=owner), make_task(owner=owner)
         many = [make_task(owner=owner) for _ in range(_CONCURRENT)]
@@ -349,7 +349,7 @@ class PlacingContract:
             await remove(tasks, second.id)
         assert await _order(tasks) == [third.id, first.id]
 
-    async def test_undo_takes_a_move_back_with_all_that_went_along(self, store: TaskStore) -> None:
+    async def test_undoing_a_move_moves_its_subtasks_back_too(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         (_, *family), (there, *_) = await _chain(tasks, owner, 3), await _chain(tasks, owner, 0)
         before = await _things(tasks)

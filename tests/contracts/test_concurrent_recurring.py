@@ -48,7 +48,7 @@ async def daily(service: TaskService) -> Task:
     return task.task
 
 
-async def test_fifty_completions_at_once_complete_fifty_occurrences_in_order(service: TaskService) -> None:
+async def test_fifty_concurrent_completions_complete_fifty_occurrences_in_order(service: TaskService) -> None:
     task = await daily(service)
     told = await asyncio.gather(*(service.complete(task.owner, task.id) for _ in range(MANY)))
     days = [f"{FIRST + timedelta(days=number)}" for number in range(MANY + 1)]
