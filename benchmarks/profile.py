@@ -78,16 +78,16 @@ class _Life:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._tell: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        self._told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._sent: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._got: asyncio.Queue[dict[str, str]] = asyncio.Queue()
 
     async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._app({"type": "lifespan", "state": {}}, self._tell.get, self._told.put))
-        await self._tell.put({"type": "lifespan.startup"})
-        await self._told.get()
+        self._task = asyncio.create_task(self._app({"type": "lifespan", "state": {}}, self._sent.get, self._got.put))
+        await self._sent.put({"type": "lifespan.startup"})
+        await self._got.get()
 
     async def __aexit__(self, *_: object) -> None:
-        await self._tell.put({"type": "lifespan.shutdown"})
+        await self._sent.put({"type": "lifespan.shutdown"})
         await self._task
 
 

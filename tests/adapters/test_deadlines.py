@@ -22,7 +22,7 @@ LENGTHS = (2.0, 3.0, 5.0)
 class Block(NamedTuple):
     """A block within several limits, and what it does when it is cancelled.
 
-    Moments end in different fractions, so that no two things happen at once.
+    Moments end in different fractions, so that no two things happen at the same moment.
     """
 
     begins: int

@@ -173,9 +173,9 @@ async def test_repeats_that_arrive_together_share_a_statement_with_the_first(
     postgres_store: PostgresTaskStore, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    told = await asyncio.gather(*(add_once(tasks, KEY, make_task()) for _ in range(20)))
-    assert len(set(told)) == 1
-    assert await stored(tasks) == [told[0]]
+    outcomes = await asyncio.gather(*(add_once(tasks, KEY, make_task()) for _ in range(20)))
+    assert len(set(outcomes)) == 1
+    assert await stored(tasks) == [outcomes[0]]
 
 
 @pytest.mark.parametrize("size", [0, 3, 600])
@@ -212,8 +212,8 @@ async def test_replicas_with_the_same_keys_in_another_order_do_not_deadlock(
         for store, order in zip(stores, (keys, keys[::-1]), strict=True)
         for key in order
     ]
-    told = await asyncio.gather(*asked)
-    assert told[:10] == told[:9:-1]
+    outcomes = await asyncio.gather(*asked)
+    assert outcomes[:10] == outcomes[:9:-1]
     assert len(await stored(stores[0].tasks_of(ANN))) == 10
     for store in stores:
         await store.aclose()

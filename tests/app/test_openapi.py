@@ -182,7 +182,7 @@ def test_every_refusal_named_in_the_document_exists() -> None:
 
 
 async def test_every_status_that_a_route_answers_is_listed(service: Service) -> None:
-    """What clients are told of an operation must hold for what they are answered."""
+    """What the document says of an operation must hold for its answers."""
     made = (await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"})).json()
     tried: list[dict[str, Any]] = [
         {}, {"json_": {"title": "x"}}, {"json_": {"completed": True}}, {"json_": {"x": 1}}, {"body": b"{"},

@@ -64,7 +64,7 @@ class Replicas:
         return [metric(server, "todo_rate_limit_store_failures_total") for server in self.servers]
 
     def warnings(self) -> list[int]:
-        """How often each server has told that the store is unavailable."""
+        """How often each server has logged that the store is unavailable."""
         logs = [[json.loads(line)["event"] for line in server.log().splitlines()] for server in self.servers]
         return [log.count("rate_limit_store_unavailable") for log in logs]
 
@@ -103,7 +103,7 @@ def left(answer: httpx.Response, name: str = "default") -> int:
 
 
 def concurrent_answers(replicas: Replicas, user: str) -> list[httpx.Response]:
-    """The answers when that user asks both servers at once, each as often as the limit allows in total."""
+    """The answers when that user asks both servers concurrently, each as often as the limit allows in total."""
     with ThreadPoolExecutor(8) as pool:
         one, other = replicas.clients(user)
         asked = [pool.submit(client.get, f"/api/{user}/tasks") for _ in range(LIMIT) for client in (one, other)]

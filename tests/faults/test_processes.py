@@ -101,9 +101,9 @@ def test_service_recovers_from_worker_database_and_connection_failures_in_turn(
 def test_a_server_stopped_under_load_answers_its_requests(stage: Stage, serve: Serve) -> None:
     [server] = stage.servers
     with stage.load("server: stopped with SIGTERM, then replaced by a new one") as load:
-        told = monotonic()
+        begun = monotonic()
         assert server.stop() == 0
-        assert monotonic() - told < GRACE
+        assert monotonic() - begun < GRACE
         assert not server.answers()
         stage.servers[:] = [
             serve("--workers", "2", port=server.port, **settings(stage.database.url, **PATIENT)).started()
