@@ -122,7 +122,7 @@ def test_a_thousand_limits_have_one_timer_and_are_not_kept() -> None:
     assert (timers, kept) == ([5.0], 0)
 
 
-def test_a_block_that_ends_in_the_moment_of_its_limit_is_left_alone_from_then_on() -> None:
+def test_a_block_that_ends_as_its_limit_expires_is_not_cancelled_later() -> None:
     deadlines = Deadlines(2.0)
     loop = FakeLoop()
     answer = loop.create_future()

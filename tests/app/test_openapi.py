@@ -146,7 +146,7 @@ def descriptions(part: Any) -> Iterator[str]:
             yield from descriptions(inner)
 
 
-def test_what_compares_texts_without_case_names_the_normalization_too() -> None:
+def test_descriptions_that_mention_case_mention_nfkc_too() -> None:
     compared = [each for each in descriptions(DOCUMENT) if re.search(r"\bcase\b", each)]
     assert len(compared) >= 3
     assert not [each for each in compared if "NFKC" not in each]

@@ -99,7 +99,7 @@ def test_a_thing_restored_from_a_deletion_older_than_the_log_counts_as_changed()
         require_mergeable(seen, task, edited, {"title": "b"}, Version(4))
 
 
-async def test_a_count_survives_that_it_is_counted_from_completion_and_so_does_a_rescheduling(
+async def test_counting_from_completion_keeps_the_remaining_count_and_a_rescheduled_date(
     service: TaskService,
 ) -> None:
     rule = "FREQ=DAILY;COUNT=5"

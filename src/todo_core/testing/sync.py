@@ -76,9 +76,7 @@ class SyncContract:
         assert (page.items, page.more, page.full) == (expected, False, False)
         assert (await tasks.sync(asked(since, limit=1))).items == (_here(first),)  # not as it was
 
-    async def test_next_is_the_place_of_the_last_thing_given_and_a_page_may_end_inside_a_change(
-        self, store: TaskStore
-    ) -> None:
+    async def test_next_is_the_place_of_a_pages_last_thing_also_inside_a_change(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         made = sorted((make_task(owner=owner) for _ in range(5)), key=lambda task: task.id)
         since = (await tasks.sync(asked())).here
