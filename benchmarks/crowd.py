@@ -1,7 +1,7 @@
 """One process of the soak's clients: modelled users, and hostile clients beside them.
 
-As a program it takes a `Crowd` as JSON on standard input, tells on standard output how many requests have been answered
-so far, one JSON object a line, and at last how. A wrong answer ends it, and is told on standard error.
+As a program it takes a `Crowd` as JSON on standard input. On standard output it reports how many requests have been
+answered so far, one JSON object a line, and at last how. A wrong answer ends it, and is reported on standard error.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from benchmarks.judging import Tally, WrongAnswer
 from benchmarks.modelled import ModelledUser
 from todo_adapters.jwt_identity import issue_token
 
-TELL_EVERY = 0.25  # seconds
+REPORT_EVERY = 0.25  # seconds
 GREED = 0.5  # the greedy ask that much more than their share
-AT_ONCE = 0.5  # of the others, so many ask at one time
+CONCURRENT = 0.5  # the share of the others that ask concurrently
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who asks, how often in all, and what the server was told of secrets and limits."""
+    """Who asks, how often in all, and the secret and the limits with which the server was started."""
 
     host: str
     port: int
@@ -100,14 +100,14 @@ async def _hold(crowd: Crowd) -> None:
             writer.transport.abort()
 
 
-async def _tell(everybody: Sequence[ModelledUser | Attacker]) -> None:
+async def _report(everybody: Sequence[ModelledUser | Attacker]) -> None:
     while True:
-        await asyncio.sleep(TELL_EVERY)
+        await asyncio.sleep(REPORT_EVERY)
         print(json.dumps({"asked": sum(each.asked for each in everybody)}), flush=True)
 
 
 async def drive(crowd: Crowd) -> Tally:
-    """Let them all ask at once. Raises the first `WrongAnswer`."""
+    """Let them all ask concurrently. Raises the first `WrongAnswer`."""
     tally: Tally = Counter()
     bad_tokens = _bad_tokens(crowd)
     users = _users(crowd, bad_tokens, tally)
@@ -116,10 +116,10 @@ async def drive(crowd: Crowd) -> Tally:
     wants = [share + (place < crowd.greedy) * round(GREED * share) for place in range(len(users))]
     wants[-1] += crowd.requests - sum(wants)
     background = [
-        asyncio.create_task(_tell([*users, *attackers])),
+        asyncio.create_task(_report([*users, *attackers])),
         *(asyncio.create_task(_hold(crowd)) for _ in range(crowd.idle)),
     ]
-    end, turns = monotonic() + crowd.seconds, asyncio.Semaphore(max(1, round(AT_ONCE * len(users))))
+    end, turns = monotonic() + crowd.seconds, asyncio.Semaphore(max(1, round(CONCURRENT * len(users))))
     async with asyncio.TaskGroup() as group:
         for place, (user, want) in enumerate(zip(users, wants, strict=True)):
             group.create_task(user.live(want, end, nullcontext() if place < crowd.greedy else turns))
@@ -138,8 +138,8 @@ def _main() -> None:
         tally = uvloop.run(drive(Crowd(**given)))
     except* WrongAnswer as wrong:
         sys.exit(f"a wrong answer: {wrong.exceptions[0]}")
-    told = [[kind, status, count] for (kind, status), count in tally.items()]
-    print(json.dumps({"asked": sum(tally.values()), "tally": told}), flush=True)
+    counted = [[kind, status, count] for (kind, status), count in tally.items()]
+    print(json.dumps({"asked": sum(tally.values()), "tally": counted}), flush=True)
 
 
 if __name__ == "__main__":

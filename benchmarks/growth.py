@@ -159,14 +159,14 @@ def _alone(server: Server, base: Database, asked: bytes, seconds: float) -> tupl
     """CPU microseconds and median milliseconds of one request, sent again and again over one connection."""
     took: list[float] = []
 
-    def tell(status: int, _: bytes, seconds: float) -> None:
+    def note(status: int, _: bytes, seconds: float) -> None:
         took.append(seconds)
         if status != 200:
             raise SystemExit(f"an answer was bad: {status}")
 
     end = time.monotonic() + seconds
     before = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid)
-    asyncio.run(send(server.url, iter(lambda: asked if time.monotonic() < end else None, None), tell, 1))
+    asyncio.run(send(server.url, iter(lambda: asked if time.monotonic() < end else None, None), note, 1))
     cpu = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid) - before
     return cpu / len(took) * 1e6, sorted(took)[len(took) // 2] * 1e3
 

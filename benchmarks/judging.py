@@ -20,15 +20,15 @@ def require(holds: object, answer: Answer, expected: object) -> None:
 
 
 def require_problem(answer: Answer, statuses: set[int], code: str | None = None) -> None:
-    """The refusal has one of these statuses, and is told as every refusal must be."""
+    """The refusal has one of these statuses, and the form that every refusal must have."""
     require(answer.status in statuses, answer, f"{sorted(statuses)} {code or ''}")
     require(answer.field("content-type") == "application/problem+json", answer, "problem+json")
-    told = json.loads(answer.body)
-    require(told["status"] == answer.status, answer, "the status in the body too")
-    require(code is None or told["code"] == code, answer, code)
-    require(told["type"] == f"urn:todo:problem:{told['code']}", answer, "a type by the code")
-    require(told["request_id"] == answer.field("x-request-id"), answer, "the request's own id")
-    require(bool(told.get("errors")) == (told["code"] == "invalid_input"), answer, "the faults, where there are any")
+    body = json.loads(answer.body)
+    require(body["status"] == answer.status, answer, "the status in the body too")
+    require(code is None or body["code"] == code, answer, code)
+    require(body["type"] == f"urn:todo:problem:{body['code']}", answer, "a type by the code")
+    require(body["request_id"] == answer.field("x-request-id"), answer, "the request's own id")
+    require(bool(body.get("errors")) == (body["code"] == "invalid_input"), answer, "the faults, where there are any")
     if answer.status == 401:
         require((answer.field("www-authenticate") or "").startswith("Bearer"), answer, "a challenge")
     if answer.status == 429:

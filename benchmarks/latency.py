@@ -18,7 +18,7 @@ _NOW = datetime(2026, 11, 5, tzinfo=UTC)
 
 
 class _Unshared(Sender):
-    """Sends each call in a statement of its own, at once."""
+    """Sends each call immediately, in a statement of its own."""
 
     async def read(self, batch: Batch, call: object, **_: object) -> object:  # type: ignore[override, type-arg]
         return await self._once(batch, call, repeatable=True)

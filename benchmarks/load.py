@@ -75,11 +75,11 @@ def request(host: str, user: User, kind: str, task: str = "", query: str = "") -
 
 
 class Connection(asyncio.Protocol):
-    """Sends what `requests` gives, one after the other; tells of each answer: status, body, seconds."""
+    """Sends what `requests` gives, one after the other. Calls `note` with each answer: status, body, seconds."""
 
-    def __init__(self, requests: Iterator[bytes], tell: Callable[[int, bytes, float], None]) -> None:
+    def __init__(self, requests: Iterator[bytes], note: Callable[[int, bytes, float], None]) -> None:
         self._requests = requests
-        self._tell = tell
+        self._note = note
         self._received = b""
         self._waits = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,25 +108,25 @@ class Connection(asyncio.Protocol):
         if not found and status not in {204, 304}:
             raise ValueError("an answer without Content-Length")
         if len(self._received) >= whole:
-            self._tell(status, self._received[end:whole], perf_counter() - self._began)
+            self._note(status, self._received[end:whole], perf_counter() - self._began)
             self._received = b""
             self._next()
 
     def connection_lost(self, problem: Exception | None) -> None:
         if self._waits:
-            self._tell(0, b"", perf_counter() - self._began)
+            self._note(0, b"", perf_counter() - self._began)
         self.closed.set_result(None)
 
 
 async def send(
-    url: str, requests: Iterable[bytes], tell: Callable[[int, bytes, float], None], connections: int
+    url: str, requests: Iterable[bytes], note: Callable[[int, bytes, float], None], connections: int
 ) -> None:
     """Send all these requests over so many connections."""
     parts, source, loop = urlsplit(url), iter(requests), asyncio.get_running_loop()
     secure = ssl.create_default_context() if parts.scheme == "https" else None
     port = parts.port or (443 if secure else 80)
     made = [
-        (await loop.create_connection(lambda: Connection(source, tell), parts.hostname, port, ssl=secure))[1]
+        (await loop.create_connection(lambda: Connection(source, note), parts.hostname, port, ssl=secure))[1]
         for _ in range(connections)
     ]
     await asyncio.gather(*(each.closed for each in made))
@@ -137,13 +137,13 @@ def drive(job: Job) -> Result:
     latencies: list[float] = []
     bad = 0
 
-    def tell(status: int, _: bytes, seconds: float) -> None:
+    def note(status: int, _: bytes, seconds: float) -> None:
         nonlocal bad
         latencies.append(seconds)
         bad += not 200 <= status < 300
 
     began = perf_counter()
-    uvloop.run(send(job.url, _requests(job, began + job.seconds), tell, job.connections))
+    uvloop.run(send(job.url, _requests(job, began + job.seconds), note, job.connections))
     took = perf_counter() - began
     latencies.sort()
     p50, p99 = (latencies[int(len(latencies) * share)] * 1e3 for share in (0.5, 0.99))

@@ -52,7 +52,7 @@ CLOCKS_DIFFER = timedelta(seconds=1)
 Result = TypeVar("Result")
 
 
-class Told:
+class Stated:
     """The clock and the ids of the model: what the server's answer says."""
 
     moment = datetime.now(UTC)
@@ -140,8 +140,8 @@ class ModelledUser:
         self._limit, self._counted, self.asked = limit, 0, 0
         self._chance = Random(seed)  # noqa: S311
         self._wishes = Wishes(self._chance)
-        self._told, self._last = Told(), ""
-        self._model = TaskService(MemoryTaskStore(), self._told, self._told)
+        self._stated, self._last = Stated(), ""
+        self._model = TaskService(MemoryTaskStore(), self._stated, self._stated)
         self._gone: list[TaskId] = []
         self._keyed: dict[str, Write] = {}
         self._places: dict[Sort, str] = {}
@@ -170,7 +170,7 @@ class ModelledUser:
     async def _ask(
         self, kind: str, method: str, target: str, body: object = None, fields: str = "", *, token: str | None = None
     ) -> Answer | None:
-        """The answer, after what must be true of every answer. None: the limit is reached, and was told rightly."""
+        """The answer, after what must be true of every answer. None: rightly refused, for the limit is reached."""
         self.asked += 1
         request_id = f"{self.name}.{self.asked}"
         head = f"{method} {target} HTTP/1.1\r\nHost: soak\r\nX-Request-Id: {request_id}\r\n{fields}"
@@ -191,7 +191,7 @@ class ModelledUser:
         return answer
 
     def _is_over(self, answer: Answer) -> bool:
-        """Whether this request is beyond the limit; the answer must tell exactly how many are left."""
+        """Whether this request is beyond the limit; the answer must state exactly how many are left."""
         self._counted += 1
         left = max(0, self._limit - self._counted)
         require((answer.field("ratelimit") or "").startswith(f'"default";r={left};t='), answer, f"{left} left")
@@ -200,8 +200,8 @@ class ModelledUser:
     async def _outcome(self, answer: Answer, modelled: Awaitable[Result]) -> Result | None:
         """What the model makes of it; None if it refuses, as the answer must have done."""
         if answer.status in (200, 201) and answer.body.startswith(b'{"id"'):
-            told = json.loads(answer.body)
-            self._told.moment, self._told.id = datetime.fromisoformat(told["updated_at"]), TaskId(UUID(told["id"]))
+            body = json.loads(answer.body)
+            self._stated.moment, self._stated.id = datetime.fromisoformat(body["updated_at"]), TaskId(UUID(body["id"]))
         try:
             return await modelled
         except TodoError as refusal:
@@ -404,11 +404,11 @@ class ModelledUser:
             after = Place(page.next.number, task)
 
     def _require_history(self, answer: Answer, page: ChangePage) -> None:
-        told = json.loads(answer.body)
-        moments = [datetime.fromisoformat(item.pop("at")) for item in told["items"]]
+        body = json.loads(answer.body)
+        moments = [datetime.fromisoformat(item.pop("at")) for item in body["items"]]
         require(moments == sorted(moments, reverse=True), answer, "the newest first")
-        require(told["items"] == list(map(happened, page.items)), answer, list(map(happened, page.items)))
-        require(told["next_cursor"] == (f"{page.next.number}" if page.next else None), answer, page.next)
+        require(body["items"] == list(map(happened, page.items)), answer, list(map(happened, page.items)))
+        require(body["next_cursor"] == (f"{page.next.number}" if page.next else None), answer, page.next)
 
     async def _summary(self) -> None:
         if (answer := await self._ask("summary", "GET", f"/api/{self.name}/summary")) is not None:

@@ -281,12 +281,12 @@ def _fill(server: Server, user: User, tasks: int, description: str) -> None:
     lines = [f"POST /api/{user.name}/tasks HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
     lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
 
-    def tell(status: int, answer: bytes, _: float) -> None:
+    def note(status: int, answer: bytes, _: float) -> None:
         if status != 201:
             raise SystemExit(f"a task could not be made: {status} {answer.decode(errors='replace')}")
         user.tasks.append(json.loads(answer)["id"])
 
-    asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), tell, 16))
+    asyncio.run(send(server.url, ("\r\n".join(lines).encode() + body for _ in range(tasks)), note, 16))
 
 
 def _hoard(server: Server, user: User, batches: int, *, below: str = "list_id") -> int:
@@ -376,7 +376,7 @@ async def _repeat(stage: Stage, seen: Victim, attack: Callable[[Stage], Awaitabl
 
 
 async def _be_victim(url: str, name: str, token: str, tasks: list[str]) -> None:
-    """One request after the other, each told on standard output."""
+    """One request after the other, each reported on standard output."""
     address = urlsplit(url)
     gets = [f"/{tasks[0]}", "?limit=1", "?limit=20", "?completed=false&limit=5", "?q=shop&limit=5"]
     kinds = [*(("GET", below) for below in gets), ("PATCH", f"/{tasks[1]}/complete"), ("POST", ""), ("DELETE", "")]

@@ -152,7 +152,7 @@ def _explaining(plans: list[str]) -> Iterator[None]:
     ) -> list[Any]:
         plans.append(_lines(await execute(connection, f"explain {statement}", parameters)))
         names = dict.fromkeys(_PARAMETER.findall(statement))
-        # The driver names the type of an interval; a plan for any values has no value to tell it by.
+        # The driver names the type of an interval; a generic plan has no value from which to infer it.
         kinds = {name: "::interval" if isinstance(parameters[name], timedelta) else "" for name in names}
         numbers = {name: f"${number}{kinds[name]}" for number, name in enumerate(names, 1)}
         general = _PARAMETER.sub(lambda found: numbers[found[1]], statement)

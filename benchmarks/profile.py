@@ -18,7 +18,7 @@ from todo_app.log import Log
 from todo_app.main import create_app
 from todo_app.settings import Settings
 
-AT_ONCE = 13  # requests under way, as many as share a statement on average with 32 connections
+CONCURRENT = 13  # requests under way, as many as share a statement on average with 32 connections
 
 # A layer is the files whose path has one of these parts; the first that fits counts.
 LAYERS = {
@@ -78,16 +78,16 @@ class _Life:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._tell: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        self._told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._sent: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._got: asyncio.Queue[dict[str, str]] = asyncio.Queue()
 
     async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._app({"type": "lifespan", "state": {}}, self._tell.get, self._told.put))
-        await self._tell.put({"type": "lifespan.startup"})
-        await self._told.get()
+        self._task = asyncio.create_task(self._app({"type": "lifespan", "state": {}}, self._sent.get, self._got.put))
+        await self._sent.put({"type": "lifespan.startup"})
+        await self._got.get()
 
     async def __aexit__(self, *_: object) -> None:
-        await self._tell.put({"type": "lifespan.shutdown"})
+        await self._sent.put({"type": "lifespan.shutdown"})
         await self._task
 
 
@@ -127,7 +127,7 @@ async def _ask(app: Any, scopes: Iterable[dict[str, Any]]) -> None:
         for scope in left:
             await asyncio.create_task(app({**scope, "state": {}}, receive, send))
 
-    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(client() for _ in range(CONCURRENT)))
 
 
 def _own_times(stats: dict[Any, Any]) -> dict[str, float]:

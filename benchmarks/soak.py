@@ -126,13 +126,13 @@ async def _drive(crowds: list[Crowd], watch: Watch) -> Tally:
         process.stdin.write(json.dumps(asdict(crowds[place])).encode())
         process.stdin.close()
         while line := await asyncio.wait_for(process.stdout.readline(), SILENCE):
-            told = json.loads(line)
-            asked[place] = told["asked"]
+            entry = json.loads(line)
+            asked[place] = entry["asked"]
             watch.pass_by(sum(asked))
-            for kind, status, count in told.get("tally", []):
+            for kind, status, count in entry.get("tally", []):
                 tally[kind, status] += count
         if await process.wait():
-            raise RuntimeError("a wrong answer, as told above")
+            raise RuntimeError("a wrong answer, reported above")
 
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "benchmarks.crowd"]
@@ -188,11 +188,11 @@ def _require_quiet(log: Path) -> int:
     requests = 0
     with log.open("rb") as lines:
         for line in lines:
-            told = json.loads(line)
-            if told["event"] == "serving":
+            entry = json.loads(line)
+            if entry["event"] == "serving":
                 continue
-            if told["event"] != "request" or told["status"] >= 500:
-                raise SystemExit(f"the server's log tells {line.decode(errors='replace')}")
+            if entry["event"] != "request" or entry["status"] >= 500:
+                raise SystemExit(f"the server's log has {line.decode(errors='replace')}")
             requests += 1
     return requests
 
@@ -229,8 +229,8 @@ def _answers(tally: Tally) -> str:
     rows = []
     for kind in sorted({kind for kind, _ in tally}):
         counts = {status: count for (other, status), count in sorted(tally.items()) if other == kind}
-        told = ", ".join(f"{status or 'none'}: {count:,}" for status, count in counts.items())
-        rows.append([kind, f"{sum(counts.values()):,}", told])
+        listed = ", ".join(f"{status or 'none'}: {count:,}" for status, count in counts.items())
+        rows.append([kind, f"{sum(counts.values()):,}", listed])
     return report.table(["asked", "requests", "answered with status: how often"], rows)
 
 

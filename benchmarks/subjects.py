@@ -134,14 +134,14 @@ def seed(url: str, users: int, tasks: int, secret: str = SECRET, prefix: str = "
     by_name = {person.name: person for person in people}
     host = urlsplit(url).netloc
 
-    def tell(status: int, body: bytes, _: float) -> None:
+    def note(status: int, body: bytes, _: float) -> None:
         if status != 201:
             raise SystemExit(f"a task could not be made: {status} {body.decode(errors='replace')}")
         made = json.loads(body)
         by_name[made["user_id"]].tasks.append(made["id"])
 
     requests = (request(host, person, "create") for _ in range(tasks) for person in people)
-    asyncio.run(send(url, requests, tell, 16))
+    asyncio.run(send(url, requests, note, 16))
     return people
 
 
@@ -152,11 +152,11 @@ def forget(url: str, users: list[User]) -> None:
         tasks: list[tuple[User, str]] = []
         by_name = {user.name: user for user in users}
 
-        def tell(status: int, body: bytes, _: float) -> None:
+        def note(status: int, body: bytes, _: float) -> None:
             if status == 200:
                 tasks.extend((by_name[task["user_id"]], task["id"]) for task in json.loads(body)["items"])  # noqa: B023
 
-        asyncio.run(send(url, [request(host, user, "list", query="?limit=200") for user in users], tell, 8))
+        asyncio.run(send(url, [request(host, user, "list", query="?limit=200") for user in users], note, 8))
         asyncio.run(send(url, [request(host, user, "delete", task) for user, task in tasks], lambda *_: None, 8))
         found = bool(tasks)
 

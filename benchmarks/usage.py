@@ -16,7 +16,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """Memory of the process and everything below it: shared pages by shares (PSS) where the system tells, else USS."""
+    """Memory of the process and everything below it: shared pages by shares (PSS) where the system has it, else USS."""
     total = 0
     for process in _tree(pid):
         with suppress(psutil.NoSuchProcess):

@@ -5,7 +5,7 @@
     {"do": "create", "title": "Buy oat milk"}    {"do": "toggle", "id": "0198…"}
     {"do": "list", "after": null}                {"do": "delete", "id": "0198…"}
 
-Who asks is told by the kernel (Linux's SO_PEERCRED), so nobody has a password, and nobody sees another user's tasks.
+The kernel identifies the user (Linux's SO_PEERCRED): no passwords, and nobody sees another user's tasks.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from todo_core import Cursor, InvalidInput, OwnerId, Problem, Task, TaskId, Task
 
 
 async def answer(tasks: TaskService, owner: OwnerId, line: bytes) -> dict[str, object]:
-    """What comes of one line; every refusal of the core has its stable code."""
+    """Returns the answer to one line. A refusal of the core is reported by its stable code."""
     try:
         return await carry_out(tasks, owner, read(line))
     except TodoError as refusal:
@@ -35,7 +35,7 @@ async def answer(tasks: TaskService, owner: OwnerId, line: bytes) -> dict[str, o
 
 async def carry_out(tasks: TaskService, owner: OwnerId, asked: Any) -> dict[str, object]:
     match asked:
-        case {"do": "create", "title": title}:  # whatever it is: the core judges it
+        case {"do": "create", "title": title}:  # of any type: the core validates it
             return shown((await tasks.create(owner, title=title)).task)
         case {"do": "toggle", "id": str(text)}:
             return shown((await tasks.toggle(owner, task_id(text))).task)
@@ -81,7 +81,7 @@ async def serve(path: Path, database: Path) -> None:
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         owner = caller(writer.get_extra_info("socket"))
-        with suppress(ValueError, OSError), closing(writer):  # a line over 64 KiB; a caller who has gone
+        with suppress(ValueError, OSError), closing(writer):  # a line over 64 KiB; a client that has disconnected
             while line := await reader.readline():
                 writer.write(json.dumps(await answer(tasks, owner, line)).encode() + b"\n")
                 await writer.drain()

@@ -92,21 +92,21 @@ class SqliteTaskStore:
         self._connection.close()
 
     async def transact(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        """What `work` answers, done wholly or not at all, and nobody else's writes in between."""
+        """Run `work` in one transaction, isolated from other writers, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def _transact(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         try:
-            # Immediate: a transaction that begins by reading could not begin to write once another process has.
+            # Immediate: after a read, a first write fails if another process has written in between.
             self._connection.execute("begin immediate")
             with self._connection:
                 return work(self._connection)
-        except sqlite3.OperationalError as problem:  # locked for too long, the disk is full or gone
+        except sqlite3.OperationalError as problem:  # locked for too long, or the disk is full or missing
             raise StoreUnavailable from problem
 
 
 class SqliteOwnedTasks:
-    """One owner's things. Each call reads what it needs whole: an owner's things fit into memory."""
+    """One owner's things. Each call loads all rows that it needs: an owner's things fit into memory."""
 
     def __init__(self, store: SqliteTaskStore, owner: OwnerId) -> None:
         self._store = store
@@ -119,7 +119,7 @@ class SqliteOwnedTasks:
         raise TaskNotFound
 
     async def page(self, query: TaskQuery) -> Page:
-        """As `OwnedTasks.page`: the core's own words for it do."""
+        """As `OwnedTasks.page`. The core filters, sorts and cuts the page."""
         return query.page_of(await self._store.transact(self._tasks))
 
     async def lists(self) -> tuple[TaskList, ...]:
@@ -139,7 +139,7 @@ class SqliteOwnedTasks:
         return await self._store.transact(lambda file: query.page_of(self._things(file), self._entries(file)))
 
     async def commit(self, plan: Plan) -> Committed:
-        """As `OwnedTasks.commit`: the file is locked from the first look to the last write."""
+        """As `OwnedTasks.commit`. The file is locked from the first read to the last write."""
 
         def work(connection: sqlite3.Connection) -> Committed:
             if plan.once is not None and (outcome := self._replayed(connection, plan.once)) is not None:
@@ -196,7 +196,7 @@ class SqliteOwnedTasks:
                 wanted = more.wanted
 
     def _write(self, connection: sqlite3.Connection, decision: Decision, client: str | None) -> int | None:
-        """Store the pairs; the number of their change."""
+        """Store the pairs. Returns the number of their change."""
         for erased in decision.erased:
             self._erase(connection, erased.hex)
         if not decision.pairs:
@@ -222,7 +222,7 @@ class SqliteOwnedTasks:
         return number
 
     def _erase(self, connection: sqlite3.Connection, erased: str) -> None:
-        """Of that thing the last entry stays, without its members; in the answers of keys, its kind and id."""
+        """Keep the thing's last log entry, without members; in answers stored under keys, its kind and id."""
         mine = [self._owner, erased]
         last = "(select max(number) from log where owner = ? and id = ?)"
         connection.execute(f"delete from log where owner = ? and id = ? and number < {last}", mine * 2)
@@ -261,5 +261,5 @@ def _entry(_: str, number: int, at: str, client: str | None, kind: Kind, thing_i
 
 
 def _text(moment: datetime) -> str:
-    """That moment as text, always of the same length: so it sorts as moments do."""
+    """That moment as text of a fixed length, so that texts sort in the order of time."""
     return moment.isoformat(timespec="microseconds")

@@ -44,7 +44,7 @@ STATUSES: dict[type[TodoError], HTTPStatus] = {
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-    """Open what the requests share, and close it in the opposite order."""
+    """Open what the requests share; close it in reverse order at the end."""
     clock = SystemClock()
     authenticator = JwtAuthenticator(JwtPolicy(secret=os.environ["BETTER_AUTH_SECRET"].encode()), clock)
     engine = create_engine(os.environ["DATABASE_URL"])
@@ -58,7 +58,7 @@ async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
 
 
 async def caller(request: Request, scope: Scope) -> Identity:
-    """Who asks, by their token, which must allow that."""
+    """The user whom the bearer token identifies. Raises unless the token has that scope."""
     values = [value.encode("latin-1") for value in request.headers.getlist("authorization")]
     identity: Identity = await request.state.authenticator.authenticate(bearer_token(values))
     if not identity.may(scope):
@@ -71,7 +71,7 @@ async def create(request: Request) -> Response:
     identity = await caller(request, "tasks:write")
     options = WriteOptions(client=identity.client)
     match await body_of(request):
-        case {"title": title, **rest} if rest.keys() <= {"description"}:  # their values are the core's to judge
+        case {"title": title, **rest} if rest.keys() <= {"description"}:  # the core validates the values
             members = {"title": title, "description": rest.get("description")}
             created = await request.state.tasks.create(identity.owner, options, **members)
             return JSONResponse(shown(created.task), HTTPStatus.CREATED)
@@ -107,7 +107,7 @@ async def body_of(request: Request) -> Any:
 
 
 def shown(task: Task) -> dict[str, object]:
-    """The task as JSON can say it."""
+    """The task as JSON."""
     return {
         "id": str(task.id),
         "title": task.title,
@@ -118,11 +118,11 @@ def shown(task: Task) -> dict[str, object]:
 
 
 async def refuse(_: Request, error: Exception) -> Response:
-    """Every refusal of the core, in one place; what is not in the table is a bug, and Starlette's 500."""
+    """Answers every refusal of the core. An error that is not in the table is a bug: Starlette answers 500."""
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
     if status is None or not isinstance(error, TodoError):
         raise error
-    # Why credentials were refused is for the log alone.
+    # Clients do not learn why credentials were refused.
     detail = status.phrase if isinstance(error, NotAuthenticated) else str(error)
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
     return JSONResponse({"code": error.code, "detail": detail}, status, headers)

@@ -22,7 +22,7 @@ class TestSqliteTaskStore(TaskStoreContract):
         await store.aclose()
 
 
-async def test_any_number_of_owners_can_be_asked_about_at_once(tmp_path: Path) -> None:
+async def test_one_call_asks_about_any_number_of_owners(tmp_path: Path) -> None:
     store = SqliteTaskStore(tmp_path / "tasks.db")
     await add(store.tasks_of(ANN), make_task())
     assert await store.changed({OwnerId(f"{number}"): 0 for number in range(300_000)} | {ANN: 0}) == {ANN: 1}

@@ -159,4 +159,4 @@ def grown(use: Use, attack: tuple[str, str, str]) -> str | None:
 
 
 def pumped(pattern: re.Pattern[Any], method: str) -> str | None:
-    return next((told for attack in attacks(pattern) if (told := grown((pattern, method), attack))), None)
+    return next((found for attack in attacks(pattern) if (found := grown((pattern, method), attack))), None)

@@ -17,7 +17,7 @@ class FrozenClock:
 
 
 class Seconds:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -27,7 +27,7 @@ class Seconds:
 
 
 class FakeLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock moves when it is told to."""
+    """A loop whose clock moves only when a test moves it."""
 
     def __init__(self) -> None:
         super().__init__()

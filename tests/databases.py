@@ -27,7 +27,7 @@ _TEMPLATE_LOCK = 1_869_571_188  # any number that no test uses
 class ScratchCluster:
     """A PostgreSQL whose data nobody will miss. The last worker that closes it stops it.
 
-    It takes 500 connections, all workers together: 200 at once in each of two fit.
+    It takes 500 connections, all workers together: 200 concurrent ones in each of two fit.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,7 +104,7 @@ def has_been_used(data_dir: Path, fill: Callable[[str], object] = len) -> Path:
 
 
 def make_scratch_folder() -> FileLock:
-    """Make the place for this run's cluster and tell the workers to come; they inherit the environment.
+    """Make the folder for this run's cluster and name it in the environment, which the workers inherit.
 
     The lock says that the run lives. What runs left behind that were killed is removed first.
     """

@@ -23,7 +23,7 @@ KINDS = {"get": 30, "toggle": 20, "rename": 20, "page": 16, "remove": 6, "add": 
 FEW = 3
 History = list[Call[Action]]
 CarryOut = Callable[[Action], Awaitable[tuple[Action, object]]]
-"""Does it, and tells the answer; and the action with what was decided elsewhere, such as the moment."""
+"""Carries it out. Returns the action, with what was decided elsewhere, such as the moment; and the answer."""
 
 
 class Client:
@@ -56,7 +56,7 @@ class Client:
     def _action(self, count: int) -> Action:
         [kind] = self._random.choices([*KINDS], [*KINDS.values()])
         task_id = self._random.choice(self._ids[-FEW:])
-        # No two writes have a title or a moment in common: what is read tells whose it is.
+        # No two writes have a title or a moment in common: what is read shows which write it is of.
         return Action(
             kind=kind,
             id=task_id,
@@ -78,7 +78,7 @@ class Client:
 async def record(
     carry_out: CarryOut, ids: list[TaskId], *, seed: int = 0, clients: int = 10, actions: int = 30
 ) -> History:
-    """What so many clients at once see. Seeds that differ by `clients` make different people."""
+    """What so many concurrent clients see. Seeds that differ by `clients` make different people."""
     people = [Client(carry_out, ids, seed + number) for number in range(clients)]
     async with asyncio.TaskGroup() as acting:
         for person in people:

@@ -49,33 +49,33 @@ def check_dressed(answer: httpx.Response, **special: str) -> None:
 
 
 def problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
-    """The problem that the answer tells, after making sure that it is told as it should be."""
+    """The answer's problem, after checking its form."""
     assert answer.status_code == status, answer.text
     check_dressed(answer)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
     assert int(answer.headers["content-length"]) == len(answer.content)
-    told: dict[str, Any] = answer.json()
+    body: dict[str, Any] = answer.json()
     members = {"type", "title", "status", "detail", "code", "request_id"}
-    assert set(told) == members | (
-        {"errors"} if told["code"] in {"invalid_input", "undo_conflict", "merge_conflict"} else set()
+    assert set(body) == members | (
+        {"errors"} if body["code"] in {"invalid_input", "undo_conflict", "merge_conflict"} else set()
     )
-    assert told["status"] == status
-    assert told["code"] in ({code} if code else CODES[status])
-    assert told["type"] == f"urn:todo:problem:{told['code']}"
-    assert told["request_id"] == answer.headers["x-request-id"]
-    assert told["title"]
-    assert told["detail"].strip() == told["detail"] != ""
-    if told["code"] == "invalid_input":
-        assert told["errors"]
-        for error in told["errors"]:
+    assert body["status"] == status
+    assert body["code"] in ({code} if code else CODES[status])
+    assert body["type"] == f"urn:todo:problem:{body['code']}"
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["title"]
+    assert body["detail"].strip() == body["detail"] != ""
+    if body["code"] == "invalid_input":
+        assert body["errors"]
+        for error in body["errors"]:
             assert set(error) == {"pointer", "detail"}
             assert error["pointer"] == "" or error["pointer"].startswith("/")
             assert error["detail"]
     if status in HEADERS:
         name, form = HEADERS[status]
         assert re.fullmatch(form, answer.headers[name]), name
-    return told
+    return body
 
 
 def pointers(answer: httpx.Response) -> list[str]:

@@ -147,7 +147,7 @@ class Server:
         return self.process.wait(60)
 
     def discard(self) -> None:
-        """End whatever is left of it; fails if it does not end when it is told to."""
+        """End whatever is left of it; fails if it does not end when it is asked to."""
         try:
             if self.process.poll() is None:
                 self.stop()

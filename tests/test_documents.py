@@ -61,7 +61,7 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 @pytest.fixture(scope="module")
 def sessions() -> dict[str, str]:
-    """What nox can run, and `*` for what it runs unless told otherwise, `-` for the rest."""
+    """What nox can run, and `*` for what it runs by default, `-` for the rest."""
     listed = subprocess.run([sys.executable, "-m", "nox", "-l"], cwd=ROOT, capture_output=True, text=True, check=True)
     return {name: mark for mark, name in re.findall(r"^([*-]) (\S+) ->", listed.stdout, re.MULTILINE)}
 

@@ -45,7 +45,7 @@ class Skipped(Exception):
 
 
 class Session:
-    """Notes what it is told to run."""
+    """Notes the commands that it is to run."""
 
     def __init__(self, *posargs: str) -> None:
         self.posargs = posargs
@@ -129,8 +129,8 @@ def test_pythondontwritebytecode_moves_bytecode_to_another_folder(
 ) -> None:
     load(monkeypatch, **variables)
     program = "import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert told == ["False", str(Path(".nox/bytecode").resolve()) if elsewhere else "None"]
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert printed == ["False", str(Path(".nox/bytecode").resolve()) if elsewhere else "None"]
 
 
 @pytest.fixture

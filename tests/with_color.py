@@ -26,7 +26,7 @@ URL = os.environ["COLOR_DATABASE_URL"]
 RED = "#ff0000"
 
 
-def test_these_are_the_changed_sources() -> None:
+def test_the_tests_import_the_changed_sources() -> None:
     assert Path(todo_core.__file__).is_relative_to(os.environ["COLOR_SOURCES"])
     assert "color" in Settable.__annotations__
     assert "color" in SETTABLE

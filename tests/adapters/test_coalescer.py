@@ -81,7 +81,7 @@ async def test_no_batch_is_larger_than_the_bound_and_none_is_lost(database: Data
     assert [len(batch) for batch in database.batches] == [10] * 9 + [5]
 
 
-async def test_at_most_so_many_batches_are_under_way_at_once(database: Database) -> None:
+async def test_no_more_than_max_concurrent_batches_run(database: Database) -> None:
     coalescer = coalescer_of(database, max_size=1, max_concurrent=3)
     calls = [coalescer.call(number) for number in range(10)]
     await until(lambda: database.under_way == 3)

@@ -22,7 +22,7 @@ LENGTHS = (2.0, 3.0, 5.0)
 class Block(NamedTuple):
     """A block within several limits, and what it does when it is cancelled.
 
-    Moments end in different fractions, so that no two things happen at once.
+    Moments end in different fractions, so that no two things happen at the same moment.
     """
 
     begins: int
@@ -87,7 +87,7 @@ def outcomes(blocks: list[Block], limit: Limit) -> list[tuple[str, float, int]]:
 
 @settings(max_examples=examples(2000), deadline=None)
 @given(blocks=st.lists(BLOCKS, min_size=1, max_size=8))
-def test_they_end_what_asyncio_timeout_ends(blocks: list[Block]) -> None:
+def test_deadlines_end_the_same_blocks_as_asyncio_timeout(blocks: list[Block]) -> None:
     shared = {seconds: Deadlines(seconds) for seconds in LENGTHS}
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ def test_a_thousand_limits_have_one_timer_and_are_not_kept() -> None:
     assert (timers, kept) == ([5.0], 0)
 
 
-def test_a_block_that_ends_in_the_moment_of_its_limit_is_left_alone_from_then_on() -> None:
+def test_a_block_that_ends_as_its_limit_expires_is_not_cancelled_later() -> None:
     deadlines = Deadlines(2.0)
     loop = FakeLoop()
     answer = loop.create_future()
@@ -219,7 +219,7 @@ def test_a_cancellation_that_was_ignored_before_does_not_hide_that_a_limit_expir
     assert isinstance(task.exception(), TimeoutError)
 
 
-def test_a_limit_whose_block_cannot_be_cancelled_takes_no_other_along() -> None:
+def test_a_block_that_cannot_be_cancelled_does_not_affect_other_limits() -> None:
     deadlines = Deadlines(2.0)
 
     class Stuck(asyncio.Future[None]):

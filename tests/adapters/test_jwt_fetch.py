@@ -124,7 +124,7 @@ async def test_a_redirect_is_not_followed(status: str) -> None:
 @pytest.mark.parametrize(
     "answer", [hanging, dripping(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200), dripping(b"HTTP/1.1 2" + LARGEST)]
 )
-async def test_the_time_allowed_is_for_everything_together(answer: Answer) -> None:
+async def test_one_timeout_covers_all_steps(answer: Answer) -> None:
     with issuing(answer) as issuer:
         start = time.monotonic()
         with pytest.raises(FetchFailed, match="no complete answer"):

@@ -75,7 +75,7 @@ SHARING: dict[str, Change] = {
 
 
 def assert_linearizable(history: History) -> None:
-    assert len({call.action.kind for call in history}) == len(histories.KINDS), "too few calls to tell anything"
+    assert len({call.action.kind for call in history}) == len(histories.KINDS), "too few calls to prove anything"
     assert (impossible := first_impossible(history, NO_TASKS, model)) is None, impossible
 
 

@@ -107,7 +107,7 @@ async def test_addresses_that_did_not_answer_are_tried_last_afterwards(database_
             assert hole.connections == 1
 
 
-async def test_an_address_that_fails_later_gives_way_to_one_that_is_back(database_url: str) -> None:
+async def test_an_address_that_fails_later_is_replaced_by_one_that_recovered(database_url: str) -> None:
     with passage_to(database_url) as (first, url), passage_to(database_url) as (second, _):
         addresses = Addresses(connection_arguments(through(url, ("127.0.0.1", second.port))), timeout=2)
         ports = []

@@ -52,7 +52,7 @@ async def test_a_write_as_of_a_number_is_lost_if_its_owner_has_another(
 
 @FORMS
 @AS_OF
-async def test_of_an_owners_writes_as_of_one_number_the_first_of_a_batch_is_stored(
+async def test_only_the_first_of_an_owners_writes_as_of_one_number_is_stored(
     connection: AsyncConnection, form: str, writing: Writing
 ) -> None:
     await store(connection, [*(tasks := [make_task() for _ in range(2)]), bobs := make_task(owner=BOB)])
@@ -73,7 +73,7 @@ async def test_a_write_as_of_a_number_is_lost_if_that_is_raised_while_it_waits(
     assert await waiting == [(LOST, None)]
 
 
-async def test_what_is_read_as_of_a_number_comes_with_the_number_of_its_owner(connection: AsyncConnection) -> None:
+async def test_a_read_returns_its_owners_current_number(connection: AsyncConnection) -> None:
     await store(connection, [anns := make_task(), make_task(), bobs := make_task(owner=BOB)])
     for name in ("b", "a"):
         made = TaskList.new(id=ListId(make_task().id), owner=ANN, name=name, at=LATER)

@@ -242,7 +242,7 @@ async def test_only_idle_connections_are_pinged(database_url: str, monkeypatch: 
     await engine.dispose()
 
 
-async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_at_once() -> None:
+async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_immediately() -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -81,7 +81,7 @@ LEFT = "select (select count(*) from used_keys), (select count(*) from changes w
 
 
 @pytest.mark.parametrize(("partitioned", "sharded"), [(False, False), (True, False), (True, True)])
-async def test_many_expired_keys_are_removed_in_pieces_and_by_several_stores_at_once(
+async def test_many_expired_keys_are_removed_in_pieces_by_several_stores_concurrently(
     database_url: str, partitioned: bool, sharded: bool
 ) -> None:
     engine = create_engine(database_url, sharded=sharded)

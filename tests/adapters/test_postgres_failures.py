@@ -302,7 +302,7 @@ async def test_tasks_are_read_alike_whatever_the_session_is_set_to(database_url:
     async with opened(database_url) as store:
         found = await store.tasks_of(ANN).get(task.id)
         [listed] = (await store.tasks_of(ANN).page(TaskQuery())).items
-        assert repr(found) == repr(listed) == repr(task)  # equal moments may be told in different zones
+        assert repr(found) == repr(listed) == repr(task)  # equal moments may be written in different zones
         assert (await edit(store.tasks_of(ANN), task.id, _toggle)) == _toggle(task)
 
 

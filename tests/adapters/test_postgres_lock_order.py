@@ -83,7 +83,7 @@ async def tasks(replicas: list[AsyncConnection]) -> list[Task]:
 
 @pytest.fixture(params=[False, True], ids=["in one order", "in opposite orders"])
 def race(request: pytest.FixtureRequest, replicas: list[AsyncConnection], tasks: list[Task], database_url: str) -> Race:
-    """What becomes of each owner's task where both wait for one owner at once."""
+    """What becomes of each owner's task where both wait for one owner at the same time."""
     orders: Sequence[Sequence[Task]] = (tasks, tasks[::-1] if request.param else tasks)
 
     async def meet(*kinds: Kind) -> list[dict[OwnerId, Result]]:

@@ -69,10 +69,10 @@ async def test_a_creation_whose_answer_was_lost_is_asked_again_and_has_happened_
     monkeypatch.setattr(store_module, "creating", lambda *_, **__: sends)
     tasks = postgres_store.tasks_of(ANN)
     wishes = [make_task(), make_task()]
-    told = await asyncio.gather(*(add_once(tasks, KEY, wish) for wish in wishes))
-    assert told[0] == told[1]
-    assert told[0] in wishes
-    assert await stored(tasks) == [told[0]]
+    outcomes = await asyncio.gather(*(add_once(tasks, KEY, wish) for wish in wishes))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] in wishes
+    assert await stored(tasks) == [outcomes[0]]
     assert left == []
 
 
@@ -81,11 +81,11 @@ def losing_answers(keyed: Writing, times: int) -> tuple[Writing, list[int]]:
     left = list(range(times))
 
     async def losing(connection: AsyncConnection, calls: Sequence[Write]) -> Sequence[Outcome]:
-        told = await keyed.passing(connection, calls)
+        outcomes = await keyed.passing(connection, calls)
         if left:
             left.pop()
             raise psycopg.errors.AdminShutdown("after the commit")
-        return told
+        return outcomes
 
     return Writing(losing, keyed.waiting), left
 

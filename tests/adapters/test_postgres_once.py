@@ -173,9 +173,9 @@ async def test_repeats_that_arrive_together_share_a_statement_with_the_first(
     postgres_store: PostgresTaskStore, there: None
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
-    told = await asyncio.gather(*(add_once(tasks, KEY, make_task()) for _ in range(20)))
-    assert len(set(told)) == 1
-    assert await stored(tasks) == [told[0]]
+    outcomes = await asyncio.gather(*(add_once(tasks, KEY, make_task()) for _ in range(20)))
+    assert len(set(outcomes)) == 1
+    assert await stored(tasks) == [outcomes[0]]
 
 
 @pytest.mark.parametrize("size", [0, 3, 600])
@@ -212,8 +212,8 @@ async def test_replicas_with_the_same_keys_in_another_order_do_not_deadlock(
         for store, order in zip(stores, (keys, keys[::-1]), strict=True)
         for key in order
     ]
-    told = await asyncio.gather(*asked)
-    assert told[:10] == told[:9:-1]
+    outcomes = await asyncio.gather(*asked)
+    assert outcomes[:10] == outcomes[:9:-1]
     assert len(await stored(stores[0].tasks_of(ANN))) == 10
     for store in stores:
         await store.aclose()
@@ -227,7 +227,7 @@ async def test_moments_come_back_in_utc(postgres_store: PostgresTaskStore) -> No
     assert str(again.created_at.tzinfo) == str(NOON.tzinfo)
 
 
-async def test_a_trash_that_is_emptied_twice_at_once_under_a_key_is_empty_for_both(
+async def test_two_concurrent_requests_to_empty_the_trash_under_one_key_both_find_it_empty(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(use_cases, "LIMIT_MAX", 2)

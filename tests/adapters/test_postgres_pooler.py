@@ -51,8 +51,8 @@ async def test_everything_works_behind_a_pooler_that_mixes_up_connections(pooled
     kept = [task for task in added if task != added[0]][:3]
     keys = [idempotency_key(f"{number % 3}") for number in range(12)]
     since = (await tasks.sync(SyncQuery(now=LATER, kept_since=NOON))).here
-    told = await asyncio.gather(*(add_once(tasks, key, kept[int(key)]) for key in keys))
-    assert told == [kept[int(key)] for key in keys]
+    answers = await asyncio.gather(*(add_once(tasks, key, kept[int(key)]) for key in keys))
+    assert answers == [kept[int(key)] for key in keys]
     assert await store.changed({ANN: since.mark.number}) == {ANN: since.mark.number + 3}
     changed = await tasks.sync(SyncQuery(now=LATER, kept_since=NOON, since=since))
     assert sorted(item.id for item in changed.items) == sorted(task.id for task in kept)

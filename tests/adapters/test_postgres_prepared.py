@@ -108,7 +108,7 @@ async def test_waiting_for_the_owners_row_leaves_statements_prepared(
     assert before <= await prepared(engine)
 
 
-async def test_a_write_is_prepared_at_once_and_no_number_of_other_listings_displaces_it(
+async def test_a_write_is_prepared_on_first_use_and_stays_prepared_after_many_listings(
     engine: AsyncEngine, postgres_store: PostgresTaskStore
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)

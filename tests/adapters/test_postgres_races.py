@@ -206,7 +206,7 @@ async def worker(*arguments: str) -> asyncio.subprocess.Process:
     return process
 
 
-async def test_edits_from_two_processes_at_once_are_all_applied(
+async def test_concurrent_edits_from_two_processes_are_all_applied(
     postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     await add(postgres_store.tasks_of(ANN), task := make_task(title="|"))

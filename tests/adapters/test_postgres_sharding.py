@@ -202,7 +202,7 @@ async def test_an_owner_whose_statements_never_end_fails_alone_and_in_time(
 
 
 @pytest.mark.parametrize(("sharded", "error"), [(True, StoreUnavailable), (False, psycopg.errors.InternalError_)])
-async def test_what_citus_says_of_a_lost_machine_is_unavailable_and_elsewhere_a_bug(
+async def test_an_error_of_citus_about_a_lost_machine_is_unavailable_and_without_citus_a_bug(
     partitioned_database_url: str, sharded: bool, error: type[Exception]
 ) -> None:
     async def failing(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:

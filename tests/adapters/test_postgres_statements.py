@@ -152,8 +152,8 @@ async def test_a_removal_takes_the_expected_task_that_has_no_subtasks(connection
     await commit(connection, ANN, plan_creating(below := make_task(parent_id=tasks[2].id)))
     newer = tasks[1].edited(title="x", at=LATER)
     calls = [removal(each) for each in (bobs, newer, tasks[2], tasks[0], make_task(id=tasks[0].id, owner=OwnerId("c")))]
-    told = await getattr(REMOVING, form)(connection, calls)
-    assert told == [(DONE, 2), (LOST, None), (LOST, None), (DONE, 5), (Result.NO_OWNER, None)]
+    outcomes = await getattr(REMOVING, form)(connection, calls)
+    assert outcomes == [(DONE, 2), (LOST, None), (LOST, None), (DONE, 5), (Result.NO_OWNER, None)]
     found = await read_many(connection, [key(task) for task in (*tasks, bobs, below)])
     assert found == [None, tasks[1], tasks[2], None, below]
     assert await state(connection) == [(ANN, 5, 3, 5), (BOB, 2, 0, 2)]

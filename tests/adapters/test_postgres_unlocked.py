@@ -280,7 +280,7 @@ async def test_an_own_id_that_is_used_and_deleted_meanwhile_is_not_used_again(
     await assert_sound(postgres_store)
 
 
-async def test_a_lost_decision_is_made_again_behind_the_lock_and_nowhere_else(
+async def test_a_decision_overtaken_by_another_write_is_made_again_under_the_lock(
     postgres_store: PostgresTaskStore,
     rival: PostgresTaskStore,
     between: Between,

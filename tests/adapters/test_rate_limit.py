@@ -223,7 +223,7 @@ async def test_callers_are_served_in_turn(valkey: ValkeyServer) -> None:
             answered[caller] += 1
         return min(answered)
 
-    # Far more at once than there are connections, each back as soon as it is answered. Who waits too long would be let
+    # Far more callers than connections, each asks again as soon as it is answered. Who waits too long would be let
     # through uncounted: the last must be near its end when the first is there.
     progress = await asyncio.gather(*(ask(caller) for caller in range(100)))
     assert min(progress) >= 15

@@ -95,7 +95,7 @@ NEXT_SYNC = SyncQuery(now=LATER, kept_since=NOON, limit=100, since=SyncToken(Mar
 @pytest.mark.parametrize(
     ("read", "weight"),
     [
-        (lambda store: store.tasks_of(ANN).page(TaskQuery(limit=100)), 101),  # one more tells whether there are more
+        (lambda store: store.tasks_of(ANN).page(TaskQuery(limit=100)), 101),  # one more shows whether there are more
         (lambda store: store.tasks_of(ANN).changes(ChangeQuery(limit=100)), 100),
         (lambda store: store.tasks_of(ANN).sync(FIRST_SYNC), 100),
         (lambda store: store.tasks_of(ANN).sync(NEXT_SYNC), 100),

@@ -281,7 +281,7 @@ async def test_a_cancelled_call_does_not_affect_calls_in_the_same_statement(
     assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-async def test_a_statement_whose_calls_are_all_cancelled_frees_the_way(
+async def test_a_statement_whose_calls_are_all_cancelled_blocks_no_later_call(
     postgres_store: PostgresTaskStore, database_url: str, admin: psycopg.AsyncConnection[Any]
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)

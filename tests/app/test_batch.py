@@ -98,9 +98,9 @@ async def test_one_refused_operation_refuses_the_whole_batch_and_is_named(
     if isinstance(operation, dict):
         operation = {name: task["id"] if value is ... else value for name, value in operation.items()}
     answer = await batch(service, {"op": "create", "task": {"title": "First"}}, operation)
-    told = problem(answer, status) if status == 422 else answer.json()
+    body = problem(answer, status) if status == 422 else answer.json()
     assert answer.status_code == status
-    found = [error["pointer"] for error in told["errors"]]
+    found = [error["pointer"] for error in body["errors"]]
     assert [each.rpartition("/")[2] for each in found] == [each.rpartition("/")[2] for each in at]
     assert all(each.startswith("/operations/1") for each in found)
     assert [each.title for each in await service.tasks_of(ANN)] == ["Milk"]
@@ -171,13 +171,13 @@ async def test_a_batch_happens_once_under_a_key(service: Service) -> None:
 
 async def test_ids_of_others_are_unknown_in_a_batch(service: Service) -> None:
     theirs = (await service.ask("POST", f"/api/{BOB}/tasks", user=BOB, json_={"title": "Bob's"})).json()["id"]
-    told = [
+    refusals = [
         problem(await batch(service, {"id": id_, **operation}), 422)["errors"]
         for id_ in (theirs, str(make_id(1)))
         for operation in ({"op": "delete"}, {"op": "edit", "changes": {"title": "x"}})
     ]
-    assert told[0] == told[2]
-    assert told[1] == told[3]
+    assert refusals[0] == refusals[2]
+    assert refusals[1] == refusals[3]
     assert [each.title for each in await service.tasks_of(BOB)] == ["Bob's"]
 
 

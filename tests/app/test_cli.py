@@ -205,7 +205,7 @@ def test_a_secret_of_somebody_else_is_refused(
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
-def test_a_line_end_is_no_part_of_the_secret_in_the_data_folder_as_in_the_variable(
+def test_a_line_end_in_the_secret_file_is_ignored_as_in_the_variable(
     capsys: pytest.CaptureFixture[str], environment: Path, end: str
 ) -> None:
     local_secret(environment)

@@ -65,7 +65,7 @@ async def test_an_answer_that_breaks_off_is_followed_by_no_other() -> None:
     assert len(wrapped.seconds) == 1
 
 
-async def test_a_websocket_is_closed_and_reaches_nobody() -> None:
+async def test_a_websocket_is_closed_and_does_not_reach_the_app() -> None:
     async def unasked(_: Scope, __: Receive, ___: Send) -> None:
         raise AssertionError
 

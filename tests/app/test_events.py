@@ -120,7 +120,7 @@ async def test_a_commit_of_the_same_process_wakes_streams_without_polling(
         assert await other.titles(1) == ["theirs"]
 
 
-async def test_a_batch_of_the_same_process_wakes_streams_at_once(
+async def test_a_batch_of_the_same_process_wakes_streams_immediately(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "POLL_EVERY", NEVER)

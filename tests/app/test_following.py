@@ -21,7 +21,7 @@ NEVER = 1000.0
 
 
 class Followed:
-    """A client of one stream, which reads at once whatever it is sent."""
+    """A client of one stream, which immediately reads whatever it is sent."""
 
     def __init__(self, streams: live.Live, service: TaskService, owner: OwnerId, token: SyncToken, limit: int) -> None:
         self._sending: SyncPage | None = None

@@ -187,14 +187,14 @@ async def test_a_wrong_query_is_refused_by_name(service: Service, query: str, at
 async def test_an_unknown_parameter_is_refused_with_a_suggestion(
     service: Service, name: str, meant: str | None
 ) -> None:
-    told = problem(await service.ask("GET", f"{TASKS}?{name}=1&limit=0"), 422)["errors"]
+    errors = problem(await service.ask("GET", f"{TASKS}?{name}=1&limit=0"), 422)["errors"]
     advice = (
         f"did you mean {meant}?"
         if meant
         else "use one of completed, q, priority, tag, list_id, parent_id, due_from, due_before, sort, limit, cursor"
     )
-    assert told[0] == {"pointer": f"/{name}", "detail": f"is unknown: {advice}"}
-    assert [each["pointer"] for each in told] == [f"/{name}", "/limit"]
+    assert errors[0] == {"pointer": f"/{name}", "detail": f"is unknown: {advice}"}
+    assert [each["pointer"] for each in errors] == [f"/{name}", "/limit"]
 
 
 HEX = "0198" + "0" * 8 + "7" + "0" * 3 + "8" + "0" * 15

@@ -217,12 +217,12 @@ async def test_an_id_of_another_user_in_a_body_is_answered_like_an_unknown_id(se
     ]
     for method, path, body in requests:
         [name] = [each for each, value in body.items() if value is ...]
-        told = []
+        errors = []
         for id_ in (str(make_id(1)), theirs["id"], lists):
             answer = await service.ask(method, path, json_={**body, name: id_})
             assert pointers(answer) == [f"/{name}"], (path, name)
-            told.append(answer.json()["errors"])
-        assert told[0] == told[1] == told[2]
+            errors.append(answer.json()["errors"])
+        assert errors[0] == errors[1] == errors[2]
     assert [task.title for task in await service.tasks_of(BOB)] == ["Milk"]
     assert [(task.id.hex, task.version) for task in await service.tasks_of(ANN)] == [(mine["id"].replace("-", ""), 1)]
 

@@ -32,8 +32,8 @@ async def test_a_request_is_logged_in_one_line(service: Service) -> None:
     assert datetime.fromisoformat(line["time"]).tzinfo is not None
     assert 0 <= line["ms"] < 10_000
     assert line["request_id"] == answer.headers["x-request-id"]
-    told = [line[name] for name in ("event", "level", "method", "route", "status", "user")]
-    assert told == ["request", "info", "POST", "/api/{user_id}/tasks", 201, ANN]
+    logged = [line[name] for name in ("event", "level", "method", "route", "status", "user")]
+    assert logged == ["request", "info", "POST", "/api/{user_id}/tasks", 201, ANN]
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_requests_are_not_logged_at_level_warning(own: OwnLog) -> None:
     log.events.info("unwanted")
     log.rate_limit_store_unavailable(TimeoutError())
     (line,) = own.lines()
-    told = [line[name] for name in ("event", "exception", "message", "consequence")]
-    assert told == ["rate_limit_store_unavailable", "TimeoutError", "no answer in time", "requests are not limited"]
+    logged = [line[name] for name in ("event", "exception", "message", "consequence")]
+    assert logged == ["rate_limit_store_unavailable", "TimeoutError", "no answer in time", "requests are not limited"]
 
 
 def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
@@ -216,10 +216,10 @@ def test_an_outage_of_the_shared_limits_store_is_logged_once_a_minute(
     clock = Seconds()
     monkeypatch.setattr(module, "monotonic", clock)
     log = own.at("info")
-    for moved, told in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
+    for moved, count in ((0, 1), (0, 1), (QUIET_FOR - 1, 1), (1, 2), (0, 2)):
         clock.now += moved
         log.rate_limit_store_unavailable(TimeoutError())
-        assert len(own.lines()) == told
+        assert len(own.lines()) == count
 
 
 class _ServerError(Exception):
@@ -237,25 +237,25 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize(("cause", "told"), CAUSES)
+@pytest.mark.parametrize(("cause", "logged"), CAUSES)
 def test_an_outage_of_the_database_is_logged_with_its_cause(
-    own: OwnLog, cause: Exception, told: list[str | None]
+    own: OwnLog, cause: Exception, logged: list[str | None]
 ) -> None:
     own.at("warning").database_unavailable(cause)
     (line,) = own.lines()
     assert (line["event"], line["level"]) == ("database_unavailable", "warning")
-    assert [line[name] for name in ("exception", "sqlstate", "message")] == told
+    assert [line[name] for name in ("exception", "sqlstate", "message")] == logged
 
 
 def test_each_cause_of_an_outage_is_logged_once_a_minute(own: OwnLog, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Seconds()
     monkeypatch.setattr(module, "monotonic", clock)
     log = own.at("info")
-    for moved, told in ((0, 3), (QUIET_FOR - 1, 3), (1, 6)):
+    for moved, count in ((0, 3), (QUIET_FOR - 1, 3), (1, 6)):
         clock.now += moved
         for cause, _ in CAUSES:
             log.database_unavailable(cause)
-        assert len(own.lines()) == told
+        assert len(own.lines()) == count
 
 
 def test_a_library_error_is_logged_with_its_message_and_exception_name(own: OwnLog) -> None:
@@ -266,6 +266,6 @@ def test_a_library_error_is_logged_with_its_message_and_exception_name(own: OwnL
         trouble = (ValueError, error, error.__traceback__)
     handler.handle(logging.LogRecord("a.library", logging.ERROR, __file__, 1, "%s went", ("it",), trouble))
     (line,) = own.lines()
-    told = [line[name] for name in ("event", "logger", "message", "exception")]
-    assert told == ["library", "a.library", "it went", "ValueError"]
+    logged = [line[name] for name in ("event", "logger", "message", "exception")]
+    assert logged == ["library", "a.library", "it went", "ValueError"]
     assert "hunter2" not in str(line)

@@ -204,7 +204,7 @@ async def test_too_many_items_are_counted_but_not_read(count: int) -> None:
         await several(Counted([1] * count), "tasks", nothing, lambda place, _: {"index": place})
 
 
-async def test_between_items_that_are_refused_other_requests_have_their_turn() -> None:
+async def test_other_requests_have_their_turn_between_refused_items() -> None:
     refused = list[int]()
 
     def about(place: int, _: int) -> dict[str, Any]:

@@ -103,7 +103,7 @@ async def test_changes_of_lists_are_found_and_undone(service: Service) -> None:
     assert (await call(service, "search_changes", id=home["id"]))["items"][0]["title"] == "Home"
 
 
-async def test_of_many_things_that_are_taken_back_the_first_are_shown_and_the_others_counted(service: Service) -> None:
+async def test_an_undo_of_many_things_shows_the_first_and_counts_the_others(service: Service) -> None:
     home = (await call(service, "add_list", name="Home"))["list"]
     for _ in range(2):
         await call(service, "add_task", tasks=[{"title": "Milk", "list_id": home["id"]}] * 30)

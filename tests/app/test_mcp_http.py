@@ -41,9 +41,9 @@ async def test_without_a_token_a_client_learns_where_to_get_one(service: Service
 
 async def test_the_metadata_names_the_issuer_and_the_scopes() -> None:
     service = make_service(issuer="https://id.example", public_url="https://example.org/todo/")
-    told = await service.ask("GET", METADATA, user=None)
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
-    assert told.json() == {
+    metadata = await service.ask("GET", METADATA, user=None)
+    assert (metadata.status_code, metadata.headers["content-type"]) == (200, "application/json")
+    assert metadata.json() == {
         "resource": "https://example.org/todo/mcp",
         "authorization_servers": ["https://id.example"],
         "scopes_supported": ["tasks:read", "tasks:write", "tasks:delete"],
@@ -55,9 +55,9 @@ async def test_the_metadata_names_the_issuer_and_the_scopes() -> None:
 
 
 async def test_without_an_issuer_the_metadata_names_none_and_uses_the_request_url(service: Service) -> None:
-    told = (await service.ask("GET", METADATA, user=None, headers={"Host": "localhost:8000"})).json()
-    assert told["resource"] == "http://localhost:8000/mcp"
-    assert "authorization_servers" not in told
+    metadata = (await service.ask("GET", METADATA, user=None, headers={"Host": "localhost:8000"})).json()
+    assert metadata["resource"] == "http://localhost:8000/mcp"
+    assert "authorization_servers" not in metadata
 
 
 @pytest.mark.parametrize("host", ['a"b', "a b", "a/../b", "x" * 300, "ü"])
@@ -215,10 +215,10 @@ async def test_arguments_of_any_kind_get_a_refusal_that_names_them(service: Serv
             answer = await ask(service, "tools/call", asked, revision=revision)
             assert answer.status_code == 200, (name, wrong)
             result = answer.json()["result"]
-            told = json.loads(result["content"][0]["text"])
+            text = json.loads(result["content"][0]["text"])
             assert "internal_error" not in answer.text, (name, wrong)
-            if result.get("isError", False) and "error" in told:
-                assert told["error"]["code"] in {
+            if result.get("isError", False) and "error" in text:
+                assert text["error"]["code"] in {
                     "invalid_input",
                     "malformed_request",
                     "task_not_found",

@@ -161,7 +161,7 @@ async def test_a_read_only_member_is_refused_as_read_only(service: Service, task
         ]
 
 
-async def test_a_fault_beside_read_only_members_as_they_were_read_is_the_only_one_named(
+async def test_unchanged_read_only_members_are_not_reported_with_a_fault(
     service: Service, task: dict[str, Any]
 ) -> None:
     made = (await service.ask("POST", LISTS, json_={"name": "Groceries"})).json()

@@ -14,9 +14,9 @@ async def test_a_change_is_merged_if_nobody_else_changed_the_same_members(servic
     merged = await service.ask("PATCH", url, json_={"priority": "high", "description": "two"}, headers=base)
     assert (merged.status_code, merged.json()["title"], merged.json()["priority"]) == (200, "Oat milk", "high")
     refused = await service.ask("PUT", url, json_={"title": "Bread", "due_date": "2026-12-01"}, headers=base)
-    told = refused.json()
-    assert (refused.status_code, told["code"]) == (409, "merge_conflict")
-    assert told["errors"] == [{"pointer": "/title", "detail": "has been changed since"}]
+    body = refused.json()
+    assert (refused.status_code, body["code"]) == (409, "merge_conflict")
+    assert body["errors"] == [{"pointer": "/title", "detail": "has been changed since"}]
     same = await service.ask("PATCH", url, json_={"title": "Oat milk"}, headers=base)
     assert (same.status_code, "change" in same.headers) == (200, False)
     await service.ask("DELETE", url)
@@ -26,25 +26,25 @@ async def test_a_change_is_merged_if_nobody_else_changed_the_same_members(servic
     assert (await service.ask("PATCH", url, json_={"tags": ["b"]}, headers={"Merge-Base": '"9"'})).status_code == 409
 
 
-async def test_completing_and_renaming_at_once_are_merged(service: Service) -> None:
+async def test_concurrent_completing_and_renaming_are_merged(service: Service) -> None:
     task = await made(service)
     url = f"{TASKS}/{task['id']}"
     await service.ask("PATCH", f"{url}/complete")
     base = {"Merge-Base": '"1"'}
     assert (await service.ask("PATCH", url, json_={"title": "x"}, headers=base)).status_code == 200
     assert (await service.ask("PATCH", url, json_={"completed": True}, headers=base)).status_code == 200
-    told = (await service.ask("PATCH", url, json_={"completed": False}, headers=base)).json()
-    assert [error["pointer"] for error in told["errors"]] == ["/completed"]
+    body = (await service.ask("PATCH", url, json_={"completed": False}, headers=base)).json()
+    assert [error["pointer"] for error in body["errors"]] == ["/completed"]
 
 
-async def test_two_clients_that_complete_the_same_occurrence_with_a_base_complete_one(service: Service) -> None:
+async def test_two_clients_that_complete_one_occurrence_with_a_base_complete_it_once(service: Service) -> None:
     task = await made(service, due_date="2097-01-31", recurrence="FREQ=MONTHLY")
     url, base = f"{TASKS}/{task['id']}", {"Merge-Base": '"1"'}
     first = await service.ask("PATCH", url, json_={"completed": True}, headers=base)
     assert (first.status_code, first.json()["due_date"]) == (200, "2097-02-28")
     for method, also in (("PATCH", {}), ("PUT", {"title": "Oat milk"})):
-        told = (await service.ask(method, url, json_={"completed": True, **also}, headers=base)).json()
-        assert (told["code"], [error["pointer"] for error in told["errors"]]) == ("merge_conflict", ["/completed"])
+        body = (await service.ask(method, url, json_={"completed": True, **also}, headers=base)).json()
+        assert (body["code"], [error["pointer"] for error in body["errors"]]) == ("merge_conflict", ["/completed"])
     now = {"Merge-Base": '"2"'}
     await service.ask("PATCH", url, json_={"title": "Bread"})
     second = await service.ask("PATCH", url, json_={"completed": True}, headers=now)

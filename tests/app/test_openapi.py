@@ -146,7 +146,7 @@ def descriptions(part: Any) -> Iterator[str]:
             yield from descriptions(inner)
 
 
-def test_what_compares_texts_without_case_names_the_normalization_too() -> None:
+def test_descriptions_that_mention_case_mention_nfkc_too() -> None:
     compared = [each for each in descriptions(DOCUMENT) if re.search(r"\bcase\b", each)]
     assert len(compared) >= 3
     assert not [each for each in compared if "NFKC" not in each]
@@ -182,7 +182,7 @@ def test_every_refusal_named_in_the_document_exists() -> None:
 
 
 async def test_every_status_that_a_route_answers_is_listed(service: Service) -> None:
-    """What clients are told of an operation must hold for what they are answered."""
+    """What the document says of an operation must hold for its answers."""
     made = (await service.ask("POST", f"/api/{ANN}/tasks", json_={"title": "x"})).json()
     tried: list[dict[str, Any]] = [
         {}, {"json_": {"title": "x"}}, {"json_": {"completed": True}}, {"json_": {"x": 1}}, {"body": b"{"},

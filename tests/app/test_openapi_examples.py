@@ -84,8 +84,8 @@ async def send(service: Service, name: str, kind: str | None, body: Any, given: 
 
 def check(name: str, answer: Any) -> dict[str, Any]:
     """Assert that the document describes the answer; return the part that describes it."""
-    told = OPERATIONS[name][3]["responses"][str(answer.status_code)]
-    for header, ref in told["headers"].items():
+    documented = OPERATIONS[name][3]["responses"][str(answer.status_code)]
+    for header, ref in documented["headers"].items():
         described = DOCUMENT["components"]["headers"][ref["$ref"].rpartition("/")[2]]
         if header in answer.headers:
             value: Any = answer.headers[header]
@@ -103,14 +103,14 @@ def check(name: str, answer: Any) -> dict[str, Any]:
         "ratelimit",
         "ratelimit-policy",
     }
-    assert own & answer.headers.keys() <= {header.lower() for header in told["headers"]}
-    if "content" not in told:
+    assert own & answer.headers.keys() <= {header.lower() for header in documented["headers"]}
+    if "content" not in documented:
         assert answer.content == b""
-        return told
-    ((kind, content),) = told["content"].items()
+        return documented
+    ((kind, content),) = documented["content"].items()
     assert answer.headers["content-type"].partition(";")[0] == kind
     schema_of(content).validate(answer.text if kind.startswith("text/") else answer.json())
-    return told
+    return documented
 
 
 def form(value: Any) -> Any:
@@ -152,8 +152,8 @@ async def test_every_example_is_accepted_and_answered_as_the_document_says(
 
 def test_every_example_of_an_answer_fits_its_schema() -> None:
     for _, _, _, operation in OPERATIONS.values():
-        for told in operation["responses"].values():
-            for content in told.get("content", {}).values():
+        for documented in operation["responses"].values():
+            for content in documented.get("content", {}).values():
                 examples = [resolved(shown)["value"] for shown in content.get("examples", {}).values()]
                 for example in examples + ([content["example"]] if "example" in content else []):
                     schema_of(content).validate(example)
@@ -226,7 +226,7 @@ async def test_every_refusal_has_the_text_of_its_example(monkeypatch: pytest.Mon
     example = DOCUMENT["components"]["examples"][code]["value"]
     assert f"`{example['code']}`" in check(name, answer)["description"]
     assert sorted(answer.json()) == sorted(example)
-    numbers = (re.sub(r"\d+", "n", told["detail"]) for told in (answer.json(), example))
+    numbers = (re.sub(r"\d+", "n", each["detail"]) for each in (answer.json(), example))
     assert next(numbers) == next(numbers)
     assert form(answer.json()) | {"detail": ""} == form(example) | {"detail": ""}
 

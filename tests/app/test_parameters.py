@@ -20,11 +20,11 @@ async def test_an_unknown_parameter_is_refused_by_every_operation(service: Servi
     body = {} if operation.body is None else {"json_": next(iter(operation.body.examples.values()))}
     before = await service.tasks_of(ANN)
     answer = await service.ask(operation.method, f"/api/{ANN}{path}?fields=id", **body)
-    told = problem(answer, 422, "invalid_input")["errors"]
-    assert told[0]["pointer"] == "/fields"
-    assert told[0]["detail"].startswith("is unknown: ")
+    errors = problem(answer, 422, "invalid_input")["errors"]
+    assert errors[0]["pointer"] == "/fields"
+    assert errors[0]["detail"].startswith("is unknown: ")
     if not operation.query:
-        assert told == [{"pointer": "/fields", "detail": "is unknown: leave it out"}]
+        assert errors == [{"pointer": "/fields", "detail": "is unknown: leave it out"}]
     assert await service.tasks_of(ANN) == before
 
 

@@ -112,8 +112,8 @@ async def test_a_change_with_the_if_match_of_an_older_version_is_refused(
 @pytest.mark.parametrize("tags", ['W/"1"', 'W/"1-gzip"', '"2", W/"1"'])
 async def test_the_refusal_of_a_weak_tag_says_that_it_never_matches(service: Service, url: str, tags: str) -> None:
     weak = await service.ask("DELETE", url, headers={"If-Match": tags})
-    told = problem(weak, 412, "version_conflict")["detail"]
-    assert told == (
+    detail = problem(weak, 412, "version_conflict")["detail"]
+    assert detail == (
         "The current version is 1: fetch it again and repeat your change. "
         "A weak tag never matches (RFC 9110 §13.1.1): send it without W/."
     )

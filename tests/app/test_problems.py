@@ -102,13 +102,13 @@ async def test_readiness_follows_the_store_and_liveness_does_not(unavailable: Se
 async def test_a_bug_is_answered_without_any_details(buggy: Service, method: str, path: str) -> None:
     buggy.forget()
     answer = await buggy.ask(method, path, json_={"title": "x"} if not path.endswith("complete") else ...)
-    told = problem(answer, 500, "internal_error")
+    shown = problem(answer, 500, "internal_error")
     everything = answer.text + str(answer.headers)
     for word in ("hunter2", "SELECT", "secret", "RuntimeError", "Traceback", ".py", "raise", str(buggy.store)):
         assert word not in everything
     bug, request = buggy.log()
     assert (bug["event"], bug["level"], bug["exception"]) == ("bug", "error", "RuntimeError")
-    assert bug["request_id"] == request["request_id"] == told["request_id"]
+    assert bug["request_id"] == request["request_id"] == shown["request_id"]
     assert bug["route"] == request["route"] == path.replace(ANN, "{user_id}").replace(str(make_id(1)), "{task_id}")
     assert any("tasks_of" in frame or "ready" in frame for frame in bug["at"])
     assert "hunter2" not in buggy.raw_log().decode()
@@ -141,8 +141,8 @@ async def test_an_unauthenticated_client_gets_a_bearer_challenge(
     service: Service, headers: Any, error: str | None
 ) -> None:
     answer = await service.ask("GET", TASKS, user=None, headers=headers)
-    told = problem(answer, 401, "not_authenticated")
-    assert told["detail"] == "A valid bearer token is required."
+    shown = problem(answer, 401, "not_authenticated")
+    assert shown["detail"] == "A valid bearer token is required."
     challenge = 'Bearer realm="todo"' + (f', error="{error}"' if error else "")
     assert answer.headers.get_list("www-authenticate") == [challenge]
 

@@ -276,7 +276,7 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "reason"),
     [
         ("BETTER_AUTH_URL", "app.example.com", "BETTER_AUTH_URL must start with https://"),
         ("BETTER_AUTH_URL", "app.example.com:3000", "BETTER_AUTH_URL must start with https://"),
@@ -301,10 +301,10 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
         ("TODO_CORS_ORIGINS", "https://[", "or capacitor://localhost, not 'https://['"),
     ],
 )
-def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, told: str) -> None:
+def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, reason: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.read({name: value})
-    assert str(refused.value).endswith(told)
+    assert str(refused.value).endswith(reason)
 
 
 def test_without_a_home_the_data_folder_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

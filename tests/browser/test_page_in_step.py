@@ -83,7 +83,7 @@ def test_changes_in_one_window_appear_in_the_other(signed_in: "Page", other: "Pa
     signed_in.get_by_role("heading", name="Inbox").wait_for()  # for what it showed is gone
 
 
-def test_an_own_change_is_one_request_and_a_change_of_others_none(
+def test_a_local_change_takes_one_request_and_a_remote_change_none(
     asked: list[str], signed_in: "Page", client: httpx.Client
 ) -> None:
     becomes(signed_in, lambda: asked[-1].rpartition("/")[2], "events")

@@ -169,13 +169,13 @@ def test_numbers_taken_before_the_lock_are_found(monkeypatch: pytest.MonkeyPatch
     found()
 
 
-class TellsOnce(CountingStore):
+class ReportsOnce(CountingStore):
     """Reports each change once, to whichever stream asks first."""
 
     async def changed(self, seen: Mapping[OwnerId, int]) -> Mapping[OwnerId, int]:
-        told = self.__dict__.setdefault("told", {})
-        new = {owner: each for owner, each in (await super().changed(seen)).items() if told.get(owner) != each}
-        told.update(new)
+        reported = self.__dict__.setdefault("reported", {})
+        new = {owner: each for owner, each in (await super().changed(seen)).items() if reported.get(owner) != each}
+        reported.update(new)
         return new
 
 
@@ -183,7 +183,7 @@ class TellsOnce(CountingStore):
 @pytest.mark.timeout(400)
 def test_a_lost_wake_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "_HEARD_WITHIN", 0.1)
-    found(TellsOnce())
+    found(ReportsOnce())
 
 
 @pytest.mark.ci

@@ -136,7 +136,7 @@ def test_a_local_time_is_converted_to_its_instant(written: str, zone: str, momen
     assert instant(written, zone) == datetime.fromisoformat(moment)
 
 
-def test_a_zone_that_this_edition_of_the_database_lacks_has_no_moment() -> None:
+def test_a_local_time_in_an_unknown_zone_has_no_instant() -> None:
     # A newer one had it, on another replica, when the task was written: its readers must not fail.
     assert instant("2026-10-01T17:00:00", "Europe/Atlantis") is None
 

@@ -89,7 +89,7 @@ async def test_the_color_of_a_list_does_not_conflict_with_itself_however_it_is_s
         await service.edit_list(ANN, made.id, ON_THE_FIRST, color="#000000")
 
 
-def test_what_came_back_from_a_deletion_that_the_log_no_longer_has_may_have_changed() -> None:
+def test_a_thing_restored_from_a_deletion_older_than_the_log_counts_as_changed() -> None:
     task = make_task(version=5)
     back = entry_of(Pair(None, task, "restored"), number=9, at=task.updated_at, client=None)
     query = ChangeQuery(of=task.id, newest_first=True, limit=LIMIT_MAX)
@@ -99,7 +99,7 @@ def test_what_came_back_from_a_deletion_that_the_log_no_longer_has_may_have_chan
         require_mergeable(seen, task, edited, {"title": "b"}, Version(4))
 
 
-async def test_a_count_survives_that_it_is_counted_from_completion_and_so_does_a_rescheduling(
+async def test_counting_from_completion_keeps_the_remaining_count_and_a_rescheduled_date(
     service: TaskService,
 ) -> None:
     rule = "FREQ=DAILY;COUNT=5"

@@ -171,7 +171,7 @@ def test_a_hundred_creations_in_a_list_read_its_last_two_tasks_together() -> Non
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_page_in_a_batch_is_that_of_the_things_as_they_are_by_then(seed: int) -> None:
+def test_a_page_read_in_a_batch_reflects_the_batchs_earlier_changes(seed: int) -> None:
     chance, lists = random.Random(seed), [None, ListId(make_id(900)), ListId(make_id(901))]
     ids = [make_id(number) for number in range(30)]
 

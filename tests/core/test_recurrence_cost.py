@@ -1,4 +1,4 @@
-"""What rules of recurrence cost: each year is looked at once, whatever the rule."""
+"""What rules of recurrence cost: each year is looked at one time only, whatever the rule."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -101,7 +101,7 @@ MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31), timezones=s
 
 
 def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
-    """For any count and any distance, each year is looked at once, and once more for the last date of a count."""
+    """For any count and any distance, each year is looked at one time, and once more for the last date of a count."""
 
     @settings(max_examples=examples(200))
     @given(task=RECURRING, at=MOMENTS)

@@ -25,7 +25,7 @@ SERVERS = ("todo-a", "todo-b")
 REGISTRY = """\
 import hashlib, sys
 print('"sha256:' + hashlib.sha256(sys.argv[4].encode()).hexdigest() + '"')
-"""  # tells as the digest what can be told from the image's name
+"""  # prints a digest that depends on the image's name only
 EXACT = r":(\d+\.\d+(\.\d+)?(-\w+)?(@sha256:[0-9a-f]{64})?|\$\{TODO_VERSION.*)$"
 
 

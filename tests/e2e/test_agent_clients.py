@@ -205,6 +205,6 @@ def test_the_protocols_conformance_suite_finds_nothing_wrong(
     server = serve(TODO_DATA_DIR=str(data_dir), TODO_CORS_ORIGINS=f"http://localhost:{port}").started()
     with with_a_token(server, port) as url:
         for scenario in SCENARIOS:
-            told = node(programs, CONFORMANCE, "server", "--url", url, "--scenario", scenario, "-o", str(tmp_path))
-            assert told.returncode == 0, f"{scenario}: {told.stdout} {told.stderr}"
-            assert "0 failed" in told.stdout, told.stdout
+            finished = node(programs, CONFORMANCE, "server", "--url", url, "--scenario", scenario, "-o", str(tmp_path))
+            assert finished.returncode == 0, f"{scenario}: {finished.stdout} {finished.stderr}"
+            assert "0 failed" in finished.stdout, finished.stdout

@@ -302,7 +302,7 @@ class Dies(BaseHTTPRequestHandler):
         pass
 
 
-def test_nginx_repeats_no_write_that_may_not_happen_twice(tmp_path: Path) -> None:
+def test_nginx_does_not_retry_non_idempotent_writes(tmp_path: Path) -> None:
     """Of two servers that end each connection instead of answering, as they do when they die."""
     Dies.received.clear()
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Dies) for _ in range(2)]

@@ -129,7 +129,7 @@ def test_without_any_setting_the_keys_are_ed25519(user_of: Callable[[str], User]
     assert prove(token, BETTER_AUTH_URL=user.issuer) == user.id
 
 
-def test_a_token_of_one_issuer_proves_nobody_at_another(user_of: Callable[[str], User]) -> None:
+def test_a_token_of_another_issuer_is_refused(user_of: Callable[[str], User]) -> None:
     assert prove(user_of("EdDSA").token(), BETTER_AUTH_URL=user_of("default").issuer) is None
 
 
@@ -180,7 +180,7 @@ def test_a_token_signed_with_the_secret_proves_its_user(user_of: Callable[[str],
     assert prove(token, BETTER_AUTH_SECRET=SECRET.upper()) is None
 
 
-def test_an_e_mail_verification_token_proves_nobody(user_of: Callable[[str], User]) -> None:
+def test_an_e_mail_verification_token_is_refused(user_of: Callable[[str], User]) -> None:
     user = user_of("default")
     (mailed,) = user.client.get("/mails").json()
     header, claims = parts(mailed)
@@ -191,7 +191,7 @@ def test_an_e_mail_verification_token_proves_nobody(user_of: Callable[[str], Use
 
 
 @pytest.mark.parametrize("setting", CACHES)
-def test_a_cached_session_proves_nobody(user_of: Callable[[str], User], setting: str) -> None:
+def test_a_cached_session_is_refused_as_a_token(user_of: Callable[[str], User], setting: str) -> None:
     user = user_of(setting)
     cached = user.cookie("session_data")
     assert len(cached) > 100
@@ -243,7 +243,7 @@ def test_a_running_service_follows_its_issuer_through_rotations_and_algorithms(
         assert {alg: asks(service, token, user.id) for alg, token in tokens.items()} == dict.fromkeys(ALGORITHMS, 200)
 
 
-def test_a_session_token_proves_nobody(user_of: Callable[[str], User]) -> None:
+def test_a_session_token_is_refused(user_of: Callable[[str], User]) -> None:
     user = user_of("default")
     for text in (user.session, user.cookie("session_token"), user.id):
         assert proves_with_everything_on(text, user.issuer) is None

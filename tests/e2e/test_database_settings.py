@@ -87,12 +87,12 @@ def test_the_log_names_the_cause_of_an_outage(serve: Serve, database_url: str, t
     assert eventually(lambda: b"not currently accepting connections" in server.log())
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert {(line["event"], line["level"]) for line in lines} == {("database_unavailable", "warning")}
-    told = [line for line in lines if line["sqlstate"] != "57P01"]  # of a connection that was pruning when it ended
-    causes = [(line["exception"], line["sqlstate"]) for line in told]
+    logged = [line for line in lines if line["sqlstate"] != "57P01"]  # of a connection that was pruning when it ended
+    causes = [(line["exception"], line["sqlstate"]) for line in logged]
     assert causes == [("TimeoutError", None), ("ReadOnlySqlTransaction", "25006"), ("OperationalError", None)]
-    assert told[1]["message"].startswith("cannot execute ")
-    assert told[1]["message"].endswith(" in a read-only transaction")
-    assert told[2]["message"].endswith(f'database "{name}" is not currently accepting connections')
+    assert logged[1]["message"].startswith("cannot execute ")
+    assert logged[1]["message"].endswith(" in a read-only transaction")
+    assert logged[2]["message"].endswith(f'database "{name}" is not currently accepting connections')
     assert "hunter2" not in str(lines)
     assert str(conninfo_to_dict(database_url)["password"]) not in str(lines)
 

@@ -40,7 +40,7 @@ def post(client: httpx.Client, key: str, title: str = "Milk") -> httpx.Response:
     return client.post(TASKS, json={"title": title}, headers={"Idempotency-Key": f'"{key}"'})
 
 
-def told(answers: list[httpx.Response]) -> set[tuple[int, bytes, str, str]]:
+def distinct(answers: list[httpx.Response]) -> set[tuple[int, bytes, str, str]]:
     return {(each.status_code, each.content, each.headers["etag"], each.headers["location"]) for each in answers}
 
 
@@ -57,7 +57,7 @@ def listed(client: httpx.Client) -> list[str]:
 
 
 def kill(server: Server) -> None:
-    """End it as a power cut would: every process of it, at once."""
+    """End it as a power cut would: every process of it, without notice."""
     for pid in server.family():
         os.kill(pid, signal.SIGKILL)
     server.process.wait(20)
@@ -78,14 +78,14 @@ def waiting(url: str) -> int:
         return int(connection.execute(statement).fetchall()[0][0])
 
 
-def test_repeats_at_once_on_two_replicas_create_one_task_each(replicas: list[Server], token: str) -> None:
+def test_concurrent_repeats_on_two_replicas_create_one_task_for_each_key(replicas: list[Server], token: str) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(server.client(token)) for server in replicas]
         pool = stack.enter_context(ThreadPoolExecutor(16))
         for number in range(6):
             doing = [pool.submit(post, clients[n % 2], f"key {number}", f"Task {number}") for n in range(24)]
             answers = [each.result() for each in doing]
-            assert len(told(answers)) == 1
+            assert len(distinct(answers)) == 1
             assert {answer.status_code for answer in answers} == {201}
             assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
         assert len(listed(clients[0])) == 6
@@ -136,7 +136,7 @@ def test_a_task_that_was_committed_when_its_server_was_killed_is_not_created_aga
         assert (first.status_code, first.headers["idempotency-replayed"]) == (201, "true")
         assert listed(client) == [first.json()["id"], before]
         assert client.delete(first.headers["location"]).status_code == 204
-        assert told([post(client, "key")]) == told([first])
+        assert distinct([post(client, "key")]) == distinct([first])
         assert listed(client) == [before]
 
 
@@ -162,6 +162,6 @@ def test_requests_repeated_after_a_server_was_killed_happen_exactly_once(
             again = post(client, f"{number}", f"Task {number}")
             assert again.status_code == 201
             if (first := acknowledged.get(f"{number}")) is not None:
-                assert told([again]) == told([first])
+                assert distinct([again]) == distinct([first])
                 assert again.headers["idempotency-replayed"] == "true"
         assert len(listed(client)) == 200

@@ -132,8 +132,8 @@ def test_an_output_that_nobody_reads_stops_nothing_and_each_line_is_read_later_o
         written = b""
         while written.count(b'"status":404') < 10_000 - lost or not written.endswith(b"\n"):
             written += os.read(output, 65536)
-        told = [json.loads(line) for line in written.splitlines()]
-        assert sum(line.get("status") == 404 for line in told) == 10_000 - lost
+        logged = [json.loads(line) for line in written.splitlines()]
+        assert sum(line.get("status") == 404 for line in logged) == 10_000 - lost
         assert server.said() == ""
         ask(server, 1000)
         replace_worker(server)  # which is reported in the same log

@@ -64,7 +64,7 @@ class Replicas:
         return [metric(server, "todo_rate_limit_store_failures_total") for server in self.servers]
 
     def warnings(self) -> list[int]:
-        """How often each server has told that the store is unavailable."""
+        """How often each server has logged that the store is unavailable."""
         logs = [[json.loads(line)["event"] for line in server.log().splitlines()] for server in self.servers]
         return [log.count("rate_limit_store_unavailable") for log in logs]
 
@@ -102,8 +102,8 @@ def left(answer: httpx.Response, name: str = "default") -> int:
     return int(found[1])
 
 
-def all_at_once(replicas: Replicas, user: str) -> list[httpx.Response]:
-    """The answers when that user asks both servers at once, each as often as the limit allows in total."""
+def concurrent_answers(replicas: Replicas, user: str) -> list[httpx.Response]:
+    """The answers when that user asks both servers concurrently, each as often as the limit allows in total."""
     with ThreadPoolExecutor(8) as pool:
         one, other = replicas.clients(user)
         asked = [pool.submit(client.get, f"/api/{user}/tasks") for _ in range(LIMIT) for client in (one, other)]
@@ -111,7 +111,7 @@ def all_at_once(replicas: Replicas, user: str) -> list[httpx.Response]:
 
 
 def test_exactly_the_limit_passes_in_total(replicas: Replicas) -> None:
-    answers = all_at_once(replicas, "ann")
+    answers = concurrent_answers(replicas, "ann")
     passed = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert (len(passed), len(refused)) == (LIMIT, LIMIT)
@@ -226,6 +226,6 @@ def test_while_valkey_is_unavailable_requests_pass_and_then_they_are_counted_aga
     replicas.restart_valkey()
     for client in replicas.clients("grace"):
         eventually(lambda client=client: left(client.get("/api/grace/tasks")) < LIMIT)  # type: ignore[misc]
-    answers = all_at_once(replicas, "heidi")
+    answers = concurrent_answers(replicas, "heidi")
     assert sorted(answer.status_code for answer in answers) == [200] * LIMIT + [429] * LIMIT
     assert max(replicas.warnings()) <= 1 + (monotonic() - started) // 60

@@ -89,7 +89,7 @@ def test_a_replica_whose_token_is_too_old_begins_again(folder: Path, shared: Ser
 
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_devices_converge_after_random_writes_failures_and_restarts(folder: Path, shared: Server, seed: str) -> None:
-    told = json.loads(play(folder, shared, "random", seed, owner=f"random-{seed}"))
-    assert told["things"] > 0
-    assert told["lost"] > 0
-    assert told["replayed"] > 0
+    report = json.loads(play(folder, shared, "random", seed, owner=f"random-{seed}"))
+    assert report["things"] > 0
+    assert report["lost"] > 0
+    assert report["replayed"] > 0

@@ -98,10 +98,10 @@ def test_ctrl_c_ends_everything_and_the_database_last(serve: Serve, data_dir: Pa
     assert server.answers(), "it said that it serves before it did"
     eventually(lambda: len(server.workers()) == 2)
     assert database_pid(data_dir) is not None
-    told = time.monotonic()
+    begun = time.monotonic()
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
     assert server.process.wait(60) == 0
-    assert time.monotonic() - told < GRACE - 5, "a worker had to be killed"
+    assert time.monotonic() - begun < GRACE - 5, "a worker had to be killed"
     check_ended(server, data_dir)
 
 
@@ -124,7 +124,7 @@ def test_requests_under_way_are_answered_before_the_end(serve: Serve, data_dir: 
 
     def body() -> Iterator[bytes]:
         yield b'{"title":'
-        for _ in range(4):  # to all of its processes at once, and more than once, as some supervisors do
+        for _ in range(4):  # to all of its processes, several times, as some supervisors do
             os.killpg(server.process.pid, signal.SIGTERM)
             time.sleep(0.4)
         yield b'"last"}'
@@ -141,7 +141,7 @@ def test_requests_under_way_are_answered_before_the_end(serve: Serve, data_dir: 
 
 
 BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
-    "at once": lambda server, data: True,
+    "as it begins": lambda server, data: True,
     "as the database is made": lambda server, data: (data / "postgres").exists(),
     "as the database starts": lambda server, data: database_pid(data),
     "as its worker starts": lambda server, data: database_pid(data) and len(server.family()) > 1,
@@ -153,7 +153,10 @@ BEGINNINGS: dict[str, Callable[[Server, Path], object]] = {
     "beginning",
     [
         *("as the database is made", "as its worker starts"),
-        *(pytest.param(each, marks=pytest.mark.ci) for each in ("at once", "as the database starts", "as it greets")),
+        *(
+            pytest.param(each, marks=pytest.mark.ci)
+            for each in ("as it begins", "as the database starts", "as it greets")
+        ),
     ],
 )
 def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir: Path, beginning: str) -> None:

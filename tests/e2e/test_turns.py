@@ -50,7 +50,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[
         working.sendall(head("POST", TASKS, authorized(), *fields))
         assert status(working) == 100  # its body is asked for: it has the place
         waiting.sendall(head("GET", TASKS, authorized()))
-        # Which of the two comes first is the server's choice; one waits, the other is told so.
+        # Which of the two comes first is the server's choice; one waits, the other is refused.
         refused.sendall(head("GET", TASKS, authorized()))
         eventually(lambda: logged(server, 429) == 1)
         waiting.close()

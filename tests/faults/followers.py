@@ -129,7 +129,7 @@ class Followers:
         return sum(each.counts[what] for each in self._all)
 
     def hear(self) -> None:
-        """Wait until each has been told something by a stream, from now on."""
+        """Wait until each has received something by a stream, from now on."""
         before = {each: each.counts["pushed"] for each in self._all}
         self._until(lambda: all(each.counts["pushed"] > count for each, count in before.items()), "hears nothing")
 

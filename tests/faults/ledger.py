@@ -122,14 +122,14 @@ class Ledger:
             self._complain(f"stale change of {task.title}", answer)
 
     def seen(self, task: Known, answer: Answer) -> None:
-        """Note what a reader was told."""
+        """Note what a reader got."""
         if answer.status == 200:
             self._compare(task.title, answer, task.state)
         elif not answer.is_unknown:
             self._complain(f"reading of {task.title}", answer)
 
     def hidden(self, what: str, answer: Answer, status: int) -> None:
-        """Note what somebody was told who may not see that."""
+        """Note what somebody got who may not see that."""
         if not answer.is_unknown and answer.status != status:
             self._complain(f"a stranger's reading of {what}", answer)
 
@@ -143,9 +143,9 @@ class Ledger:
             self.outcomes["acknowledged" if answer.status < 300 else "refused"] += 1
 
     def _compare(self, title: str, answer: Answer, expected: State | None) -> None:
-        told = State(answer.body["completed"], answer.body["description"], answer.body["version"])
-        if told != expected:
-            self.complaints.append(f"{title} was told as {told}, not {expected}")
+        found = State(answer.body["completed"], answer.body["description"], answer.body["version"])
+        if found != expected:
+            self.complaints.append(f"{title} was shown as {found}, not {expected}")
 
     def _number(self, title: str, answer: Answer) -> None:
         """A user's changes have ascending numbers: none is given twice."""
@@ -163,9 +163,9 @@ class Ledger:
 
         From then on nothing may be missing of that, or of what comes.
         """
-        told = len(self.complaints)
+        count = len(self.complaints)
         yield
-        del self.complaints[told:]  # of those who then saw what was lost
+        del self.complaints[count:]  # of those who then saw what was lost
         self._accept(_stored(database.url))
 
     def _accept(self, stored: dict[str, list[State]]) -> None:

@@ -75,7 +75,7 @@ class Load:
         """Wait while users are held."""
         if self._held:
             self._resting.add(user)
-            while self._held and not self._stopping:  # noqa: ASYNC110  (another thread tells)
+            while self._held and not self._stopping:  # noqa: ASYNC110  (another thread sets it)
                 await asyncio.sleep(PAUSE)
             self._resting.discard(user)
 
@@ -164,7 +164,7 @@ class User:
         asked = f"{method} {url} {'with a key' if 'headers' in options and KEY in options['headers'] else ''}".strip()
         try:
             got = await self._random.choice(self._clients).request(method, url, **options)
-        except httpx.ConnectError:  # nothing was sent: the ledger need not know, and may be told of the next attempt
+        except httpx.ConnectError:  # nothing was sent: the ledger need not know, and may see the next attempt only
             await asyncio.sleep(PAUSE)
             if self._load.stopping:
                 return Answer(0, {})

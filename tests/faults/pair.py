@@ -87,7 +87,7 @@ class Machine:
         return True
 
     def burn(self) -> None:
-        """The machine is gone: every process of it at once, and the disk."""
+        """The machine is gone: every process of it, without notice, and the disk."""
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -39,11 +39,11 @@ class Stage:
     servers: list[Server] = field(default_factory=list)
     recovery: float | None = None
     begun_anew: int = 0
-    """How often a follower was told that its copy is of another past."""
+    """How often a follower got the answer that its copy is of another past."""
 
     @contextmanager
     def load(self, fault: str, *urls: str) -> Iterator[Load]:
-        """Users who write until the end of the block; after it everything is checked and told in the table."""
+        """Users who write until the end of the block; after it everything is checked and added to the table."""
         urls = urls or tuple(server.url for server in self.servers)
         with Followers(USERS, urls) as followers:
             with Load(urls) as load:
@@ -63,7 +63,7 @@ class Stage:
         assert grown < FLAT, "memory grows"
 
     def comes_back(self, load: Load) -> None:
-        """The fault has been lifted: the first request works at once, and everything else by itself."""
+        """The fault has been lifted: the first request works immediately, and everything else by itself."""
         lifted = monotonic()
         with self.servers[0].client(token_for("first")) as client:
             self.first_works(client)

@@ -46,10 +46,10 @@ class Row(NamedTuple):
         counts = [load.ledger.outcomes[name] for name in names]
         lost, *wrong = (len(each) for each in verdict)
         streamed = [followers.count(name) for name in ("pushed", "streams", "begun anew")]
-        told = "–" if recovery is None else f"{recovery:.1f}"
+        recovered = "–" if recovery is None else f"{recovery:.1f}"
         return cls(
             fault, *counts, load.ledger.happened, lost + load.ledger.given_up, *wrong, *streamed,
-            f"{load.slowest.seconds:.1f}", told, f"{grown:.0f}",
+            f"{load.slowest.seconds:.1f}", recovered, f"{grown:.0f}",
         )  # fmt: skip
 
 

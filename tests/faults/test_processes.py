@@ -101,9 +101,9 @@ def test_service_recovers_from_worker_database_and_connection_failures_in_turn(
 def test_a_server_stopped_under_load_answers_its_requests(stage: Stage, serve: Serve) -> None:
     [server] = stage.servers
     with stage.load("server: stopped with SIGTERM, then replaced by a new one") as load:
-        told = monotonic()
+        begun = monotonic()
         assert server.stop() == 0
-        assert monotonic() - told < GRACE
+        assert monotonic() - begun < GRACE
         assert not server.answers()
         stage.servers[:] = [
             serve("--workers", "2", port=server.port, **settings(stage.database.url, **PATIENT)).started()
@@ -172,7 +172,7 @@ def test_killing_one_of_two_replicas_causes_no_outage_at_the_other(a_database: O
     assert load.unavailable == 0
 
 
-def test_migrating_four_times_at_once(serve: Serve) -> None:
+def test_four_concurrent_migrations(serve: Serve) -> None:
     with database() as empty, ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda _: run("migrate", DATABASE_URL=empty.url), range(4)))
         assert [each.returncode for each in ended] == [0] * 4
@@ -189,7 +189,7 @@ def test_migrating_four_times_at_once(serve: Serve) -> None:
         assert load.ledger.verdict(empty.url) == ([], [], [])
 
 
-def test_two_servers_started_at_once_on_one_empty_data_folder(serve: Serve, tmp_path: Path) -> None:
+def test_two_servers_started_concurrently_on_one_empty_data_folder(serve: Serve, tmp_path: Path) -> None:
     data = tmp_path / "data"
     variables = settings("", TODO_DATA_DIR=f"{data}")
     pair = [serve(**variables), serve(**variables)]

@@ -1,4 +1,4 @@
-"""psycopg's connection, except that what has arrived of a result is read at once."""
+"""psycopg's connection, except that it reads what has arrived of a result without a wait between the reads."""
 
 import select
 from typing import Any, Final, TypeVar

@@ -131,7 +131,7 @@ def has_unread_data(connection: Any) -> bool:
     """Whether the driver's connection has unread data. Needs no round trip.
 
     Between statements that is usually the server's message that it ends the connection. A write sent on such a
-    connection would fail, and nobody could tell whether it was carried out.
+    connection would fail, and it would be unknown whether it was carried out.
     """
     descriptor = connection.pgconn.socket
     poll = select.poll()

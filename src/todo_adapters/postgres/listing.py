@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
-from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
+from todo_adapters.postgres.threads import consumed, in_thread_if_many
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 from todo_core.queries import NONE, SortValue
 from todo_core.task import PRIORITIES
@@ -140,7 +140,7 @@ def pages_many(shape: Shape) -> Batch[Listing, Page]:
         rows = await execute(connection, *for_calls(connection, statement, columns), prepare=None)
         if len(listings) > 1:  # only a listing without a limit returns many rows, and it is never shared
             return _pages(listings, rows)
-        return await beside(len(rows), _pages, listings, consumed(rows))
+        return await in_thread_if_many(len(rows), _pages, listings, consumed(rows))
 
     return pages
 

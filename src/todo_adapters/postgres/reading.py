@@ -9,9 +9,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
-from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
 from todo_adapters.postgres.sharding import for_calls
+from todo_adapters.postgres.threads import consumed, in_thread_if_many
 from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId, TaskList
 from todo_core.queries import NONE
 from todo_core.task import PRIORITIES
@@ -122,7 +122,7 @@ async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> l
 
 async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
     rows = await execute(connection, _SUMMARY, {"user_id": owner})
-    return await beside(len(rows), _summed, consumed(rows))
+    return await in_thread_if_many(len(rows), _summed, consumed(rows))
 
 
 def _summed(rows: Iterable[tuple[Any, ...]]) -> Summary:

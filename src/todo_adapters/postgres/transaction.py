@@ -8,7 +8,6 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
-from todo_adapters.postgres.beside import beside, consumed
 from todo_adapters.postgres.listing import Shape, pages_many
 from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (
@@ -32,6 +31,7 @@ from todo_adapters.postgres.rows import (
 from todo_adapters.postgres.sender import Held, Unwritten
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import lists
+from todo_adapters.postgres.threads import consumed, in_thread_if_many
 from todo_core import (
     LISTS_MAX,
     ChangeQuery,
@@ -98,7 +98,7 @@ async def commit_behind_the_lock(
         await execute(connection, _ERASE, {"user_id": owner, "ids": array_literal(list(decision.erased))})
     if plan.once is not None:
         kept = {"user_id": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
-        answer = await beside(len(decision.answer), answer_bytes, decision.answer)
+        answer = await in_thread_if_many(len(decision.answer), answer_bytes, decision.answer)
         await execute(connection, _KEEP, kept | {"answer": answer})
     return Committed(decision.answer, number)
 
@@ -112,7 +112,7 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
     if fingerprint not in (None, once.fingerprint):
         raise Refused(KeyReused())
     things = [thing for *_, thing in rows if thing is not None]
-    return Committed(await beside(len(things), answer_of, owner, things), number, replayed=True)
+    return Committed(await in_thread_if_many(len(things), answer_of, owner, things), number, replayed=True)
 
 
 async def make_owner(connection: AsyncConnection, owner: OwnerId, *, waits: bool = True) -> bool:
@@ -163,7 +163,7 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
     while True:
         seen = await _with_read(connection, seen, seen.missing(wanted))
         try:
-            return await beside(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
+            return await in_thread_if_many(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
         except NotSeen as more:
             wanted = more.wanted
         except Exception as refusal:
@@ -191,12 +191,12 @@ async def _read(connection: AsyncConnection, owner: OwnerId, ids: Collection[Tas
     if not ids:
         return {}
     rows = await execute(connection, _READ, {"user_id": owner, "ids": await _array(ids)})
-    found = await beside(len(rows), lambda: [task_of(owner, row) for row in consumed(rows)])
+    found = await in_thread_if_many(len(rows), lambda: [task_of(owner, row) for row in consumed(rows)])
     return dict.fromkeys(ids) | {task.id: task for task in found}
 
 
 async def _array(ids: Collection[UUID]) -> str:
-    return await beside(len(ids), lambda: array_literal(list(ids)))
+    return await in_thread_if_many(len(ids), lambda: array_literal(list(ids)))
 
 
 async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
@@ -209,14 +209,14 @@ async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQ
 
 
 async def _entries(rows: list[Any]) -> tuple[Entry, ...]:
-    return await beside(len(rows), lambda: tuple(map(entry_of, consumed(rows))))
+    return await in_thread_if_many(len(rows), lambda: tuple(map(entry_of, consumed(rows))))
 
 
 async def _read_last(connection: AsyncConnection, seen: Seen, ids: Collection[UUID]) -> dict[UUID, Entry | None]:
     if not ids:
         return {}
     numbers = await execute(connection, _READ_LAST_NUMBERS, {"user_id": seen.owner, "ids": await _array(ids)})
-    last = await beside(len(ids), _seen_already, seen, ids, numbers)
+    last = await in_thread_if_many(len(ids), _seen_already, seen, ids, numbers)
     others = [thing_id for thing_id, entry in last.items() if entry is None]
     asked = {"user_id": seen.owner, "ids": await _array(others)}
     entries = await _entries(await execute(connection, _READ_LAST, asked)) if others else ()
@@ -242,7 +242,7 @@ async def _store(
     same = {"owner": owner, "by": client, "number": row.number, "live": row.live, "lists": row.lists}
     at = None
     for portion, size in _portions(pairs):
-        values = await beside(size, _values, portion)  # folding long texts takes a millisecond each
+        values = await in_thread_if_many(size, _values, portion)  # folding long texts takes a millisecond each
         [(at,), *_] = await execute(connection, _STORE, values | same | {"at": at})
     lists = [pair.after for pair in pairs if isinstance(pair.after, TaskList)]
     if lists:

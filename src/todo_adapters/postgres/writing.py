@@ -16,7 +16,6 @@ from typing import Any, Final, LiteralString, NamedTuple, cast
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
-from todo_adapters.postgres.beside import beside
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMMON,
@@ -34,6 +33,7 @@ from todo_adapters.postgres.rows import (
     unnested,
 )
 from todo_adapters.postgres.sharding import for_calls
+from todo_adapters.postgres.threads import in_thread_if_many
 from todo_core import Once, Pair, Task
 from todo_core.changes import Members, difference
 
@@ -346,7 +346,7 @@ def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[W
 
 def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
-        values = await beside(sum(folding_of(write.task) for write in writes), columns, writes)
+        values = await in_thread_if_many(sum(folding_of(write.task) for write in writes), columns, writes)
         rows = await execute(connection, *for_calls(connection, statement, values))
         return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
 

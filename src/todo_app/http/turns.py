@@ -18,7 +18,7 @@ READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request
 class RequestTurns:
     """Places for the requests of each user in this process: some are handled, some more wait in order.
 
-    A place is held until the client has read the answer, as far as the server can tell. A waiting request holds no
+    A place is held until the client has read the answer, as far as the server can know. A waiting request holds no
     other resource.
     """
 

@@ -82,7 +82,7 @@ def _stream_error_of(errors: BaseExceptionGroup[BaseException]) -> BaseException
 
 
 def _report(log: Log, request: Request, error: Exception) -> None:
-    if not isinstance(error, InsufficientScope):  # the agent is told; only HTTP has a status for it
+    if not isinstance(error, InsufficientScope):  # the tool's answer says so: no bug
         log.tool_bug(request.method, error)
 
 

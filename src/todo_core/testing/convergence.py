@@ -341,7 +341,7 @@ class _Clients(RuleBasedStateMachine):
         self.hear(self.clients[hears])
 
     @rule(limit=_LIMITS, which=_WHICH)
-    def send_at_once(self, limit: int, which: int) -> None:
+    def send_concurrently(self, limit: int, which: int) -> None:
         """All clients send, one of them twice, while another one reads."""
         writes = [write for client in self.clients for write in client.queue[:1]]
         reader = self.clients[which]

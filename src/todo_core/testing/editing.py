@@ -25,7 +25,7 @@ _FORBIDDEN: dict[str, Change] = {
     "the same version": lambda task: replace(task, title="Other"),
     "a version skipped": lambda task: replace(task, title="Other", version=Version(task.version + 2)),
 }
-_AT_ONCE = 25
+_CONCURRENT = 25
 
 
 class _Refusal(Exception):
@@ -107,39 +107,42 @@ class EditingContract:
             await edit(tasks, task.id, change)
         assert (await tasks.page(TaskQuery())).items == (task,)
 
-    async def test_an_odd_number_of_toggles_at_once_flips_once(self, store: TaskStore) -> None:
+    async def test_an_odd_number_of_concurrent_toggles_flips_the_task(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner))
         toggled = await asyncio.gather(
-            *(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for _ in range(_AT_ONCE))
+            *(edit(tasks, task.id, lambda task: task.toggled(at=LATER)) for _ in range(_CONCURRENT))
         )
         final = await tasks.get(task.id)
         assert final.completed
-        assert final.version == 1 + _AT_ONCE
-        assert sorted(each.version for each in toggled) == list(range(2, 2 + _AT_ONCE))
+        assert final.version == 1 + _CONCURRENT
+        assert sorted(each.version for each in toggled) == list(range(2, 2 + _CONCURRENT))
 
-    async def test_no_edit_at_once_with_others_is_lost(self, store: TaskStore) -> None:
+    async def test_no_concurrent_edit_is_lost(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner, title="|"))
 
         def appending(word: str) -> Change:
             return lambda task: task.edited(title=f"{task.title}{word}|", at=NOON)
 
-        words = [f"{number}" for number in range(_AT_ONCE)]
+        words = [f"{number}" for number in range(_CONCURRENT)]
         await asyncio.gather(*(edit(tasks, task.id, appending(word)) for word in words))
         final = await tasks.get(task.id)
         assert sorted(final.title.strip("|").split("|")) == sorted(words)
-        assert final.version == 1 + _AT_ONCE
+        assert final.version == 1 + _CONCURRENT
 
     async def test_of_many_who_expect_one_version_exactly_one_succeeds(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         await add(tasks, task := make_task(owner=owner))
         outcomes = await asyncio.gather(
-            *(edit(tasks, task.id, lambda task: task.expecting(Version(1)).toggled(at=LATER)) for _ in range(_AT_ONCE)),
+            *(
+                edit(tasks, task.id, lambda task: task.expecting(Version(1)).toggled(at=LATER))
+                for _ in range(_CONCURRENT)
+            ),
             return_exceptions=True,
         )
         assert sum(isinstance(outcome, Task) for outcome in outcomes) == 1
-        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == _AT_ONCE - 1
+        assert sum(isinstance(outcome, VersionConflict) for outcome in outcomes) == _CONCURRENT - 1
         assert (await tasks.get(task.id)).version == 2
 
     async def test_a_refusal_among_many_edits_leaves_the_others_alone(self, store: TaskStore) -> None:
@@ -149,7 +152,7 @@ class EditingContract:
         def refuse(_: Task) -> Task:
             raise _Refusal
 
-        changes: list[Change] = [refuse if number % 3 == 0 else _toggle for number in range(_AT_ONCE)]
+        changes: list[Change] = [refuse if number % 3 == 0 else _toggle for number in range(_CONCURRENT)]
         outcomes = await asyncio.gather(*(edit(tasks, task.id, each) for each in changes), return_exceptions=True)
         assert [isinstance(outcome, _Refusal) for outcome in outcomes] == [change is refuse for change in changes]
         assert (await tasks.get(task.id)).version == 1 + changes.count(_toggle)

@@ -71,7 +71,7 @@ class KeepingContract:
         with pytest.raises(TaskNotFound):
             await tasks.get(plain.id)
 
-    async def test_what_is_stored_is_there_for_whoever_asks_next(self, store: TaskStore) -> None:
+    async def test_a_stored_task_is_visible_to_the_next_reader(self, store: TaskStore) -> None:
         owner = make_owner()
         await add(store.tasks_of(owner), task := make_task(owner=owner))
         assert await store.tasks_of(owner).get(task.id) == task
@@ -94,7 +94,7 @@ class KeepingContract:
                 await add(tasks, again)
         assert await tasks.get(task.id) == task
 
-    async def test_of_many_who_add_one_id_at_once_exactly_one_succeeds(self, store: TaskStore) -> None:
+    async def test_exactly_one_of_many_concurrent_additions_of_one_id_succeeds(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         rivals = [make_task(id=make_id(1), owner=owner, title=f"Rival {number}") for number in range(10)]
         outcomes = await asyncio.gather(*(add(tasks, rival) for rival in rivals), return_exceptions=True)

@@ -150,7 +150,7 @@ class LogContract:
         assert sorted(numbers) == list(range(1, len(numbers) + 1))  # type: ignore[type-var]  # all wrote
         assert {entry.number for entry in await whole_log(tasks)} == set(numbers)
 
-    async def test_numbers_are_each_owners_own(self, store: TaskStore) -> None:
+    async def test_each_owners_changes_are_numbered_from_one(self, store: TaskStore) -> None:
         for owner in (make_owner("ann"), make_owner("bob")):
             tasks = store.tasks_of(owner)
             assert [(await add(tasks, make_task(owner=owner))).change for _ in range(3)] == [1, 2, 3]

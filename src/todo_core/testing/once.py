@@ -160,32 +160,32 @@ class OnceContract:
     async def test_many_simultaneous_uses_of_one_key_create_one_task_for_all(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         wishes = [make_task(owner=owner) for _ in range(_CONCURRENT)]
-        told = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes))
-        assert set(told) == await _all(tasks)
-        assert len(set(told)) == 1
-        assert told[0] in wishes
+        outcomes = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes))
+        assert set(outcomes) == await _all(tasks)
+        assert len(set(outcomes)) == 1
+        assert outcomes[0] in wishes
 
     async def test_of_different_tasks_under_one_key_only_one_is_stored(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         wishes = [make_task(owner=owner, title=f"Wish {number % 5}") for number in range(_CONCURRENT)]
-        told = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes), return_exceptions=True)
+        outcomes = await asyncio.gather(*(add_once(tasks, _KEY, wish) for wish in wishes), return_exceptions=True)
         (stored,) = await _all(tasks)
-        for wish, outcome in zip(wishes, told, strict=True):
+        for wish, outcome in zip(wishes, outcomes, strict=True):
             if wish.title == stored.title:
                 assert outcome == stored
             else:
                 assert isinstance(outcome, KeyReused)
 
-    async def test_many_keys_of_many_owners_at_once_do_not_mix(self, store: TaskStore) -> None:
+    async def test_concurrent_uses_of_many_keys_by_many_owners_do_not_mix(self, store: TaskStore) -> None:
         owners = [make_owner() for _ in range(3)]
         keys = [IdempotencyKey(f"{number}") for number in range(7)]
         wishes = [(owner, key) for owner in owners for key in keys] * 3
-        told = await asyncio.gather(*(_wish(store, owner, key) for owner, key in wishes))
-        assert len(set(told)) == len(owners) * len(keys)
-        for (owner, key), task in zip(wishes, told, strict=True):
+        outcomes = await asyncio.gather(*(_wish(store, owner, key) for owner, key in wishes))
+        assert len(set(outcomes)) == len(owners) * len(keys)
+        for (owner, key), task in zip(wishes, outcomes, strict=True):
             assert (task.owner, task.title) == (owner, f"Wish {key}")
         for owner in owners:
-            assert await _all(store.tasks_of(owner)) == {task for task in told if task.owner == owner}
+            assert await _all(store.tasks_of(owner)) == {task for task in outcomes if task.owner == owner}
 
     async def test_what_cannot_be_stored_uses_no_key(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
@@ -248,9 +248,9 @@ class OnceContract:
         wishes[3] = replace(wishes[3], id=there.id)
         keys = [IdempotencyKey(f"{number}") for number in range(6)]
         calls = [add_once(tasks, key, wish) for key, wish in zip(keys, wishes, strict=True)]
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        assert isinstance(told.pop(3), TaskExists)
-        assert told == wishes[:3] + wishes[4:]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(outcomes.pop(3), TaskExists)
+        assert outcomes == wishes[:3] + wishes[4:]
 
     async def test_a_cancelled_creation_happens_with_its_key_or_not_at_all(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())

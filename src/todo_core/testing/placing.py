@@ -220,7 +220,7 @@ class PlacingContract:
         await tasks.commit(undoing(committed.change or 0, LATER))
         assert await _things(tasks) == before
 
-    async def test_many_who_move_to_one_place_at_once_get_a_position_each(self, store: TaskStore) -> None:
+    async def test_concurrent_moves_to_one_place_get_a_position_each(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         first, last = make_task(owner=owner), make_task(owner=owner)
         many = [make_task(owner=owner) for _ in range(_CONCURRENT)]
@@ -279,7 +279,7 @@ class PlacingContract:
         await tasks.commit(restoring(task_list.id, LATER))
         assert _place_of(await tasks.get(family[0].id)) == (task_list.id, None)
 
-    async def test_what_is_restored_goes_to_where_its_parent_is_by_now(self, store: TaskStore) -> None:
+    async def test_a_restored_task_goes_to_its_parents_current_place(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         (_, *family), (other, *others) = await _chain(tasks, owner, 3), await _chain(tasks, owner, 4)
         await remove(tasks, family[1].id)
@@ -335,7 +335,7 @@ class PlacingContract:
         await tasks.commit(undoing(alone, LATER))
         assert {each.id for each in await _all(tasks)} == {parent.id, child.id}
 
-    async def test_a_position_that_is_taken_by_now_becomes_one_beside(self, store: TaskStore) -> None:
+    async def test_a_thing_whose_old_position_is_taken_gets_one_beside_it(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         first, second, third = [await _place(tasks, make_task(owner=owner)) for _ in range(3)]
         second = await move(tasks, second.id, before=first.id)
@@ -349,7 +349,7 @@ class PlacingContract:
             await remove(tasks, second.id)
         assert await _order(tasks) == [third.id, first.id]
 
-    async def test_undo_takes_a_move_back_with_all_that_went_along(self, store: TaskStore) -> None:
+    async def test_undoing_a_move_moves_its_subtasks_back_too(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         (_, *family), (there, *_) = await _chain(tasks, owner, 3), await _chain(tasks, owner, 0)
         before = await _things(tasks)

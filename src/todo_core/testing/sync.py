@@ -76,9 +76,7 @@ class SyncContract:
         assert (page.items, page.more, page.full) == (expected, False, False)
         assert (await tasks.sync(asked(since, limit=1))).items == (_here(first),)  # not as it was
 
-    async def test_next_is_the_place_of_the_last_thing_given_and_a_page_may_end_inside_a_change(
-        self, store: TaskStore
-    ) -> None:
+    async def test_next_is_the_place_of_a_pages_last_thing_also_inside_a_change(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         made = sorted((make_task(owner=owner) for _ in range(5)), key=lambda task: task.id)
         since = (await tasks.sync(asked())).here
@@ -89,7 +87,7 @@ class SyncContract:
             assert [len(page.items) for page in pages[:-1]] == [limit] * (len(pages) - 1)
             assert {page.next.mark.number for page in pages} == {1}
 
-    async def test_what_changes_during_a_first_sync_comes_behind_it(self, store: TaskStore) -> None:
+    async def test_changes_made_during_a_first_sync_come_after_it(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         made = sorted((make_task(owner=owner) for _ in range(3)), key=lambda task: task.id)
         for task in made:
@@ -114,7 +112,9 @@ class SyncContract:
             (False, ()),
         ]
 
-    async def test_an_owner_who_never_wrote_has_nothing_and_is_told_of_the_first_change(self, store: TaskStore) -> None:
+    async def test_the_sync_of_an_owner_who_never_wrote_is_empty_and_continues_with_the_first_change(
+        self, store: TaskStore
+    ) -> None:
         tasks = store.tasks_of(owner := make_owner())
         full, empty = await _caught_up(tasks)
         assert (full.items, full.full, empty.items) == ((), True, ())
@@ -160,7 +160,7 @@ class SyncContract:
         kept_since = datetime.now(UTC) - SYNC_MARGIN
         assert (await tasks.sync(asked(since, kept_since=kept_since))).items == (_here(task),)
 
-    async def test_lists_are_told_as_tasks_are(self, store: TaskStore) -> None:
+    async def test_lists_are_synced_as_tasks_are(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         since = (await tasks.sync(asked())).here
         shelf = TaskList.new(id=ListId(make_id(3)), owner=owner, name="Shelf", at=NOON)
@@ -175,7 +175,7 @@ class SyncContract:
         await tasks.commit(Plan(decide=lambda seen: Decision(tuple(deleted(seen, seen.task_list(shelf.id))))))
         assert (await tasks.sync(asked(since))).items == (SyncItem("list", shelf.id, None),)
 
-    async def test_what_was_erased_is_told_as_gone(self, store: TaskStore) -> None:
+    async def test_an_erased_task_is_synced_as_deleted(self, store: TaskStore) -> None:
         tasks = store.tasks_of(owner := make_owner())
         since = (await tasks.sync(asked())).here
         await add(tasks, task := make_task(owner=owner))
@@ -185,7 +185,7 @@ class SyncContract:
         for token in (since, behind):  # the entry of the second token's mark was erased too
             assert (await tasks.sync(asked(token))).items == (SyncItem("task", task.id, None),)
 
-    async def test_one_owner_is_told_nothing_of_another(self, store: TaskStore) -> None:
+    async def test_a_sync_includes_nothing_of_another_owner(self, store: TaskStore) -> None:
         ann, bob = make_owner(), make_owner()
         since = (await store.tasks_of(ann).sync(asked())).here
         for _ in range(2):

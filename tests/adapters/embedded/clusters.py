@@ -1,4 +1,4 @@
-"""Processes that use an embedded PostgreSQL as they are told, and what is asked of its folder and its server."""
+"""Processes that use an embedded PostgreSQL by commands, and checks of its folder and its server."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ IS_ROOT = os.geteuid() == 0
 ORDINARY_UID = pwd.getpwnam("nobody").pw_uid
 only_root = pytest.mark.skipif(not IS_ROOT, reason="only root can switch to another account")
 
-# A process that uses the database and does as it is told, line by line. With a uid it first becomes an ordinary user,
+# A process that uses the database and executes commands, one a line. With a uid it first becomes an ordinary user,
 # after everything is imported: the interpreter itself may lie where that user cannot read.
 USER = """
 import os, signal, sys

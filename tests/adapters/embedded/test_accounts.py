@@ -35,7 +35,7 @@ only_linux_root = pytest.mark.skipif(
 
 @pytest.mark.ci
 @only_root
-def test_root_keeps_the_data_where_it_was_told_and_opens_no_folder_to_others(place: Path) -> None:
+def test_root_keeps_the_data_in_the_configured_folder_and_opens_no_folder_to_others(place: Path) -> None:
     home = place / "home"
     home.mkdir(mode=0o700)
     folder = home / ".local/share/todo"

@@ -61,7 +61,7 @@ def test_a_folder_that_everybody_uses_is_refused_without_the_advice_to_change_it
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "file"])
-def test_what_is_no_folder_is_refused_as_that(place: Path, path: str) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(place: Path, path: str) -> None:
     (place / "file").touch()
     with pytest.raises(EmbeddedDatabaseError, match=r"^TODO_DATA_DIR: .* is not a folder: name a folder of its own\.$"):
         EmbeddedPostgres.start(place / path, durable=False)

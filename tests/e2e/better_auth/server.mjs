@@ -1,4 +1,4 @@
-// Better Auth as people run it, in several settings at once, each on a port of its own; everything is kept in memory.
+// Better Auth as people run it, in several settings in parallel, each on a port of its own; everything is kept in memory.
 // Prints one line of JSON, {"name of the setting": "its base URL"}, when all of them listen.
 import { createServer } from "node:http";
 

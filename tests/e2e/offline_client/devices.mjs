@@ -176,8 +176,8 @@ async function conflict(first, second) {
   await inStep(first);
   second.up();
   await inStep(first, second);
-  const told = second.state.refused.map(({ write, problem }) => [write.op, write.id, write.members.title, problem.code]);
-  assert.deepEqual(told, [
+  const refused = second.state.refused.map(({ write, problem }) => [write.op, write.id, write.members.title, problem.code]);
+  assert.deepEqual(refused, [
     ["edit", tea, "Green tea", "merge_conflict"],
     ["edit", gone, "Still here", "task_not_found"],
     ["create", child, "Child", "invalid_input"],

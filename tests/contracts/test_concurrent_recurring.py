@@ -48,11 +48,11 @@ async def daily(service: TaskService) -> Task:
     return task.task
 
 
-async def test_fifty_completions_at_once_complete_fifty_occurrences_in_order(service: TaskService) -> None:
+async def test_fifty_concurrent_completions_complete_fifty_occurrences_in_order(service: TaskService) -> None:
     task = await daily(service)
-    told = await asyncio.gather(*(service.complete(task.owner, task.id) for _ in range(MANY)))
+    outcomes = await asyncio.gather(*(service.complete(task.owner, task.id) for _ in range(MANY)))
     days = [f"{FIRST + timedelta(days=number)}" for number in range(MANY + 1)]
-    assert sorted(each.task.due_date or "" for each in told) == days[1:]
+    assert sorted(each.task.due_date or "" for each in outcomes) == days[1:]
     log = (await service.history(task.owner, ChangeQuery(of=task.id, limit=200))).items
     completions = [entry for entry in log if entry.action == "completed"]
     assert [(entry.before or {})["due_date"] for entry in completions] == days[:-1]
@@ -62,12 +62,12 @@ async def test_fifty_completions_at_once_complete_fifty_occurrences_in_order(ser
 
 async def test_simultaneous_completions_and_skips_of_one_occurrence_happen_once(service: TaskService) -> None:
     task = await daily(service)
-    told = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(service.complete(task.owner, task.id, occurrence=f"{FIRST}") for _ in range(MANY // 2)),
         *(service.skip(task.owner, task.id, occurrence=f"{FIRST}") for _ in range(MANY // 2)),
     )
-    assert [each.change is not None for each in told].count(True) == 1
-    assert {each.task.due_date for each in told} == {f"{FIRST + timedelta(days=1)}"}
+    assert [each.change is not None for each in outcomes].count(True) == 1
+    assert {each.task.due_date for each in outcomes} == {f"{FIRST + timedelta(days=1)}"}
     assert len((await service.history(task.owner, ChangeQuery(of=task.id))).items) == 2
 
 

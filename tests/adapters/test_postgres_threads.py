@@ -11,7 +11,7 @@ from clocks import until
 from factories import ANN, make_task
 
 from todo_adapters.postgres import PostgresTaskStore, reading, rows
-from todo_adapters.postgres.beside import beside, consumed
+from todo_adapters.postgres.threads import consumed, in_thread_if_many
 from todo_core import Decision, Pair, Plan, Seen, Summary, Task, composed, searchable
 from todo_core.testing.writing import add
 
@@ -26,9 +26,11 @@ async def test_a_thread_beside_the_event_loop_gives_way_often() -> None:
         together.wait(10)
         return interval
 
-    assert await asyncio.gather(beside(500, work), beside(500, work)) == [pytest.approx(0.0002)] * 2
+    assert (
+        await asyncio.gather(in_thread_if_many(500, work), in_thread_if_many(500, work)) == [pytest.approx(0.0002)] * 2
+    )
     assert sys.getswitchinterval() == pytest.approx(usual)
-    assert await beside(499, sys.getswitchinterval) == pytest.approx(usual)
+    assert await in_thread_if_many(499, sys.getswitchinterval) == pytest.approx(usual)
 
 
 def test_rows_are_freed_one_by_one() -> None:
@@ -95,7 +97,7 @@ async def test_abandoned_work_gives_way_until_it_ends() -> None:
         ends.wait(10)
         ended.append(sys.getswitchinterval())
 
-    waiting = asyncio.create_task(beside(500, work))
+    waiting = asyncio.create_task(in_thread_if_many(500, work))
     assert await asyncio.to_thread(begun.wait, 10)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

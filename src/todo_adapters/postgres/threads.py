@@ -1,4 +1,4 @@
-"""Runs long work in a thread beside the event loop, which gives way to it often."""
+"""Runs long work in a thread, so that the event loop goes on."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ _MANY: Final = 500  # rows or things; fewer are processed within some millisecon
 _SWITCH_INTERVAL: Final = 0.0002  # seconds
 
 
-async def beside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+async def in_thread_if_many(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """What `work` returns. For many things it runs in a thread, so that it does not block the event loop."""
     if size < _MANY:
         return work(*arguments, **named)
