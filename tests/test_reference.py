@@ -160,6 +160,8 @@ def test_the_page_of_the_core_shows_everything_that_a_class_declares_or_sets(nam
     said = section_on(name)
     declared = [*attributes_of(getattr(todo_core, name))]
     assert not [each for each in declared if not re.search(rf"^- `(?:{name}\.)?{each}\b", said, re.MULTILINE)]
+    if issubclass(getattr(todo_core, name), Exception):
+        assert not re.findall(r"^- `\w+: [^`]+`(?: \(.+\))?$", said, re.MULTILINE)  # without its meaning
 
 
 def attributes_of(what: type) -> Iterator[str]:

@@ -84,6 +84,9 @@ def http() -> Iterator[str]:
     yield "\n## All requests\n\nBelow `/api`; `?` marks what may be left out:"
     yield from table("request", "does", rows=map(request, DECLARED.values()))
     yield f"\nOthers: {', '.join(link(each['summary']) for each in OPERATIONS if each['operationId'] not in DECLARED)}."
+    anywhere = ", ".join(" ".join(refusal(kind)[:2]) for kind in sorted(ANY_REQUEST, key=by_status))
+    yield f"\nAny request, to any path, may get {anywhere}."
+    yield "[Agents](agents.md#refusals) has the refusals of `POST /mcp`."
     yield from everywhere()
     yield "\n## Operations"
     for operation in OPERATIONS:
