@@ -1,5 +1,6 @@
 """The reference says what the code says: every code, option, operation, name and default."""
 
+import argparse
 import ast
 import dataclasses
 import enum
@@ -10,14 +11,18 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, is_typeddict
 
 import pytest
 
 import todo_core
+import todo_core.testing
+from todo_adapters.jwt_identity.policy import SECRET_BYTES
 from todo_app import settings
 from todo_app.api.subjects import operations
+from todo_app.cli import _parser
 from todo_app.http.errors import STATUSES
+from todo_app.mcp.tools import TOOLS
 from todo_app.metrics import Metrics
 from todo_app.settings import Settings, SettingsError
 
@@ -45,8 +50,40 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
 
 
 def test_every_code_is_among_the_errors() -> None:
-    told = re.findall(r"^\| `(\w+)` \| (\d+) ", (MAKER.parent / "errors.md").read_text(), re.MULTILINE)
-    assert told == [(kind.code, str(int(status))) for kind, (status, _) in STATUSES.items()]
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) ", (MAKER.parent / "errors.md").read_text(), re.MULTILINE)
+    assert rows == [(kind.code, str(int(status))) for kind, (status, _) in STATUSES.items()]
+
+
+def test_each_code_names_the_requests_that_the_openapi_document_and_the_page_for_agents_give_it() -> None:
+    """tests/app/test_errors_page.py elicits those of `/mcp` and of any request."""
+    document = json.loads((ROOT / "docs/openapi.json").read_text())
+    ids = {each["operationId"]: path for path, each, _ in operations_of(document)}
+    below = {name for name, path in ids.items() if path.startswith("/api/")}
+    given: dict[str, set[str]] = {kind.code: set() for kind in STATUSES}
+    for _, each, _ in operations_of(document):
+        for status, answer in each["responses"].items():
+            for code in re.findall(r"`(\w+)`", answer["description"]) if int(status) >= 400 else ():
+                given[code].add(each["operationId"])
+    agents = (MAKER.parent / "agents.md").read_text()
+    of_mcp = re.findall(r"^\| \d+ \| `(\w+)` \|", part_of(agents, "Refusals"), re.MULTILINE)
+    assert len(of_mcp) > 5
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", (MAKER.parent / "errors.md").read_text(), re.MULTILINE)
+    assert len(rows) == len(given)
+    for code, cell in rows:
+        places = {*cell.split(", ")}
+        if "any request" in places:
+            assert places == {"any request"}
+            assert code in {"malformed_request", "not_found", "method_not_allowed", "internal_error"}
+            continue
+        assert ("`POST /mcp`" in places) == (code in of_mcp), code
+        assert ("preflights" in places) == (code == "origin_not_allowed")
+        named = {each.strip("`") for each in places if each.strip("`") in ids}
+        everywhere = below if "any request below `/api`" in places else set()
+        assert named | everywhere == given[code], code
+        assert len(places) == len(named) + sum(each in places for each in NO_OPERATIONS), places
+
+
+NO_OPERATIONS = ("`POST /mcp`", "preflights", "any request below `/api`")
 
 
 def test_the_table_of_requests_has_a_row_for_each_operation() -> None:
@@ -61,7 +98,30 @@ def test_each_scope_is_named_where_a_command_takes_scopes() -> None:
     assert not [scope for scope in todo_core.SCOPES for row in rows if f"`{scope}`" not in row]
 
 
-def told(name: str) -> str:
+def test_every_command_and_argument_is_listed_with_its_meaning() -> None:
+    text = (MAKER.parent / "command-line.md").read_text()
+    commands = next(one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)).choices
+    assert re.findall("^## todo (.+)$", text, re.MULTILINE) == [*commands]
+    for name, command in commands.items():
+        part = part_of(text, f"todo {name}")
+        assert re.search(r"^\w.+\.$", part, re.MULTILINE), name
+        listed = re.findall(r"^\| `(.+?)` \| (.*) \| .*\|$", part, re.MULTILINE)
+        wanted = [one for one in command._actions if one.dest != "help"]
+        assert [each for each, _ in listed] == [", ".join(one.option_strings) or one.dest for one in wanted]
+        assert all(one.help and meaning.startswith(one.help) for one, (_, meaning) in zip(wanted, listed, strict=True))
+
+
+def test_every_tool_is_listed_with_what_it_does_and_with_its_scope() -> None:
+    text = (MAKER.parent / "agents.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (.+?) \|", part_of(text, "Tools"), re.MULTILINE)
+    assert listed == [(each.name, each.description) for each in TOOLS.values()]
+    assert all(does.strip() for _, does in listed)
+    scopes = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", part_of(text, "Scopes"), re.MULTILINE)
+    assert [name for name, *_ in scopes] == [*TOOLS]
+    assert [row.index("yes") for _, *row in scopes] == [todo_core.SCOPES.index(each.scope) for each in TOOLS.values()]
+
+
+def section_on(name: str) -> str:
     """What the core's page says of a public name."""
     found = re.search(rf"^### {name}\n(.+?)(?=^##)", (MAKER.parent / "core.md").read_text(), re.MULTILINE | re.DOTALL)
     assert found, name
@@ -70,7 +130,7 @@ def told(name: str) -> str:
 
 @pytest.mark.parametrize("name", todo_core.__all__)
 def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> None:
-    what, said = getattr(todo_core, name), told(name)
+    what, said = getattr(todo_core, name), section_on(name)
     if isinstance(what, type) and issubclass(what, enum.Enum):
         assert not [one.name for one in what if f"- `{one.name} = {one.value!r}`" not in said]
     elif dataclasses.is_dataclass(what):
@@ -93,6 +153,47 @@ def test_the_page_of_the_core_shows_every_member_with_its_kind(name: str) -> Non
         assert line or each.startswith("_"), each
         wanted = inspect.signature(value).parameters.keys() - {"self", "members"} if line else ()
         assert [one for one in wanted if not re.search(rf"\b{one}\b", line[1])] == []
+
+
+@pytest.mark.parametrize("name", [each for each in todo_core.__all__ if inspect.isclass(getattr(todo_core, each))])
+def test_the_page_of_the_core_shows_everything_that_a_class_declares_or_sets(name: str) -> None:
+    said = section_on(name)
+    declared = [*attributes_of(getattr(todo_core, name))]
+    assert not [each for each in declared if not re.search(rf"^- `(?:{name}\.)?{each}\b", said, re.MULTILINE)]
+    if issubclass(getattr(todo_core, name), Exception):
+        assert not re.findall(r"^- `\w+: [^`]+`(?: \(.+\))?$", said, re.MULTILINE)  # without its meaning
+
+
+def attributes_of(what: type) -> Iterator[str]:
+    """The public names that the body of a class has, and an exception's attributes, as they are written."""
+    [node] = ast.parse(inspect.getsource(what)).body
+    assert isinstance(node, ast.ClassDef)
+    targets = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+    targets += [target for each in node.body if isinstance(each, ast.Assign) for target in each.targets]
+    yield from (each.id for each in targets if isinstance(each, ast.Name) and each.id[0] != "_")
+    for each in ast.walk(node) if issubclass(what, Exception) else ():
+        if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store) and each.attr[0] != "_":
+            yield each.attr
+
+
+def test_the_typed_dicts_of_the_core_are_seen_with_their_members() -> None:
+    kinds = {name: getattr(todo_core, name) for name in todo_core.__all__ if is_typeddict(getattr(todo_core, name))}
+    assert {"Settable", "NewTask", "ListSettable", "NewList", "Where"} <= {*kinds}
+    for name, kind in kinds.items():
+        said = section_on(name)
+        bases = [base for base in kinds if f"Extends `{base}`." in said]
+        shown = {*re.findall(r"^- `(\w+): ", "".join([said, *map(section_on, bases)]), re.MULTILINE)}
+        assert shown == {*kind.__annotations__}, name
+
+
+def test_the_page_of_the_core_has_a_section_for_every_public_name_and_no_other() -> None:
+    text = (MAKER.parent / "core.md").read_text()
+    testing = part_of(text, "Testing")
+    headings = re.findall("^### (.+)$", testing, re.MULTILINE)
+    assert headings == todo_core.testing.__all__
+    assert sorted(re.findall("^### (.+)$", text, re.MULTILINE)) == sorted([*todo_core.__all__, *headings])
+    for part in testing.split("\n### ")[1:]:
+        assert re.search(r"^(?:`.+?`: )?\w", part.partition("\n")[2].strip()), part
 
 
 def test_the_refusals_of_every_operation_are_listed_once() -> None:
@@ -119,10 +220,10 @@ def test_every_member_parameter_and_header_has_a_line_that_says_what_it_is() -> 
     lines = [line for part in [part_of(text, "Common parameters"), *sections] for line in parameters_in(part)]
     assert len(lines) > 20
     assert not [name for _, name, meaning in lines if not meaning]
-    told = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", part_of(text, "Headers of answers"), re.MULTILINE)
+    described = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", part_of(text, "Headers of answers"), re.MULTILINE)
     headers = [one for _, each, _ in operations_of(document) for one in headers_in(each["responses"])]
-    assert len({name for name, _ in told}) == len(told)
-    assert {name for name, meaning in told if meaning.strip()} == {*headers}
+    assert len({name for name, _ in described}) == len(described)
+    assert {name for name, meaning in described if meaning.strip()} == {*headers}
 
 
 def test_every_operation_names_all_of_its_parameters_and_headers_and_repeats_none() -> None:
@@ -140,12 +241,12 @@ def test_every_operation_names_all_of_its_parameters_and_headers_and_repeats_non
         own = [(place, name) for place, name, _ in parameters_in(section)]
         assert not {*own} & {*shared}
         below = path.startswith("/api/")
-        told = [*own, *((places[name], name) for name in [*taken, *(always if below else [])])]
-        assert sorted(told) == sorted((one["in"], one["name"]) for one in parameters)
+        listed = [*own, *((places[name], name) for name in [*taken, *(always if below else [])])]
+        assert sorted(listed) == sorted((one["in"], one["name"]) for one in parameters)
         good = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
         rows = re.findall(r"^\| (\d{3}) \| .+ \| (.*) \|$", section, re.MULTILINE)
-        listed = {status: {*re.findall(r"`([\w-]+)`", row), *(sent if below else ())} for status, row in rows}
-        assert listed == {status: {*headers_in({status: answer})} for status, answer in good.items()}
+        sent_with = {status: {*re.findall(r"`([\w-]+)`", row), *(sent if below else ())} for status, row in rows}
+        assert sent_with == {status: {*headers_in({status: answer})} for status, answer in good.items()}
 
 
 def test_every_link_within_a_page_leads_to_a_heading_and_the_long_pages_link_their_sections() -> None:
@@ -204,6 +305,14 @@ def test_every_event_and_field_of_the_log_is_documented_and_nothing_else() -> No
     assert {field for _, own in logged.values() for field in own} | used == {*GENERATE.FIELDS}  # type: ignore[attr-defined]
 
 
+def test_every_event_and_field_of_the_log_has_a_row_with_a_meaning() -> None:
+    text = (MAKER.parent / "log.md").read_text()
+    events = re.findall(r"^\| `(\w+)` \| \w+ \| +(\w.*?) \| .* \|$", part_of(text, "Events"), re.MULTILINE)
+    assert {name for name, _ in events} == {*GENERATE.logged()}  # type: ignore[attr-defined]
+    fields = re.findall(r"^\| `(\w+)` \| +([\w`].*) \|$", part_of(text, "Fields"), re.MULTILINE)
+    assert {name for name, _ in fields} == {*GENERATE.FIELDS}  # type: ignore[attr-defined]
+
+
 def test_every_use_of_the_log_is_one_that_the_reference_finds() -> None:
     found = [node for node in nodes(SRC / "todo_app") if isinstance(node, ast.Attribute) and node.attr == "events"]
     called = [
@@ -228,17 +337,61 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+OURS = re.compile("(?:TODO|BETTER_AUTH)_[A-Z_]+|DATABASE_URL")
+
+
 def test_no_other_module_reads_a_variable_that_the_settings_do_not_know() -> None:
-    ours = re.compile("(?:TODO|BETTER_AUTH)_[A-Z_]+|DATABASE_URL")
     texts = {
         (path.name, node.value)
         for path in SRC.rglob("*.py")
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ours.fullmatch(node.value)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and OURS.fullmatch(node.value)
     }
     known = {text for name, text in texts if name == "settings.py"}
     assert len(known) > 20
     assert {text for _, text in texts} == known
+
+
+def test_every_other_variable_that_the_code_reads_is_on_the_page_of_the_settings() -> None:
+    others = part_of((ROOT / "docs/settings.md").read_text(), "Other variables")
+    listed = re.findall(r"^- `([A-Z_]+)`: \w", others, re.MULTILINE)
+    assert len(listed) > 2
+    assert {*listed} == {name for name in variables_read(SRC) if not OURS.fullmatch(name)}
+
+
+def variables_read(folder: Path) -> Iterator[str]:
+    """The variables that the code names where it reads the environment, in quotes or by a constant."""
+    constants = {
+        target.id: node.value.value
+        for node in nodes(folder)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+    for node in nodes(folder):
+        match node:
+            case ast.Call(func=ast.Attribute(value=environment, attr="get" | "pop" | "setdefault"), args=[key, *_]):
+                found = key if is_environment(environment) else None
+            case ast.Call(func=ast.Attribute(attr="getenv") | ast.Name(id="getenv"), args=[key, *_]):
+                found = key
+            case ast.Subscript(value=environment, slice=key, ctx=ast.Load()):
+                found = key if is_environment(environment) else None
+            case ast.Compare(left=key, comparators=[environment]):
+                found = key if is_environment(environment) else None
+            case _:
+                found = None
+        name = constants.get(found.id) if isinstance(found, ast.Name) else getattr(found, "value", None)
+        if isinstance(name, str):
+            yield name
+
+
+def is_environment(node: ast.expr) -> bool:
+    return ast.unparse(node) in ("os.environ", "environ")
+
+
+def test_the_page_of_the_settings_gives_the_length_of_a_secret() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    assert re.search(rf"^\| `BETTER_AUTH_SECRET` \|.* at least {SECRET_BYTES} bytes:", page, re.MULTILINE)
 
 
 def test_the_ranges_of_numbers_are_those_that_the_settings_accept() -> None:
@@ -272,10 +425,10 @@ def test_every_setting_is_documented() -> None:
     assert {each for row in table for each in re.findall("[A-Z_]+", row)} == read
 
 
-def test_settings_and_example_tell_the_defaults_of_the_code() -> None:
+def test_settings_and_example_give_the_defaults_of_the_code() -> None:
     example = dict(re.findall("^#([A-Z_]+)='(.*)'$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     table = re.findall(r"^\| `([A-Z_]+)` \|.*\| `([^`]+)` \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
-    told = {name: default for name, default in table if default not in example}
-    assert len(told) >= 8
-    assert {name: example[name] for name in told} == told
-    assert Settings.read(told) == Settings.read({})
+    given = {name: default for name, default in table if default not in example}
+    assert len(given) >= 8
+    assert {name: example[name] for name in given} == given
+    assert Settings.read(given) == Settings.read({})

@@ -18,12 +18,29 @@ import todo_core.testing
 from todo_app.api import components, examples
 from todo_app.api.openapi import openapi
 from todo_app.api.operation import Operation
+from todo_app.api.public import PUBLIC
 from todo_app.api.subjects import operations
 from todo_app.cli import _parser
-from todo_app.http.errors import NO_ROUTE, STATUSES, MethodNotAllowed, NoSuchRoute, OriginNotAllowed, status_of
+from todo_app.http.errors import (
+    NO_ROUTE,
+    STATUSES,
+    BodyTooLarge,
+    BodyTooSlow,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NoSuchRoute,
+    OriginNotAllowed,
+    TooManyAtOnce,
+    TooManyRequests,
+    UnsupportedMediaType,
+    status_of,
+)
 from todo_app.http.gate import _origin_not_allowed
+from todo_app.http.reading import BODY_MAX, BODY_SECONDS
 from todo_app.log import _RequestLine, _Where
 from todo_app.mcp.tools import TOOLS
+from todo_core import IdentityUnavailable, InsufficientScope, NotAuthenticated
 from todo_core.identity import SCOPES
 
 HERE = Path(__file__).parent
@@ -67,6 +84,9 @@ def http() -> Iterator[str]:
     yield "\n## All requests\n\nBelow `/api`; `?` marks what may be left out:"
     yield from table("request", "does", rows=map(request, DECLARED.values()))
     yield f"\nOthers: {', '.join(link(each['summary']) for each in OPERATIONS if each['operationId'] not in DECLARED)}."
+    anywhere = ", ".join(" ".join(refusal(kind)[:2]) for kind in sorted(ANY_REQUEST, key=by_status))
+    yield f"\nAny request, to any path, may get {anywhere}."
+    yield "[Agents](agents.md#refusals) has the refusals of `POST /mcp`."
     yield from everywhere()
     yield "\n## Operations"
     for operation in OPERATIONS:
@@ -158,7 +178,7 @@ def answers(responses: dict[str, Any], always: list[Row]) -> Iterator[Row]:
 
 
 def members(of: str, schema: dict[str, Any], said: dict[str, str]) -> Iterator[Row]:
-    """The members of a schema; `said` is where long meanings have been told."""
+    """The members of a schema; `said` is where long meanings are."""
     for name, member in schema.get("properties", {}).items():
         needed = "always there" if name in schema.get("required", []) else "may be absent"
         kind, here = kind_of(member), f"`{name}` of [{of}](#{of.lower()})"
@@ -206,8 +226,8 @@ def kind_of(schema: dict[str, Any]) -> str:
 def rules(schema: dict[str, Any]) -> str:
     """What a value must obey, beside its type."""
     inner = [rules(one) for one in schema.get("anyOf", [])]
-    told = ("format", "enum", "const", "default", "minimum", "maximum", "minLength", "maxLength", "maxItems")
-    own = [f"{name} `{json.dumps(schema[name])}`" for name in told if name in schema]
+    shown = ("format", "enum", "const", "default", "minimum", "maximum", "minLength", "maxLength", "maxItems")
+    own = [f"{name} `{json.dumps(schema[name])}`" for name in shown if name in schema]
     return ", ".join(dict.fromkeys(filter(None, [*own, *inner])))
 
 
@@ -226,7 +246,8 @@ def errors() -> Iterator[str]:
     yield "# Errors\n\n" + MADE
     yield "Every refusal is `application/problem+json` (RFC 9457). `code` is stable, and `type` is"
     yield "`urn:todo:problem:` with the code; `title` and `detail` are for people and may change. `request_id` names"
-    yield "the request in the log; `errors` says which members are at fault, where there are any."
+    yield 'the request in the log; `errors` says which members are at fault, where there are any. "answers" names'
+    yield "operations by their ids in [HTTP](http.md); [Agents](agents.md#refusals) has the refusals of `POST /mcp`."
     yield "Only a request whose head cannot be read at all gets none of this: a bare 400, 414 or 431."
     shown = ("code", "status", "title", "detail, for example", "headers", "answers")
     yield from table(*shown, rows=map(error, STATUSES))
@@ -244,19 +265,41 @@ def error(kind: type[todo_core.TodoError]) -> Row:
     status, _, title, sent = refusal(kind)
     given = examples.refusals().get(kind.code)
     detail = given["value"]["detail"] if given else str(OF_NO_OPERATION[kind])
-    return f"`{kind.code}`", status, title, detail, sent, ", ".join(told_by(kind))
+    return f"`{kind.code}`", status, title, detail, sent, ", ".join(answered_by(kind))
 
 
-def told_by(kind: type[todo_core.TodoError]) -> Iterator[str]:
-    """What may be answered with it."""
+ANY_REQUEST = (MalformedRequest, NoSuchRoute, MethodNotAllowed, InternalError)
+"""Refusals of any path: todo_app/http/gate.py reads `Host` and the path, todo_app/http/edge.py answers bugs."""
+OF_MCP = {
+    MalformedRequest: "the `Host`, `Content-Length` or `Time-Zone` is invalid, or the body is not one JSON-RPC message",
+    NotAuthenticated: "there is no token, or it is not valid",
+    InsufficientScope: "the token does not allow the tool",
+    OriginNotAllowed: "a browser sent the request for a page of an origin that is not in `TODO_CORS_ORIGINS`",
+    BodyTooSlow: f"the body takes more than {BODY_SECONDS:.0f} seconds",
+    BodyTooLarge: f"the body has more than {BODY_MAX} bytes",
+    UnsupportedMediaType: "the body is not `application/json` in UTF-8, or has a content coding",
+    TooManyRequests: "the user has exceeded the rate limit, or the address has sent too many bad tokens",
+    TooManyAtOnce: "the user has too many concurrent requests",
+    InternalError: "a bug; the log has it under the request's id",
+    IdentityUnavailable: "the issuer's keys cannot be fetched",
+}
+"""When `POST /mcp` refuses: todo_app/http/gate.py before it is routed, then todo_app/mcp/http.py."""
+
+
+def answered_by(kind: type[todo_core.TodoError]) -> Iterator[str]:
+    """The requests that may be answered with it: of the OpenAPI document, and `/mcp`, which it does not have."""
+    if kind in ANY_REQUEST:
+        yield "any request"
+        return
     if kind in ALWAYS:
         yield "any request below `/api`"
-    elif kind is OriginNotAllowed:
-        yield "preflights, and any request to `/mcp`"
-    elif kind.__module__ == todo_core.TodoError.__module__ or any(kind in each.refusals for each in DECLARED.values()):
-        yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refusals)
     else:
-        yield "any request"
+        yield from (f"`{name}`" for name, operation in DECLARED.items() if kind in operation.refusals)
+    yield from (f"`{operation.id}`" for operation in PUBLIC if kind in operation.refuses)
+    if kind is OriginNotAllowed:
+        yield "preflights"
+    if kind in OF_MCP:
+        yield "`POST /mcp`"
 
 
 def command_line() -> Iterator[str]:
@@ -396,6 +439,11 @@ def agents() -> Iterator[str]:
     yield from table("tool", "does", "hints", "tokens", rows=shown)
     yield "\n`reads`: it changes nothing (`readOnlyHint`). `destroys`: it may take away what is there"
     yield "(`destructiveHint`). `repeatable`: doing it again changes nothing more (`idempotentHint`)."
+    yield "\n## Refusals\n\n`POST /mcp` refuses a request with one of these [errors](errors.md). Errors of the"
+    yield "protocol, such as an unknown method or tool, are JSON-RPC errors, with 200, 400, 404 or 406."
+    yield "Other codes, also `store_unavailable`, are in a tool's result, with 200."
+    kinds = sorted(OF_MCP, key=by_status)
+    yield from table("status", "code", "when", rows=((*refusal(kind)[:2], OF_MCP[kind]) for kind in kinds))
     yield "\n## Scopes\n\nA token that names none of these scopes may do everything. A batch needs what its operations"
     yield "need. Undoing a creation also needs `tasks:delete`: it deletes."
     asked = [(request(each)[0], each.scope) for each in DECLARED.values()]
@@ -412,7 +460,7 @@ def core() -> Iterator[str]:
     yield "that lists them, and may change at any time, unless [a storage of your own](../how-to/storage-adapter.md)"
     yield "names them ([what is stable](../stability.md))."
     for name in modules():
-        yield from module(name).told()
+        yield from module(name).section()
     yield "\n## Testing\n\nIn `todo_core.testing`, which needs pytest and Hypothesis, for"
     yield "[a storage of your own](../how-to/storage-adapter.md)."
     for name in todo_core.testing.__all__:
@@ -443,7 +491,8 @@ class Module:
         pairs = zip(body, [*body[1:], None], strict=True)
         self.comments = {name_of(node): below.value.value for node, below in pairs if is_comment(below)}
 
-    def told(self) -> Iterator[str]:
+    def section(self) -> Iterator[str]:
+        """Its part of the page: the public names, then the types and functions beside them."""
         yield f"\n## {self.name.replace('_', ' ').capitalize()}\n\n`todo_core.{self.name}`: {text_of(self.what)}"
         for name, node in self.defined.items():
             if name in todo_core.__all__:
@@ -458,14 +507,14 @@ class Module:
 
     def types(self, nodes: Iterable[ast.stmt]) -> Iterator[str]:
         """The types that the public names' fields and signatures have, beside public ones."""
-        told = [
+        listed = [
             item(name, ast.get_docstring(node) if isinstance(node, ast.ClassDef) else self.comments.get(name))
             for node in nodes
             if (name := name_of(node)) in shown() and (isinstance(node, ast.ClassDef) or is_alias(node))
         ]
-        if told:
+        if listed:
             yield f"\nTypes of `todo_core.{self.name}` itself:\n"
-            yield from told
+            yield from listed
 
     def shape(self, node: ast.stmt) -> Iterator[str]:
         """What a name is, beside what its docstring says."""
@@ -623,7 +672,7 @@ def ast_of(function: Callable[..., object]) -> Any:
 
 
 def signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """A function's parameters and result, as they are written: every version of Python tells the same."""
+    """A function's parameters and result, as they are written: the same in every version of Python."""
     result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     parameters = re.sub(r"^(?:self|cls)(?:, )?", "", ast.unparse(node.args))
     return f"({parameters}){result}".replace("'", "")

@@ -7,9 +7,10 @@ from uuid import UUID
 
 
 class TodoError(Exception):
-    """An error that a caller can act on. `code` is stable; the message says what to do and contains no secret."""
+    """An error that a caller can act on. The message says what to do and contains no secret."""
 
     code: ClassVar[str] = "todo_error"
+    """Stable: identifies the kind of error."""
     part: int | None = None
     """In a batch (`plans.composed`): the index of the operation at fault, from 0."""
 
@@ -23,9 +24,11 @@ class Problem:
 
 
 class InvalidInput(TodoError):
-    """A value breaks a rule of the core. `problems` names every member at fault."""
+    """A value breaks a rule of the core."""
 
     code = "invalid_input"
+    problems: tuple[Problem, ...]
+    """Every member at fault."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -111,9 +114,13 @@ class NotInTrash(TodoError):
 
 
 class UndoConflict(TodoError):
-    """Later changes conflict with the undo. `problems` names the members; `ids`, in parallel, the things."""
+    """Later changes conflict with the undo."""
 
     code = "undo_conflict"
+    ids: tuple[UUID, ...]
+    """The task or list at fault of each of `problems`."""
+    problems: tuple[Problem, ...]
+    """The members in conflict."""
 
     def __init__(self, problems: Iterable[tuple[UUID, Problem]]) -> None:
         found = list(dict.fromkeys(problems))
@@ -123,9 +130,11 @@ class UndoConflict(TodoError):
 
 
 class MergeConflict(TodoError):
-    """Members of the edit have changed since the version that it is based on. `problems` names them."""
+    """Members of the edit have changed since the version that it is based on."""
 
     code = "merge_conflict"
+    problems: tuple[Problem, ...]
+    """The members that have changed."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -133,12 +142,13 @@ class MergeConflict(TodoError):
 
 
 class TooMany(TodoError):
-    """The owner has as many tasks, or lists, as the service allows.
-
-    `kind` is "tasks" or "lists", `limit` how many are allowed.
-    """
+    """The owner has as many tasks, or lists, as the service allows."""
 
     code = "too_many"
+    kind: str
+    """Of what there are too many: `tasks` or `lists`."""
+    limit: int
+    """How many are allowed."""
 
     def __init__(self, kind: str, limit: int) -> None:
         self.kind = kind
@@ -147,9 +157,11 @@ class TooMany(TodoError):
 
 
 class VersionConflict(TodoError):
-    """The task or list has changed since the caller saw it. `current` is the version it has now."""
+    """The task or list has changed since the caller saw it."""
 
     code = "version_conflict"
+    current: int
+    """The version that it has now."""
 
     def __init__(self, current: int) -> None:
         self.current = current
@@ -157,9 +169,11 @@ class VersionConflict(TodoError):
 
 
 class InsufficientScope(TodoError):
-    """The caller is limited to scopes that do not include the required one, `scope`."""
+    """The caller is limited to scopes that do not include the required one."""
 
     code = "insufficient_scope"
+    scope: str
+    """The required scope."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope

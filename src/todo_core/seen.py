@@ -47,10 +47,10 @@ def subtasks_of(tasks: frozenset[TaskId]) -> TaskQuery:
 
 
 class NotSeen(Exception):
-    """Raised inside `decide` for something that has not been read: the storage reads it and decides again.
+    """Raised inside `decide` for something that has not been read: the storage reads it and decides again."""
 
-    `wanted` names it.
-    """
+    wanted: Sees
+    """What must be read."""
 
     def __init__(self, wanted: Sees) -> None:
         self.wanted = wanted
