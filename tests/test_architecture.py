@@ -117,6 +117,7 @@ LONG_TESTS = {
 }
 LONG_FUNCTIONS_BESIDE = {
     "benchmarks/plans.py _writes": "a table: each statement that writes, and its calls",
+    "docs/reference/generate.py agents": "a page from top to end",
     "tests/adapters/test_postgres_plans.py reads": "a table: each statement that reads, and its calls",
     "tests/adapters/test_postgres_plans.py writes": "a table: each statement that writes, and its calls",
     "tests/e2e/test_front_end_pages.py test_the_recipes_for_fetch_renew_tokens_wait_and_page": "a page from top to end",
