@@ -133,6 +133,7 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
     [
         ("Title", "title"), ("text", "title"), ("name", "title"), ("done", "completed"), ("isCompleted", "completed"),
         ("is_done", "completed"), ("notes", "description"), ("DESCRIPTION", "description"), ("search", None),
+        ("categories", "tags"), ("prio", "priority"), ("deadline", "due_date"), ("rrule", "recurrence"),
         ("colour", None), ("project", "list_id"), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
     ],
 )  # fmt: skip
