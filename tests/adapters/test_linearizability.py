@@ -44,9 +44,9 @@ def over_a_slow_network(patch: pytest.MonkeyPatch) -> None:
     """Questions and answers are on their way for up to three milliseconds."""
     run, chance = Connections.run, random.Random(1)
 
-    async def dawdling(self: Connections, work: Any) -> Any:
+    async def dawdling(self: Connections, work: Any, **how: int) -> Any:
         await asyncio.sleep(chance.random() * 0.003)
-        answer = await run(self, work)
+        answer = await run(self, work, **how)
         await asyncio.sleep(chance.random() * 0.003)
         return answer
 
