@@ -1,4 +1,4 @@
-"""Fair turns: who has used more lately comes later, and the last place is kept from heavy owners."""
+"""Fair turns: who has used more lately comes later, and heavy owners leave half of the places to the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -72,7 +72,7 @@ async def after(end: asyncio.Event) -> None:
         await asyncio.sleep(0)
 
 
-def test_heavy_owners_leave_the_last_place_to_others(fair: FairTurns, uses: Callable[..., None]) -> None:
+def test_heavy_owners_leave_half_of_the_places_to_others(fair: FairTurns, uses: Callable[..., None]) -> None:
     uses(eve=0.001, ann=1, bob=1)
 
     async def all_ask() -> None:
@@ -101,6 +101,15 @@ def test_nobody_is_heavy_where(fair: FairTurns, uses: Callable[..., None], used:
             assert begun == ["ann", "bob"]
 
     asyncio.run(both_ask())
+
+
+async def test_of_four_places_heavy_owners_have_two(passes: Callable[[float], None]) -> None:
+    fair = FairTurns(4, timeout=5, light=LIGHT)
+    for owner, seconds in {"eve": 0.001, "ann": 1, "bob": 1, "joe": 1}.items():
+        async with fair.of(owner):
+            passes(seconds)
+    async with asking(fair, "ann", "bob", "joe", "eve", "new", "late") as (begun, _):
+        assert begun == ["ann", "bob", "eve", "new"]
 
 
 def test_what_an_owner_has_used_lately_counts_as_if_it_had_come_later(

@@ -65,14 +65,15 @@ class Lately:
 class FairTurns:
     """At most `max_concurrent` turns at a time, in the order of arrival; what an owner has used lately counts as later.
 
-    Heavy owners leave the last free place to the others, so that those need not wait for the end of long turns. Heavy
-    is who has used more than `light` seconds lately, and several times as much as somebody else. So nobody is heavy
-    where all turns take long, as with a distant or busy database.
+    Heavy owners leave half of the places to the others, so that those need not wait for the end of long turns, or share
+    the database's processors with many of them. Heavy is who has used more than `light` seconds lately, and several
+    times as much as somebody else. So nobody is heavy where all turns take long, as with a distant or busy database.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
         """`timeout`: as for `Turns`."""
         self._free = max_concurrent
+        self._kept = max_concurrent // 2
         self._timeout = timeout
         self._light = light
         self._waiting: list[tuple[str, float, asyncio.Future[None]]] = []  # since when
@@ -116,7 +117,7 @@ class FairTurns:
             owner, _, turn = waiting
             if not self._free:
                 return
-            if not turn.done() and (self._free > 1 or not self._is_heavy(owner)):  # done: cancelled just now
+            if not turn.done() and (self._free > self._kept or not self._is_heavy(owner)):  # done: cancelled just now
                 self._free -= 1
                 self._waiting.remove(waiting)
                 turn.set_result(None)
