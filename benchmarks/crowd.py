@@ -1,7 +1,8 @@
 """One process of the soak's clients: modelled users, and hostile clients beside them.
 
-As a program it takes a `Crowd` as JSON on standard input. On standard output it reports how many requests have been
-answered so far, one JSON object a line, and at last how. A wrong answer ends it, and is reported on standard error.
+As a program it takes a `Crowd` as JSON on standard input. On standard output it reports, one JSON object a line, how
+many requests have been answered so far; the last line has the counts by kind and status. A wrong answer ends it, and is
+reported on standard error.
 """
 
 import asyncio

@@ -184,7 +184,7 @@ async def check(url: str, rows: int) -> str:
                     _require_key(name, plan)
                     checked += 1
     await engine.dispose()
-    return f"{checked} plans at {rows:,} rows: expired keys go by their age, all else by an index of the owner."
+    return f"{checked} plans at {rows:,} rows: what has expired is found by its age, all else by an index on the owner."
 
 
 async def _answerless(ask: Ask, connection: AsyncConnection) -> None:

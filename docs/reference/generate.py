@@ -274,7 +274,7 @@ OF_MCP = {
     MalformedRequest: "the `Host`, `Content-Length` or `Time-Zone` is invalid, or the body is not one JSON-RPC message",
     NotAuthenticated: "there is no token, or it is not valid",
     InsufficientScope: "the token does not allow the tool",
-    OriginNotAllowed: "a browser sent the request for a page of an origin that is not in `TODO_CORS_ORIGINS`",
+    OriginNotAllowed: "the request comes from a web page whose origin is not in `TODO_CORS_ORIGINS`",
     BodyTooSlow: f"the body takes more than {BODY_SECONDS:.0f} seconds",
     BodyTooLarge: f"the body has more than {BODY_MAX} bytes",
     UnsupportedMediaType: "the body is not `application/json` in UTF-8, or has a content coding",

@@ -59,7 +59,7 @@ def exclude_from_collection() -> None:
     """Exclude loaded modules from garbage collection, which would pause all requests for some 100 ms each time.
 
     Older objects are collected rarely too: while a large request holds many, that would pause all requests for 17 ms.
-    Young objects are collected only when there are more than dozens of concurrent requests hold, because requests leave
+    Young objects are collected only when their number exceeds what dozens of concurrent requests hold: requests leave
     almost no garbage.
     """
     gc.collect()

@@ -118,7 +118,7 @@ class UndoConflict(TodoError):
 
     code = "undo_conflict"
     ids: tuple[UUID, ...]
-    """The task or list at fault of each of `problems`."""
+    """For each of `problems`, in the same order, the id of the task or list."""
     problems: tuple[Problem, ...]
     """The members in conflict."""
 
@@ -161,7 +161,7 @@ class VersionConflict(TodoError):
 
     code = "version_conflict"
     current: int
-    """The version that it has now."""
+    """The current version of the task or list."""
 
     def __init__(self, current: int) -> None:
         self.current = current

@@ -110,7 +110,7 @@ async def test_other_refusals_of_a_tool_are_in_its_result(
 ANY_PATH = ("/health/live", "/metrics", "/openapi.json", "/docs", f"/api/{ANN}/tasks", "/mcp")
 
 
-async def test_any_request_may_get_each_code_that_is_listed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_any_request_may_get_each_code_listed_for_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = re.findall(r"^\| `(\w+)` .*\| any request \|$", (PAGES / "errors.md").read_text(), re.MULTILINE)
     assert sorted(listed) == ["internal_error", "malformed_request", "method_not_allowed", "not_found"]
     service = make_service()

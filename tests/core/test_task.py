@@ -278,7 +278,7 @@ def test_invalid_tags_are_refused(tags: object) -> None:
     assert fields(problem) == ["tags"]
 
 
-def test_all_faults_are_named_also_dates_that_contradict_each_other() -> None:
+def test_all_faults_are_named_including_contradictory_dates() -> None:
     with pytest.raises(InvalidInput) as problem:
         make_task(due_date="2026-10-01").edited(title="", priority="urgent", start_date="2026-10-02", at=LATER)  # type: ignore[arg-type]
     assert fields(problem) == ["title", "priority", "start_date"]

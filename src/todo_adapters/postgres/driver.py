@@ -1,4 +1,4 @@
-"""psycopg's connection, except that it reads what has arrived of a result without a wait between the reads."""
+"""psycopg's connection, except that it reads all received data of a result without waiting in between."""
 
 import select
 from typing import Any, Final, TypeVar

@@ -49,7 +49,7 @@ COMPLETING: Final = ("completed_at", "version", "updated_at")
 
 WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _CHARACTERS_OF_A_ROW: Final = 50
-_CHARACTERS_FOLDED: Final = 5  # combining marks in the wrong order: the slowest to fold, as slow as making a row
+_CHARACTERS_FOLDED: Final = 5  # so many take at most as long as making a row
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)

@@ -80,7 +80,7 @@ class Sender:
         self.owners_writing = Turns(1, timeout=deadline)
         """For what writes to one owner's things in several statements, or waits."""
         self.overtaken = Lately(1.0)
-        """The owners whose things others were changing just now, so that to decide without a lock was in vain."""
+        """Owners of whom a creation decided without a lock has lost a race: decide the next ones behind it."""
 
     def begin_call(self) -> None:
         """Mark a call that may send several statements as under way: `drain` waits for its `end_call`."""
@@ -104,8 +104,8 @@ class Sender:
     async def read_unshared(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
-        Each owner has at most one under way in this process. The statement gets a quarter of the deadline: owners whose
-        calls take that long leave a place to the others.
+        Each owner has at most one under way in this process. The statement gets a quarter of the deadline. Heavy
+        owners have at most half of the places (`FairTurns`).
         """
 
         async def work(connection: AsyncConnection) -> Sequence[A]:

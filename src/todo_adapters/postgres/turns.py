@@ -1,4 +1,4 @@
-"""Who may go now: limits how many callers run at a time for each key; a waiting caller holds no connection."""
+"""Limits how many callers run at a time; a waiting caller holds no connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -63,53 +63,56 @@ class Lately:
 
 
 class FairTurns:
-    """At most `max_concurrent` turns at a time, in the order of arrival; what an owner has used lately counts as later.
+    """At most `max_concurrent` turns at a time, and at most half of them (rounded up) of heavy owners.
 
-    Heavy owners leave half of the places to the others, so that those need not wait for the end of long turns, or share
-    the database's processors with many of them. Heavy is who has used more than `light` seconds lately, and several
-    times as much as somebody else. So nobody is heavy where all turns take long, as with a distant or busy database.
+    So other owners need not wait for the end of long turns, or share the database's processors with many of them. An
+    owner is heavy if it has lately used more than `light` seconds, and more than four times as much as another recent
+    owner: where all turns take long, as with a distant or busy database, nobody is. Waiting callers are served by their
+    time of arrival plus the seconds that their owner has lately used.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
         """`timeout`: as for `Turns`."""
         self._free = max_concurrent
-        self._kept = max_concurrent // 2
+        self._free_for_heavy = max_concurrent - max_concurrent // 2
         self._timeout = timeout
         self._light = light
-        self._waiting: list[tuple[str, float, asyncio.Future[None]]] = []  # since when
+        self._waiting: list[tuple[str, float, asyncio.Future[bool]]] = []  # since when; is it a heavy owner's turn?
         self._used: dict[str, tuple[float, float]] = {}  # seconds used, and when that was so; the latest is last
 
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
         """Wait for a turn of that owner. Raises `StoreUnavailable`."""
-        await self._place(owner)
+        heavy = await self._place(owner)
         began = monotonic()
         try:
             yield
         finally:
             self._note(owner, monotonic() - began)
-            self._give_back()
+            self._give_back(heavy)
 
-    async def _place(self, owner: str) -> None:
-        waiting = owner, monotonic(), asyncio.get_running_loop().create_future()
+    async def _place(self, owner: str) -> bool:
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiting = owner, monotonic(), turn
         self._waiting.append(waiting)
         self._pass_on()
-        if waiting not in self._waiting:
-            return
+        if turn.done():
+            return turn.result()
         try:
             async with asyncio.timeout(self._timeout):
-                await waiting[2]
+                return await turn
         except BaseException as problem:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
             else:  # it got a place in the same moment
-                self._give_back()
+                self._give_back(turn.result())
             if isinstance(problem, TimeoutError):
                 raise StoreUnavailable from problem
             raise
 
-    def _give_back(self) -> None:
+    def _give_back(self, heavy: bool) -> None:
         self._free += 1
+        self._free_for_heavy += heavy
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -117,10 +120,12 @@ class FairTurns:
             owner, _, turn = waiting
             if not self._free:
                 return
-            if not turn.done() and (self._free > self._kept or not self._is_heavy(owner)):  # done: cancelled just now
+            heavy = self._is_heavy(owner)
+            if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
                 self._free -= 1
+                self._free_for_heavy -= heavy
                 self._waiting.remove(waiting)
-                turn.set_result(None)
+                turn.set_result(heavy)
 
     def _is_heavy(self, owner: str) -> bool:
         used = self._used_by(owner)
