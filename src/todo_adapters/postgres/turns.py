@@ -116,20 +116,19 @@ class FairTurns:
         self._pass_on()
 
     def _pass_on(self) -> None:
+        if not (self._free and self._waiting):
+            return
+        bound = max(self._light, _HEAVY * min(map(self._used_by, self._used), default=0.0))
         for waiting in sorted(self._waiting, key=lambda each: each[1] + self._used_by(each[0])):
             owner, _, turn = waiting
             if not self._free:
                 return
-            heavy = self._is_heavy(owner)
+            heavy = self._used_by(owner) > bound
             if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
                 self._free -= 1
                 self._free_for_heavy -= heavy
                 self._waiting.remove(waiting)
                 turn.set_result(heavy)
-
-    def _is_heavy(self, owner: str) -> bool:
-        used = self._used_by(owner)
-        return used > self._light and used > _HEAVY * min(map(self._used_by, self._used))
 
     def _used_by(self, owner: str) -> float:
         """Seconds that the owner has used lately: what is `_HALF_LIFE` seconds old counts half."""
