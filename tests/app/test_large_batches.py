@@ -1,6 +1,7 @@
 """Batches as large as they may be, and larger: judged at a bounded cost, in turn with other requests."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from asking import Service
 from refusals import pointers, problem
 
 from todo_app.api import bodies
-from todo_app.api.batch import Batch
+from todo_app.api.batch import Batch, CreateOperation
 from todo_app.http import reading
 from todo_core import InvalidInput
 from todo_core.task import RULES
@@ -29,6 +30,26 @@ async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Ser
         return taken
 
     assert await turns(100) >= await turns(9) + 10
+
+
+async def test_the_parts_of_several_long_batches_are_planned_one_after_the_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, rounds, plan = Counter[int](), 0, CreateOperation.run
+
+    async def counted(self: CreateOperation, *arguments: Any) -> Any:
+        planned[rounds] += 1
+        return await plan(self, *arguments)
+
+    monkeypatch.setattr(CreateOperation, "run", counted)
+    create = {"op": "create", "task": {"title": "Milk"}}
+    running = asyncio.gather(*(batch(service, *[create] * 100) for _ in range(5)))
+    while not running.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert [answer.status_code for answer in await running] == [200] * 5
+    assert planned.total() == 500
+    assert max(planned.values()) == 10
 
 
 async def test_too_many_operations_are_refused_without_reading_each(

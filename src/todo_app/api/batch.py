@@ -1,6 +1,5 @@
 """Batches: several operations as one change, and the result of each."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -14,6 +13,7 @@ from todo_app.api.bodies import faults_of
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
+from todo_app.http.turns import give_way
 from todo_core import (
     Committed,
     InvalidInput,
@@ -257,8 +257,8 @@ def _running(part: int, operation: AnyOperation, call: Call[Batch]) -> Any:
     options = WriteOptions(expected=operation.expected, zone=call.options.zone)
 
     async def run(tasks: TaskService) -> Committed:
-        if not (part + 1) % _AT_A_TIME:
-            await asyncio.sleep(0)
+        if not part % _AT_A_TIME and len(call.body.operations) > _AT_A_TIME:
+            await give_way(0)
         return await operation.run(tasks, call.owner, options)
 
     return run

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from todo_app.http.errors import MalformedRequest, TooManyAtOnce
 from todo_app.http.exchange import Message, Receive
@@ -12,6 +13,7 @@ WAIT_SECONDS: Final = 20.0
 # Seconds between two refusals. The server sends answers in order: hundreds together would delay those to other users.
 REFUSE_EVERY: Final = 0.001
 _PAUSE: Final = 0.001  # seconds
+_GIVING_WAY: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request waits, to notice a disconnect
 
 
@@ -81,12 +83,15 @@ class RequestTurns:
             del self._lines[owner]
 
 
-async def give_way() -> None:
-    """Let other requests have a turn, between two parts of long work.
+async def give_way(seconds: float = _PAUSE) -> None:
+    """Let other requests have a turn, before a part of long work.
 
-    Without a pause, the threads that receive requests would wait for the interpreter's lock (docs/performance.md).
+    Parts run one after the other, so that those of several requests never add up to a long one, each after a pause of
+    so many seconds. Without a pause, the threads that receive requests would wait for the interpreter's lock
+    (docs/performance.md).
     """
-    await asyncio.sleep(_PAUSE)
+    async with _GIVING_WAY.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(seconds)
 
 
 def too_many_at_once(max_concurrent: int, max_waiting: int) -> TooManyAtOnce:
