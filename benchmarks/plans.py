@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, sync, transaction, writing
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.reading import lists_as_of, log_pages, read_many, shape_of, tasks_as_of
 from todo_adapters.postgres.table import changes, used_keys
 from todo_adapters.postgres.writing import (
@@ -126,7 +126,7 @@ def _listings(count: int) -> Iterator[tuple[str, Ask]]:
         query = TaskQuery(sort=sort, completed=completed, search=search, after=cursor, limit=50)
         calls = [(task.owner, query)] * count
         name = f"page by {sort}{' filtered' * bool(completed)}{' searched' * bool(search)}{' continued' * after}"
-        yield name, lambda connection, query=query, calls=calls: pages_many(Shape.of(query))(connection, calls)
+        yield name, lambda connection, query=query, calls=calls: PagesOf(Shape.of(query))(connection, calls)
 
 
 def _families(count: int) -> Iterator[tuple[str, Ask]]:
@@ -139,7 +139,7 @@ def _families(count: int) -> Iterator[tuple[str, Ask]]:
         ("last of the inbox", TaskQuery(list_id="none", parents="none", sort=Sort.POSITION_DESCENDING, limit=2)),
     ):
         calls = [(task.owner, query) for task in tasks]
-        yield name, lambda connection, query=query, calls=calls: pages_many(Shape.of(query))(connection, calls)
+        yield name, lambda connection, query=query, calls=calls: PagesOf(Shape.of(query))(connection, calls)
 
 
 @contextmanager

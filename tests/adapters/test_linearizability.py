@@ -214,9 +214,9 @@ def exchange_what_was_added(patch: pytest.MonkeyPatch) -> None:
 
 def page_in_two_moments(patch: pytest.MonkeyPatch) -> None:
     """Half of a batch's listing is as it was a moment ago."""
-    make = store.pages_many
+    make = store.PagesOf
 
-    def pages_many(shape: Any) -> Any:
+    def pages_of(shape: Any) -> Any:
         send = make(shape)
 
         async def torn(connection: AsyncConnection, listings: Sequence[Any]) -> Sequence[Any]:
@@ -230,7 +230,7 @@ def page_in_two_moments(patch: pytest.MonkeyPatch) -> None:
         return made.setdefault(shape, torn)
 
     made: dict[Any, Callable[..., Awaitable[Any]]] = {}
-    patch.setattr(store, "pages_many", pages_many)
+    patch.setattr(store, "PagesOf", pages_of)
 
 
 BREAKS: dict[str, Change] = {

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import pruning
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.reading import lists_as_of, lists_of, log_pages, read_many, shape_of, summaries, tasks_as_of
 from todo_adapters.postgres.sync import changed_owners, changed_pages, listed_pages
 from todo_adapters.postgres.table import changes, used_keys
@@ -132,7 +132,7 @@ def reads() -> dict[str, Send]:
     for sort in Sort:
         for after in (None, Cursor.behind(task, sort)):
             query = TaskQuery(sort=sort, after=after, search="milk", completed=True)
-            sends[f"page by {sort}, {after}"] = lambda connection, query=query: pages_many(Shape.of(query))(  # type: ignore[misc]
+            sends[f"page by {sort}, {after}"] = lambda connection, query=query: PagesOf(Shape.of(query))(  # type: ignore[misc]
                 connection, [(user, query)] * 3
             )
     for of in (None, task.id):
@@ -148,7 +148,7 @@ def reads() -> dict[str, Send]:
         TaskQuery(list_id="none", parents="none", sort=Sort.POSITION_DESCENDING, limit=1),
         TaskQuery(parents=frozenset({task.id, make_id(9)}), sort=Sort.CREATED_AT, limit=None),
     ):
-        sends[f"page of {where}"] = lambda connection, where=where: pages_many(Shape.of(where))(  # type: ignore[misc]
+        sends[f"page of {where}"] = lambda connection, where=where: PagesOf(Shape.of(where))(  # type: ignore[misc]
             connection, [(user, where)] * 3
         )
     sends |= syncs(user, task.id)
@@ -221,6 +221,6 @@ async def test_a_page_continues_at_its_place(connection: AsyncConnection) -> Non
     for statement in FILL:
         await connection.execute(text(statement))
     query = TaskQuery(after=Cursor(Sort.NEWEST, make_id(1)))
-    found = await plans(connection, lambda connection: pages_many(Shape.of(query))(connection, [(ANN, query)]))
+    found = await plans(connection, lambda connection: PagesOf(Shape.of(query))(connection, [(ANN, query)]))
     for plan in found:
         assert "id < call.after_id" in plan.partition("Index Cond:")[2].partition("\n")[0], plan

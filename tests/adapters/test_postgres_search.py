@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.listing import Shape, pages_many, repeats_at_its_end
+from todo_adapters.postgres.listing import PagesOf, Shape, repeats_at_its_end
 from todo_core import Task, TaskQuery
 from todo_core.queries import SEARCH_LENGTH, folded, is_search
 
@@ -51,7 +51,7 @@ async def test_a_search_finds_what_the_core_finds(connection: AsyncConnection, n
     await connection.execute(text("truncate tasks, owners, changes"))
     await store(connection, tasks)
     query = TaskQuery(search=needle, limit=200)
-    assert await pages_many(Shape.of(query))(connection, [(ANN, query)]) == [query.page_of(tasks)]
+    assert await PagesOf(Shape.of(query))(connection, [(ANN, query)]) == [query.page_of(tasks)]
 
 
 def comparisons(needle: bytes, text: bytes) -> int:

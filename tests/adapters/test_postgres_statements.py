@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import driver_of, execute
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.reading import read_many
 from todo_adapters.postgres.sync import changed_pages
 from todo_adapters.postgres.transaction import make_owner
@@ -207,13 +207,13 @@ async def test_each_listing_of_a_batch_has_its_own_owner_size_and_place(
         for limit, search, last in ((1, "1", tasks[6]), (5, "2", tasks[0]), (200, "3", tasks[11]))
     ]
     expected = [query.page_of(task for task in tasks if task.owner == owner) for owner, query in listings]
-    assert await pages_many(Shape.of(listings[0][1]))(connection, listings) == expected
+    assert await PagesOf(Shape.of(listings[0][1]))(connection, listings) == expected
 
 
-def test_a_statement_is_made_once_per_shape() -> None:
+def test_listings_of_one_shape_share_a_statement() -> None:
     one, other = TaskQuery(search="a", limit=1), TaskQuery(search="b", limit=2)
-    assert pages_many(Shape.of(one)) is pages_many(Shape.of(other))
-    assert pages_many(Shape.of(one)) is not pages_many(Shape.of(TaskQuery(sort=Sort.TITLE, search="a")))
+    assert PagesOf(Shape.of(one)) == PagesOf(Shape.of(other))
+    assert PagesOf(Shape.of(one)) != PagesOf(Shape.of(TaskQuery(sort=Sort.TITLE, search="a")))
 
 
 async def test_a_refused_call_of_a_shared_statement_is_refused_alone(connection: AsyncConnection) -> None:

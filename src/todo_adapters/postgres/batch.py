@@ -22,6 +22,9 @@ A = TypeVar("A")
 _PIECE: Final = 50  # rows
 _TURN: Final = 0.002  # seconds that rows are made from a result before other work has its turn
 _PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
+STATEMENTS_KEPT: Final = 512
+"""How many statements a process remembers of those made for a kind of listing: there are tens of thousands."""
+
 Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
 
@@ -65,7 +68,7 @@ async def execute(
 ) -> list[tuple[Any, ...]]:
     """The rows that a statement returns. Raises `psycopg.Error`.
 
-    It is prepared at its first use on a connection. `prepare=None` is for one of hundreds: the driver prepares it when
+    It is prepared at its first use on a connection. `prepare=None` is for one of thousands: the driver prepares it when
     it comes for the sixth time, and counts at most a hundred.
 
     SQLAlchemy pools the connections; statements are executed by the driver itself, in binary format, at a fifth of the
@@ -100,7 +103,7 @@ async def _fetched(cursor: AsyncRawCursor[tuple[Any, ...]]) -> list[tuple[Any, .
 _NAMED: Final = re.compile(r"%\((\w+)\)s")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(STATEMENTS_KEPT)
 def _numbered(statement: LiteralString) -> tuple[bytes, tuple[str, ...]]:
     """A statement with PostgreSQL's own placeholders (`$1`), and the names of its parameters in that order.
 

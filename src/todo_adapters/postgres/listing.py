@@ -1,12 +1,13 @@
 """The statements of listings: one per shape of query, built at first use and cached."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, array_literal, execute
+from todo_adapters.postgres.batch import STATEMENTS_KEPT, Columns, array_literal, execute
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_adapters.postgres.threads import consumed, in_thread_if_many
@@ -130,19 +131,23 @@ def repeats_at_its_end(needle: str) -> bool:
     return any(length > _REPETITIONS * (length - border) for length, border in enumerate(borders, start=1))
 
 
-@cache
-def pages_many(shape: Shape) -> Batch[Listing, Page]:
-    """The statement for listings of that shape. All listings of a batch are as of one moment."""
-    statement = _statement(shape)
+@dataclass(frozen=True, slots=True)
+class PagesOf:
+    """The statement for listings of a shape. All listings of a batch are as of one moment.
 
-    async def pages(connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
-        columns = _columns(shape, listings)
-        rows = await execute(connection, *for_calls(connection, statement, columns), prepare=None)
+    Those of equal shapes are equal, so that their calls share statements. There are tens of thousands of shapes: only
+    the text of those asked for lately is kept.
+    """
+
+    shape: Shape
+
+    async def __call__(self, connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
+        """The page of each listing."""
+        columns = _columns(self.shape, listings)
+        rows = await execute(connection, *for_calls(connection, _statement(self.shape), columns), prepare=None)
         if len(listings) > 1:  # only a listing without a limit returns many rows, and it is never shared
             return _pages(listings, rows)
         return await in_thread_if_many(len(rows), _pages, listings, consumed(rows))
-
-    return pages
 
 
 def _pages(listings: Sequence[Listing], rows: Iterable[tuple[Any, ...]]) -> list[Page]:
@@ -184,6 +189,7 @@ def _text(wanted: Any) -> Any:
     return array_literal(list(wanted)) if isinstance(wanted, list | frozenset) else wanted
 
 
+@lru_cache(STATEMENTS_KEPT)
 def _statement(shape: Shape) -> str:
     kinds = _kinds(shape)
     arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in kinds.items())

@@ -6,12 +6,12 @@ The planner does the same with partitions.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, LiteralString
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from todo_adapters.postgres.batch import array_literal
+from todo_adapters.postgres.batch import STATEMENTS_KEPT, array_literal
 
 SHARDED: Final = "todo_sharded"
 """The engine's execution option that turns sharding on."""
@@ -25,7 +25,7 @@ def is_sharded(connection: AsyncConnection) -> bool:
     return SHARDED in connection.sync_connection.get_execution_options()  # type: ignore[union-attr]
 
 
-@cache
+@lru_cache(STATEMENTS_KEPT)
 def of_one_owner(statement: LiteralString) -> LiteralString:
     """The same statement for the calls of one owner, with the parameter `owner`."""
     return _OWNER_OF_A_CALL.sub(OWNER, statement)

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.one_task import decided_on_one_task, is_of_one_task, write_of
 from todo_adapters.postgres.pruning import Pruning
 from todo_adapters.postgres.reading import answer_many, lists_of, log_pages, read_many, shape_of, summaries
@@ -125,9 +125,9 @@ class PostgresOwnedTasks:
         shape = Shape.of(query)
         if shape.is_bounded and query.limit is not None:
             return await self._sender.read(
-                pages_many(shape), (self._owner, query), owner=self._owner, weight=query.limit + 1
+                PagesOf(shape), (self._owner, query), owner=self._owner, weight=query.limit + 1
             )
-        return await self._sender.read_unshared(pages_many(shape), (self._owner, query), owner=self._owner)
+        return await self._sender.read_unshared(PagesOf(shape), (self._owner, query), owner=self._owner)
 
     async def lists(self) -> tuple[TaskList, ...]:
         """As `OwnedTasks.lists`."""

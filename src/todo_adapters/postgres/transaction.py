@@ -8,7 +8,7 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.reading import lists_of, log_pages, shape_of
 from todo_adapters.postgres.rows import (
     CHANGING,
@@ -175,7 +175,7 @@ async def _with_read(connection: AsyncConnection, seen: Seen, wanted: Sees) -> S
     owner = seen.owner
     pages: dict[TaskQuery, tuple[Task, ...]] = {}
     for query in wanted.pages:
-        [page] = await pages_many(Shape.of(query))(connection, [(owner, query)])
+        [page] = await PagesOf(Shape.of(query))(connection, [(owner, query)])
         pages[query] = page.items
     return seen.with_read(
         tasks=await _read(connection, owner, wanted.tasks),

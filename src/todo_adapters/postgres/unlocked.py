@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from todo_adapters.postgres.listing import Shape, pages_many
+from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.one_task import write_of
 from todo_adapters.postgres.reading import (
     AsOf,
@@ -137,4 +137,4 @@ async def _page(sender: Sender, owner: OwnerId, query: TaskQuery, live: int) -> 
     if query.limit is None:
         raise _OnlyBehindTheLock
     weight = 2 + query.limit + live // _LOOKED_AT
-    return (await sender.read(pages_many(Shape.of(query)), (owner, query), owner=owner, weight=weight)).items
+    return (await sender.read(PagesOf(Shape.of(query)), (owner, query), owner=owner, weight=weight)).items
