@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from time import perf_counter
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from benchmarks import report
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import Batch
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.sender import Sender
 from todo_core import Decision, OwnedTasks, OwnerId, Pair, Plan, Seen, Sees, Task, TaskId, TaskQuery
 
@@ -60,7 +59,7 @@ async def measure(url: str, calls: int) -> str:
     return report.table(["one call at a time, p50", "shared µs", "plain µs", "shared ÷ plain"], rows)
 
 
-def _tasks(engine: AsyncEngine, sender: Sender, owner: str) -> OwnedTasks:
+def _tasks(engine: Engine, sender: Sender, owner: str) -> OwnedTasks:
     store = PostgresTaskStore(engine)
     store._sender = sender
     return store.tasks_of(OwnerId(f"latency-{owner}"))

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from unittest.mock import patch
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import batch, create_engine, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.listing import PagesOf, Shape
@@ -53,7 +53,7 @@ _FORGETTING = {
     "forget changes": pruning.pruning(changes, changes.c.at, KEY_LIFE),
 }
 _ROW = transaction.Row(number=1, live=0, lists=0)
-Ask = Callable[[AsyncConnection], Awaitable[object]]
+Ask = Callable[[AsyncConnection[Any]], Awaitable[object]]
 
 
 # Members of tasks: a batch of new ones sends only columns that some of them need, so each has a statement of its own.
@@ -148,7 +148,7 @@ def _explaining(plans: list[str]) -> Iterator[None]:
     execute = batch.execute
 
     async def explain(
-        connection: AsyncConnection, statement: Any, parameters: Mapping[str, Any], **_: object
+        connection: AsyncConnection[Any], statement: Any, parameters: Mapping[str, Any], **_: object
     ) -> list[Any]:
         plans.append(_lines(await execute(connection, f"explain {statement}", parameters)))
         names = dict.fromkeys(_PARAMETER.findall(statement))
@@ -156,7 +156,7 @@ def _explaining(plans: list[str]) -> Iterator[None]:
         kinds = {name: "::interval" if isinstance(parameters[name], timedelta) else "" for name in names}
         numbers = {name: f"${number}{kinds[name]}" for number, name in enumerate(names, 1)}
         general = _PARAMETER.sub(lambda found: numbers[found[1]], statement)
-        cursor = await batch.driver_of(connection).execute(f"explain (generic_plan) {general}", prepare=False)
+        cursor = await connection.execute(f"explain (generic_plan) {general}", prepare=False)
         plans.append(_lines(await cursor.fetchall()))
         return []
 
@@ -187,7 +187,7 @@ async def check(url: str, rows: int) -> str:
     return f"{checked} plans at {rows:,} rows: what has expired is found by its age, all else by an index on the owner."
 
 
-async def _answerless(ask: Ask, connection: AsyncConnection) -> None:
+async def _answerless(ask: Ask, connection: AsyncConnection[Any]) -> None:
     try:
         await ask(connection)
     except ValueError:  # no rows come back: pairing them with the calls is refused

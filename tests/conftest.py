@@ -10,9 +10,8 @@ from databases import ScratchCluster, make_scratch_folder, remove_scratch_folder
 from effort import examples
 
 if TYPE_CHECKING:  # and in the fixtures: tests that need no store do not load, nor depend on, what one is made of
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from todo_adapters.postgres import PostgresTaskStore
+    from todo_adapters.postgres.engine import Engine
 
 # A slow example says that the machine is busy, nothing of the code.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=examples(100))
@@ -98,7 +97,7 @@ def empty_database_url(cluster: ScratchCluster) -> Iterator[str]:
 
 
 @pytest.fixture
-async def engine(database_url: str) -> "AsyncIterator[AsyncEngine]":
+async def engine(database_url: str) -> "AsyncIterator[Engine]":
     """Connections to `database_url`."""
     from todo_adapters.postgres import create_engine
 
@@ -108,7 +107,7 @@ async def engine(database_url: str) -> "AsyncIterator[AsyncEngine]":
 
 
 @pytest.fixture
-async def postgres_store(engine: "AsyncEngine") -> "AsyncIterator[PostgresTaskStore]":
+async def postgres_store(engine: "Engine") -> "AsyncIterator[PostgresTaskStore]":
     """An empty store on PostgreSQL."""
     from todo_adapters.postgres import PostgresTaskStore
 

@@ -10,9 +10,10 @@ import random
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine, store, transaction, writing
 from todo_adapters.postgres.batch import execute
@@ -116,7 +117,7 @@ def tasks_before_the_owner() -> None:
     """Behind the lock, the owner's tasks are locked first, and the owner's row then."""
     locked = transaction._locked
 
-    async def other_order(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -> transaction.Row:
+    async def other_order(connection: AsyncConnection[Any], owner: OwnerId, *, waits: bool) -> transaction.Row:
         await execute(connection, "select id from tasks where user_id = %(owner)s for update", {"owner": owner})
         await asyncio.sleep(0.01)
         return await locked(connection, owner, waits=True)

@@ -1,10 +1,8 @@
 """The wiring: one annotated line per port. With the annotation the type checker proves that the adapter fits."""
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from todo_adapters.dateutil_recurrence import DateutilRecurrenceCalendar
 from todo_adapters.jwt_identity import JwtAuthenticator, JwtPolicy
-from todo_adapters.postgres.engine import create_engine
+from todo_adapters.postgres.engine import Engine, create_engine
 from todo_adapters.postgres.store import PostgresTaskStore
 from todo_adapters.rate_limit import MemoryRateLimiter, RateLimiter
 from todo_adapters.system import SystemClock, SystemIds
@@ -85,7 +83,7 @@ class Container(DeclarativeContainer):
 
     clock: Provider[Clock] = Singleton(SystemClock)
     ids: Provider[IdGenerator] = Singleton(SystemIds)
-    engine: Provider[AsyncEngine] = Singleton(
+    engine: Provider[Engine] = Singleton(
         create_engine,
         settings.provided.database_url,
         pool_size=settings.provided.database_pool_size,

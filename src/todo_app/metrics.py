@@ -11,8 +11,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from todo_adapters.postgres.engine import Engine
 from todo_app.http.exchange import Exchange
 from todo_app.settings import METRICS_FOLDER
 from todo_core import SyncPage
@@ -97,7 +97,7 @@ class Metrics:
             histogram = self._known[key] = self._requests.labels(*key)
         histogram.observe(seconds)
 
-    def watch(self, engine: AsyncEngine) -> None:
+    def watch(self, engine: Engine) -> None:
         """Observe the pool's connections."""
         in_use, open_ = self._pool.labels("in_use"), self._pool.labels("open")
         pool = engine.sync_engine

@@ -7,11 +7,12 @@ import pytest
 
 if TYPE_CHECKING:  # and in the fixtures: the tests of the tools load nothing of the storage
     import psycopg
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from todo_adapters.postgres.engine import Engine
 
 
 @pytest.fixture
-async def connection(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection]":
+async def connection(engine: "Engine") -> "AsyncIterator[psycopg.AsyncConnection[Any]]":
     """A connection of the storage's own kind."""
     async with engine.connect() as connection:
         yield connection
@@ -27,7 +28,7 @@ async def admin(database_url: str) -> "AsyncIterator[psycopg.AsyncConnection[Any
 
 
 @pytest.fixture
-async def there(engine: "AsyncEngine") -> None:
+async def there(engine: "Engine") -> None:
     """Owners have their rows."""
     from adapters.keys import ISOLATIONS
     from adapters.statements import have_owners

@@ -10,8 +10,6 @@ from unittest.mock import patch
 import psycopg
 import pytest
 from factories import make_task
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import batch, listing, pruning, reading, sync, transaction, writing
 from todo_adapters.postgres.transaction import Refused, commit_behind_the_lock, make_owner
@@ -55,27 +53,27 @@ def results(outcomes: Sequence[Outcome]) -> list[Result]:
     return [outcome.result for outcome in outcomes]
 
 
-async def store(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
+async def store(connection: psycopg.AsyncConnection[Any], tasks: Sequence[Task]) -> None:
     """Have these tasks there, each as a change of its own."""
     await have_owners(connection, *{task.owner for task in tasks})
     assert {*results(await CREATING.waiting(connection, [creation(task) for task in tasks]))} <= {Result.DONE}
 
 
-async def have_owners(connection: AsyncConnection, *owners: OwnerId) -> None:
+async def have_owners(connection: psycopg.AsyncConnection[Any], *owners: OwnerId) -> None:
     for owner in owners:
         await make_owner(connection, owner)
 
 
-async def commit(connection: AsyncConnection, owner: OwnerId, plan: Plan) -> Committed:
+async def commit(connection: psycopg.AsyncConnection[Any], owner: OwnerId, plan: Plan) -> Committed:
     """Carry out a plan behind its owner's row, as the storage does."""
     try:
-        async with batch.driver_of(connection).transaction():
+        async with connection.transaction():
             return await commit_behind_the_lock(connection, owner, plan, plan.sees, max_tasks=10_000, waits=True)
     except Refused as refused:
         raise refused.refusal from None
 
 
-async def delete(connection: AsyncConnection, task: Task) -> Committed:
+async def delete(connection: psycopg.AsyncConnection[Any], task: Task) -> Committed:
     """Delete that owner's task with that id, whatever has become of it."""
     return await commit(connection, task.owner, deleting(task.id))
 
@@ -94,18 +92,20 @@ def executing(execute: Execute) -> Iterator[None]:
         yield
 
 
-async def plans(connection: AsyncConnection, send: Callable[[AsyncConnection], Awaitable[object]]) -> list[str]:
+async def plans(
+    connection: psycopg.AsyncConnection[Any], send: Callable[[psycopg.AsyncConnection[Any]], Awaitable[object]]
+) -> list[str]:
     """How the database would execute the statements that are sent, with their values and for any values."""
     explained: list[str] = []
 
     async def execute(
-        connection: AsyncConnection, statement: str, parameters: Mapping[str, Any], **_: object
+        connection: psycopg.AsyncConnection[Any], statement: str, parameters: Mapping[str, Any], **_: object
     ) -> list[Any]:
         for mode in ("force_custom_plan", "force_generic_plan"):
-            await batch.driver_of(connection).execute(f"set plan_cache_mode = {mode}")
+            await connection.execute(f"set plan_cache_mode = {mode}")
             lines = await batch.execute(connection, f"explain {statement}", parameters)  # type: ignore[arg-type]
             explained.append("\n".join(line for (line,) in lines))
-        await batch.driver_of(connection).execute("reset plan_cache_mode")
+        await connection.execute("reset plan_cache_mode")
         return await batch.execute(connection, statement, parameters)  # type: ignore[arg-type]
 
     with executing(execute):
@@ -153,7 +153,9 @@ def behind_the_lock(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
     """From now on, the owners whose plans are decided behind the lock."""
     owners: list[OwnerId] = []
 
-    async def commit(connection: AsyncConnection, owner: OwnerId, *arguments: Any, **others: Any) -> Committed:
+    async def commit(
+        connection: psycopg.AsyncConnection[Any], owner: OwnerId, *arguments: Any, **others: Any
+    ) -> Committed:
         owners.append(owner)
         return await transaction.commit_behind_the_lock(connection, owner, *arguments, **others)
 
@@ -165,13 +167,13 @@ def key(task: Task) -> tuple[OwnerId, TaskId]:
     return task.owner, task.id
 
 
-async def state(connection: AsyncConnection) -> list[tuple[object, ...]]:
+async def state(connection: psycopg.AsyncConnection[Any]) -> list[tuple[object, ...]]:
     """Of each owner with a row: the number, the count of tasks, and how many entries its log has."""
     counted = """
         select user_id, number, live, (select count(*) from changes where changes.user_id = owners.user_id)
         from owners order by 1
     """
-    return [tuple(row) for row in await connection.execute(text(counted))]
+    return await (await connection.execute(counted)).fetchall()
 
 
 def once(key: str, fingerprint: str = "f") -> Once:

@@ -7,9 +7,9 @@ import psycopg
 from clocks import until
 from databases import ScratchCluster
 from factories import LATER, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres.engine import Engine
 from todo_core import IdempotencyKey, Once
 from todo_core.testing.writing import add, creating, edit, erasing, remove
 
@@ -33,7 +33,7 @@ def content(path: Path) -> bytes:
 
 
 async def test_erased_text_leaves_the_tables_and_after_a_rewrite_their_files(
-    engine: AsyncEngine, cluster: ScratchCluster, database_url: str
+    engine: Engine, cluster: ScratchCluster, database_url: str
 ) -> None:
     store = PostgresTaskStore(engine)
     mine = store.tasks_of(make_task().owner)

@@ -15,15 +15,16 @@ import histories
 import pytest
 from histories import History, record_store
 from linearizability import NO_TASKS, first_impossible, model
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine, reading, sender, store, transaction, writing
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.writing import Writing
 
 Change: TypeAlias = Callable[[pytest.MonkeyPatch], None]
-Batch: TypeAlias = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Sequence[Any]]]
+Batch: TypeAlias = Callable[[AsyncConnection[Any], Sequence[Any]], Awaitable[Sequence[Any]]]
 
 
 def as_it_is(patch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ def dawdle_with_answers(patch: pytest.MonkeyPatch) -> None:
     """Delays what was read by some milliseconds: this is allowed, and stale reads need it to show."""
     read = reading.read_many
 
-    async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
+    async def read_many(connection: AsyncConnection[Any], keys: Sequence[Any]) -> Sequence[Any]:
         answers = await read(connection, keys)
         await asyncio.sleep(0.005)
         return answers
@@ -91,7 +92,7 @@ def database_url(tables: str, database_url: str, partitioned_database_url: str) 
 
 
 @pytest.fixture
-async def engine(database_url: str, tables: str) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: str, tables: str) -> AsyncIterator[Engine]:
     engine = create_engine(database_url, sharded=tables == "sharded")
     yield engine
     await engine.dispose()
@@ -112,9 +113,7 @@ async def test_one_process_is_linearizable(
         assert_linearizable(history)
 
 
-async def test_two_stores_in_one_process_are_linearizable(
-    postgres_store: PostgresTaskStore, engine: AsyncEngine
-) -> None:
+async def test_two_stores_in_one_process_are_linearizable(postgres_store: PostgresTaskStore, engine: Engine) -> None:
     other = PostgresTaskStore(engine)
     one, two = await asyncio.gather(record_store(postgres_store), record_store(other, seed=100))
     await other.aclose()
@@ -162,7 +161,7 @@ def answer_from_an_earlier_batch(patch: pytest.MonkeyPatch) -> None:
     """One of three reads of a task is answered from memory."""
     read, known, count = reading.read_many, {}, iter(range(10**9))
 
-    async def read_many(connection: AsyncConnection, keys: Sequence[Any]) -> Sequence[Any]:
+    async def read_many(connection: AsyncConnection[Any], keys: Sequence[Any]) -> Sequence[Any]:
         fresh = await read(connection, keys)
         answers = [known.get(key, now) if next(count) % 3 == 0 else now for key, now in zip(keys, fresh, strict=True)]
         known.update(zip(keys, fresh, strict=True))
@@ -192,7 +191,7 @@ def without_the_lock(patch: pytest.MonkeyPatch) -> None:
 def exchanged(send: Batch) -> Batch:
     """Two calls of one batch get each other's answer."""
 
-    async def sending(connection: AsyncConnection, calls: Sequence[Any]) -> Sequence[Any]:
+    async def sending(connection: AsyncConnection[Any], calls: Sequence[Any]) -> Sequence[Any]:
         first, *rest = await send(connection, calls)
         return [*rest, first]
 
@@ -219,7 +218,7 @@ def page_in_two_moments(patch: pytest.MonkeyPatch) -> None:
     def pages_of(shape: Any) -> Any:
         send = make(shape)
 
-        async def torn(connection: AsyncConnection, listings: Sequence[Any]) -> Sequence[Any]:
+        async def torn(connection: AsyncConnection[Any], listings: Sequence[Any]) -> Sequence[Any]:
             before = await send(connection, listings)
             await asyncio.sleep(0.002)
             return [
@@ -248,7 +247,7 @@ BREAKS: dict[str, Change] = {
 @pytest.mark.ci
 @pytest.mark.parametrize("sabotage", BREAKS.values(), ids=BREAKS)
 async def test_a_store_that_is_not_linearizable_is_detected(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, sabotage: Change
 ) -> None:
     sabotage(monkeypatch)
     stores = [PostgresTaskStore(engine) for _ in range(2)]  # as in two processes

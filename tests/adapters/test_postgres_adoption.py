@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from adapters.statements import ADD, columns, out_of_step
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres.engine import Engine
 from todo_core import ChangeQuery, Plan, StoreUnavailable, TaskQuery, composed
 from todo_core.testing.log import replayed, whole_log
 from todo_core.testing.writing import add, changing, creating, edit
@@ -41,9 +41,7 @@ def two_creations() -> Plan:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_an_owner_is_adopted_once_whoever_writes_first(
-    engine: AsyncEngine, database_url: str, times: int
-) -> None:
+async def test_an_owner_is_adopted_once_whoever_writes_first(engine: Engine, database_url: str, times: int) -> None:
     old = [make_task(id=make_id(number)) for number in range(20)]
     with psycopg.connect(database_url) as before:
         for task in old:
@@ -72,7 +70,7 @@ async def test_an_owner_is_adopted_once_whoever_writes_first(
         await stored.aclose()
 
 
-async def test_an_interrupted_adoption_is_repeated(engine: AsyncEngine, database_url: str) -> None:
+async def test_an_interrupted_adoption_is_repeated(engine: Engine, database_url: str) -> None:
     with psycopg.connect(database_url) as before:
         before.execute(ADD, columns(old := make_task(created_at=NOON)))
     async with await psycopg.AsyncConnection.connect(database_url) as holder:

@@ -19,7 +19,7 @@ from adapters.statements import (
     store,
 )
 from factories import ANN, BOB, LATER, make_id, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.reading import AsOf, lists_as_of, lists_of, read_many, tasks_as_of
 from todo_adapters.postgres.transaction import replayed
@@ -37,7 +37,7 @@ AS_OF = pytest.mark.parametrize(
 @AS_OF
 @pytest.mark.parametrize("members", [{"list_id": make_id(7)}, {"list_id": make_id(7), "title": "x", "priority": "low"}])
 async def test_a_write_as_of_a_number_is_lost_if_its_owner_has_another(
-    connection: AsyncConnection, form: str, writing: Writing, members: dict[str, Any]
+    connection: AsyncConnection[Any], form: str, writing: Writing, members: dict[str, Any]
 ) -> None:
     await store(connection, [*(tasks := [make_task() for _ in range(4)]), bobs := make_task(owner=BOB)])
     batch = getattr(writing, form)
@@ -53,7 +53,7 @@ async def test_a_write_as_of_a_number_is_lost_if_its_owner_has_another(
 @FORMS
 @AS_OF
 async def test_only_the_first_of_an_owners_writes_as_of_one_number_is_stored(
-    connection: AsyncConnection, form: str, writing: Writing
+    connection: AsyncConnection[Any], form: str, writing: Writing
 ) -> None:
     await store(connection, [*(tasks := [make_task() for _ in range(2)]), bobs := make_task(owner=BOB)])
     calls = [as_of(writing, tasks[0], 2), as_of(writing, bobs, 1), as_of(writing, tasks[1], 2)]
@@ -63,7 +63,7 @@ async def test_only_the_first_of_an_owners_writes_as_of_one_number_is_stored(
 
 @AS_OF
 async def test_a_write_as_of_a_number_is_lost_if_that_is_raised_while_it_waits(
-    connection: AsyncConnection, writing: Writing, database_url: str
+    connection: AsyncConnection[Any], writing: Writing, database_url: str
 ) -> None:
     """So the number is the locked row's, not that of the snapshot from before the wait."""
     await store(connection, [task := make_task()])
@@ -73,7 +73,7 @@ async def test_a_write_as_of_a_number_is_lost_if_that_is_raised_while_it_waits(
     assert await waiting == [(LOST, None)]
 
 
-async def test_a_read_returns_its_owners_current_number(connection: AsyncConnection) -> None:
+async def test_a_read_returns_its_owners_current_number(connection: AsyncConnection[Any]) -> None:
     await store(connection, [anns := make_task(), make_task(), bobs := make_task(owner=BOB)])
     for name in ("b", "a"):
         made = TaskList.new(id=ListId(make_task().id), owner=ANN, name=name, at=LATER)

@@ -14,10 +14,10 @@ import pytest
 import writers
 from adapters.statements import out_of_step
 from effort import IN_CI
-from sqlalchemy.ext.asyncio import AsyncEngine
 from writers import Acknowledged
 
 from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres.engine import Engine
 from todo_core import OwnedTasks, OwnerId, Sort, TaskQuery
 from todo_core.testing.log import replayed, whole_log
 
@@ -47,7 +47,7 @@ async def written(url: str, *fault: str, beside: Callable[[psycopg.Connection[An
     return [each for output, _ in outputs for each in pickle.loads(output)]  # noqa: S301  (our own)
 
 
-async def assert_whole(url: str, engine: AsyncEngine, acknowledged: Acknowledged) -> None:
+async def assert_whole(url: str, engine: Engine, acknowledged: Acknowledged) -> None:
     """All that is promised of numbers and the log, once nobody writes."""
     with psycopg.connect(url) as connection:
         assert out_of_step(connection) == []
@@ -57,7 +57,7 @@ async def assert_whole(url: str, engine: AsyncEngine, acknowledged: Acknowledged
 
 
 @asynccontextmanager
-async def opened(engine: AsyncEngine) -> AsyncIterator[PostgresTaskStore]:
+async def opened(engine: Engine) -> AsyncIterator[PostgresTaskStore]:
     stored = PostgresTaskStore(engine)
     try:
         yield stored
@@ -86,7 +86,7 @@ def deadlocks(url: str) -> int:
 
 
 @pytest.mark.timeout(300)
-async def test_three_processes_leave_no_gap_no_double_and_no_deadlock(database_url: str, engine: AsyncEngine) -> None:
+async def test_three_processes_leave_no_gap_no_double_and_no_deadlock(database_url: str, engine: Engine) -> None:
     seen: list[tuple[object, ...]] = []
     polls = 0
 
@@ -104,7 +104,7 @@ async def test_three_processes_leave_no_gap_no_double_and_no_deadlock(database_u
 
 
 @pytest.mark.timeout(300)
-async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_url: str, engine: AsyncEngine) -> None:
+async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_url: str, engine: Engine) -> None:
     lost = 0
 
     def terminate(connection: psycopg.Connection[Any]) -> None:
@@ -124,7 +124,7 @@ async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_ur
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", sorted(writers.FAULTS))
 async def test_a_storage_without_one_of_the_mechanisms_is_detected(
-    database_url: str, engine: AsyncEngine, fault: str
+    database_url: str, engine: Engine, fault: str
 ) -> None:
     seen: list[tuple[object, ...]] = []
     try:

@@ -3,32 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, cast
 
 import psycopg
 import pytest
 from clocks import until
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool, QueuePool
 
 from todo_adapters.postgres import connections, create_engine
-from todo_adapters.postgres.batch import driver_of, execute
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.engine import Engine
 
 
-async def backend(connection: AsyncConnection) -> int:
+async def backend(connection: psycopg.AsyncConnection[Any]) -> int:
     [(pid,)] = await execute(connection, "select pg_backend_pid()", {})
     return cast("int", pid)
 
 
-def in_use(engine: AsyncEngine) -> int:
-    return cast("QueuePool", engine.pool).checkedout()
+def in_use(engine: Engine) -> int:
+    return engine.pool.checkedout()
 
 
 @asynccontextmanager
-async def pool_of(url: str, size: int) -> AsyncIterator[tuple[AsyncEngine, Connections]]:
+async def pool_of(url: str, size: int) -> AsyncIterator[tuple[Engine, Connections]]:
     engine = create_engine(url, pool_size=size, pool_timeout=0.2)
     lent = Connections(engine)
     try:
@@ -93,22 +91,14 @@ async def test_half_of_the_pool_is_left_to_others(database_url: str, size: int, 
             assert await backend(another)
 
 
-async def test_an_engine_that_keeps_no_connections_gets_each_back(database_url: str) -> None:
-    connect = partial(psycopg.AsyncConnection.connect, database_url, autocommit=True)
-    engine = create_async_engine("postgresql+psycopg://", async_creator=connect, poolclass=NullPool)
-    lent = Connections(engine)
-    assert await lent.run(backend) != await lent.run(backend)
-    await engine.dispose()
-
-
 async def test_connections_of_failed_work_are_not_kept_and_unfinished_ones_not_reused(database_url: str) -> None:
-    async def fail(connection: AsyncConnection) -> None:
+    async def fail(connection: psycopg.AsyncConnection[Any]) -> None:
         seen.append(await backend(connection))
         raise LookupError
 
-    async def break_off(connection: AsyncConnection) -> None:
+    async def break_off(connection: psycopg.AsyncConnection[Any]) -> None:
         seen.append(await backend(connection))
-        await driver_of(connection).execute("begin")
+        await connection.execute("begin")
         raise LookupError
 
     async with pool_of(database_url, 10) as (engine, lent):
@@ -129,7 +119,7 @@ async def test_a_kept_connection_that_has_died_is_noticed_before_it_is_used(data
 
 
 async def test_a_cancelled_caller_does_not_leak_a_connection(database_url: str) -> None:
-    async def sleep(connection: AsyncConnection) -> Any:
+    async def sleep(connection: psycopg.AsyncConnection[Any]) -> Any:
         return await execute(connection, "select pg_sleep(60)", {})
 
     async with pool_of(database_url, 10) as (engine, lent):

@@ -1,25 +1,28 @@
 """From a URL to connections: what libpq gets, what is never shown, and how dead connections are noticed."""
 
 import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 from factories import ANN, make_task
-from sqlalchemy import text
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
-from todo_adapters.postgres.engine import connection_arguments
+from todo_adapters.postgres.engine import Engine, connection_arguments, driver_connection
 from todo_adapters.postgres.url import without_foreign_parameters
 from todo_core import StoreUnavailable, TaskQuery
 from todo_core.testing.writing import add
 
 
-async def backend(engine: AsyncEngine) -> int:
+async def backend(engine: Engine) -> int:
     async with engine.connect() as connection:
-        return int((await connection.execute(text("select pg_backend_pid()"))).scalar_one())
+        return connection.info.backend_pid
 
 
 def terminate_others(url: str) -> None:
@@ -177,15 +180,15 @@ def test_every_option_of_libpqs_is_passed_on(option: str) -> None:
 
 def test_an_engine_does_not_show_its_password() -> None:
     engine = create_engine("postgresql://ann:secret@host/db")
-    assert "secret" not in f"{engine!r} {engine.url!r} {engine.sync_engine!r} {engine.pool!r}"
+    assert "secret" not in f"{engine!r} {engine.sync_engine!r} {engine.sync_engine.url!r} {engine.pool!r}"
 
 
-async def test_statements_speak_utf8_and_commit_by_themselves(engine: AsyncEngine) -> None:
+async def test_statements_speak_utf8_and_commit_by_themselves(engine: Engine) -> None:
     async with engine.connect() as connection:
-        assert (await connection.execute(text("show client_encoding"))).scalar_one() == "UTF8"
-        await connection.execute(text("create table kept (n int)"))
+        assert await (await connection.execute("show client_encoding")).fetchone() == ("UTF8",)
+        await connection.execute("create table kept (n int)")
     async with engine.connect() as connection:
-        assert (await connection.execute(text("select count(*) from kept"))).scalar_one() == 0
+        assert await (await connection.execute("select count(*) from kept")).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("ping_after", [0, 1000])
@@ -229,8 +232,8 @@ async def test_only_idle_connections_are_pinged(database_url: str, monkeypatch: 
         return original(dialect, connection)
 
     engine = create_engine(database_url)
-    original = type(engine.dialect).do_ping
-    monkeypatch.setattr(type(engine.dialect), "do_ping", ping)
+    original = type(engine.sync_engine.dialect).do_ping
+    monkeypatch.setattr(type(engine.sync_engine.dialect), "do_ping", ping)
     assert len({await backend(engine) for _ in range(3)}) == 1
     assert len(pings) == 0
     await engine.dispose()
@@ -255,7 +258,7 @@ async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_immediat
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         engine = create_engine(f"postgresql://ann@127.0.0.1:{port}/db?sslmode=disable")
-        connecting = asyncio.create_task(engine.connect().start())
+        connecting = asyncio.create_task(engine.take())
         await begun.wait()
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError) as given_up:
@@ -274,8 +277,74 @@ async def test_nobody_waits_for_ever_for_a_free_connection(database_url: str) ->
     await engine.dispose()
 
 
-async def test_statements_are_prepared_on_a_direct_connection(engine: AsyncEngine) -> None:
+async def test_statements_are_prepared_on_a_direct_connection(engine: Engine) -> None:
     async with engine.connect() as connection:
-        raw = await connection.get_raw_connection()
-        assert isinstance(driver := raw.driver_connection, psycopg.AsyncConnection)
-        assert driver.prepare_threshold is not None
+        assert connection.prepare_threshold is not None
+
+
+async def test_a_connection_that_cannot_be_made_is_not_tried_again_by_the_same_call() -> None:
+    attempts: list[asyncio.StreamWriter] = []
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(writer)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        engine = create_engine(f"postgresql://ann@127.0.0.1:{port}/db?sslmode=disable&gssencmode=disable")
+        with pytest.raises(StoreUnavailable) as unavailable:
+            await PostgresTaskStore(engine).ready()
+        await engine.dispose()
+    assert len(attempts) == 1
+    assert isinstance(unavailable.value.__cause__, psycopg.OperationalError)
+
+
+async def test_a_connection_that_comes_back_in_a_transaction_is_closed(database_url: str) -> None:
+    engine = create_engine(database_url, pool_size=1)
+    async with engine.connect() as connection:
+        await connection.execute("begin")
+    assert connection.closed
+    assert engine.pool.checkedout() == 0
+    async with engine.connect() as another:
+        assert another.info.transaction_status == TransactionStatus.IDLE
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["select 1", "begin"])
+async def test_a_connection_goes_back_completely_even_if_its_caller_is_cancelled_meanwhile(
+    database_url: str, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = create_engine(database_url, pool_size=1)
+    closing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Callable[[], object]) -> object:
+        closing.set()
+        await go_on.wait()
+        return await greenlet_spawn(work)
+
+    taken = await engine.take()
+    await driver_connection(taken).execute(statement)
+    monkeypatch.setattr("todo_adapters.postgres.engine.greenlet_spawn", slow)
+    giving = asyncio.create_task(engine.give_back(taken))
+    await closing.wait()
+    for _ in range(2):
+        giving.cancel()
+        await asyncio.sleep(0)
+        assert not giving.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await giving
+    monkeypatch.undo()
+    assert engine.pool.checkedout() == 0
+    async with engine.connect() as another:
+        assert another.info.transaction_status == TransactionStatus.IDLE
+    await engine.dispose()
+
+
+def test_the_orm_is_not_loaded() -> None:
+    program = """
+import sys, todo_app.main, todo_adapters.postgres
+print([name for name in sys.modules if name.startswith("sqlalchemy.orm")])
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert loaded == "[]\n"

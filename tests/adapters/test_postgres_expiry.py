@@ -9,9 +9,9 @@ from adapters.keys import KEY, keys_in, stored
 from factories import ANN, BOB, make_id, make_task
 from partitions import partition
 from serving import eventually
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine, pruning, transaction
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.pruning import pruning as forgetting
 from todo_adapters.postgres.table import changes, used_keys
 from todo_core import KEY_LIFE, IdempotencyKey
@@ -37,7 +37,7 @@ async def fill(store: PostgresTaskStore, *names: str) -> None:
 
 @pytest.mark.parametrize("keyed", [True, False])
 async def test_the_next_creation_removes_expired_keys_and_keeps_the_others(
-    keyed: bool, postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
+    keyed: bool, postgres_store: PostgresTaskStore, engine: Engine, database_url: str
 ) -> None:
     await fill(postgres_store, "young", "old 1", "old 2")
     age(database_url, 23.9)
@@ -108,7 +108,7 @@ async def test_many_expired_keys_are_removed_in_pieces_by_several_stores_concurr
     ("table", "moment", "fill"), [(used_keys, used_keys.c.used_at, MANY_KEYS), (changes, changes.c.at, MANY_CHANGES)]
 )
 async def test_a_cleanup_piece_is_bounded_and_skips_rows_another_replica_is_removing(
-    engine: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch, table: Any, moment: Any, fill: str
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, table: Any, moment: Any, fill: str
 ) -> None:
     monkeypatch.setattr(pruning, "PIECE", 1000)
     forget = forgetting(table, moment, KEY_LIFE if table is used_keys else 30 * KEY_LIFE)
@@ -139,7 +139,7 @@ async def test_cleanup_is_left_to_another_replica_that_is_already_removing_every
 
 
 async def test_creating_works_even_if_expired_keys_cannot_be_removed(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[object] = []
 
@@ -170,7 +170,7 @@ async def test_a_key_that_expires_during_the_request_counts_as_new(
     assert task in await stored(tasks)
 
 
-async def test_removing_a_key_and_using_it_again_do_not_deadlock(engine: AsyncEngine, database_url: str) -> None:
+async def test_removing_a_key_and_using_it_again_do_not_deadlock(engine: Engine, database_url: str) -> None:
     """Whoever uses it holds the owner and waits for the key; whoever forgets it holds the key and waits for nobody."""
     store = PostgresTaskStore(engine)
     tasks = store.tasks_of(ANN)

@@ -17,11 +17,9 @@ import pytest
 from factories import ANN, LATER, make_id, make_task
 from poolers import passage_to
 from psycopg import sql
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.store import PostgresOwnedTasks
 from todo_core import IdempotencyKey, StoreUnavailable, Task, TaskQuery, TaskStore, composed
 from todo_core.testing.writing import add, add_once, changing, creating, edit, once_for, remove
@@ -199,7 +197,7 @@ async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(
                 await doing
         await nothing_runs(database_url)
         await store.aclose()
-    assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert engine.pool.checkedout() == 0
     assert await store.tasks_of(ANN).get(task.id) == task
     assert await edit(store.tasks_of(ANN), task.id, _toggle) == _toggle(task)
     await store.aclose()
@@ -207,10 +205,10 @@ async def test_a_cancelled_call_leaves_no_statement_no_connection_and_no_change(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot freeze a process")
-async def test_readiness_does_not_wait_for_a_frozen_database(engine: AsyncEngine) -> None:
+async def test_readiness_does_not_wait_for_a_frozen_database(engine: Engine) -> None:
     store = PostgresTaskStore(engine, deadline=60)
     async with engine.connect() as connection:
-        backend = (await connection.execute(text("select pg_backend_pid()"))).scalar_one()
+        backend = connection.info.backend_pid
     os.kill(backend, signal.SIGSTOP)
     try:
         begun = monotonic()
@@ -309,7 +307,7 @@ async def test_tasks_are_read_alike_whatever_the_session_is_set_to(database_url:
 async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(database_url: str) -> None:
     engine = create_engine(database_url, pool_size=1)
     async with engine.connect() as connection:
-        await connection.execute(text("set timezone = 'Asia/Kathmandu'"))
+        await connection.execute("set timezone = 'Asia/Kathmandu'")
     tasks = PostgresTaskStore(engine).tasks_of(ANN)
     await add(tasks, task := make_task(completed_at=LATER))
     assert repr(await tasks.get(task.id)) == repr(task)
@@ -320,10 +318,10 @@ async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(da
     await engine.dispose()
 
 
-async def test_a_message_shows_no_values_even_when_it_is_a_bug(engine: AsyncEngine) -> None:
+async def test_a_message_shows_no_values_even_when_it_is_a_bug(engine: Engine) -> None:
     async with engine.connect() as connection:
-        with pytest.raises(DBAPIError) as problem:
-            await connection.execute(text("select * from missing where title = :title"), {"title": "private"})
+        with pytest.raises(psycopg.Error) as problem:
+            await connection.execute("select * from missing where title = %(title)s", {"title": "private"})
     assert "private" not in str(problem.value)
 
 
@@ -368,7 +366,7 @@ async def test_statements_go_on_after_a_columns_type_has_changed(
 
 
 async def test_a_commit_has_twice_the_deadline_for_all_its_statements_together(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = PostgresTaskStore(engine, deadline=1.0)
     tasks = store.tasks_of(ANN)

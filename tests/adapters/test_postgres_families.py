@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from effort import IN_CI
 from factories import ANN, make_list, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, transaction
 from todo_adapters.postgres.batch import execute
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import Decision, OwnedTasks, Pair, Plan, Seen, Sees, TaskNotFound, TaskQuery, TaskService, TooMany
 from todo_core.testing.belongings import Belongings, assert_in_place, assert_log
@@ -67,7 +67,7 @@ async def test_a_storage_without_the_owner_lock_is_detected(
         await moved_by_two_processes(postgres_store, database_url, "no_lock")
 
 
-async def test_limits_are_exact_whoever_writes_at_the_same_time(engine: AsyncEngine, database_url: str) -> None:
+async def test_limits_are_exact_whoever_writes_at_the_same_time(engine: Engine, database_url: str) -> None:
     stores = [PostgresTaskStore(engine, max_tasks=7, deadline=30) for _ in range(2)]
     both = [store.tasks_of(ANN) for store in stores]
     await both[0].commit(creating_list(task_list := make_list()))

@@ -5,9 +5,9 @@ import asyncio
 import psycopg
 from adapters.statements import ONCE, holding, out_of_step, waiting
 from factories import ANN, BOB, LATER, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres.engine import Engine
 from todo_core import OwnerId, StoreUnavailable, Task, composed
 from todo_core.testing.log import whole_log
 from todo_core.testing.writing import add, creating, deleting, edit, remove
@@ -23,7 +23,7 @@ async def every_kind(stored: PostgresTaskStore, owner: OwnerId, task: Task) -> N
     await remove(tasks, task.id)
 
 
-async def test_owners_with_locked_rows_delay_nobody_else(engine: AsyncEngine, database_url: str) -> None:
+async def test_owners_with_locked_rows_delay_nobody_else(engine: Engine, database_url: str) -> None:
     stored = PostgresTaskStore(engine, deadline=30)
     held = [OwnerId(f"held {number}") for number in range(6)]
     strangers = [OwnerId(f"stranger {number}") for number in range(4)]
@@ -50,7 +50,7 @@ async def test_owners_with_locked_rows_delay_nobody_else(engine: AsyncEngine, da
 
 
 async def test_owners_whose_first_rows_are_not_committed_yet_delay_nobody_else(
-    engine: AsyncEngine, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     stored = PostgresTaskStore(engine, deadline=30)
     await add(stored.tasks_of(BOB), task := make_task(owner=BOB))
@@ -68,7 +68,7 @@ async def test_owners_whose_first_rows_are_not_committed_yet_delay_nobody_else(
 
 
 async def test_calls_of_a_held_owner_and_of_others_share_a_statement_and_only_the_held_ones_wait(
-    engine: AsyncEngine, database_url: str
+    engine: Engine, database_url: str
 ) -> None:
     stored = PostgresTaskStore(engine)
     for owner in (ANN, BOB):
@@ -83,7 +83,7 @@ async def test_calls_of_a_held_owner_and_of_others_share_a_statement_and_only_th
     await stored.aclose()
 
 
-async def test_a_cancelled_wait_for_an_owner_takes_no_number(engine: AsyncEngine, database_url: str) -> None:
+async def test_a_cancelled_wait_for_an_owner_takes_no_number(engine: Engine, database_url: str) -> None:
     stored = PostgresTaskStore(engine)
     tasks = stored.tasks_of(ANN)
     await add(tasks, task := make_task())

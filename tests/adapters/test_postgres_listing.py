@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import pytest
 from factories import ANN, make_id
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import batch, listing
 from todo_adapters.postgres.batch import STATEMENTS_KEPT
@@ -28,7 +28,7 @@ FILTERS: dict[str, tuple[Any, ...]] = {
 async def test_the_many_kinds_of_listings_take_a_limited_amount_of_memory(
     sharded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def execute(connection: AsyncConnection, statement: LiteralString, *_: Any, **__: Any) -> list[Any]:
+    async def execute(connection: AsyncConnection[Any], statement: LiteralString, *_: Any, **__: Any) -> list[Any]:
         batch._numbered(statement)
         return []
 

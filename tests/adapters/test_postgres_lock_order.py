@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,9 +20,8 @@ from adapters.statements import (
     waiting,
 )
 from factories import ANN, LATER, make_id, make_task
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.writing import SWAPPING, Result, Write, Writing
 from todo_core import Decision, OwnerId, Plan, Sees, Task, TaskNotFound
 
@@ -30,25 +30,25 @@ HEAP_ORDER = ("enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable
 KEY_ORDER = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan")
 OWNERS = [OwnerId(name) for name in ("a", "b", "c")]
 DONE, LOST = Result.DONE, Result.LOST
-Kind = Callable[[AsyncConnection, Sequence[Task]], Awaitable[list[Result]]]
+Kind = Callable[[psycopg.AsyncConnection[Any], Sequence[Task]], Awaitable[list[Result]]]
 Race = Callable[[Kind, Kind], Awaitable[list[dict[OwnerId, Result]]]]
 
 
 def shared(writing: Writing, write: Callable[[Task], Write]) -> Kind:
     """All in one statement."""
 
-    async def send(connection: AsyncConnection, tasks: Sequence[Task]) -> list[Result]:
+    async def send(connection: psycopg.AsyncConnection[Any], tasks: Sequence[Task]) -> list[Result]:
         return results(await writing.waiting(connection, list(map(write, tasks))))
 
     return send
 
 
-async def one_by_one(connection: AsyncConnection, tasks: Sequence[Task]) -> list[Result]:
+async def one_by_one(connection: psycopg.AsyncConnection[Any], tasks: Sequence[Task]) -> list[Result]:
     """Delete them, each in a transaction behind its owner's row."""
     return [await deleted(connection, task) for task in tasks]
 
 
-async def deleted(connection: AsyncConnection, task: Task) -> Result:
+async def deleted(connection: psycopg.AsyncConnection[Any], task: Task) -> Result:
     try:
         await delete(connection, task)
     except TaskNotFound:
@@ -62,17 +62,17 @@ DELETE = one_by_one
 
 
 @pytest.fixture
-async def replicas(engine: AsyncEngine) -> AsyncIterator[list[AsyncConnection]]:
+async def replicas(engine: Engine) -> AsyncIterator[list[psycopg.AsyncConnection[Any]]]:
     """Two connections with plans of different kinds."""
     async with engine.connect() as one, engine.connect() as other:
         for connection, forbidden in ((one, HEAP_ORDER), (other, KEY_ORDER)):
             for setting in forbidden:
-                await connection.execute(text(f"set {setting} = off"))
+                await connection.execute(f"set {setting} = off")
         yield [one, other]
 
 
 @pytest.fixture
-async def tasks(replicas: list[AsyncConnection]) -> list[Task]:
+async def tasks(replicas: list[psycopg.AsyncConnection[Any]]) -> list[Task]:
     """A task of each owner, in the order of their names; owners and tasks were stored in the opposite one."""
     tasks = [make_task(id=make_id(number), owner=owner) for number, owner in enumerate(OWNERS)]
     for task in reversed(tasks):
@@ -82,7 +82,9 @@ async def tasks(replicas: list[AsyncConnection]) -> list[Task]:
 
 
 @pytest.fixture(params=[False, True], ids=["in one order", "in opposite orders"])
-def race(request: pytest.FixtureRequest, replicas: list[AsyncConnection], tasks: list[Task], database_url: str) -> Race:
+def race(
+    request: pytest.FixtureRequest, replicas: list[psycopg.AsyncConnection[Any]], tasks: list[Task], database_url: str
+) -> Race:
     """What becomes of each owner's task where both wait for one owner at the same time."""
     orders: Sequence[Sequence[Task]] = (tasks, tasks[::-1] if request.param else tasks)
 
@@ -122,7 +124,7 @@ async def test_deletions_do_not_deadlock_with_what_else_is_written(
 
 
 async def test_a_plan_locks_its_tasks_in_the_order_of_their_ids(
-    replicas: list[AsyncConnection], database_url: str
+    replicas: list[psycopg.AsyncConnection[Any]], database_url: str
 ) -> None:
     """Whoever locks tasks without their owner's row, as servers of an older version do, can do the same."""
     first, second = (make_task(id=make_id(number)) for number in range(2))

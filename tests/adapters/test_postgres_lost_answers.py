@@ -9,10 +9,10 @@ import pytest
 from adapters.keys import KEY, keys_in, stored
 from adapters.statements import ADD, begun, columns, holding
 from factories import ANN, LATER, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, writing
 from todo_adapters.postgres import store as store_module
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.writing import Outcome, Write, Writing
 from todo_core import Committed, Once, StoreUnavailable
 from todo_core.testing.log import whole_log
@@ -20,7 +20,7 @@ from todo_core.testing.writing import add, add_once, changing, deleting
 
 
 async def test_a_creation_that_is_given_up_leaves_neither_key_nor_task(
-    database_url: str, engine: AsyncEngine, there: None
+    database_url: str, engine: Engine, there: None
 ) -> None:
     store = PostgresTaskStore(engine, deadline=0.5)
     tasks = store.tasks_of(ANN)
@@ -80,7 +80,7 @@ def losing_answers(keyed: Writing, times: int) -> tuple[Writing, list[int]]:
     """The same statement, whose answer is lost so often; and what of that is still to come."""
     left = list(range(times))
 
-    async def losing(connection: AsyncConnection, calls: Sequence[Write]) -> Sequence[Outcome]:
+    async def losing(connection: psycopg.AsyncConnection[Any], calls: Sequence[Write]) -> Sequence[Outcome]:
         outcomes = await keyed.passing(connection, calls)
         if left:
             left.pop()
@@ -118,7 +118,7 @@ async def test_a_transaction_under_a_key_whose_answer_was_lost_is_asked_again_an
     left = times
     run = postgres_store._sender._connections.run
 
-    async def losing(work: Callable[[AsyncConnection], Awaitable[Any]], **how: int) -> Any:
+    async def losing(work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]], **how: int) -> Any:
         nonlocal left
         answer = await run(work, **how)
         if left and isinstance(answer, Committed):

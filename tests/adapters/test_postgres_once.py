@@ -9,9 +9,9 @@ from adapters.keys import ISOLATIONS, KEY, stored
 from adapters.statements import ADD, begun, columns, holding
 from factories import ANN, LATER, NOON, make_task
 from psycopg import sql
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, transaction
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     ChangeQuery,
@@ -152,7 +152,7 @@ async def test_an_edit_under_a_key_that_is_just_being_used_is_refused(
 
 @pytest.mark.parametrize("level", ISOLATIONS)
 async def test_a_repeat_works_with_every_default_isolation_level(
-    database_url: str, engine: AsyncEngine, there: None, level: str
+    database_url: str, engine: Engine, there: None, level: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         name = sql.Identifier(urlsplit(database_url).path[1:])
@@ -201,7 +201,7 @@ async def test_what_is_stored_in_portions_is_one_change_with_one_time(
 
 
 async def test_replicas_with_the_same_keys_in_another_order_do_not_deadlock(
-    engine: AsyncEngine, database_url: str, there: None
+    engine: Engine, database_url: str, there: None
 ) -> None:
     stores = [PostgresTaskStore(engine) for _ in range(2)]
     keys = [IdempotencyKey(f"{number}") for number in range(10)]

@@ -7,11 +7,11 @@ from typing import Any, LiteralString
 import pytest
 from adapters.statements import CREATING, CREATING_ONCE, DONE, FORMS, creation, have_owners, key, once, store, swap
 from factories import ANN, LATER, make_id, make_task
-from psycopg import AsyncRawCursor
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg import AsyncConnection, AsyncRawCursor
 
 from todo_adapters.postgres import writing
 from todo_adapters.postgres.batch import execute
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.transaction import replayed
 from todo_adapters.postgres.writing import SWAPPING
@@ -24,7 +24,9 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
     """The parameters of each statement that will be sent."""
     sent: list[Mapping[str, object]] = []
 
-    async def listening(connection: AsyncConnection, statement: LiteralString, values: Mapping[str, object]) -> object:
+    async def listening(
+        connection: AsyncConnection[Any], statement: LiteralString, values: Mapping[str, object]
+    ) -> object:
         sent.append(values)
         return await execute(connection, statement, values)
 
@@ -35,7 +37,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
 @FORMS
 @pytest.mark.parametrize(("edited", "sent"), [(False, False), (True, True)])
 async def test_a_batch_that_only_completes_sends_no_texts(
-    connection: AsyncConnection, form: str, edited: bool, sent: bool, monkeypatch: pytest.MonkeyPatch
+    connection: AsyncConnection[Any], form: str, edited: bool, sent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(connection, tasks := [make_task(tags=("a",), description="b") for _ in range(2)])
     after = [
@@ -69,7 +71,7 @@ MEMBERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("keyed", [False, True])
 @pytest.mark.parametrize("members", MEMBERS, ids=str)
 async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
-    connection: AsyncConnection, keyed: bool, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    connection: AsyncConnection[Any], keyed: bool, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await have_owners(connection, ANN)
     tasks = [make_task(), make_task(**members)]
@@ -91,7 +93,7 @@ async def test_a_batch_sends_no_members_that_none_of_its_tasks_has(
 
 
 async def test_many_rows_are_made_a_part_at_a_time_and_others_come_in_between(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[object] = []
     fetchmany = AsyncRawCursor.fetchmany

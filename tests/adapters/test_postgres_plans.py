@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from adapters.statements import (
@@ -20,8 +21,7 @@ from adapters.statements import (
     swap,
 )
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import pruning
 from todo_adapters.postgres.listing import PagesOf, Shape
@@ -75,7 +75,7 @@ FILL = (
     """,
     "analyze tasks, owners, changes, used_keys, lists",
 )
-Send = Callable[[AsyncConnection], Awaitable[object]]
+Send = Callable[[AsyncConnection[Any]], Awaitable[object]]
 
 
 def writes() -> dict[str, Send]:
@@ -115,7 +115,7 @@ def writes() -> dict[str, Send]:
     return sends
 
 
-async def everything_else(connection: AsyncConnection, task: Task) -> None:
+async def everything_else(connection: AsyncConnection[Any], task: Task) -> None:
     """What can only be done behind the lock, one after the other."""
     owner, below = task.owner, make_task(owner=task.owner, parent_id=task.id)
     task_list = TaskList.new(id=ListId(make_id(-1)), owner=owner, name="Home", at=LATER)
@@ -170,9 +170,9 @@ def syncs(user: OwnerId, thing: TaskId) -> dict[str, Send]:
     }
 
 
-async def test_every_statement_uses_an_index(connection: AsyncConnection) -> None:
+async def test_every_statement_uses_an_index(connection: AsyncConnection[Any]) -> None:
     for statement in FILL:
-        await connection.execute(text(statement))
+        await connection.execute(statement)
     for name, send in {**writes(), **reads()}.items():
         for plan in await plans(connection, send):
             assert "Seq Scan" not in plan, (name, plan)
@@ -180,7 +180,7 @@ async def test_every_statement_uses_an_index(connection: AsyncConnection) -> Non
     # Where one task has all subtasks, the planner expects each to have many.
     one_parent = "update tasks set parent_id = md5('one')::uuid where parent_id is not null"
     for statement in ("update tasks set user_id = 'user 7'", one_parent, "analyze tasks"):
-        await connection.execute(text(statement))
+        await connection.execute(statement)
     for name, send in writes().items():
         if name.startswith("remove"):
             for plan in await plans(connection, send):
@@ -188,27 +188,27 @@ async def test_every_statement_uses_an_index(connection: AsyncConnection) -> Non
 
 
 async def test_expired_rows_are_found_by_age_even_after_earlier_cleanups(
-    connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    connection: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "PIECE", 10)  # few of many, as in a large table
     for statement in FILL:
-        await connection.execute(text(statement))
+        await connection.execute(statement)
     for table, moment, days in ((used_keys, used_keys.c.used_at, 0.9), (changes, changes.c.at, 13.5)):
         forget = pruning.pruning(table, moment, timedelta(days=days))
         # Rows from now come where the oldest were: an index that keeps a summary of each place leads nowhere then.
-        await connection.execute(text(f"delete from {table} where {moment.name} < now() - interval '13 d'"))  # noqa: S608
-        await connection.execute(text(f"vacuum {table}"))
+        await connection.execute(f"delete from {table} where {moment.name} < now() - interval '13 d'")  # noqa: S608
+        await connection.execute(f"vacuum {table}")
         for statement in FILL[4:6]:
-            await connection.execute(text(f"{statement} on conflict do nothing"))
-        await connection.execute(text(f"analyze {table}"))
+            await connection.execute(f"{statement} on conflict do nothing")
+        await connection.execute(f"analyze {table}")
         for plan in await plans(connection, lambda connection, forget=forget: forget(connection, [None])):  # type: ignore[misc]
             assert f"Index Scan using {table}_{'at' if table is changes else moment.name}" in plan, plan
             assert "Seq Scan" not in plan, plan
 
 
-async def test_a_sync_page_begins_at_its_place_in_the_log(connection: AsyncConnection) -> None:
+async def test_a_sync_page_begins_at_its_place_in_the_log(connection: AsyncConnection[Any]) -> None:
     for statement in FILL:
-        await connection.execute(text(statement))
+        await connection.execute(statement)
     user = OwnerId("user 7")
     found = await plans(connection, syncs(user, make_id(1))["changed"])
     for plan in found:
@@ -217,9 +217,9 @@ async def test_a_sync_page_begins_at_its_place_in_the_log(connection: AsyncConne
         assert plan.count("Sort Key") <= 2, plan  # of the page: its things, and the answer
 
 
-async def test_a_page_continues_at_its_place(connection: AsyncConnection) -> None:
+async def test_a_page_continues_at_its_place(connection: AsyncConnection[Any]) -> None:
     for statement in FILL:
-        await connection.execute(text(statement))
+        await connection.execute(statement)
     query = TaskQuery(after=Cursor(Sort.NEWEST, make_id(1)))
     found = await plans(connection, lambda connection: PagesOf(Shape.of(query))(connection, [(ANN, query)]))
     for plan in found:

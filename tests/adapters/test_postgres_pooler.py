@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from factories import ANN, LATER, NOON, make_task
 from poolers import pooler_before
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import execute
@@ -69,7 +69,7 @@ async def test_a_commit_whose_connection_the_pooler_lost_is_unavailable_or_repea
     sender = Sender(engine, deadline=5)
     times: list[int] = []
 
-    async def work(connection: AsyncConnection, _: bool) -> int:
+    async def work(connection: psycopg.AsyncConnection[Any], _: bool) -> int:
         await execute(connection, "select 1", {})
         times.append(len(times))
         if len(times) == 1:
@@ -91,7 +91,5 @@ async def test_a_commit_whose_connection_the_pooler_lost_is_unavailable_or_repea
 async def test_nothing_is_prepared_behind_a_pooler(pooled_url: str) -> None:
     engine = create_engine(pooled_url)
     async with engine.connect() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert isinstance(driver, psycopg.AsyncConnection)
-        assert driver.prepare_threshold is None
+        assert connection.prepare_threshold is None
     await engine.dispose()

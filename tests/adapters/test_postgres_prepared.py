@@ -11,11 +11,10 @@ from adapters.statements import holding
 from adapters.test_postgres_engine import waiting
 from databases import has_been_used
 from factories import ANN, LATER, make_id, make_task
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.embedded import EmbeddedPostgres
 from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.migrations import migrate
 from todo_core import (
     IdempotencyKey,
@@ -35,19 +34,19 @@ FIRST, SECOND, UNKNOWN = make_id(1), make_id(2), make_id(3)
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: str) -> AsyncIterator[Engine]:
     """With one connection: every statement is sent on it."""
     engine = create_engine(database_url, pool_size=1)
     yield engine
     await engine.dispose()
 
 
-async def prepared(engine: AsyncEngine) -> set[str]:
+async def prepared(engine: Engine) -> set[str]:
     """The statements that are prepared on the connection. What the driver gives up it drops with its next statement."""
     async with engine.connect() as connection:
         for _ in range(2):
-            rows = await connection.execute(text("select statement from pg_prepared_statements"))
-        return {row.statement for row in rows}
+            cursor = await connection.execute("select statement from pg_prepared_statements", prepare=False)
+        return {statement for (statement,) in await cursor.fetchall()}
 
 
 async def reuse_the_key(tasks: OwnedTasks) -> None:
@@ -76,7 +75,7 @@ async def delete_the_unknown(tasks: OwnedTasks) -> None:
     ],
 )
 async def test_a_refusal_behind_the_lock_leaves_statements_prepared(
-    engine: AsyncEngine, refused: Callable[[OwnedTasks], Awaitable[None]], error: type[Exception]
+    engine: Engine, refused: Callable[[OwnedTasks], Awaitable[None]], error: type[Exception]
 ) -> None:
     store = PostgresTaskStore(engine, max_tasks=2)
     tasks = store.tasks_of(ANN)
@@ -94,7 +93,7 @@ async def test_a_refusal_behind_the_lock_leaves_statements_prepared(
 
 
 async def test_waiting_for_the_owners_row_leaves_statements_prepared(
-    engine: AsyncEngine, postgres_store: PostgresTaskStore, database_url: str
+    engine: Engine, postgres_store: PostgresTaskStore, database_url: str
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, make_task(id=FIRST))
@@ -109,7 +108,7 @@ async def test_waiting_for_the_owners_row_leaves_statements_prepared(
 
 
 async def test_a_write_is_prepared_on_first_use_and_stays_prepared_after_many_listings(
-    engine: AsyncEngine, postgres_store: PostgresTaskStore
+    engine: Engine, postgres_store: PostgresTaskStore
 ) -> None:
     tasks = postgres_store.tasks_of(ANN)
     await add(tasks, make_task(id=FIRST))

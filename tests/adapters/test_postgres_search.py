@@ -1,6 +1,7 @@
 """Searches on PostgreSQL find what the core finds, and never cost the length of the search times the text."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from adapters.statements import store
@@ -8,8 +9,7 @@ from effort import examples
 from factories import ANN, make_id, make_task
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.listing import PagesOf, Shape, repeats_at_its_end
 from todo_core import Task, TaskQuery
@@ -46,9 +46,9 @@ def tasks_like(needle: str) -> list[Task]:
 @example("***=" * 20)
 @example("ΐ" * 33)
 @example("b" + "a" * 99)
-async def test_a_search_finds_what_the_core_finds(connection: AsyncConnection, needle: str) -> None:
+async def test_a_search_finds_what_the_core_finds(connection: AsyncConnection[Any], needle: str) -> None:
     tasks = tasks_like(needle)
-    await connection.execute(text("truncate tasks, owners, changes"))
+    await connection.execute("truncate tasks, owners, changes")
     await store(connection, tasks)
     query = TaskQuery(search=needle, limit=200)
     assert await PagesOf(Shape.of(query))(connection, [(ANN, query)]) == [query.page_of(tasks)]

@@ -17,11 +17,10 @@ import pytest_asyncio
 from adapters.statements import ADD, begun, columns, executing, holding, waiting
 from factories import ANN, BOB, LATER, NOON, make_task
 from partitions import partition, partitions_in_plan
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.memory import MemoryTaskStore
 from todo_adapters.postgres import PostgresTaskStore, batch, create_engine, reading, sender, store, sync, transaction
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.migrations import head, migrate
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import metadata
@@ -77,7 +76,9 @@ def recording() -> Iterator[Sent]:
     given: set[str] = set()
     execute = psycopg.AsyncCursor.execute
 
-    async def kept(connection: AsyncConnection, statement: str, values: Mapping[str, Any], **others: Any) -> list[Any]:
+    async def kept(
+        connection: psycopg.AsyncConnection[Any], statement: str, values: Mapping[str, Any], **others: Any
+    ) -> list[Any]:
         if "user_id" in statement:
             sent[statement] = values
         return await batch.execute(connection, statement, values, **others)  # type: ignore[arg-type]
@@ -138,18 +139,18 @@ def test_memory_and_a_sharded_store_answer_alike(shared_partitioned_database_url
 
 
 @pytest.fixture
-async def engine(partitioned_database_url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(partitioned_database_url: str) -> AsyncIterator[Engine]:
     engine = create_engine(partitioned_database_url, sharded=True)
     yield engine
     await engine.dispose()
 
 
 async def test_calls_of_one_owner_share_a_statement_and_those_of_two_run_in_parallel(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[list[OwnerId]] = []
 
-    async def read_many(connection: AsyncConnection, keys: Sequence[reading.Key]) -> Sequence[Task | None]:
+    async def read_many(connection: psycopg.AsyncConnection[Any], keys: Sequence[reading.Key]) -> Sequence[Task | None]:
         sent.append([owner for owner, _ in keys])
         return await reading.read_many(connection, keys)
 
@@ -161,7 +162,7 @@ async def test_calls_of_one_owner_share_a_statement_and_those_of_two_run_in_para
     assert sorted(sent) == [[ANN] * 5, [BOB] * 5]
 
 
-async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engine: AsyncEngine) -> None:
+async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engine: Engine) -> None:
     async with engine.connect() as connection:
         with recording() as sent, pytest.raises(ValueError, match="values to unpack"):
             await reading.read_many(connection, [(owner, make_task().id) for owner in (ANN, BOB)])
@@ -169,7 +170,7 @@ async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engin
 
 
 async def test_a_limited_number_of_owners_runs_in_parallel_and_the_others_wait(
-    engine: AsyncEngine, partitioned_database_url: str
+    engine: Engine, partitioned_database_url: str
 ) -> None:
     tasks = PostgresTaskStore(engine)
     owners = [OwnerId(f"owner {number}") for number in range(3 * sender.MAX_SIDE_BY_SIDE)]
@@ -185,7 +186,7 @@ async def test_a_limited_number_of_owners_runs_in_parallel_and_the_others_wait(
 
 
 async def test_an_owner_whose_statements_never_end_fails_alone_and_in_time(
-    engine: AsyncEngine, partitioned_database_url: str
+    engine: Engine, partitioned_database_url: str
 ) -> None:
     tasks = PostgresTaskStore(engine, deadline=0.5)
     await add(tasks.tasks_of(BOB), mine := make_task(owner=BOB))
@@ -205,7 +206,7 @@ async def test_an_owner_whose_statements_never_end_fails_alone_and_in_time(
 async def test_an_error_of_citus_about_a_lost_machine_is_unavailable_and_without_citus_a_bug(
     partitioned_database_url: str, sharded: bool, error: type[Exception]
 ) -> None:
-    async def failing(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+    async def failing(connection: psycopg.AsyncConnection[Any], calls: Sequence[None]) -> Sequence[None]:
         await batch.execute(connection, "do $$ begin raise exception 'lost' using errcode = 'XX000'; end $$", {})
         return calls
 
@@ -223,11 +224,11 @@ async def test_plans_are_made_for_the_owner_only_where_tables_are_sharded(
 ) -> None:
     engine = create_engine(database_url, sharded=sharded)
     async with engine.connect() as connection:
-        assert (await connection.execute(text("show plan_cache_mode"))).scalar_one() == mode
+        assert await (await connection.execute("show plan_cache_mode")).fetchone() == (mode,)
     await engine.dispose()
 
 
-async def test_every_statement_is_covered_by_the_proof(engine: AsyncEngine, partitioned_database_url: str) -> None:
+async def test_every_statement_is_covered_by_the_proof(engine: Engine, partitioned_database_url: str) -> None:
     with psycopg.connect(partitioned_database_url) as connection:
         connection.execute("insert into used_keys select 'old', 'k', now() - interval '25 h', 'x', 1, '[]'")
     tasks = PostgresTaskStore(engine)

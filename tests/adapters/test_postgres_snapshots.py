@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,10 +21,9 @@ from adapters.statements import (
     swap,
 )
 from factories import ANN, LATER, NOON, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, writing
-from todo_adapters.postgres.batch import driver_of
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.writing import Outcome, Result, Write, Writing
 from todo_core import InvalidInput, Plan, Task, TaskNotFound, TaskQuery, TodoError, VersionConflict
 from todo_core.testing.log import replayed, whole_log
@@ -36,7 +36,7 @@ GATE = """
 
 
 @pytest.fixture
-async def rival(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def rival(engine: Engine) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """Another replica's connection."""
     async with engine.connect() as connection:
         yield connection
@@ -75,11 +75,11 @@ OTHER = make_task()
 WHOLE = make_task(priority="high")  # goes in the statement with all columns
 SWAPPED = TASK.edited(title="By the rival", at=LATER)
 Kind = tuple[str, Write]
-Rival = Callable[[AsyncConnection], Awaitable[object]]
+Rival = Callable[[psycopg.AsyncConnection[Any]], Awaitable[object]]
 
 
 def sent(shared: Writing, write: Write) -> Rival:
-    async def send(connection: AsyncConnection) -> None:
+    async def send(connection: psycopg.AsyncConnection[Any]) -> None:
         [outcome] = await shared.waiting(connection, [write])
         assert outcome.result is Result.DONE
 
@@ -91,7 +91,7 @@ def deleted(task: Task) -> Rival:
 
 
 def meanwhile(*rivals: Rival) -> Rival:
-    async def write(connection: AsyncConnection) -> None:
+    async def write(connection: psycopg.AsyncConnection[Any]) -> None:
         for rival in rivals:
             await rival(connection)
 
@@ -161,8 +161,8 @@ RACES: dict[str, tuple[Rival, Kind, Outcome]] = {
 @pytest.mark.parametrize("form", ["passing", "waiting"])
 @pytest.mark.parametrize(("rivals", "kind", "expected"), RACES.values(), ids=RACES)
 async def test_changes_committed_between_snapshot_and_lock_are_seen(
-    engine: AsyncEngine,
-    rival: AsyncConnection,
+    engine: Engine,
+    rival: psycopg.AsyncConnection[Any],
     database_url: str,
     gated: Callable[[], dict[str, Writing]],
     rivals: Rival,
@@ -183,13 +183,13 @@ async def test_changes_committed_between_snapshot_and_lock_are_seen(
 
 @pytest.mark.parametrize(("rivals", "kind", "expected"), RACES.values(), ids=RACES)
 async def test_changes_committed_while_a_statement_waited_are_seen(
-    engine: AsyncEngine, rival: AsyncConnection, database_url: str, rivals: Rival, kind: Kind, expected: Outcome
+    engine: Engine, rival: psycopg.AsyncConnection[Any], database_url: str, rivals: Rival, kind: Kind, expected: Outcome
 ) -> None:
     await store(rival, [TASK])
     name, write = kind
     statement = {"create": writing.creating(2, keyed=False), "swap": writing.SWAPPING, "remove": writing.REMOVING}[name]
     async with engine.connect() as connection:
-        async with driver_of(rival).transaction():
+        async with rival.transaction():
             await rivals(rival)
             doing = await begun(statement.waiting(connection, [write]), database_url)
         assert await doing == [expected]
@@ -215,7 +215,7 @@ WAITED: dict[str, tuple[Plan, Plan, type[TodoError] | None, list[str]]] = {
 @pytest.mark.parametrize(("first", "second", "refusal", "left"), WAITED.values(), ids=WAITED)
 async def test_a_plan_that_waited_for_another_sees_the_result_of_that_one(
     postgres_store: PostgresTaskStore,
-    rival: AsyncConnection,
+    rival: psycopg.AsyncConnection[Any],
     database_url: str,
     first: Plan,
     second: Plan,
@@ -224,7 +224,7 @@ async def test_a_plan_that_waited_for_another_sees_the_result_of_that_one(
 ) -> None:
     await store(rival, [TASK])
     tasks = postgres_store.tasks_of(ANN)
-    async with driver_of(rival).transaction():
+    async with rival.transaction():
         await commit(rival, ANN, first)
         doing = await begun(tasks.commit(second), database_url)
     [outcome] = await asyncio.gather(doing, return_exceptions=True)
@@ -237,7 +237,7 @@ async def test_a_plan_that_waited_for_another_sees_the_result_of_that_one(
 
 
 async def test_a_key_that_was_used_between_snapshot_and_lock_stores_nothing(
-    engine: AsyncEngine, rival: AsyncConnection, database_url: str, gated: Callable[[], dict[str, Writing]]
+    engine: Engine, rival: psycopg.AsyncConnection[Any], database_url: str, gated: Callable[[], dict[str, Writing]]
 ) -> None:
     await have_owners(rival, ANN)
     async with engine.connect() as connection:

@@ -1,5 +1,7 @@
 """Many calls in one statement: each gets its own answer."""
 
+from typing import Any
+
 import pytest
 from adapters.statements import (
     CREATING,
@@ -21,10 +23,9 @@ from adapters.statements import (
     swap,
 )
 from factories import ANN, BOB, LATER, NOON, make_id, make_task
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
-from todo_adapters.postgres.batch import driver_of, execute
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.reading import read_many
 from todo_adapters.postgres.sync import changed_pages
@@ -48,7 +49,7 @@ from todo_core.testing.writing import changing, deleting
 from todo_core.testing.writing import creating as plan_creating
 
 
-async def test_each_reader_gets_its_own_task(connection: AsyncConnection) -> None:
+async def test_each_reader_gets_its_own_task(connection: AsyncConnection[Any]) -> None:
     anns, bobs = make_task(id=make_id(1)), make_task(id=make_id(1), owner=BOB, title="Bob's")
     await store(connection, [anns, bobs])
     keys = [key(bobs), (ANN, make_id(2)), key(anns), key(bobs)]
@@ -56,7 +57,7 @@ async def test_each_reader_gets_its_own_task(connection: AsyncConnection) -> Non
 
 
 @FORMS
-async def test_the_first_of_two_creations_of_one_id_succeeds(connection: AsyncConnection, form: str) -> None:
+async def test_the_first_of_two_creations_of_one_id_succeeds(connection: AsyncConnection[Any], form: str) -> None:
     await store(connection, [there := make_task()])
     await have_owners(connection, BOB)
     first, second, bobs = (
@@ -71,7 +72,7 @@ async def test_the_first_of_two_creations_of_one_id_succeeds(connection: AsyncCo
 
 @FORMS
 async def test_changes_of_one_batch_are_numbered_in_its_order_each_owner_from_its_own(
-    connection: AsyncConnection, form: str
+    connection: AsyncConnection[Any], form: str
 ) -> None:
     await have_owners(connection, ANN, BOB)
     tasks = [make_task(owner=owner) for owner in (BOB, ANN, BOB, BOB, ANN)]
@@ -83,7 +84,7 @@ async def test_changes_of_one_batch_are_numbered_in_its_order_each_owner_from_it
 
 
 @FORMS
-async def test_exactly_one_of_two_swaps_of_one_task_succeeds(connection: AsyncConnection, form: str) -> None:
+async def test_exactly_one_of_two_swaps_of_one_task_succeeds(connection: AsyncConnection[Any], form: str) -> None:
     tasks = [make_task() for _ in range(3)]
     await store(connection, [tasks[1], tasks[0]])
     toggled = [swap(task, task.toggled(at=LATER)) for task in tasks]
@@ -96,15 +97,15 @@ async def test_exactly_one_of_two_swaps_of_one_task_succeeds(connection: AsyncCo
     assert await state(connection) == [(ANN, 4, 2, 4)]
 
 
-async def test_the_lock_timeout_of_making_an_owner_ends_with_it(connection: AsyncConnection) -> None:
-    async with driver_of(connection).transaction():
+async def test_the_lock_timeout_of_making_an_owner_ends_with_it(connection: AsyncConnection[Any]) -> None:
+    async with connection.transaction():
         assert await make_owner(connection, ANN, waits=False)
         [(limit,)] = await execute(connection, "select current_setting('lock_timeout')", {})
     assert limit == "0"
 
 
 async def test_a_deletion_removes_only_the_expected_task_of_its_owner_and_its_subtasks(
-    connection: AsyncConnection,
+    connection: AsyncConnection[Any],
 ) -> None:
     tasks = [make_task(owner=owner) for owner in (ANN, BOB, ANN, BOB)]
     await store(connection, tasks)
@@ -124,7 +125,9 @@ async def test_a_deletion_removes_only_the_expected_task_of_its_owner_and_its_su
 
 
 @FORMS
-async def test_a_swap_detects_that_a_task_was_deleted_and_created_again(connection: AsyncConnection, form: str) -> None:
+async def test_a_swap_detects_that_a_task_was_deleted_and_created_again(
+    connection: AsyncConnection[Any], form: str
+) -> None:
     await store(connection, [task := make_task()])
     before = make_task(id=task.id, created_at=task.created_at, updated_at=LATER)
     assert results(await getattr(SWAPPING, form)(connection, [swap(before, before.toggled(at=LATER))])) == [LOST]
@@ -132,7 +135,7 @@ async def test_a_swap_detects_that_a_task_was_deleted_and_created_again(connecti
 
 @FORMS
 async def test_no_more_tasks_than_an_owner_may_have_are_stored_whoever_fills_the_batch(
-    connection: AsyncConnection, form: str
+    connection: AsyncConnection[Any], form: str
 ) -> None:
     await have_owners(connection, ANN, BOB)
     batch = getattr(creating(3, keyed=False), form)
@@ -146,7 +149,9 @@ async def test_no_more_tasks_than_an_owner_may_have_are_stored_whoever_fills_the
 
 
 @FORMS
-async def test_a_removal_takes_the_expected_task_that_has_no_subtasks(connection: AsyncConnection, form: str) -> None:
+async def test_a_removal_takes_the_expected_task_that_has_no_subtasks(
+    connection: AsyncConnection[Any], form: str
+) -> None:
     tasks = [make_task() for _ in range(3)]
     await store(connection, [*tasks, bobs := make_task(owner=BOB, id=tasks[0].id)])
     await commit(connection, ANN, plan_creating(below := make_task(parent_id=tasks[2].id)))
@@ -157,19 +162,18 @@ async def test_a_removal_takes_the_expected_task_that_has_no_subtasks(connection
     found = await read_many(connection, [key(task) for task in (*tasks, bobs, below)])
     assert found == [None, tasks[1], tasks[2], None, below]
     assert await state(connection) == [(ANN, 5, 3, 5), (BOB, 2, 0, 2)]
-    [(before, after, took)] = await connection.execute(
-        text("select before, after, took from changes where user_id = 'ann' and action = 'deleted'")
-    )
+    logged = "select before, after, took from changes where user_id = 'ann' and action = 'deleted'"
+    [(before, after, took)] = await (await connection.execute(logged)).fetchall()
     assert (before["title"], after, took) == (tasks[0].title, None, 1)
 
 
 @pytest.mark.parametrize("writing", [CREATING, SWAPPING, SWAPPING_ONCE])
 @FORMS
 async def test_a_write_of_an_owner_without_a_row_reports_that(
-    connection: AsyncConnection, writing: Writing, form: str
+    connection: AsyncConnection[Any], writing: Writing, form: str
 ) -> None:
     await store(connection, [anns := make_task(), bobs := make_task(owner=BOB)])
-    await connection.execute(text("delete from owners where user_id = 'bob'"))
+    await connection.execute("delete from owners where user_id = 'bob'")
     calls = {
         CREATING: [creation(make_task(owner=BOB)), creation(make_task())],
         SWAPPING: [swap(bobs, bobs.toggled(at=LATER)), swap(anns, anns.toggled(at=LATER))],
@@ -179,7 +183,7 @@ async def test_a_write_of_an_owner_without_a_row_reports_that(
     assert await read_many(connection, [key(bobs)]) == [bobs]
 
 
-async def test_writes_touch_their_own_owners_tasks_alone(connection: AsyncConnection) -> None:
+async def test_writes_touch_their_own_owners_tasks_alone(connection: AsyncConnection[Any]) -> None:
     anns = make_task(id=make_id(1))
     bobs = make_task(id=make_id(1), owner=BOB)
     for send in (
@@ -187,17 +191,17 @@ async def test_writes_touch_their_own_owners_tasks_alone(connection: AsyncConnec
         lambda: commit(connection, ANN, changing(anns.id, lambda task: task.toggled(at=LATER))),
         lambda: delete(connection, anns),
     ):
-        await connection.execute(text("truncate tasks, owners, changes"))
+        await connection.execute("truncate tasks, owners, changes")
         await store(connection, [anns, bobs])
         await send()
         assert await read_many(connection, [key(anns), key(bobs)]) in ([None, bobs], [anns.toggled(at=LATER), bobs])
-        found = await connection.execute(text("select user_id, number, live from owners where user_id = 'bob'"))
-        assert [tuple(row) for row in found] == [(BOB, 1, 1)]
+        found = await connection.execute("select user_id, number, live from owners where user_id = 'bob'")
+        assert await found.fetchall() == [(BOB, 1, 1)]
 
 
 @pytest.mark.parametrize("sort", Sort)
 async def test_each_listing_of_a_batch_has_its_own_owner_size_and_place(
-    connection: AsyncConnection, sort: Sort
+    connection: AsyncConnection[Any], sort: Sort
 ) -> None:
     tasks = [make_task(owner=owner, title=f"{number}") for number in range(6) for owner in (ANN, BOB)]
     await store(connection, tasks)
@@ -216,7 +220,7 @@ def test_listings_of_one_shape_share_a_statement() -> None:
     assert PagesOf(Shape.of(one)) != PagesOf(Shape.of(TaskQuery(sort=Sort.TITLE, search="a")))
 
 
-async def test_a_refused_call_of_a_shared_statement_is_refused_alone(connection: AsyncConnection) -> None:
+async def test_a_refused_call_of_a_shared_statement_is_refused_alone(connection: AsyncConnection[Any]) -> None:
     await store(connection, [mine := make_task(owner=ANN), make_task(owner=BOB)])
     good, bad = SyncToken(Mark(0, None, LATER)), SyncToken(Mark(9, None, LATER))
     queries = [SyncQuery(now=NOON, kept_since=NOON, since=since) for since in (bad, good, bad)]

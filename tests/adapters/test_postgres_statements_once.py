@@ -1,5 +1,7 @@
 """Many writes under keys in one statement: each key is used once."""
 
+from typing import Any
+
 from adapters.statements import (
     CREATING_ONCE,
     DONE,
@@ -17,7 +19,7 @@ from adapters.statements import (
     swap,
 )
 from factories import ANN, BOB, LATER, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.reading import read_many
 from todo_adapters.postgres.transaction import replayed
@@ -26,7 +28,7 @@ from todo_core import Committed
 
 
 @FORMS
-async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection, form: str) -> None:
+async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection[Any], form: str) -> None:
     await have_owners(connection, ANN, BOB)
     batch = getattr(CREATING_ONCE, form)
     first, second, bobs, other = make_task(), make_task(title="x"), make_task(owner=BOB), make_task()
@@ -42,7 +44,7 @@ async def test_each_key_of_a_batch_creates_once(connection: AsyncConnection, for
 
 
 @FORMS
-async def test_each_key_of_a_batch_edits_once(connection: AsyncConnection, form: str) -> None:
+async def test_each_key_of_a_batch_edits_once(connection: AsyncConnection[Any], form: str) -> None:
     tasks = [make_task() for _ in range(4)]
     await store(connection, [*tasks, bobs := make_task(owner=BOB)])
     batch = getattr(SWAPPING_ONCE, form)
@@ -60,7 +62,7 @@ async def test_each_key_of_a_batch_edits_once(connection: AsyncConnection, form:
 
 
 @FORMS
-async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection, form: str) -> None:
+async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection[Any], form: str) -> None:
     tasks = [make_task() for _ in range(2)]
     await store(connection, tasks)
     batch = getattr(REMOVING_ONCE, form)
@@ -71,7 +73,7 @@ async def test_each_key_of_a_batch_removes_once(connection: AsyncConnection, for
     assert await replayed(connection, ANN, once("key")) == Committed((), 3, replayed=True)
 
 
-async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection) -> None:
+async def test_the_refused_one_of_two_keys_for_one_id_stays_unused(connection: AsyncConnection[Any]) -> None:
     await have_owners(connection, ANN)
     task = make_task()
     calls = [creation(task, once("one")), creation(make_task(id=task.id), once("two"))]

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import pytest
 from adapters.statements import begun, behind_the_lock, holding
 from factories import ANN, BOB, LATER, NOON, make_id, make_list, make_owner, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, turns, unlocked
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.turns import Lately
 from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
@@ -56,7 +56,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[OwnerId]:
 
 
 @pytest.fixture
-async def rival(engine: AsyncEngine) -> AsyncIterator[PostgresTaskStore]:
+async def rival(engine: Engine) -> AsyncIterator[PostgresTaskStore]:
     """The storage in another process."""
     rival = PostgresTaskStore(engine)
     yield rival

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres import sender
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.listing import Shape
 from todo_core import Sort, StoreUnavailable, TaskQuery
 
 
-async def test_transactions_leave_connections_to_the_rest(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transactions_leave_connections_to_the_rest(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way = most = 0
 
-    async def work(connection: AsyncConnection, waits: bool) -> None:
+    async def work(connection: AsyncConnection[Any], waits: bool) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -27,11 +29,11 @@ async def test_transactions_leave_connections_to_the_rest(engine: AsyncEngine, m
     await sending.drain()
 
 
-async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_others(engine: AsyncEngine) -> None:
+async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_others(engine: Engine) -> None:
     sizes: list[int] = []
     under_way = most = 0
 
-    async def batch(connection: AsyncConnection, calls: Sequence[int]) -> Sequence[int]:
+    async def batch(connection: AsyncConnection[Any], calls: Sequence[int]) -> Sequence[int]:
         nonlocal under_way, most
         sizes.append(len(calls))
         under_way += 1
@@ -49,12 +51,12 @@ async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_ot
 
 
 async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_before_others(
-    engine: AsyncEngine,
+    engine: Engine,
 ) -> None:
     begun: list[str] = []
     first, gate = asyncio.Event(), asyncio.Event()
 
-    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+    async def batch(connection: AsyncConnection[Any], calls: Sequence[str]) -> Sequence[str]:
         begun.extend(calls)
         if calls[0].startswith("ann"):
             first.set()
@@ -73,8 +75,8 @@ async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_b
     assert not alone._owners._places  # owners come and go: they must not pile up
 
 
-async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(engine: AsyncEngine) -> None:
-    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(engine: Engine) -> None:
+    async def batch(connection: AsyncConnection[Any], calls: Sequence[str]) -> Sequence[str]:
         if calls[0] != "victim":
             await asyncio.Event().wait()
         return calls
@@ -96,10 +98,10 @@ async def test_owners_whose_listings_never_end_do_not_keep_others_from_theirs(en
     await alone.drain()
 
 
-async def test_draining_waits_for_what_is_not_shared(engine: AsyncEngine) -> None:
+async def test_draining_waits_for_what_is_not_shared(engine: Engine) -> None:
     gate = asyncio.Event()
 
-    async def batch(connection: AsyncConnection, calls: Sequence[str]) -> Sequence[str]:
+    async def batch(connection: AsyncConnection[Any], calls: Sequence[str]) -> Sequence[str]:
         await gate.wait()
         return calls
 

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from adapters.statements import A, in_one_batch, table_locked, under_way
 from factories import ANN, LATER, NOON, make_id, make_task
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, sender
 from todo_adapters.postgres.coalescer import Coalescer
+from todo_adapters.postgres.engine import Engine
 from todo_core import ChangeQuery, Decision, OwnerId, Pair, Plan, Seen, SyncQuery, SyncToken, TaskQuery
 from todo_core.sync import Mark
 from todo_core.testing.writing import add, remove
@@ -38,7 +38,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def test_closing_waits_for_the_answers_under_way_and_waiting(
-    engine: AsyncEngine, database_url: str, admin: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, database_url: str, admin: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "MAX_CALLS", 2)
     closed = PostgresTaskStore(engine)
@@ -115,7 +115,7 @@ async def test_statements_that_read_end_by_weight(
 
 
 async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(
-    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = (whole := PostgresTaskStore(engine)).tasks_of(ANN)
     beside = list[object]()

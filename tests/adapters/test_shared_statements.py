@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from adapters.statements import CREATING, A, behind_the_lock, holding, in_one_batch, table_locked, under_way, waiting
 from factories import ANN, BOB, LATER, make_id, make_task
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from todo_adapters.postgres import PostgresTaskStore, store
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.writing import SWAPPING, Outcome, Result, Write, Writing
 from todo_core import ChangeQuery, Committed, OwnerId, StoreUnavailable, Task, TaskNotFound, TaskQuery
 from todo_core.testing.writing import add, edit, remove
@@ -22,12 +22,12 @@ C = TypeVar("C")
 class Spy(Generic[C, A]):
     """Stands in for one of the store's statements and keeps what was asked and answered."""
 
-    def __init__(self, send: Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]) -> None:
+    def __init__(self, send: Callable[[psycopg.AsyncConnection[Any], Sequence[C]], Awaitable[Sequence[A]]]) -> None:
         self._send = send
         self.asked: list[Sequence[C]] = []
         self.answered: list[Sequence[A]] = []
 
-    async def __call__(self, connection: AsyncConnection, calls: Sequence[C]) -> Sequence[A]:
+    async def __call__(self, connection: psycopg.AsyncConnection[Any], calls: Sequence[C]) -> Sequence[A]:
         self.asked.append(calls)
         self.answered.append(await self._send(connection, calls))
         return self.answered[-1]
@@ -237,7 +237,7 @@ async def test_a_deletion_whose_connection_is_lost_is_unavailable_and_not_sent_a
 
 
 async def test_simultaneous_deletions_of_one_task_happen_once(
-    postgres_store: PostgresTaskStore, engine: AsyncEngine, database_url: str
+    postgres_store: PostgresTaskStore, engine: Engine, database_url: str
 ) -> None:
     other = PostgresTaskStore(engine)
     tasks, theirs = (each.tasks_of(ANN) for each in (postgres_store, other))
@@ -254,7 +254,7 @@ async def test_simultaneous_deletions_of_one_task_happen_once(
 
 
 async def test_a_cancelled_call_does_not_affect_calls_in_the_same_statement(
-    engine: AsyncEngine,
+    engine: Engine,
     postgres_store: PostgresTaskStore,
     database_url: str,
     admin: psycopg.AsyncConnection[Any],
@@ -278,7 +278,7 @@ async def test_a_cancelled_call_does_not_affect_calls_in_the_same_statement(
     assert inserts.sizes == [3, 1]  # a call cancelled while it is sent is carried out, one cancelled before is not
     assert len((await tasks.page(TaskQuery())).items) == 5
     await postgres_store.aclose()
-    assert engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert engine.pool.checkedout() == 0
 
 
 async def test_a_statement_whose_calls_are_all_cancelled_blocks_no_later_call(

@@ -5,7 +5,6 @@ from collections import deque
 from traceback import clear_frames
 from typing import Any, Final, TypeAlias
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_attempts_async
 
 from todo_adapters.postgres.driver import Connection
@@ -28,7 +27,7 @@ class Addresses:
         self._timeout = timeout
         self._failed: set[_Address] = set()
 
-    async def connect(self) -> AsyncConnection[Any]:
+    async def connect(self) -> Connection:
         """A connection to one of the addresses. If all fail, raises the `psycopg.Error` of the last one."""
         attempts: list[_Attempt] = [dict(attempt) for attempt in await conninfo_attempts_async(self._arguments)]
         self._failed.intersection_update(map(_address, attempts))  # a name's addresses change over time
@@ -36,9 +35,9 @@ class Addresses:
         attempts.sort(key=lambda each: (each.get("target_session_attrs") != preferred, _address(each) in self._failed))
         return await self._first(deque(attempts))
 
-    async def _first(self, attempts: deque[_Attempt]) -> AsyncConnection[Any]:
+    async def _first(self, attempts: deque[_Attempt]) -> Connection:
         pause = min(_PAUSE, self._timeout / 2 / len(attempts))
-        running: dict[asyncio.Task[AsyncConnection[Any]], _Address] = {}
+        running: dict[asyncio.Task[Connection], _Address] = {}
         try:
             while True:
                 if attempts:
@@ -64,7 +63,7 @@ def _address(attempt: _Attempt) -> _Address:
     return tuple(attempt.get(name) for name in ("host", "hostaddr", "port", "target_session_attrs"))
 
 
-async def _connect(attempt: _Attempt) -> AsyncConnection[Any]:
+async def _connect(attempt: _Attempt) -> Connection:
     try:
         return await Connection.connect(**attempt)
     except BaseException as error:
@@ -72,9 +71,9 @@ async def _connect(attempt: _Attempt) -> AsyncConnection[Any]:
         raise
 
 
-async def _close(running: dict[asyncio.Task[AsyncConnection[Any]], _Address]) -> None:
+async def _close(running: dict[asyncio.Task[Connection], _Address]) -> None:
     for task in running:
         task.cancel()
     for connected in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(connected, AsyncConnection):
+        if isinstance(connected, Connection):
             await connected.close()

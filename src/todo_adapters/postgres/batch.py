@@ -9,12 +9,10 @@ from time import monotonic
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
-import psycopg
-from psycopg import AsyncRawCursor
+from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.errors import FeatureNotSupported
 from psycopg.pq import TransactionStatus
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
@@ -25,7 +23,7 @@ _PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wa
 STATEMENTS_KEPT: Final = 512
 """How many statements a process remembers of those made for a kind of listing: there are tens of thousands."""
 
-Batch: TypeAlias = Callable[[AsyncConnection, Sequence[C]], Awaitable[Sequence[A]]]
+Batch: TypeAlias = Callable[[AsyncConnection[Any], Sequence[C]], Awaitable[Sequence[A]]]
 """One statement for many calls of type `C`; returns their answers, of type `A`, in the same order."""
 
 Columns: TypeAlias = dict[str, list[Any] | str]
@@ -64,27 +62,29 @@ _ELEMENTS: Final = _ByKind(
 
 
 async def execute(
-    connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any], *, prepare: bool | None = True
+    connection: AsyncConnection[Any],
+    statement: LiteralString,
+    parameters: Mapping[str, Any],
+    *,
+    prepare: bool | None = True,
 ) -> list[tuple[Any, ...]]:
     """The rows that a statement returns. Raises `psycopg.Error`.
 
     It is prepared at its first use on a connection. `prepare=None` is for one of thousands: the driver prepares it when
     it comes for the sixth time, and counts at most a hundred.
 
-    SQLAlchemy pools the connections; statements are executed by the driver itself, in binary format, at a fifth of the
-    cost of SQLAlchemy's own execution (docs/performance.md).
+    The driver executes it, in binary format: a fifth of the cost of SQLAlchemy's own execution (docs/performance.md).
     """
-    driver = driver_of(connection)
     text, names = _numbered(statement)
     values = [parameters[name] for name in names]
-    cursor: AsyncRawCursor[tuple[Any, ...]] = AsyncRawCursor(driver)
+    cursor: AsyncRawCursor[tuple[Any, ...]] = AsyncRawCursor(connection)
     try:
         await cursor.execute(text, values, prepare=prepare, binary=True)
     except FeatureNotSupported:
         # A column of the prepared statement has changed its type. The server refuses before it begins.
-        if driver.info.transaction_status != TransactionStatus.IDLE:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
             raise  # the whole transaction is repeated; when it ends, the driver drops its prepared statements
-        await driver.execute("deallocate all")  # the driver notices, and prepares again
+        await connection.execute("deallocate all")  # the driver notices, and prepares again
         await cursor.execute(text, values, prepare=prepare, binary=True)
     return await _fetched(cursor)
 
@@ -111,8 +111,3 @@ def _numbered(statement: LiteralString) -> tuple[bytes, tuple[str, ...]]:
     """
     names = tuple(dict.fromkeys(_NAMED.findall(statement)))
     return _NAMED.sub(lambda found: f"${names.index(found[1]) + 1}", statement).encode(), names
-
-
-def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """The driver's own connection."""
-    return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr, return-value]

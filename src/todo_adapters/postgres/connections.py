@@ -2,23 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from psycopg.pq import TransactionStatus
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import QueuePool
+from psycopg import AsyncConnection
+from sqlalchemy.pool import PoolProxiedConnection
 
-from todo_adapters.postgres.batch import driver_of
-from todo_adapters.postgres.engine import has_unread_data
+from todo_adapters.postgres.engine import Engine, driver_connection, has_unread_data
+from todo_adapters.postgres.failures import unavailable_where_it_passes
 
 A = TypeVar("A")
 LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one
 
 
 class _Held(NamedTuple):
-    connection: AsyncConnection
-    checkout: AsyncExitStack
+    taken: PoolProxiedConnection
+    connection: AsyncConnection[Any]
     since: float
 
 
@@ -29,13 +27,13 @@ class Connections:
     remains free.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._kept: list[_Held] = []  # a stack: the one used last is used next
         self._timer: asyncio.TimerHandle | None = None
         self._going_back: set[asyncio.Task[None]] = set()
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, leave: int = 0) -> A:
+    async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[A]], *, leave: int = 0) -> A:
         """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable.
 
         `leave`: how many kept connections it leaves to others, for work that takes long.
@@ -44,16 +42,12 @@ class Connections:
         try:
             answer = await work(held.connection)
         except BaseException:
-            # The driver's connection was used directly, so SQLAlchemy does not know its state.
-            driver = driver_of(held.connection)
-            if driver.closed or driver.info.transaction_status != TransactionStatus.IDLE:
-                await held.connection.invalidate()
-            await held.checkout.aclose()
+            await self._engine.give_back(held.taken)
             raise
         if self._can_be_spared():
             self._keep(held)
         else:
-            await held.checkout.aclose()
+            await self._engine.give_back(held.taken)
         return answer
 
     async def aclose(self) -> None:
@@ -65,15 +59,16 @@ class Connections:
     async def _taken(self, leave: int) -> _Held:
         while len(self._kept) > leave:
             held = self._kept.pop()
-            if not has_unread_data(driver_of(held.connection)):
+            if not has_unread_data(held.connection):
                 return held
-            await held.checkout.aclose()  # the pool tests it before it is used again
-        checkout = AsyncExitStack()
-        return _Held(await checkout.enter_async_context(self._engine.connect()), checkout, 0.0)
+            await self._engine.give_back(held.taken)  # the pool tests it before it is used again
+        with unavailable_where_it_passes():  # which is not repeated, unlike a statement that lost its connection
+            taken = await self._engine.take()
+        return _Held(taken, driver_connection(taken), 0.0)
 
     def _can_be_spared(self) -> bool:
         pool = self._engine.pool
-        return isinstance(pool, QueuePool) and pool.checkedout() <= pool.size() // 2
+        return pool.checkedout() <= pool.size() // 2
 
     def _keep(self, held: _Held) -> None:
         loop = asyncio.get_running_loop()
@@ -92,6 +87,6 @@ class Connections:
             self._timer.cancel()
             self._timer = None
         while self._kept and self._kept[0].since <= before:
-            going_back = asyncio.create_task(self._kept.pop(0).checkout.aclose())
+            going_back = asyncio.create_task(self._engine.give_back(self._kept.pop(0).taken))
             self._going_back.add(going_back)
             going_back.add_done_callback(self._going_back.discard)

@@ -17,6 +17,9 @@ class Connection(AsyncConnection[Any]):
     PostgreSQL sends in pieces of 8 KiB: 400 tasks would take 27 turns of the loop, which may take milliseconds each.
     """
 
+    sharded = False
+    """Whether each statement must name exactly one owner."""
+
     async def wait(self, gen: PQGen[R], *arguments: Any, **named: Any) -> R:
         """As `AsyncConnection.wait`."""
         return await super().wait(reading_on(gen, self.pgconn.socket), *arguments, **named)

@@ -1,23 +1,27 @@
 """Makes a connection pool from a URL, one that works behind poolers and recovers from restarts and idle times."""
 
+import asyncio
 import logging
 import os
 import re
 import select
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import sqlalchemy
 from psycopg import AsyncConnection, Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from todo_adapters.postgres.addresses import Addresses
-from todo_adapters.postgres.sharding import SHARDED
+from todo_adapters.postgres.driver import Connection
 from todo_adapters.postgres.url import ENCODE, without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
@@ -54,7 +58,7 @@ def connection_arguments(url: str) -> dict[str, Any]:
     return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
 
 
-def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, sharded: bool = False) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, sharded: bool = False) -> "Engine":
     """An engine with at most `pool_size` connections, opened as needed, in autocommit mode.
 
     A call waits up to `pool_timeout` seconds for a free connection; when one is opened, all addresses of the host are
@@ -62,9 +66,14 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, s
     use; if it is dead, all connections opened before that moment are replaced. `sharded`: each statement names one
     owner. Raises `ValueError` for an invalid URL.
     """
-    engine = create_async_engine(
-        "postgresql+psycopg://",
-        async_creator=partial(_connect, Addresses(connection_arguments(url), timeout=pool_timeout), sharded),
+    addresses = Addresses(connection_arguments(url), timeout=pool_timeout)
+
+    def connect() -> Any:
+        return engine.dialect.loaded_dbapi.connect(async_creator_fn=lambda: _connect(addresses, sharded))
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg_async://",
+        creator=connect,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
@@ -73,14 +82,75 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, s
         max_overflow=0,
         pool_timeout=pool_timeout,
         pool_use_lifo=True,
-        execution_options={SHARDED: True} if sharded else {},
     )
     _ping_what_sat_idle(engine)
-    return engine
+    return Engine(engine, sharded=sharded)
 
 
-async def _connect(addresses: Addresses, sharded: bool) -> AsyncConnection[Any]:
+class Engine:
+    """Lends connections of the driver, from SQLAlchemy's pool. It belongs to one event loop.
+
+    SQLAlchemy's `AsyncEngine` does the same, but importing it loads the ORM: 6 MiB of each server.
+    """
+
+    def __init__(self, sync_engine: sqlalchemy.Engine, *, sharded: bool) -> None:
+        self.sync_engine = sync_engine
+        """What has the pool, and its events."""
+        self.sharded = sharded
+        """Whether each statement must name exactly one owner."""
+
+    @property
+    def pool(self) -> QueuePool:
+        """The pool; `dispose` replaces it."""
+        return cast("QueuePool", self.sync_engine.pool)
+
+    async def take(self) -> PoolProxiedConnection:
+        """A connection from the pool, until `give_back`.
+
+        Raises `psycopg.Error` if none can be made, and SQLAlchemy's `TimeoutError` if none becomes free.
+        """
+        return await greenlet_spawn(self.sync_engine.raw_connection)
+
+    async def give_back(self, taken: PoolProxiedConnection) -> None:
+        """Return it to the pool, or close it if it is in a transaction or lost. A cancellation does not stop it."""
+        status = driver_connection(taken).info.transaction_status
+        await _to_its_end(greenlet_spawn(taken.close if status == TransactionStatus.IDLE else taken.invalidate))
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection, taken and given back. Raises as `take`."""
+        taken = await self.take()
+        try:
+            yield driver_connection(taken)
+        finally:
+            await self.give_back(taken)
+
+    async def dispose(self) -> None:
+        """Close all connections that are not taken."""
+        await greenlet_spawn(self.sync_engine.dispose)
+
+
+def driver_connection(taken: PoolProxiedConnection) -> AsyncConnection[Any]:
+    """The driver's connection of one that was taken."""
+    return cast("AsyncConnection[Any]", taken.driver_connection)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait until `work` has ended; a cancellation meanwhile is raised then."""
+    task, cancelled = asyncio.create_task(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _connect(addresses: Addresses, sharded: bool) -> Connection:
     connection = await addresses.connect()
+    connection.sharded = sharded
     await _prepare_nothing_behind_a_pooler(connection, "auto" if sharded else "force_generic_plan")
     return connection
 
@@ -111,13 +181,13 @@ async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], pla
         raise
 
 
-def _ping_what_sat_idle(engine: AsyncEngine) -> None:
+def _ping_what_sat_idle(engine: sqlalchemy.Engine) -> None:
     # SQLAlchemy's own pre-ping costs a round trip at every checkout.
-    @event.listens_for(engine.sync_engine, "checkin")
+    @event.listens_for(engine, "checkin")
     def remember(_: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         entry.info["idle_since"] = monotonic()
 
-    @event.listens_for(engine.sync_engine, "checkout")
+    @event.listens_for(engine, "checkout")
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         try:
             idle = monotonic() - entry.info.get("idle_since", monotonic())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.batch import STATEMENTS_KEPT, Columns, array_literal, execute
 from todo_adapters.postgres.rows import READ, task_of
@@ -141,7 +141,7 @@ class PagesOf:
 
     shape: Shape
 
-    async def __call__(self, connection: AsyncConnection, listings: Sequence[Listing]) -> list[Page]:
+    async def __call__(self, connection: AsyncConnection[Any], listings: Sequence[Listing]) -> list[Page]:
         """The page of each listing."""
         columns = _columns(self.shape, listings)
         rows = await execute(connection, *for_calls(connection, _statement(self.shape), columns), prepare=None)

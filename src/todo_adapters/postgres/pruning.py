@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
+from psycopg import AsyncConnection
 from sqlalchemy import Column, Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, execute
 from todo_adapters.postgres.sender import Sender
@@ -83,7 +83,7 @@ def pruning(table: Table, moment: Column[datetime], life: timedelta) -> Batch[Ow
 
     of_all, of_one = forgetting(""), forgetting(f"and {table.name}.user_id = {OWNER}")
 
-    async def prune(connection: AsyncConnection, calls: Sequence[OwnerId | None]) -> list[int]:
+    async def prune(connection: AsyncConnection[Any], calls: Sequence[OwnerId | None]) -> list[int]:
         owner = calls[0]
         statement = of_all if owner is None else of_one
         return [len(await execute(connection, statement, {"life": life, "owner": owner}))] * len(calls)
@@ -95,7 +95,7 @@ def expired_owners(table: Table, moment: Column[datetime], life: timedelta) -> B
     """The owners of the rows that `pruning` would delete."""
     statement = f"select user_id {_oldest(table, moment)}"
 
-    async def owners(connection: AsyncConnection, calls: Sequence[None]) -> list[Sequence[OwnerId]]:
+    async def owners(connection: AsyncConnection[Any], calls: Sequence[None]) -> list[Sequence[OwnerId]]:
         rows = await execute(connection, statement, {"life": life})
         return [[owner for (owner,) in rows]] * len(calls)
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
@@ -21,7 +21,7 @@ Key: TypeAlias = tuple[OwnerId, TaskId]
 LogCall: TypeAlias = tuple[OwnerId, ChangeQuery]
 
 
-async def read_many(connection: AsyncConnection, keys: Sequence[Key]) -> list[Task | None]:
+async def read_many(connection: AsyncConnection[Any], keys: Sequence[Key]) -> list[Task | None]:
     """The task for each key, or None."""
     owners, ids = zip(*keys, strict=True)
     rows = await execute(connection, *for_calls(connection, _READ_MANY, {"user_id": owners, "id": ids}))
@@ -37,7 +37,7 @@ class AsOf(NamedTuple, Generic[A]):
 
 
 async def tasks_as_of(
-    connection: AsyncConnection, keys: Sequence[tuple[OwnerId, TaskId | None]]
+    connection: AsyncConnection[Any], keys: Sequence[tuple[OwnerId, TaskId | None]]
 ) -> list[AsOf[Task | None]]:
     """As `read_many`, with each owner's number; a key without an id asks for the number alone."""
     owners, ids = zip(*keys, strict=True)
@@ -48,7 +48,7 @@ async def tasks_as_of(
     ]
 
 
-async def lists_as_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[AsOf[tuple[TaskList, ...]]]:
+async def lists_as_of(connection: AsyncConnection[Any], owners: Sequence[OwnerId]) -> list[AsOf[tuple[TaskList, ...]]]:
     """As `lists_of`, with each owner's number."""
     rows = await execute(connection, *for_calls(connection, _LISTS_AS_OF, {"user_id": owners}))
     found: list[AsOf[tuple[TaskList, ...]]] = []
@@ -79,7 +79,7 @@ def log_pages(shape: LogShape) -> Batch[LogCall, ChangePage]:
     """The statement for pages of the log of that shape, each found by an index."""
     statement = _log_statement(shape)
 
-    async def pages(connection: AsyncConnection, calls: Sequence[LogCall]) -> list[ChangePage]:
+    async def pages(connection: AsyncConnection[Any], calls: Sequence[LogCall]) -> list[ChangePage]:
         columns: Columns = {
             "user_id": [owner for owner, _ in calls],
             "thing": [query.of for _, query in calls],
@@ -115,12 +115,12 @@ def _log_statement(shape: LogShape) -> str:
     """
 
 
-async def summaries(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[Summary]:
+async def summaries(connection: AsyncConnection[Any], owners: Sequence[OwnerId]) -> list[Summary]:
     """Each owner's summary."""
     return [await _summary(connection, owner) for owner in owners]
 
 
-async def _summary(connection: AsyncConnection, owner: OwnerId) -> Summary:
+async def _summary(connection: AsyncConnection[Any], owner: OwnerId) -> Summary:
     rows = await execute(connection, _SUMMARY, {"user_id": owner})
     return await in_thread_if_many(len(rows), _summed, consumed(rows))
 
@@ -134,7 +134,7 @@ def _summed(rows: Iterable[tuple[Any, ...]]) -> Summary:
     return Summary(opened[""], completed[""], tags, by_priority, lists)
 
 
-async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
+async def lists_of(connection: AsyncConnection[Any], owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
     """Each owner's lists, by position."""
     found: list[list[TaskList]] = [[] for _ in owners]
     for place, *row in await execute(connection, *for_calls(connection, _LISTS, {"user_id": owners})):
@@ -142,7 +142,7 @@ async def lists_of(connection: AsyncConnection, owners: Sequence[OwnerId]) -> li
     return list(map(tuple, found))
 
 
-async def answer_many(connection: AsyncConnection, calls: Sequence[None]) -> Sequence[None]:
+async def answer_many(connection: AsyncConnection[Any], calls: Sequence[None]) -> Sequence[None]:
     """Return if the database answers and has our tables."""
     await execute(connection, "select true from owners where user_id = ''", {})
     return calls

@@ -7,15 +7,14 @@ from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import psycopg
-from psycopg import IsolationLevel
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg import AsyncConnection, IsolationLevel
 
 from todo_adapters.deadlines import Deadlines
-from todo_adapters.postgres.batch import Batch, driver_of
+from todo_adapters.postgres.batch import Batch
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
-from todo_adapters.postgres.sharding import SHARDED
 from todo_adapters.postgres.turns import FairTurns, Lately, Turns
 from todo_core import StoreUnavailable
 
@@ -42,7 +41,7 @@ class Held(Unwritten):
     """Another transaction holds the owner's row."""
 
 
-Transaction: TypeAlias = Callable[[AsyncConnection, bool], Awaitable[A]]
+Transaction: TypeAlias = Callable[[AsyncConnection[Any], bool], Awaitable[A]]
 """Statements of one transaction; the flag says whether they may wait for the owner's row."""
 
 
@@ -53,7 +52,7 @@ class Sender:
     """
 
     def __init__(
-        self, engine: AsyncEngine, deadline: float, on_outage: Callable[[BaseException], None] = lambda _: None
+        self, engine: Engine, deadline: float, on_outage: Callable[[BaseException], None] = lambda _: None
     ) -> None:
         """`on_outage` is called with the cause of each statement's temporary failure."""
         self._on_outage = on_outage
@@ -63,7 +62,7 @@ class Sender:
         """For a whole call."""
         self._statements = Deadlines(deadline)
         self._abandoned = Deadlines(deadline + _CANCELLING)
-        self.sharded = SHARDED in engine.get_execution_options()
+        self.sharded = engine.sharded
         # With sharded tables one per owner, as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
@@ -108,7 +107,7 @@ class Sender:
         owners have at most half of the places (`FairTurns`).
         """
 
-        async def work(connection: AsyncConnection) -> Sequence[A]:
+        async def work(connection: AsyncConnection[Any]) -> Sequence[A]:
             async with asyncio.timeout(self.deadline / _UNSHARED_SHARE):
                 return await batch(connection, [call])
 
@@ -203,7 +202,9 @@ class Sender:
             timeout=self.deadline,
         )
 
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[A]], *, repeatable: bool, leave: int = 0) -> A:
+    async def _run(
+        self, work: Callable[[AsyncConnection[Any]], Awaitable[A]], *, repeatable: bool, leave: int = 0
+    ) -> A:
         """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
         The deadline is enforced by the client, because a pooler refuses or ignores `statement_timeout`. At the first
@@ -230,19 +231,18 @@ class Sender:
             raise
 
 
-async def _transaction(connection: AsyncConnection, work: Transaction[A], waits: bool) -> A:
-    driver = driver_of(connection)
+async def _transaction(connection: AsyncConnection[Any], work: Transaction[A], waits: bool) -> A:
     # A database may have another default; after a lock, the newest values must be read.
-    await driver.set_isolation_level(IsolationLevel.READ_COMMITTED)
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
     end: Unwritten | None = None
     try:
-        async with driver.transaction():
+        async with connection.transaction():
             try:
                 return await work(connection, waits)
             except Unwritten as unwritten:
                 end = unwritten
                 # Committed, without a wait for disk or standby: a rollback makes the driver drop prepared statements.
-                await driver.execute("set local synchronous_commit = off")
+                await connection.execute("set local synchronous_commit = off")
     except psycopg.Error:
         if end is None:
             raise

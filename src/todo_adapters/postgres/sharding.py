@@ -9,20 +9,18 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, LiteralString
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.batch import STATEMENTS_KEPT, array_literal
-
-SHARDED: Final = "todo_sharded"
-"""The engine's execution option that turns sharding on."""
+from todo_adapters.postgres.driver import Connection
 
 OWNER: Final = "%(owner)s::text"
 _OWNER_OF_A_CALL: Final = re.compile(r"\b(?:asked|call|done|held|last)\.user_id\b|\bany\(%\(user_id\)s::text\[\]\)")
 
 
-def is_sharded(connection: AsyncConnection) -> bool:
+def is_sharded(connection: AsyncConnection[Any]) -> bool:
     """Whether each statement must name exactly one owner."""
-    return SHARDED in connection.sync_connection.get_execution_options()  # type: ignore[union-attr]
+    return isinstance(connection, Connection) and connection.sharded
 
 
 @lru_cache(STATEMENTS_KEPT)
@@ -32,7 +30,7 @@ def of_one_owner(statement: LiteralString) -> LiteralString:
 
 
 def for_calls(
-    connection: AsyncConnection, statement: LiteralString, columns: Mapping[str, Sequence[Any]]
+    connection: AsyncConnection[Any], statement: LiteralString, columns: Mapping[str, Sequence[Any]]
 ) -> tuple[LiteralString, dict[str, Any]]:
     """The statement for these calls, and its parameters: the columns as arrays or text, one of them `user_id`.
 

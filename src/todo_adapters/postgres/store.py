@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg import AsyncConnection
 
+from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.listing import PagesOf, Shape
 from todo_adapters.postgres.one_task import decided_on_one_task, is_of_one_task, write_of
 from todo_adapters.postgres.pruning import Pruning
@@ -68,7 +69,7 @@ class PostgresTaskStore:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: Engine,
         *,
         deadline: float = 5.0,
         max_tasks: int = _TASKS_MAX,
@@ -232,7 +233,7 @@ class PostgresOwnedTasks:
         return outcome
 
     async def _commit_behind_the_lock(self, plan: Plan, sees: Sees) -> Committed:
-        async def work(connection: AsyncConnection, waits: bool) -> Committed:
+        async def work(connection: AsyncConnection[Any], waits: bool) -> Committed:
             return await commit_behind_the_lock(
                 connection, self._owner, plan, sees, max_tasks=self._max_tasks, waits=waits
             )

@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.batch import Columns, array_literal, execute
 from todo_adapters.postgres.rows import LIST_READ, READ, list_of, task_of
@@ -18,7 +18,9 @@ SyncCall: TypeAlias = tuple[OwnerId, SyncQuery]
 Row: TypeAlias = tuple[Any, ...]
 
 
-async def changed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
+async def changed_pages(
+    connection: AsyncConnection[Any], calls: Sequence[SyncCall]
+) -> list[SyncPage | TodoError | None]:
     """The changes after each mark; None if a listing is shorter; or the error of that call."""
 
     def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage | None:
@@ -31,7 +33,9 @@ async def changed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) 
     return await _pages(connection, _CHANGED, calls, page, beyond=0)
 
 
-async def listed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -> list[SyncPage | TodoError | None]:
+async def listed_pages(
+    connection: AsyncConnection[Any], calls: Sequence[SyncCall]
+) -> list[SyncPage | TodoError | None]:
     """A page of all things for each call, or the error of that call."""
 
     def page(owner: OwnerId, query: SyncQuery, state: LogState, rows: Sequence[Row]) -> SyncPage:
@@ -41,7 +45,7 @@ async def listed_pages(connection: AsyncConnection, calls: Sequence[SyncCall]) -
 
 
 async def changed_owners(
-    connection: AsyncConnection, calls: Sequence[Mapping[OwnerId, int]]
+    connection: AsyncConnection[Any], calls: Sequence[Mapping[OwnerId, int]]
 ) -> list[Mapping[OwnerId, int]]:
     """As `TaskStore.changed`, for each call."""
     found: list[Mapping[OwnerId, int]] = []
@@ -55,7 +59,7 @@ async def changed_owners(
 
 
 async def _pages(
-    connection: AsyncConnection,
+    connection: AsyncConnection[Any],
     statement: str,
     calls: Sequence[SyncCall],
     page: Callable[[OwnerId, SyncQuery, LogState, Sequence[Row]], SyncPage | None],

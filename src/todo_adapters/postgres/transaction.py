@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from todo_adapters.postgres.batch import array_literal, execute
 from todo_adapters.postgres.listing import PagesOf, Shape
@@ -77,7 +77,7 @@ class Row(NamedTuple):
 
 
 async def commit_behind_the_lock(
-    connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees, *, max_tasks: int, waits: bool
+    connection: AsyncConnection[Any], owner: OwnerId, plan: Plan, sees: Sees, *, max_tasks: int, waits: bool
 ) -> Committed:
     """Carry out the plan inside a transaction (READ COMMITTED). Raises as `OwnedTasks.commit` does.
 
@@ -103,7 +103,7 @@ async def commit_behind_the_lock(
     return Committed(decision.answer, number)
 
 
-async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> Committed | None:
+async def replayed(connection: AsyncConnection[Any], owner: OwnerId, once: Once) -> Committed | None:
     """The outcome of the write under that key, or None. Raises `Refused` if it was another request."""
     rows = await execute(connection, _READ_KEY, {"user_id": owner, "key": once.key})
     if not rows:
@@ -115,7 +115,7 @@ async def replayed(connection: AsyncConnection, owner: OwnerId, once: Once) -> C
     return Committed(await in_thread_if_many(len(things), answer_of, owner, things), number, replayed=True)
 
 
-async def make_owner(connection: AsyncConnection, owner: OwnerId, *, waits: bool = True) -> bool:
+async def make_owner(connection: AsyncConnection[Any], owner: OwnerId, *, waits: bool = True) -> bool:
     """Make the owner's row unless it exists. Tasks from before revision 0003 become the owner's first change.
 
     Without `waits` it raises `Held` if another transaction is making it.
@@ -129,7 +129,7 @@ async def make_owner(connection: AsyncConnection, owner: OwnerId, *, waits: bool
     return made
 
 
-async def _made_without_waiting(connection: AsyncConnection, owner: OwnerId) -> bool:
+async def _made_without_waiting(connection: AsyncConnection[Any], owner: OwnerId) -> bool:
     [(usual, _)] = await execute(connection, _LIMIT_WAITS, {"limit": _SOON})
     try:
         made = bool(await execute(connection, _MAKE_OWNER, {"user_id": owner}))
@@ -139,7 +139,7 @@ async def _made_without_waiting(connection: AsyncConnection, owner: OwnerId) -> 
     return made
 
 
-async def _locked(connection: AsyncConnection, owner: OwnerId, *, waits: bool) -> Row:
+async def _locked(connection: AsyncConnection[Any], owner: OwnerId, *, waits: bool) -> Row:
     lock = _LOCK if waits else _LOCK_IF_FREE
     while not (rows := await execute(connection, lock, {"user_id": owner})):
         if not await make_owner(connection, owner, waits=waits) and not waits:
@@ -158,7 +158,7 @@ def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
     return Row(row.number + 1, counts["task"], counts["list"])
 
 
-async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
+async def _decided(connection: AsyncConnection[Any], owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
     seen, wanted = Seen(owner, {}), sees
     while True:
         seen = await _with_read(connection, seen, seen.missing(wanted))
@@ -170,7 +170,7 @@ async def _decided(connection: AsyncConnection, owner: OwnerId, plan: Plan, sees
             raise Refused(refusal) from refusal
 
 
-async def _with_read(connection: AsyncConnection, seen: Seen, wanted: Sees) -> Seen:
+async def _with_read(connection: AsyncConnection[Any], seen: Seen, wanted: Sees) -> Seen:
     """Read what is wanted, and return `seen` with it."""
     owner = seen.owner
     pages: dict[TaskQuery, tuple[Task, ...]] = {}
@@ -187,7 +187,7 @@ async def _with_read(connection: AsyncConnection, seen: Seen, wanted: Sees) -> S
     )
 
 
-async def _read(connection: AsyncConnection, owner: OwnerId, ids: Collection[TaskId]) -> dict[TaskId, Task | None]:
+async def _read(connection: AsyncConnection[Any], owner: OwnerId, ids: Collection[TaskId]) -> dict[TaskId, Task | None]:
     if not ids:
         return {}
     rows = await execute(connection, _READ, {"user_id": owner, "ids": await _array(ids)})
@@ -199,11 +199,11 @@ async def _array(ids: Collection[UUID]) -> str:
     return await in_thread_if_many(len(ids), lambda: array_literal(list(ids)))
 
 
-async def _read_change(connection: AsyncConnection, owner: OwnerId, number: int) -> tuple[Entry, ...]:
+async def _read_change(connection: AsyncConnection[Any], owner: OwnerId, number: int) -> tuple[Entry, ...]:
     return await _entries(await execute(connection, _READ_CHANGE, {"user_id": owner, "number": number}))
 
 
-async def _read_page(connection: AsyncConnection, owner: OwnerId, query: ChangeQuery) -> tuple[Entry, ...]:
+async def _read_page(connection: AsyncConnection[Any], owner: OwnerId, query: ChangeQuery) -> tuple[Entry, ...]:
     [page] = await log_pages(shape_of(query))(connection, [(owner, query)])
     return page.items
 
@@ -212,7 +212,7 @@ async def _entries(rows: list[Any]) -> tuple[Entry, ...]:
     return await in_thread_if_many(len(rows), lambda: tuple(map(entry_of, consumed(rows))))
 
 
-async def _read_last(connection: AsyncConnection, seen: Seen, ids: Collection[UUID]) -> dict[UUID, Entry | None]:
+async def _read_last(connection: AsyncConnection[Any], seen: Seen, ids: Collection[UUID]) -> dict[UUID, Entry | None]:
     if not ids:
         return {}
     numbers = await execute(connection, _READ_LAST_NUMBERS, {"user_id": seen.owner, "ids": await _array(ids)})
@@ -229,14 +229,14 @@ def _seen_already(seen: Seen, ids: Iterable[UUID], numbers: Iterable[Any]) -> di
     return dict.fromkeys(ids) | {thing_id: entries.get((thing_id, number)) for thing_id, number in numbers}
 
 
-async def _require_free(connection: AsyncConnection, owner: OwnerId, pairs: Sequence[Pair]) -> None:
+async def _require_free(connection: AsyncConnection[Any], owner: OwnerId, pairs: Sequence[Pair]) -> None:
     ids = [pair.thing.id for pair in pairs if pair.before is None]
     if ids and await execute(connection, _READ_TAKEN, {"user_id": owner, "ids": await _array(ids)}):
         raise Refused(TaskExists())
 
 
 async def _store(
-    connection: AsyncConnection, owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
+    connection: AsyncConnection[Any], owner: OwnerId, client: str | None, pairs: Sequence[Pair], row: Row
 ) -> None:
     """Store the pairs, their entries and the owner's row. No two pairs may be of one thing."""
     same = {"owner": owner, "by": client, "number": row.number, "live": row.live, "lists": row.lists}

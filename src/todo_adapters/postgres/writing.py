@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from itertools import count
 from typing import Any, Final, LiteralString, NamedTuple, cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg import AsyncConnection
 
 from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import (
@@ -326,7 +326,7 @@ def _shortest(*choices: tuple[Callable[[Write], bool], Writing]) -> Writing:
     """A batch goes into the first statement that fits all its writes: the first sends the fewest columns."""
 
     def form(*batches: Batch[Write, Outcome]) -> Batch[Write, Outcome]:
-        async def write(connection: AsyncConnection, writes: Sequence[Write]) -> Sequence[Outcome]:
+        async def write(connection: AsyncConnection[Any], writes: Sequence[Write]) -> Sequence[Outcome]:
             fit = (batch for (fits, _), batch in zip(choices, batches, strict=True) if all(map(fits, writes)))
             return await next(fit)(connection, writes)
 
@@ -345,7 +345,7 @@ def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[W
 
 
 def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
-    async def write(connection: AsyncConnection, writes: Sequence[Write]) -> list[Outcome]:
+    async def write(connection: AsyncConnection[Any], writes: Sequence[Write]) -> list[Outcome]:
         values = await in_thread_if_many(sum(folding_of(write.task) for write in writes), columns, writes)
         rows = await execute(connection, *for_calls(connection, statement, values))
         return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
