@@ -24,6 +24,7 @@ from benchmarks import latency, plans, profile, report, usage
 from benchmarks.events import idle
 from benchmarks.limit import NEW, fill
 from benchmarks.load import Job, Result, User, request, run_apart, send
+from benchmarks.memory import table as memory_of_all_kinds
 from benchmarks.subjects import Database, Server, database, seed, serving
 from todo_adapters.postgres.migrations import migrate
 from todo_core import OwnerId, SyncToken
@@ -256,18 +257,9 @@ def sharded(base: Database, options: argparse.Namespace) -> str:
 
 
 def memory(base: Database, options: argparse.Namespace) -> str:
-    """One table: the memory of a server with one worker as the requests of a mix go by, ten readings."""
-    rows, served = [], 0
+    """One table: the memory of a server with one worker as requests of every kind go by."""
     with serving(OURS, _new_database(base, "memory")) as server:
-        users = seed(server.url, 300, 20)
-        [worker] = usage.workers(server.pid)
-        rows.append(["0", *(f"{usage.memory_mib(pid):.1f}" for pid in (worker, server.pid))])
-        for number in range(10):
-            job = Job(server.url, users, "mix", 32, 600.0, number, most=options.requests // 10)
-            served += asyncio.run(run_apart(job)).requests
-            rows.append([f"{served:,}", *(f"{usage.memory_mib(pid):.1f}" for pid in (worker, server.pid))])
-            print(rows[-1], flush=True)
-    return report.table(["requests served", "worker's memory, MiB (PSS)", "parent and worker, MiB (PSS)"], rows)
+        return memory_of_all_kinds(server, seed(server.url, 300, 20), options.requests)
 
 
 def explained(base: Database, options: argparse.Namespace) -> str:

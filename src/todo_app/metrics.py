@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from sqlalchemy import event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from todo_adapters.postgres.engine import Engine
 from todo_app.http.exchange import Exchange
@@ -19,6 +20,7 @@ from todo_core import SyncPage
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+_TAKEN: Final = "todo_taken"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # seconds
 
 
@@ -103,12 +105,14 @@ class Metrics:
         pool = engine.sync_engine
 
         @event.listens_for(pool, "checkout")
-        def taken(*_: object) -> None:
+        def taken(_: object, entry: ConnectionPoolEntry, __: object) -> None:
+            entry.info[_TAKEN] = True
             in_use.inc()
 
         @event.listens_for(pool, "checkin")
-        def given_back(*_: object) -> None:
-            in_use.dec()
+        def given_back(_: object, entry: ConnectionPoolEntry) -> None:
+            if entry.info.pop(_TAKEN, False):  # what could not be reconnected is given back, but was not taken
+                in_use.dec()
 
         @event.listens_for(pool, "connect")
         def opened(*_: object) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -14,6 +14,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import greenlet_spawn
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.engine import Engine, connection_arguments, driver_connection
 from todo_adapters.postgres.url import without_foreign_parameters
 from todo_core import StoreUnavailable, TaskQuery
@@ -22,7 +23,8 @@ from todo_core.testing.writing import add
 
 async def backend(engine: Engine) -> int:
     async with engine.connect() as connection:
-        return connection.info.backend_pid
+        [(pid,)] = await execute(connection, "select pg_backend_pid()", {})
+        return cast("int", pid)
 
 
 def terminate_others(url: str) -> None:

@@ -318,13 +318,6 @@ async def test_moments_come_in_utc_even_if_a_pooler_hands_out_another_session(da
     await engine.dispose()
 
 
-async def test_a_message_shows_no_values_even_when_it_is_a_bug(engine: Engine) -> None:
-    async with engine.connect() as connection:
-        with pytest.raises(psycopg.Error) as problem:
-            await connection.execute("select * from missing where title = %(title)s", {"title": "private"})
-    assert "private" not in str(problem.value)
-
-
 def _toggle(task: Task) -> Task:
     return task.toggled(at=LATER)
 

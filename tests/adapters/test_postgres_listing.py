@@ -9,10 +9,10 @@ import pytest
 from factories import ANN, make_id
 from psycopg import AsyncConnection
 
-from todo_adapters.postgres import batch, listing
+from todo_adapters.postgres import PostgresTaskStore, batch, listing
 from todo_adapters.postgres.batch import STATEMENTS_KEPT
 from todo_adapters.postgres.listing import PagesOf, Shape
-from todo_core import Sort, TaskQuery
+from todo_core import Page, Sort, TaskQuery
 
 FILTERS: dict[str, tuple[Any, ...]] = {
     "search": (None, "a", "a" * 99),
@@ -55,3 +55,17 @@ async def test_the_many_kinds_of_listings_take_a_limited_amount_of_memory(
         assert await held_after(queries[half:]) - before < 400_000  # bytes
     finally:
         tracemalloc.stop()
+
+
+async def test_each_kind_of_listing_does_not_have_a_queue_of_its_own(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def execute(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(listing, "execute", execute)
+    for sort in (Sort.NEWEST, Sort.TITLE):
+        for wanted in product(*FILTERS.values()):
+            query = TaskQuery(sort=sort, **dict(zip(FILTERS, wanted, strict=True)))
+            assert await postgres_store.tasks_of(ANN).page(query) == Page((), None)
+    assert len(postgres_store._sender._coalescers) < 5

@@ -214,7 +214,7 @@ async def test_each_listing_of_a_batch_has_its_own_owner_size_and_place(
     assert await PagesOf(Shape.of(listings[0][1]))(connection, listings) == expected
 
 
-def test_listings_of_one_shape_share_a_statement() -> None:
+def test_statements_for_listings_are_equal_if_the_shapes_are() -> None:
     one, other = TaskQuery(search="a", limit=1), TaskQuery(search="b", limit=2)
     assert PagesOf(Shape.of(one)) == PagesOf(Shape.of(other))
     assert PagesOf(Shape.of(one)) != PagesOf(Shape.of(TaskQuery(sort=Sort.TITLE, search="a")))

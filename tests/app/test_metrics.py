@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+import psycopg
 import pytest
 from asking import Service, make_service
 from factories import ANN, make_id
 
+from todo_adapters.postgres.addresses import Addresses
+from todo_adapters.postgres.engine import Engine
 from todo_app import metrics
 
 # A process that counts, and is killed while it holds connections; then one that is asked.
@@ -91,6 +95,29 @@ def test_what_a_killed_process_counted_stays_and_its_connections_do_not(tmp_path
     found = numbers(done.stdout)
     assert found["todo_rate_limit_store_failures_total"] == 7
     assert found['todo_database_connections{state="open"}'] == 2
+
+
+async def test_connections_that_cannot_be_made_again_do_not_count_as_given_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = metrics.Metrics()
+    counted.watch(engine)
+    async with engine.connect() as connection:
+        await connection.execute("begin")  # it will be closed, and its place in the pool kept
+
+    async def refuse(_: Addresses) -> NoReturn:
+        raise psycopg.OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Addresses, "connect", refuse)
+        for _ in range(3):
+            with pytest.raises(psycopg.OperationalError):
+                await engine.take()
+    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 0
+    taken = await engine.take()
+    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 1
+    await engine.give_back(taken)
+    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 0
 
 
 def test_a_process_whose_shared_folder_was_deleted_reports_its_own_metrics(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -400,3 +401,32 @@ async def play(actions: list[tuple[str, str, int]], max_concurrent: int, max_wai
         while model.working[owner]:
             await model.end(owner, 0)
     assert model.shared._lines == {}
+
+
+async def test_the_pauses_of_several_requests_pass_together_and_one_continues_in_each_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sleep, paused, over, continued, rounds = asyncio.sleep, 0, asyncio.Event(), Counter[int](), 0
+
+    async def pause(seconds: float) -> None:
+        nonlocal paused
+        if seconds:
+            paused += 1
+            await over.wait()
+        else:
+            await sleep(0)
+
+    async def give_way() -> None:
+        await turns.give_way()
+        continued[rounds] += 1
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    giving = asyncio.gather(*(give_way() for _ in range(10)))
+    while paused < 10:
+        await sleep(0)
+    over.set()
+    while not giving.done():
+        rounds += 1
+        await sleep(0)
+    assert continued.total() == 10
+    assert max(continued.values()) == 1

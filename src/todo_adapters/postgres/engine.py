@@ -77,7 +77,6 @@ def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, s
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         use_native_hstore=False,
-        hide_parameters=True,  # in error messages: they are users' data
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
@@ -107,7 +106,8 @@ class Engine:
     async def take(self) -> PoolProxiedConnection:
         """A connection from the pool, until `give_back`.
 
-        Raises `psycopg.Error` if none can be made, and SQLAlchemy's `TimeoutError` if none becomes free.
+        Raises `psycopg.Error` if none can be made (or SQLAlchemy's `DBAPIError`, if the first one fails while it is
+        asked for the database's version), and SQLAlchemy's `TimeoutError` if none becomes free.
         """
         return await greenlet_spawn(self.sync_engine.raw_connection)
 

@@ -86,12 +86,14 @@ class RequestTurns:
 async def give_way(seconds: float = _PAUSE) -> None:
     """Let other requests have a turn, before a part of long work.
 
-    Parts run one after the other, so that those of several requests never add up to a long one, each after a pause of
-    so many seconds. Without a pause, the threads that receive requests would wait for the interpreter's lock
-    (docs/performance.md).
+    In each round of the event loop only one request continues, so that the parts of several never add up to a long one.
+    Each waits so many seconds before: without that, the threads that receive requests would wait for the interpreter's
+    lock (docs/performance.md).
     """
+    if seconds:
+        await asyncio.sleep(seconds)  # not in turn, or each pause would delay all requests that give way
     async with _GIVING_WAY.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(0)
 
 
 def too_many_at_once(max_concurrent: int, max_waiting: int) -> TooManyAtOnce:
