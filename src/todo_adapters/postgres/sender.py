@@ -41,6 +41,7 @@ class Held(Unwritten):
     """Another transaction holds the owner's row."""
 
 
+Work: TypeAlias = Callable[[AsyncConnection[Any]], Awaitable[A]]
 Transaction: TypeAlias = Callable[[AsyncConnection[Any], bool], Awaitable[A]]
 """Statements of one transaction; the flag says whether they may wait for the owner's row."""
 
@@ -149,9 +150,7 @@ class Sender:
 
         async def in_turn(turn: AbstractAsyncContextManager[None], *, waits: bool) -> A:
             async with turn:
-                return await self._run(
-                    lambda connection: _transaction(connection, work, waits), repeatable=repeatable, leave=1
-                )
+                return await self._run(lambda on: _transaction(on, work, waits), repeatable=repeatable, leave=1)
 
         async def in_turns() -> A:
             with unavailable_where_it_passes():
@@ -176,7 +175,10 @@ class Sender:
         task = asyncio.ensure_future(work)
         self._unshared.add(task)
         task.add_done_callback(self._unshared.discard)
-        return await task
+        try:
+            return await task
+        finally:
+            del task  # or its error would refer to this frame, and the frame to it
 
     def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool) -> Coalescer[C, A]:
         key = (batch, owner) if self.sharded else batch
@@ -202,9 +204,7 @@ class Sender:
             timeout=self.deadline,
         )
 
-    async def _run(
-        self, work: Callable[[AsyncConnection[Any]], Awaitable[A]], *, repeatable: bool, leave: int = 0
-    ) -> A:
+    async def _run(self, work: Work[A], *, repeatable: bool, leave: int = 0) -> A:
         """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
         The deadline is enforced by the client, because a pooler refuses or ignores `statement_timeout`. At the first
@@ -234,16 +234,16 @@ class Sender:
 async def _transaction(connection: AsyncConnection[Any], work: Transaction[A], waits: bool) -> A:
     # A database may have another default; after a lock, the newest values must be read.
     await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
-    end: Unwritten | None = None
+    ends: list[Unwritten] = []  # none in a variable, or it would refer to this frame, and the frame to it
     try:
         async with connection.transaction():
             try:
                 return await work(connection, waits)
             except Unwritten as unwritten:
-                end = unwritten
+                ends.append(unwritten)
                 # Committed, without a wait for disk or standby: a rollback makes the driver drop prepared statements.
                 await connection.execute("set local synchronous_commit = off")
     except psycopg.Error:
-        if end is None:
+        if not ends:
             raise
-    raise end
+    raise ends.pop()

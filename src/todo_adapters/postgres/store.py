@@ -242,4 +242,8 @@ class PostgresOwnedTasks:
         try:
             return await self._sender.in_transaction(work, owner=self._owner, repeatable=repeatable)
         except Refused as refused:
-            raise refused.refusal from None
+            refusal = refused.refusal
+        try:
+            raise refusal  # not in the handler: the two would refer to each other
+        finally:
+            del refusal

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 import msgspec
 from msgspec import UnsetType
 from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo
 
-from todo_app.api.excerpts import first_items, has_very_many_members, members_in, members_named
+from todo_app.api.excerpts import fields_of, first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
 from todo_app.api.names import unknown
 from todo_app.api.wire import READ_ONLY
@@ -86,7 +86,7 @@ def _invalid(
 def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
     """Raise `InvalidInput` for a list of too many tagged objects: the decoder would make all before it counts them."""
     members = members_in(body, shape)
-    for field in fields(shape):
+    for field in fields_of(shape):
         tagged = _tagged_in(field.type)
         if tagged and field.encode_name in members:
             _, most = tagged
@@ -108,7 +108,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
     except msgspec.ValidationError as error:
         return [Problem("", f"the body is wrong: {error}")]
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
-    known, rules = {field.encode_name: field for field in fields(shape)}, RULES if writes else {}
+    known, rules = {field.encode_name: field for field in fields_of(shape)}, RULES if writes else {}
     faults = list(islice(_faults(members, known, rules), MAX_FAULTS + 1))
     if len(faults) > MAX_FAULTS:
         faults[-1] = NOT_ALL

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from todo_app.api.bodies import decoded
+from todo_app.api.excerpts import fields_of
 from todo_app.api.ids import read_id
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.reading import NOT_READ
@@ -109,7 +110,7 @@ def read(decoder: "msgspec.json.Decoder[A]", arguments: Mapping[str, Any], *, wr
 
     `writes` is that of `faults_of`.
     """
-    known = msgspec.structs.fields(decoder.type)
+    known = fields_of(decoder.type)
     required = {field.encode_name for field in known if field.required}
     cleared = {field.encode_name for field in known if NoneType in get_args(field.type)}
     given = {

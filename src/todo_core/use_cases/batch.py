@@ -55,13 +55,21 @@ class BatchUseCases(UseCases):
         if not 1 <= len(operations) <= BATCH_MAX:
             raise InvalidInput([Problem("operations", BATCH_RULE)])
         recorder = _Recorder(owner)
-        recording = replace(self, store=cast("TaskStore", recorder))
-        for part, operation in enumerate(operations):
-            try:
-                await operation(recording)
-            except TodoError as error:
-                error.part = part
-                raise
-            if (times := len(recorder.plans) - part) != 1:
-                raise ValueError(f"operation {part} must write once: it wrote {times} times")
-        return await self._carry_out(owner, composed(recorder.plans, once=options.once, client=options.client))
+        try:
+            plans = await _plans(operations, replace(self, store=cast("TaskStore", recorder)), recorder.plans)
+        finally:
+            recorder.plans = []  # they refer to the service, and it to the recorder: a cycle would not be freed
+        return await self._carry_out(owner, composed(plans, once=options.once, client=options.client))
+
+
+async def _plans(operations: Sequence[Operation], recording: UseCases, plans: Sequence[Plan]) -> Sequence[Plan]:
+    """What these operations plan with a service that records it in `plans`."""
+    for part, operation in enumerate(operations):
+        try:
+            await operation(recording)
+        except TodoError as error:
+            error.part = part
+            raise
+        if (times := len(plans) - part) != 1:
+            raise ValueError(f"operation {part} must write once: it wrote {times} times")
+    return plans
