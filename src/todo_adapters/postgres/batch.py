@@ -20,7 +20,7 @@ A = TypeVar("A")
 _PIECE: Final = 50  # rows
 _TURN: Final = 0.002  # seconds that rows are made from a result before other work has its turn
 _PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
-STATEMENTS_KEPT: Final = 512
+STATEMENTS_KEPT: Final = 128
 """How many statements a process remembers of those made for a kind of listing: there are tens of thousands."""
 
 Batch: TypeAlias = Callable[[AsyncConnection[Any], Sequence[C]], Awaitable[Sequence[A]]]
