@@ -59,8 +59,6 @@ async def _serve(server: Server, users: list[User], requests: int, note: Callabl
         note(number * part)
     if any(each.done() for each in reading):
         raise SystemExit("a stream has ended")
-    for each in reading:
-        each.cancel()
 
 
 async def _read(stream: asyncio.StreamReader) -> None:
@@ -75,7 +73,7 @@ def _requests(server: Server, users: list[User], count: int, chance: Random) -> 
         if kind == "batch":
             yield _batch(host, user, str(ids.new(datetime.now(UTC))))
         elif kind == "any list":
-            chosen = chance.sample(list(FILTERS.items()), chance.randrange(len(FILTERS)))
+            chosen = chance.sample(list(FILTERS.items()), chance.randrange(len(FILTERS) + 1))
             query = {"sort": chance.choice(list(Sort)), **{name: chance.choice(values) for name, values in chosen}}
             yield request(host, user, "get list", query="?" + urlencode(query))
         else:

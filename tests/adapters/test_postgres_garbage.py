@@ -8,10 +8,12 @@ from typing import Any, Final
 
 import pytest
 from asking import Service, make_service
-from factories import ANN
+from factories import ANN, BOB, NOON
 
 from todo_adapters.postgres import PostgresTaskStore
 from todo_adapters.system import SystemIds
+from todo_core import SyncToken
+from todo_core.sync import Mark
 
 HOME: Final = f"/api/{ANN}"
 NOWHERE: Final = "01980000-0000-7000-8000-000000000000"
@@ -28,10 +30,6 @@ def again(task: str) -> list[dict[str, Any]]:
         {"op": "complete", "id": task},
         {"op": "delete", "id": task},
     ]
-
-
-def key() -> dict[str, str]:
-    return {"Idempotency-Key": f'"{new_id()}"'}
 
 
 def new_id() -> str:
@@ -51,9 +49,11 @@ REQUESTS: dict[str, Request] = {
     "occurrences": (200, "GET", "tasks/{task}/occurrences", {}),
     "changes": (200, "GET", "changes", {}),
     "changes, refused": (422, "GET", "changes?since=x", {}),
+    "changes, of another log": (410, "GET", "changes?since={since}", {}),
     "trash": (200, "GET", "trash", {}),
     "create": (201, "POST", "tasks", {"json_": {"title": "Milk"}}),
-    "create once": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": key()}),
+    "create once": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": {"Idempotency-Key": '"{key}"'}}),
+    "create again": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": {"Idempotency-Key": '"again"'}}),
     "create in a list": (201, "POST", "tasks", {"json_": {"title": "Milk", "list_id": "{list}"}}),
     "create in a list, refused": (422, "POST", "tasks", {"json_": {"title": "Milk", "list_id": NOWHERE}}),
     "create, refused": (422, "POST", "tasks", {"json_": {"title": ""}}),
@@ -89,7 +89,7 @@ REQUESTS: dict[str, Request] = {
             {"op": "create", "task": WEEKLY}, {"op": "complete", "id": "{task}", "version": 999},
         ]}},
     ),
-    "another's path": (404, "GET", "../somebody/tasks", {}),
+    "another's path": (403, "GET", "/api/{other}/tasks", {}),
     "no token": (401, "GET", "tasks", {"user": None}),
     "no such path": (404, "GET", "nowhere", {}),
     "no such method": (405, "PUT", "tasks", {}),
@@ -123,16 +123,17 @@ async def test_a_request_leaves_no_reference_cycles(postgres_store: PostgresTask
 
 async def ask(service: Service, status: int, method: str, path: str, how: dict[str, Any]) -> None:
     """Ask for what that needs, and then for it."""
-    places = {}
+    places = {"key": new_id(), "other": BOB, "since": SyncToken(Mark(10**6, None, NOON)).encode(ANN)}
     if "{task}" in f"{path} {how}" or "{gone}" in path or "{change}" in path:
         made = await service.ask("POST", f"{HOME}/tasks", json_=WEEKLY)
-        places = {"task": made.json()["id"], "change": made.headers["change"]}
+        places |= {"task": made.json()["id"], "change": made.headers["change"]}
     if "{gone}" in path:
         await service.ask("DELETE", f"{HOME}/tasks/{places['task']}")
         places["gone"] = places["task"]
     if "{list}" in f"{path} {how}":
         places["list"] = (await service.ask("POST", f"{HOME}/lists", json_={"name": "Home"})).json()["id"]
-    answer = await service.ask(method, f"{HOME}/{path.format(**places)}", **filled(how, places))
+    place = path.format(**places)
+    answer = await service.ask(method, place if place[0] == "/" else f"{HOME}/{place}", **filled(how, places))
     assert answer.status_code == status, answer.text
 
 

@@ -57,7 +57,7 @@ async def test_the_many_kinds_of_listings_take_a_limited_amount_of_memory(
         tracemalloc.stop()
 
 
-async def test_each_kind_of_listing_does_not_have_a_queue_of_its_own(
+async def test_listings_that_may_read_everything_have_no_queue(
     postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def execute(*_: Any, **__: Any) -> list[Any]:
@@ -67,5 +67,6 @@ async def test_each_kind_of_listing_does_not_have_a_queue_of_its_own(
     for sort in (Sort.NEWEST, Sort.TITLE):
         for wanted in product(*FILTERS.values()):
             query = TaskQuery(sort=sort, **dict(zip(FILTERS, wanted, strict=True)))
-            assert await postgres_store.tasks_of(ANN).page(query) == Page((), None)
-    assert len(postgres_store._sender._coalescers) < 5
+            for _ in range(2):
+                assert await postgres_store.tasks_of(ANN).page(query) == Page((), None)
+    assert len(postgres_store._sender._coalescers) == 1  # of the newest tasks, without filters

@@ -242,8 +242,5 @@ class PostgresOwnedTasks:
         try:
             return await self._sender.in_transaction(work, owner=self._owner, repeatable=repeatable)
         except Refused as refused:
-            refusal = refused.refusal
-        try:
-            raise refusal  # not in the handler: the two would refer to each other
-        finally:
-            del refusal
+            refusals = [refused.refusal]
+        raise refusals.pop()  # not in the handler: the two would refer to each other

@@ -86,9 +86,9 @@ class RequestTurns:
 async def give_way(seconds: float = _PAUSE) -> None:
     """Let other requests have a turn, before a part of long work.
 
-    In each round of the event loop only one request continues, so that the parts of several never add up to a long one.
-    Each waits so many seconds before: without that, the threads that receive requests would wait for the interpreter's
-    lock (docs/performance.md).
+    A request pauses for so many seconds, at the same time as others. Then at most one continues in each round of the
+    event loop, so that the parts of several never add up to a long one. Without pauses, the threads that receive
+    requests would wait for the interpreter's lock (docs/performance.md).
     """
     if seconds:
         await asyncio.sleep(seconds)  # not in turn, or each pause would delay all requests that give way

@@ -48,8 +48,8 @@ class McpEndpoint:
         answer, asked = _Answer(), {**request, "headers": _plain(request["headers"]), _CALLER: caller}
         sdk = await self._sdk()
         await sdk(asked, _replayed(body, receive), answer.send)
-        if (failure := asked.get(_FAILURE)) is not None:
-            raise failure
+        if _FAILURE in asked:
+            raise asked.pop(_FAILURE)
         return answer.reply()
 
     async def _sdk(self) -> App:

@@ -56,14 +56,14 @@ class BatchUseCases(UseCases):
             raise InvalidInput([Problem("operations", BATCH_RULE)])
         recorder = _Recorder(owner)
         try:
-            plans = await _plans(operations, replace(self, store=cast("TaskStore", recorder)), recorder.plans)
+            await _record(operations, replace(self, store=cast("TaskStore", recorder)), plans := recorder.plans)
         finally:
             recorder.plans = []  # they refer to the service, and it to the recorder: a cycle would not be freed
         return await self._carry_out(owner, composed(plans, once=options.once, client=options.client))
 
 
-async def _plans(operations: Sequence[Operation], recording: UseCases, plans: Sequence[Plan]) -> Sequence[Plan]:
-    """What these operations plan with a service that records it in `plans`."""
+async def _record(operations: Sequence[Operation], recording: UseCases, plans: Sequence[Plan]) -> None:
+    """Call each operation with a service that records what it plans in `plans`."""
     for part, operation in enumerate(operations):
         try:
             await operation(recording)
@@ -72,4 +72,3 @@ async def _plans(operations: Sequence[Operation], recording: UseCases, plans: Se
             raise
         if (times := len(plans) - part) != 1:
             raise ValueError(f"operation {part} must write once: it wrote {times} times")
-    return plans
