@@ -58,10 +58,12 @@ class Result:
     p99: float
 
 
-def request(host: str, user: User, kind: str, task: str = "", query: str = "") -> bytes:
-    """One request: get, list (of 20, however many have been created meanwhile), create, toggle, delete, or changes."""
-    path = f"/api/{user.name}/{'changes' if kind == 'changes' else 'tasks'}"
-    method = {"create": "POST", "toggle": "PATCH", "delete": "DELETE"}.get(kind, "GET")
+def request(host: str, user: User, kind: str, task: str = "", query: str = "", body: bytes = _BODY) -> bytes:
+    """One request: get, list (of 20, however many have been created meanwhile, unless `query` says otherwise), create,
+    toggle, delete, changes, or batch. `body` is that of a creation or a batch.
+    """
+    path = f"/api/{user.name}/{kind if kind in {'changes', 'batch'} else 'tasks'}"
+    method = {"create": "POST", "batch": "POST", "toggle": "PATCH", "delete": "DELETE"}.get(kind, "GET")
     if kind in {"get", "toggle", "delete"}:
         path += f"/{task}"
     if kind == "toggle":
@@ -69,9 +71,9 @@ def request(host: str, user: User, kind: str, task: str = "", query: str = "") -
     if kind == "list":
         query = query or "?limit=20"
     lines = [f"{method} {path}{query} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {user.token}"]
-    if kind == "create":
-        lines += ["Content-Type: application/json", f"Content-Length: {len(_BODY)}"]
-    return "\r\n".join([*lines, "", ""]).encode() + (_BODY if kind == "create" else b"")
+    if method == "POST":
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + (body if method == "POST" else b"")
 
 
 class Connection(asyncio.Protocol):

@@ -71,22 +71,19 @@ def _requests(server: Server, users: list[User], count: int, chance: Random) -> 
     for kind in chance.choices(list(KINDS), list(KINDS.values()), k=count):
         user = chance.choice(users)
         if kind == "batch":
-            yield _batch(host, user, str(ids.new(datetime.now(UTC))))
+            yield request(host, user, "batch", body=_batch(str(ids.new(datetime.now(UTC)))))
         elif kind == "any list":
             chosen = chance.sample(list(FILTERS.items()), chance.randrange(len(FILTERS) + 1))
             query = {"sort": chance.choice(list(Sort)), **{name: chance.choice(values) for name, values in chosen}}
-            yield request(host, user, "get list", query="?" + urlencode(query))
+            yield request(host, user, "list", query="?" + urlencode(query))
         else:
             yield request(host, user, kind, chance.choice(user.tasks))
 
 
-def _batch(host: str, user: User, task: str) -> bytes:
+def _batch(task: str) -> bytes:
     """A task that recurs is created, completed once, and deleted."""
     members = {"id": task, "title": "Water the plants", "due_date": "2026-11-28", "recurrence": "FREQ=WEEKLY;BYDAY=SA"}
     operations = [
         {"op": "create", "task": members}, {"op": "complete", "id": task}, {"op": "delete", "id": task},
     ]  # fmt: skip
-    body = json.dumps({"operations": operations}).encode()
-    lines = [f"POST /api/{user.name}/batch HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {user.token}"]
-    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
+    return json.dumps({"operations": operations}).encode()

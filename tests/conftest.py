@@ -114,3 +114,14 @@ async def postgres_store(engine: "Engine") -> "AsyncIterator[PostgresTaskStore]"
     store = PostgresTaskStore(engine)
     yield store
     await store.aclose()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Disable the garbage collector: only objects without references are freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()

@@ -2,7 +2,6 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,21 +22,9 @@ Request = tuple[int, str, str, dict[str, Any]]
 """The status that answers it, its method, its path, and what else is sent."""
 
 
-def again(task: str) -> list[dict[str, Any]]:
-    """A task that recurs is created, completed once, and deleted."""
-    return [
-        {"op": "create", "task": {**WEEKLY, "id": task}},
-        {"op": "complete", "id": task},
-        {"op": "delete", "id": task},
-    ]
-
-
-def new_id() -> str:
-    return str(IDS.new(datetime.now(UTC)))
-
-
 IDS: Final = SystemIds()
 # `{task}`: a new task that recurs, made by the change `{change}`. `{gone}`: one that was deleted. `{list}`: a new list.
+# `{new}`: an id or key that was never used.
 REQUESTS: dict[str, Request] = {
     "list": (200, "GET", "tasks", {}),
     "search": (200, "GET", "tasks?q=plants&sort=title", {}),
@@ -52,7 +39,7 @@ REQUESTS: dict[str, Request] = {
     "changes, of another log": (410, "GET", "changes?since={since}", {}),
     "trash": (200, "GET", "trash", {}),
     "create": (201, "POST", "tasks", {"json_": {"title": "Milk"}}),
-    "create once": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": {"Idempotency-Key": '"{key}"'}}),
+    "create once": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": {"Idempotency-Key": '"{new}"'}}),
     "create again": (201, "POST", "tasks", {"json_": {"title": "Milk"}, "headers": {"Idempotency-Key": '"again"'}}),
     "create in a list": (201, "POST", "tasks", {"json_": {"title": "Milk", "list_id": "{list}"}}),
     "create in a list, refused": (422, "POST", "tasks", {"json_": {"title": "Milk", "list_id": NOWHERE}}),
@@ -78,7 +65,14 @@ REQUESTS: dict[str, Request] = {
     "undo": (200, "POST", "changes/{change}/undo", {}),
     "undo, not found": (404, "POST", "changes/999999/undo", {}),
     "create a list": (201, "POST", "lists", {"json_": {"name": "Shopping"}}),
-    "batch": (200, "POST", "batch", {"json_": {"operations": "again"}}),
+    "batch": (
+        200, "POST", "batch",
+        {"json_": {"operations": [
+            {"op": "create", "task": {**WEEKLY, "id": "{new}"}},
+            {"op": "complete", "id": "{new}"},
+            {"op": "delete", "id": "{new}"},
+        ]}},
+    ),
     "batch of many": (
         200, "POST", "batch", {"json_": {"operations": [{"op": "create", "task": {"title": "Milk"}}] * 30}},
     ),
@@ -94,17 +88,6 @@ REQUESTS: dict[str, Request] = {
     "no such path": (404, "GET", "nowhere", {}),
     "no such method": (405, "PUT", "tasks", {}),
 }  # fmt: skip
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Only objects without references are freed."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
 
 
 @pytest.mark.usefixtures("uncollected")
@@ -123,7 +106,11 @@ async def test_a_request_leaves_no_reference_cycles(postgres_store: PostgresTask
 
 async def ask(service: Service, status: int, method: str, path: str, how: dict[str, Any]) -> None:
     """Ask for what that needs, and then for it."""
-    places = {"key": new_id(), "other": BOB, "since": SyncToken(Mark(10**6, None, NOON)).encode(ANN)}
+    places = {
+        "new": str(IDS.new(datetime.now(UTC))),
+        "other": BOB,
+        "since": SyncToken(Mark(10**6, None, NOON)).encode(ANN),
+    }
     if "{task}" in f"{path} {how}" or "{gone}" in path or "{change}" in path:
         made = await service.ask("POST", f"{HOME}/tasks", json_=WEEKLY)
         places |= {"task": made.json()["id"], "change": made.headers["change"]}
@@ -139,8 +126,6 @@ async def ask(service: Service, status: int, method: str, path: str, how: dict[s
 
 def filled(value: Any, places: dict[str, str]) -> Any:
     match value:
-        case "again":
-            return again(new_id())
         case str():
             return value.format(**places) if "{" in value else value
         case dict():

@@ -24,6 +24,15 @@ FILTERS: dict[str, tuple[Any, ...]] = {
 }
 
 
+def filtered(*sorts: Sort) -> list[TaskQuery]:
+    """Queries in these orders, with every combination of filters."""
+    return [
+        TaskQuery(sort=sort, **dict(zip(FILTERS, wanted, strict=True)))
+        for sort in sorts
+        for wanted in product(*FILTERS.values())
+    ]
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 async def test_the_many_kinds_of_listings_take_a_limited_amount_of_memory(
     sharded: bool, monkeypatch: pytest.MonkeyPatch
@@ -34,11 +43,7 @@ async def test_the_many_kinds_of_listings_take_a_limited_amount_of_memory(
 
     monkeypatch.setattr(listing, "execute", execute)
     monkeypatch.setattr("todo_adapters.postgres.sharding.is_sharded", lambda _: sharded)
-    queries = [
-        TaskQuery(sort=sort, **dict(zip(FILTERS, wanted, strict=True)))
-        for sort in Sort
-        for wanted in product(*FILTERS.values())
-    ]
+    queries = filtered(*Sort)
     connection: Any = None
 
     async def held_after(asked: list[TaskQuery]) -> int:
@@ -64,9 +69,7 @@ async def test_listings_that_may_read_everything_have_no_queue(
         return []
 
     monkeypatch.setattr(listing, "execute", execute)
-    for sort in (Sort.NEWEST, Sort.TITLE):
-        for wanted in product(*FILTERS.values()):
-            query = TaskQuery(sort=sort, **dict(zip(FILTERS, wanted, strict=True)))
-            for _ in range(2):
-                assert await postgres_store.tasks_of(ANN).page(query) == Page((), None)
+    for query in filtered(Sort.NEWEST, Sort.TITLE):
+        for _ in range(2):
+            assert await postgres_store.tasks_of(ANN).page(query) == Page((), None)
     assert len(postgres_store._sender._coalescers) == 1  # of the newest tasks, without filters

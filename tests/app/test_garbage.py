@@ -1,7 +1,6 @@
 """A request leaves nothing for the garbage collector: memory stays flat, and nothing pauses."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +10,6 @@ from factories import ANN
 from todo_app.http.exchange import Exchange
 
 TASKS = f"/api/{ANN}/tasks"
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Disable the garbage collector: only objects without references are freed."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("uncollected")

@@ -105,6 +105,9 @@ async def test_connections_that_cannot_be_made_again_do_not_count_as_given_back(
     async with engine.connect() as connection:
         await connection.execute("begin")  # it will be closed, and its place in the pool kept
 
+    def in_use() -> float:
+        return numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}']
+
     async def refuse(_: Addresses) -> NoReturn:
         raise psycopg.OperationalError
 
@@ -113,11 +116,11 @@ async def test_connections_that_cannot_be_made_again_do_not_count_as_given_back(
         for _ in range(3):
             with pytest.raises(psycopg.OperationalError):
                 await engine.take()
-    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 0
+    assert in_use() == 0
     taken = await engine.take()
-    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 1
+    assert in_use() == 1
     await engine.give_back(taken)
-    assert numbers(counted.exposition().decode())['todo_database_connections{state="in_use"}'] == 0
+    assert in_use() == 0
 
 
 def test_a_process_whose_shared_folder_was_deleted_reports_its_own_metrics(tmp_path: Path) -> None:

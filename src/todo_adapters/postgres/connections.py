@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from psycopg import AsyncConnection
 from sqlalchemy.pool import PoolProxiedConnection
@@ -11,6 +11,7 @@ from todo_adapters.postgres.engine import Engine, driver_connection, has_unread_
 from todo_adapters.postgres.failures import unavailable_where_it_passes
 
 A = TypeVar("A")
+Work: TypeAlias = Callable[[AsyncConnection[Any]], Awaitable[A]]
 LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one
 
 
@@ -33,7 +34,7 @@ class Connections:
         self._timer: asyncio.TimerHandle | None = None
         self._going_back: set[asyncio.Task[None]] = set()
 
-    async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[A]], *, leave: int = 0) -> A:
+    async def run(self, work: Work[A], *, leave: int = 0) -> A:
         """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable.
 
         `leave`: how many kept connections it leaves to others, for work that takes long.

@@ -1,4 +1,4 @@
-"""The statements of listings: one per shape of query, built at first use and cached."""
+"""The statements of listings: one per shape of query; those used lately are cached."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

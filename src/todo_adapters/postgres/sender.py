@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from todo_adapters.deadlines import Deadlines
 from todo_adapters.postgres.batch import Batch
 from todo_adapters.postgres.coalescer import Coalescer
-from todo_adapters.postgres.connections import Connections
+from todo_adapters.postgres.connections import Connections, Work
 from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
 from todo_adapters.postgres.turns import FairTurns, Lately, Turns
@@ -41,7 +41,6 @@ class Held(Unwritten):
     """Another transaction holds the owner's row."""
 
 
-Work: TypeAlias = Callable[[AsyncConnection[Any]], Awaitable[A]]
 Transaction: TypeAlias = Callable[[AsyncConnection[Any], bool], Awaitable[A]]
 """Statements of one transaction; the flag says whether they may wait for the owner's row."""
 
