@@ -1,5 +1,6 @@
 """Makes the ASGI application: Litestar with the layers around it, and its start and shutdown."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,19 +56,6 @@ def create_container() -> Container:
 
 def _router(container: Container) -> Litestar:
     settings = container.settings()
-
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        container.log().adopt()
-        container.metrics().watch(container.engine())
-        try:
-            yield
-        finally:
-            for part in (container.live, container.store, container.verifier, container.limiter):
-                await part().aclose()
-            await container.engine().dispose()
-            container.log().flush()
-
     document = document_asset(openapi(settings.root_path))
     service = Service(container.store(), container.metrics(), document, settings.public_url, settings.issuer)
     with without_packages("attr", "opentelemetry", "pydantic", "starlette"):  # installed for `mcp`, not needed here
@@ -78,10 +66,27 @@ def _router(container: Container) -> Litestar:
                 *docs_routes(settings.root_path),
             ],
             exception_handlers={Exception: _pass_on},
-            lifespan=[lifespan],
+            lifespan=[lambda _: _running(container)],
             openapi_config=None,
             logging_config=None,
         )
+
+
+@asynccontextmanager
+async def _running(container: Container) -> AsyncIterator[None]:
+    """The start and the shutdown."""
+    container.log().adopt()
+    container.metrics().watch(container.engine())
+    opening = asyncio.create_task(container.engine().open_ahead())
+    try:
+        yield
+    finally:
+        opening.cancel()
+        await asyncio.wait({opening})
+        for part in (container.live, container.store, container.verifier, container.limiter):
+            await part().aclose()
+        await container.engine().dispose()
+        container.log().flush()
 
 
 def _direct(router: Litestar) -> dict[str, App]:

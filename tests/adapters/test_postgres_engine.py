@@ -270,6 +270,29 @@ async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_immediat
     assert given_up.value  # it lives to the end: nothing has waited for its collection
 
 
+@pytest.mark.parametrize(("size", "ahead"), [(1, 1), (2, 2), (3, 2), (10, 6)])
+async def test_half_of_the_connections_and_one_are_opened_ahead(database_url: str, size: int, ahead: int) -> None:
+    engine = create_engine(database_url, pool_size=size)
+    for _ in range(2):  # the second time they are open already
+        await engine.open_ahead()
+        assert (engine.pool.checkedin(), engine.pool.checkedout()) == (ahead, 0)
+    begun = [await engine.take() for _ in range(size)]
+    await engine.open_ahead()  # none is left to be opened
+    for each in begun:
+        await engine.give_back(each)
+    assert (engine.pool.checkedin(), engine.pool.checkedout()) == (size, 0)
+    await engine.dispose()
+
+
+async def test_connections_that_cannot_be_opened_ahead_are_left_to_the_calls_that_need_them() -> None:
+    engine = create_engine("postgresql://ann@127.0.0.1:1/db")
+    await engine.open_ahead()
+    assert (engine.pool.checkedin(), engine.pool.checkedout()) == (0, 0)
+    with pytest.raises(psycopg.OperationalError):
+        await engine.take()
+    await engine.dispose()
+
+
 async def test_nobody_waits_for_ever_for_a_free_connection(database_url: str) -> None:
     engine = create_engine(database_url, pool_size=1, pool_timeout=0.1)
     async with engine.connect():

@@ -53,6 +53,12 @@ def test_a_server_keeps_no_more_connections_than_it_may(serve: Serve, database_u
     assert most == 1
 
 
+def test_a_server_opens_half_of_its_connections_and_one_when_it_starts(serve: Serve, database_url: str) -> None:
+    serve(DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET).started()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        assert eventually(lambda: connection.execute(CONNECTIONS).fetchall() == [(6,)])
+
+
 def test_a_statement_that_hangs_is_given_up_after_the_timeout(serve: Serve, database_url: str, token: str) -> None:
     variables = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET, "TODO_DATABASE_TIMEOUT": "0.5"}
     server = serve(**variables).started()

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
@@ -59,7 +59,7 @@ def connection_arguments(url: str) -> dict[str, Any]:
 
 
 def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, sharded: bool = False) -> "Engine":
-    """An engine with at most `pool_size` connections, opened as needed, in autocommit mode.
+    """An engine with at most `pool_size` connections, opened as needed or by `open_ahead`, in autocommit mode.
 
     A call waits up to `pool_timeout` seconds for a free connection; when one is opened, all addresses of the host are
     tried within half of that. A connection that was idle for `PING_AFTER` seconds, or has unread data, is tested before
@@ -124,6 +124,21 @@ class Engine:
             yield driver_connection(taken)
         finally:
             await self.give_back(taken)
+
+    async def open_ahead(self) -> None:
+        """Open half of the connections and one more, so that the first simultaneous calls need not wait for new ones.
+
+        Ends early if one cannot be made: the calls that need one are told why.
+        """
+        taken: list[PoolProxiedConnection] = []
+        try:
+            while len(taken) <= self.pool.size() // 2 and self.pool.checkedout() < self.pool.size():
+                taken.append(await self.take())
+        except (Error, SQLAlchemyError) as problem:
+            _log.debug("no connections are opened ahead: %s", type(problem).__name__)
+        finally:
+            for each in taken:
+                await self.give_back(each)
 
     async def dispose(self) -> None:
         """Close all connections that are not taken."""

@@ -67,7 +67,7 @@ class Sender:
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
-        self._unshared_reads = FairTurns(MAX_UNSHARED, timeout=deadline / 2, light=0.25)
+        self._unshared_reads = FairTurns(MAX_UNSHARED, timeout=deadline / 2, light=0.1)
         self._transactions = FairTurns(MAX_TRANSACTIONS, timeout=deadline, light=1.0)
         self._waiting = Turns(MAX_WAITING, timeout=deadline)
         self._calls = 0
