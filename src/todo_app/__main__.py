@@ -4,7 +4,7 @@ import os
 import sys
 import zoneinfo
 
-from todo_app.loading import without_collections
+from todo_app.loading import without_collections, without_packages
 from todo_app.streams import forget_unwritten, open_missing
 
 # Use the time zones of the package tzdata, so that all machines and images have the same. Set here because worker
@@ -27,7 +27,7 @@ def main() -> int:
     os.umask(0o077)  # all files that we create are private, and some umasks would deny even their owner access
     open_missing()  # before anything else is opened
     try:
-        with without_collections():
+        with without_collections(), without_packages(*_not_needed()):
             from todo_app.cli import main as command
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("todo_"):
@@ -39,6 +39,12 @@ def main() -> int:
         return command()
     finally:
         forget_unwritten()
+
+
+def _not_needed() -> list[str]:
+    """Packages that PyJWT would load for nothing: without an issuer there are no public keys. They take 7 MiB."""
+    has_issuer = os.environ.get("BETTER_AUTH_URL") or os.environ.get("TODO_JWKS_URL")
+    return [] if has_issuer else ["cryptography"]
 
 
 if __name__ == "__main__":

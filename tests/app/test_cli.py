@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -301,6 +302,25 @@ def test_the_command_refuses_to_run_on_windows(
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert (main(), *capsys.readouterr()) == (2, "", "todo: it runs on Linux and macOS only\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded"), [("BETTER_AUTH_URL", "True"), ("TODO_JWKS_URL", "True"), ("BETTER_AUTH_SECRET", "False")]
+)
+def test_what_verifies_signatures_of_an_issuer_is_loaded_only_if_there_is_one(name: str, loaded: str) -> None:
+    program = """
+import sys
+from todo_app.__main__ import main
+sys.argv = ["todo", "token", "ann"]
+main()
+print("cryptography" in sys.modules)
+"""
+    variables = {**os.environ, name: "https://auth.example.com", "BETTER_AUTH_SECRET": SECRET}
+    if name == "TODO_JWKS_URL":
+        variables |= {"TODO_JWT_ISSUER": "https://auth.example.com", "TODO_JWT_AUDIENCE": "https://example.com"}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables, check=True)
+    token, answer = ran.stdout.split()
+    assert (token.count("."), answer) == (2, loaded)
 
 
 def test_the_version_option_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:

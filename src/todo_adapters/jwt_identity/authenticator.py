@@ -5,7 +5,7 @@ import os
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import jwt
@@ -13,11 +13,12 @@ import jwt
 from todo_adapters.jwt_identity.bearer import CredentialsRefused, shown
 from todo_adapters.jwt_identity.claims import Expected, Proof, proof
 from todo_adapters.jwt_identity.compact import UnverifiedToken, parse
-from todo_adapters.jwt_identity.fetch import Fetch
-from todo_adapters.jwt_identity.jwks import ASYMMETRIC, KeySet, PublicKey
-from todo_adapters.jwt_identity.key_source import KeySource
-from todo_adapters.jwt_identity.policy import JwtPolicy
+from todo_adapters.jwt_identity.policy import ASYMMETRIC, JwtPolicy
 from todo_core import Clock, Identity
+
+if TYPE_CHECKING:
+    from todo_adapters.jwt_identity.jwks import KeySet, PublicKey
+    from todo_adapters.jwt_identity.key_source import KeySource
 
 FETCH_WITHIN: Final = 3.0
 """Seconds for one fetch of keys, from the DNS look-up to the last byte."""
@@ -89,7 +90,7 @@ class JwtAuthenticator:
         if self._keys is not None:
             await self._keys.aclose()
 
-    async def _key_for(self, token: UnverifiedToken) -> tuple[bytes | PublicKey, KeySet | None, Expected]:
+    async def _key_for(self, token: UnverifiedToken) -> "tuple[bytes | PublicKey, KeySet | None, Expected]":
         """The key for a token's `alg`: never an issuer's key for HS256, never the secret for anything else."""
         if token.alg == _HS256:
             if self._policy.secret is None:
@@ -104,7 +105,7 @@ class JwtAuthenticator:
             raise _no_key(token)
         return key.public, keys, self._asymmetric
 
-    def _remember(self, token: str, proved: Proof, keys: KeySet | None) -> None:
+    def _remember(self, token: str, proved: Proof, keys: "KeySet | None") -> None:
         self._remembered[_digest(token)] = proved, keys
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
@@ -125,7 +126,7 @@ def _no_key(token: UnverifiedToken) -> CredentialsRefused:
     return CredentialsRefused(f"the issuer has no key for {token.alg} with kid {shown(token.kid)}")
 
 
-def _check_signature(token: str, key: bytes | PublicKey, alg: str) -> None:
+def _check_signature(token: str, key: "bytes | PublicKey", alg: str) -> None:
     try:
         _JWS.decode_complete(token, key, algorithms=[alg])
     except jwt.PyJWTError:
@@ -151,9 +152,13 @@ def _authorities() -> ssl.SSLContext:
         raise ValueError(f"SSLKEYLOGFILE cannot be written ({error}): name another file, or unset it") from None
 
 
-def _key_source(policy: JwtPolicy, on_failure: Callable[[], None], on_change: Callable[[], None]) -> KeySource | None:
+def _key_source(policy: JwtPolicy, on_failure: Callable[[], None], on_change: Callable[[], None]) -> "KeySource | None":
     if policy.jwks_url is None:
         return None
+    # Only here, because they load the package `cryptography`, which the secret does not need.
+    from todo_adapters.jwt_identity.fetch import Fetch
+    from todo_adapters.jwt_identity.key_source import KeySource
+
     # Once, at the start: reading the system's authorities takes long enough to delay requests.
     tls = _authorities() if urlsplit(policy.jwks_url).scheme == "https" else None
     fetch = Fetch(policy.jwks_url, timeout=FETCH_WITHIN, tls=tls)

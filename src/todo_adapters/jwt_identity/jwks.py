@@ -17,9 +17,6 @@ PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 RSA_BITS: Final = range(2048, 8192 + 1)
 """Accepted RSA key sizes: from RFC 7518 §3.3's minimum to the largest that verifies within a millisecond."""
 
-ASYMMETRIC: Final = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
-"""The algorithms of an issuer's keys: all that Better Auth supports."""
-
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 # By curve: ES256 with a P-384 key, or EdDSA with an Ed448 key, is another algorithm.
 _ALGORITHMS: Final = {

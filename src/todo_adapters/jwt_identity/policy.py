@@ -11,6 +11,9 @@ from jwt.exceptions import InvalidKeyError
 SECRET_BYTES: Final = 32
 """The minimum length of a secret, that of the hash (RFC 7518 §3.2)."""
 
+ASYMMETRIC: Final = frozenset({"EdDSA", "ES256", "ES512", "RS256", "PS256"})
+"""The algorithms of an issuer's keys: all that Better Auth supports."""
+
 _PUBLIC_SECRETS: Final = frozenset({b"better-auth-secret-12345678901234567890"})
 """Secrets that are public: Better Auth's default."""
 
