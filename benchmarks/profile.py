@@ -8,10 +8,11 @@ import pstats
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 from benchmarks import report
-from benchmarks.load import User
+from benchmarks.load import MIX, User
 from benchmarks.subjects import LIMIT, SECRET
 from todo_app.container import Container
 from todo_app.log import Log
@@ -37,7 +38,7 @@ LAYERS = {
     "core: rules, ids, clock": ("todo_core/", "todo_adapters/system", "uuid.py", "dataclasses.py"),
     "event loop and all else": ("",),
 }
-KINDS = ("get", "list", "create", "toggle")
+KINDS = ("get", "list", "create", "toggle", "mix")
 
 
 def measure(url: str, users: list[User], requests: int) -> str:
@@ -57,7 +58,9 @@ async def _layers(url: str, users: list[User], kind: str, requests: int) -> dict
     container.log.override(Log("info", os.open(os.devnull, os.O_WRONLY)))
     app = create_app(container)
     async with _Life(app):
-        scopes = [_scope(users[number % len(users)], kind, number) for number in range(requests)]
+        chance = Random(0)  # noqa: S311  (no secret)
+        kinds = chance.choices(list(MIX), list(MIX.values()), k=requests) if kind == "mix" else [kind] * requests
+        scopes = [_scope(users[number % len(users)], each, number) for number, each in enumerate(kinds)]
         await _ask(app, scopes[: requests // 5])
         began = time.process_time()
         await _ask(app, scopes)

@@ -247,6 +247,23 @@ async def test_only_idle_connections_are_pinged(database_url: str, monkeypatch: 
     await engine.dispose()
 
 
+async def test_connections_that_die_as_soon_as_they_are_made_count_as_an_outage(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> bool:
+        raise psycopg.OperationalError("terminated")
+
+    engine = create_engine(database_url)
+    monkeypatch.setattr("todo_adapters.postgres.engine.PING_AFTER", -1)
+    monkeypatch.setattr(type(engine.sync_engine.dialect), "do_ping", dead)
+    with pytest.raises(psycopg.OperationalError, match="as soon as they were made"):
+        await engine.take()
+    with pytest.raises(StoreUnavailable):
+        await PostgresTaskStore(engine).tasks_of(ANN).get(make_task().id)
+    assert engine.pool.checkedout() == 0
+    await engine.dispose()
+
+
 async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_immediately() -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 

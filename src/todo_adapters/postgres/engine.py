@@ -11,12 +11,12 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import sqlalchemy
-from psycopg import AsyncConnection, Error, ProgrammingError
+from psycopg import AsyncConnection, Error, OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import InvalidatePoolError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
@@ -109,7 +109,10 @@ class Engine:
         Raises `psycopg.Error` if none can be made (or SQLAlchemy's `DBAPIError`, if the first one fails while it is
         asked for the database's version), and SQLAlchemy's `TimeoutError` if none becomes free.
         """
-        return await greenlet_spawn(self.sync_engine.raw_connection)
+        try:
+            return await greenlet_spawn(self.sync_engine.raw_connection)
+        except InvalidRequestError as problem:
+            raise OperationalError("two connections were lost as soon as they were made") from problem
 
     async def give_back(self, taken: PoolProxiedConnection) -> None:
         """Return it to the pool, or close it if it is in a transaction or lost. A cancellation does not stop it."""
