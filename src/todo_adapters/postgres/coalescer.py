@@ -85,7 +85,7 @@ class Coalescer(Generic[C, A]):
                     raise
 
     def _next_batch(self) -> list[_Waiting[C, A]]:
-        self._remove_answered_and_late()
+        now = self._remove_answered_and_late()
         batch: list[_Waiting[C, A]] = []
         weight = 0
         while self._waiting and len(batch) < self._max_size:
@@ -95,21 +95,24 @@ class Coalescer(Generic[C, A]):
                 break
             batch.append(queue.popleft())
             self._waiting.move_to_end(owner)
-            self._remove_answered_and_late_of(owner, queue)
+            self._remove_answered_and_late_of(owner, queue, now)
         return batch
 
-    def _remove_answered_and_late(self) -> None:
+    def _remove_answered_and_late(self) -> float:
+        """Returns the present moment, in the loop's time."""
+        now = asyncio.get_running_loop().time()
         for owner, queue in list(self._waiting.items()):
-            self._remove_answered_and_late_of(owner, queue)
+            self._remove_answered_and_late_of(owner, queue, now)
+        return now
 
-    def _remove_answered_and_late_of(self, owner: str, queue: deque[_Waiting[C, A]]) -> None:
-        while queue and (queue[0].answer.done() or self._is_late(queue[0])):
+    def _remove_answered_and_late_of(self, owner: str, queue: deque[_Waiting[C, A]], now: float) -> None:
+        while queue and (queue[0].answer.done() or self._is_late(queue[0], now)):
             _refuse(queue.popleft(), StoreUnavailable())
         if not queue:
             del self._waiting[owner]
 
-    def _is_late(self, waiting: _Waiting[C, A]) -> bool:
-        return waiting.since + self._timeout < asyncio.get_running_loop().time()
+    def _is_late(self, waiting: _Waiting[C, A], now: float) -> bool:
+        return waiting.since + self._timeout < now
 
     async def _answer(self, batch: Sequence[_Waiting[C, A]]) -> None:
         """Answer these calls, or raise the error for those that have not been answered."""
@@ -128,10 +131,10 @@ class Coalescer(Generic[C, A]):
 
     async def _answer_singly(self, batch: Sequence[_Waiting[C, A]]) -> None:
         for waiting in batch:
-            self._remove_answered_and_late()  # the calls of the next batch wait meanwhile
+            now = self._remove_answered_and_late()  # the calls of the next batch wait meanwhile
             if waiting.answer.done():
                 continue
-            if self._is_late(waiting):
+            if self._is_late(waiting, now):
                 _refuse(waiting, StoreUnavailable())
                 continue
             try:

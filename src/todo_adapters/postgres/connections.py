@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from psycopg import AsyncConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
-from todo_adapters.postgres.engine import Engine, driver_connection, has_unread_data
+from todo_adapters.postgres.engine import Engine, driver_connection, unread_data_of
 from todo_adapters.postgres.failures import unavailable_where_it_passes
 
 A = TypeVar("A")
@@ -15,10 +15,17 @@ Work: TypeAlias = Callable[[AsyncConnection[Any]], Awaitable[A]]
 LINGER: Final = 1.0  # seconds that a connection is kept after a statement, for the next one
 
 
-class _Held(NamedTuple):
-    taken: PoolProxiedConnection
-    connection: AsyncConnection[Any]
-    since: float
+class _Held:
+    """A connection that was taken from the pool."""
+
+    __slots__ = ("connection", "has_unread_data", "since", "taken")
+
+    def __init__(self, taken: PoolProxiedConnection) -> None:
+        self.taken = taken
+        self.connection = driver_connection(taken)
+        self.has_unread_data = unread_data_of(self.connection)
+        self.since = 0.0
+        """When it was kept."""
 
 
 class Connections:
@@ -60,12 +67,12 @@ class Connections:
     async def _taken(self, leave: int) -> _Held:
         while len(self._kept) > leave:
             held = self._kept.pop()
-            if not has_unread_data(held.connection):
+            if not held.has_unread_data():
                 return held
             await self._engine.give_back(held.taken)  # the pool tests it before it is used again
         with unavailable_where_it_passes():  # which is not repeated, unlike a statement that lost its connection
             taken = await self._engine.take()
-        return _Held(taken, driver_connection(taken), 0.0)
+        return _Held(taken)
 
     def _can_be_spared(self) -> bool:
         pool = self._engine.pool
@@ -73,7 +80,8 @@ class Connections:
 
     def _keep(self, held: _Held) -> None:
         loop = asyncio.get_running_loop()
-        self._kept.append(held._replace(since=loop.time()))
+        held.since = loop.time()
+        self._kept.append(held)
         if self._timer is None:
             self._timer = loop.call_later(LINGER, self._give_back_unused)
 

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import select
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Final, cast
@@ -209,19 +209,18 @@ def _ping_what_sat_idle(engine: sqlalchemy.Engine) -> None:
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         try:
             idle = monotonic() - entry.info.get("idle_since", monotonic())
-            if idle >= PING_AFTER or has_unread_data(entry.driver_connection):
+            if idle >= PING_AFTER or unread_data_of(entry.driver_connection)():
                 engine.dialect.do_ping(connection)
         except Error as problem:
             raise InvalidatePoolError from problem
 
 
-def has_unread_data(connection: Any) -> bool:
-    """Whether the driver's connection has unread data. Needs no round trip.
+def unread_data_of(connection: Any) -> Callable[[], bool]:
+    """A function that says whether the driver's connection has unread data. Needs no round trip.
 
     Between statements that is usually the server's message that it ends the connection. A write sent on such a
     connection would fail, and it would be unknown whether it was carried out.
     """
-    descriptor = connection.pgconn.socket
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    socket = select.poll()
+    socket.register(connection.pgconn.socket, select.POLLIN)
+    return lambda: bool(socket.poll(0))

@@ -63,7 +63,7 @@ class Sender:
         self._statements = Deadlines(deadline)
         self._abandoned = Deadlines(deadline + _CANCELLING)
         self.sharded = engine.sharded
-        # With sharded tables one per owner, as long as it has calls.
+        # With sharded tables one per owner, as those behind owners: as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
@@ -74,7 +74,6 @@ class Sender:
         self._idle = asyncio.Event()
         self._idle.set()
         self._unshared: set[asyncio.Task[Any]] = set()
-        # One per owner, as long as it has calls.
         self._behind_owners: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary()
         self.owners_writing = Turns(1, timeout=deadline)
         """For what writes to one owner's things in several statements, or waits."""
@@ -206,18 +205,21 @@ class Sender:
     async def _run(self, work: Work[A], *, repeatable: bool, leave: int = 0) -> A:
         """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
-        The deadline is enforced by the client, because a pooler refuses or ignores `statement_timeout`. At the first
-        timeout the driver asks the server to cancel the statement; if the network drops that too, it would wait for ten
-        seconds, so a second cancellation makes it close the connection.
+        The client enforces the deadline: a pooler refuses or ignores `statement_timeout`. At the deadline the driver
+        asks the server to cancel the statement; if the network drops that, a second cancellation ends the connection.
         """
-        with self._outages_reported(), self._abandoned.one(), self._statements.one():
-            for _ in range(_RACES):
-                try:
-                    return await self._connections.run(work, leave=leave)
-                except psycopg.Error as problem:
-                    if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
-                        raise
-            return await self._connections.run(work, leave=leave)
+        try:
+            with self._abandoned.one(), self._statements.one():
+                for _ in range(_RACES):
+                    try:
+                        return await self._connections.run(work, leave=leave)
+                    except psycopg.Error as problem:
+                        if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
+                            raise
+                return await self._connections.run(work, leave=leave)
+        except Exception:
+            with self._outages_reported():  # entered only now, since a context costs as much as a part of a statement
+                raise
 
     @contextmanager
     def _outages_reported(self) -> Iterator[None]:
