@@ -11,6 +11,7 @@ from todo_app.api.examples import CURSOR, SYNC_TOKEN, TASK
 from todo_app.api.ids import NUMBER, UUID_TEXT
 from todo_app.api.members import LINE_PATTERN, TEXT_PATTERN
 from todo_app.api.names import escaped, unknown
+from todo_app.api.remembering import remembered_if_short
 from todo_core import (
     ChangeQuery,
     Cursor,
@@ -235,9 +236,10 @@ def read_trash(query_string: bytes) -> ChangeQuery:
     return ChangeQuery(newest_first=True, **values)
 
 
+@remembered_if_short
 def read_listing(query_string: bytes) -> TaskQuery:
     """The query for a listing. Raises `InvalidInput`, naming the parameters at fault."""
-    return listing_of(_given(query_string)) if query_string else _FIRST_PAGE
+    return listing_of(_given(query_string))
 
 
 def listing_of(given: Collection[tuple[str, str]]) -> TaskQuery:
@@ -329,7 +331,6 @@ def _documented(parameters: Collection[Parameter]) -> tuple[dict[str, Any], ...]
     )
 
 
-_FIRST_PAGE: Final = TaskQuery(limit=PAGE_DEFAULT)
 LISTING: Final = _documented(OF_LISTING)
 """The parameters of listings, for the OpenAPI document; likewise the following."""
 PAGES: Final = _documented(_OF_TRASH)

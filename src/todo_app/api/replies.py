@@ -8,6 +8,7 @@ import msgspec
 
 from todo_app.api import wire
 from todo_app.api.operation import Call
+from todo_app.api.remembering import remembered_if_short
 from todo_app.http.exchange import PIECE, Header, Reply
 from todo_app.http.headers import is_unmodified
 from todo_app.http.turns import give_way
@@ -90,9 +91,15 @@ def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cur
     """The page, with a link to the next one (RFC 8288) that keeps the filters."""
     if next_cursor is None:
         return reply_with(view)
-    kept = [(name, value) for name, value in parse_qsl(call.query_string.decode()) if name != "cursor"]
-    target = f"{path_of(call, below)}?{urlencode([*kept, ('cursor', next_cursor)])}"
+    target = f"{path_of(call, below)}?{_up_to_cursor(call.query_string)}{quote(next_cursor)}"
     return reply_with(view, (b"link", f'<{target}>; rel="next"'.encode()))
+
+
+@remembered_if_short
+def _up_to_cursor(query_string: bytes) -> str:
+    """The query for another page, without the value of `cursor` at its end."""
+    kept = [(name, value) for name, value in parse_qsl(query_string.decode()) if name != "cursor"]
+    return urlencode([*kept, ("cursor", "")])
 
 
 def reply_with_nothing(committed: Committed) -> Reply:
