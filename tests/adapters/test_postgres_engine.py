@@ -11,6 +11,7 @@ import pytest
 from factories import ANN, make_task
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
@@ -289,15 +290,55 @@ async def test_a_connection_that_is_given_up_while_it_is_made_is_closed_immediat
 
 @pytest.mark.parametrize(("size", "ahead"), [(1, 1), (2, 2), (3, 2), (10, 6)])
 async def test_half_of_the_connections_and_one_are_opened_ahead(database_url: str, size: int, ahead: int) -> None:
-    engine = create_engine(database_url, pool_size=size)
-    for _ in range(2):  # the second time they are open already
+    for in_use in range(size + 1):
+        engine = create_engine(database_url, pool_size=size)
+        begun = [await engine.take() for _ in range(in_use)]
+        for _ in range(2):  # the second time they are open already
+            async with asyncio.timeout(4):  # less than it would wait for one that is in use
+                await engine.open_ahead()
+            assert (engine.pool.checkedin(), engine.pool.checkedout()) == (max(0, ahead - in_use), in_use)
+        for each in begun:
+            await engine.give_back(each)
+        assert (engine.pool.checkedin(), engine.pool.checkedout()) == (max(ahead, in_use), 0)
+        await engine.dispose()
+
+
+async def test_connections_that_are_opened_ahead_all_go_back_if_that_is_given_up_meanwhile(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = create_engine(database_url)
+    give_back = engine.give_back
+
+    async def given_up(taken: PoolProxiedConnection) -> None:
+        opening.cancel()
+        await give_back(taken)
+
+    monkeypatch.setattr(engine, "give_back", given_up)
+    opening = asyncio.create_task(engine.open_ahead())
+    await asyncio.wait({opening})
+    assert opening.cancelled()
+    assert (engine.pool.checkedin(), engine.pool.checkedout()) == (6, 0)
+    await engine.dispose()
+
+
+async def test_a_database_that_does_not_answer_withholds_no_connection_for_long(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = create_engine(database_url, pool_timeout=0.2)
+    async with engine.connect(), engine.connect():
+        pass
+    connecting = asyncio.Event()
+
+    async def silent(connection: psycopg.AsyncConnection[Any], _: str) -> None:
+        async with connection:
+            connecting.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("todo_adapters.postgres.engine._prepare_nothing_behind_a_pooler", silent)
+    async with asyncio.timeout(4):
         await engine.open_ahead()
-        assert (engine.pool.checkedin(), engine.pool.checkedout()) == (ahead, 0)
-    begun = [await engine.take() for _ in range(size)]
-    await engine.open_ahead()  # none is left to be opened
-    for each in begun:
-        await engine.give_back(each)
-    assert (engine.pool.checkedin(), engine.pool.checkedout()) == (size, 0)
+    assert connecting.is_set()
+    assert (engine.pool.checkedin(), engine.pool.checkedout()) == (2, 0)
     await engine.dispose()
 
 

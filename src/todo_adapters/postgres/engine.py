@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import select
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Final, cast
@@ -129,19 +129,24 @@ class Engine:
             await self.give_back(taken)
 
     async def open_ahead(self) -> None:
-        """Open half of the connections and one more, so that the first simultaneous calls need not wait for new ones.
+        """Open connections until half of them and one are open, so that later calls need not wait for new ones.
 
-        Ends early if one cannot be made: the calls that need one are told why.
+        Ends early if one cannot be made, or after the time that a call waits for one: the calls that need one are told
+        why.
         """
         taken: list[PoolProxiedConnection] = []
         try:
-            while len(taken) <= self.pool.size() // 2 and self.pool.checkedout() < self.pool.size():
-                taken.append(await self.take())
-        except (Error, SQLAlchemyError) as problem:
-            _log.debug("no connections are opened ahead: %s", type(problem).__name__)
+            async with asyncio.timeout(self.pool.timeout()):
+                while self.pool.checkedin() + self.pool.checkedout() <= self.pool.size() // 2:
+                    taken.append(await self.take())
+        except (Error, SQLAlchemyError, TimeoutError) as problem:
+            _log.debug("not all connections were opened ahead: %s", type(problem).__name__)
         finally:
-            for each in taken:
-                await self.give_back(each)
+            await _to_its_end(self._give_all_back(taken))
+
+    async def _give_all_back(self, taken: Iterable[PoolProxiedConnection]) -> None:
+        for each in taken:
+            await self.give_back(each)
 
     async def dispose(self) -> None:
         """Close all connections that are not taken."""
@@ -221,6 +226,6 @@ def unread_data_of(connection: Any) -> Callable[[], bool]:
     Between statements that is usually the server's message that it ends the connection. A write sent on such a
     connection would fail, and it would be unknown whether it was carried out.
     """
-    socket = select.poll()
-    socket.register(connection.pgconn.socket, select.POLLIN)
-    return lambda: bool(socket.poll(0))
+    arrived = select.poll()
+    arrived.register(connection.pgconn.socket, select.POLLIN)
+    return lambda: bool(arrived.poll(0))

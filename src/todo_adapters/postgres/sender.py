@@ -63,7 +63,7 @@ class Sender:
         self._statements = Deadlines(deadline)
         self._abandoned = Deadlines(deadline + _CANCELLING)
         self.sharded = engine.sharded
-        # With sharded tables one per owner, as those behind owners: as long as it has calls.
+        # With sharded tables one per owner, as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
@@ -74,7 +74,7 @@ class Sender:
         self._idle = asyncio.Event()
         self._idle.set()
         self._unshared: set[asyncio.Task[Any]] = set()
-        self._behind_owners: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary()
+        self._behind_owners: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary()  # one per owner
         self.owners_writing = Turns(1, timeout=deadline)
         """For what writes to one owner's things in several statements, or waits."""
         self.overtaken = Lately(1.0)
@@ -218,7 +218,7 @@ class Sender:
                             raise
                 return await self._connections.run(work, leave=leave)
         except Exception:
-            with self._outages_reported():  # entered only now, since a context costs as much as a part of a statement
+            with self._outages_reported():  # entered only now: it takes time
                 raise
 
     @contextmanager
