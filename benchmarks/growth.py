@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+import uvloop
 
 from benchmarks import latency, plans, profile, report, usage
 from benchmarks.events import idle
@@ -274,7 +275,7 @@ def explained(base: Database, options: argparse.Namespace) -> str:
 
 def alone(base: Database, options: argparse.Namespace) -> str:
     """One table: sharing statements against not sharing them, for somebody who is alone."""
-    return asyncio.run(latency.measure(_new_database(base, "latency"), int(options.seconds * 500)))
+    return uvloop.run(latency.measure(_new_database(base, "latency"), int(options.seconds * 500)))
 
 
 def layers(base: Database, options: argparse.Namespace) -> str:

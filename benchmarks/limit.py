@@ -17,7 +17,8 @@ from todo_adapters.postgres.rows import LOGGED_ROW, READ
 _COLUMNS = ", ".join(READ)
 _PICK = "\\set u random(1, {users})\n\\set t random(1, {tasks})\n"
 _OWNER = "('bench-' || :u::text)"
-_TASK = f"user_id = {_OWNER} and id = ('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
+_ID = "('01980000-0000-7000-8000-' || lpad(to_hex(:t::int), 12, '0'))::uuid"
+_TASK = f"user_id = {_OWNER} and id = {_ID}"
 NEW = "(user_id, id, title, description, version, created_at, updated_at, search_text)"
 """The columns of a new task that have no default, or are not nothing."""
 _CONTENT = (
@@ -72,6 +73,12 @@ _FILL = f"""
     insert into owners (user_id, number, live) select 'bench-' || u, {{tasks}}, {{tasks}}
     from generate_series(1, {{users}}) u
 """
+
+
+def plain(kind: str) -> list[str]:
+    """The statements of a call of that kind, for psycopg: of `owner` and `id`, and what a toggle has read."""
+    text = _STATEMENTS[kind].replace(_OWNER, "%(owner)s").replace(_ID, "%(id)s::uuid")
+    return [re.sub(r"(?<!:):(version|updated_at)", r"%(\1)s", part) for part in text.split("\\gset")]
 
 
 def fill(url: str, users: int, tasks: int) -> None:
