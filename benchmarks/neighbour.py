@@ -66,6 +66,7 @@ SEARCHES = {
 }
 
 ORIGIN = "http://localhost:3000"
+SETTINGS = {"TODO_CORS_ORIGINS": ORIGIN, "TODO_TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"}
 _BLANKS, _DIGITS = " " * 60_000, "1" * 60_000
 LONG_HEADERS = {
     "Accept-Encoding": ["gzip;q=0.," * 6_000, f",{_BLANKS}gzip"],
@@ -306,7 +307,7 @@ def _hoard(server: Server, user: User, batches: int, *, below: str = "list_id") 
 def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
     with database() as base:
         migrate(url := base.make("neighbour"))
-        with serving("todo-api", url, settings={"TODO_CORS_ORIGINS": ORIGIN}) as server:
+        with serving("todo-api", url, settings=SETTINGS) as server:
             searchers = [user_named(f"searcher-{number}") for number in range(len(SEARCHES))]
             named = [user_named(name) for name in ("hoarder", "batcher", "parent")]
             stage = Stage(server, user_named("attacker"), searchers, *named)

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from todo_app.settings import SettingsError
+
 PREFIX: Final = "todo-metrics-"
 
 
@@ -17,12 +19,19 @@ def metrics_folder(data_dir: Path) -> Iterator[Path]:
     """A folder that exists during the context. Folders that killed servers left behind are removed.
 
     It is in the data folder, because temporary folders are cleaned. If that is not writable, as in a container, it is
-    in the temporary folder; cleaners that respect locks (systemd-tmpfiles) do not touch it.
+    in the temporary folder; cleaners that respect locks (systemd-tmpfiles) do not touch it. Raises `SettingsError` if
+    neither is writable.
     """
     try:
         folder, lock = _locked_folder(data_dir)
     except OSError:
-        folder, lock = _locked_folder(Path(tempfile.gettempdir()))
+        try:
+            folder, lock = _locked_folder(Path(tempfile.gettempdir()))
+        except OSError as error:
+            raise SettingsError(
+                f"there is no folder for the metrics of several workers ({error}): make TODO_DATA_DIR or the folder "
+                "for temporary files writable, or use --workers 1"
+            ) from None
     try:
         yield folder
     finally:

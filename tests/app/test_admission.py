@@ -34,6 +34,15 @@ async def test_each_round_admits_a_few_requests_of_each_token_in_order() -> None
     await asyncio.gather(*asked)
 
 
+async def test_a_token_is_one_however_its_header_is_spelled() -> None:
+    admission = Admission()
+    headers = [b"Bearer" + b" " * count + b"ann" for count in range(1, PER_ROUND + 1)]
+    assert [admission.turn(header) for header in headers] == [None] * PER_ROUND
+    assert admission.turn(b"bearer       ann") is not None
+    assert admission.turn(BOB) is None
+    await asyncio.sleep(0)
+
+
 async def test_a_newcomer_is_behind_those_that_wait_and_cancelled_ones_take_no_place() -> None:
     admission = Admission()
     turns = [turn for _ in range(3 * PER_ROUND) if (turn := admission.turn(ANN)) is not None]

@@ -17,6 +17,7 @@ from refusals import problem
 
 from todo_adapters.jwt_identity import authenticator
 from todo_adapters.rate_limit import MemoryRateLimiter, memory
+from todo_app.http import identification
 from todo_app.http.errors import TooManyRequests
 from todo_app.http.exchange import Exchange, fields_of
 from todo_app.http.identification import Identification
@@ -183,6 +184,19 @@ async def test_these_clients_count_as_one_address(
 ) -> None:
     await door.flood(peer, forwarded)
     assert await door.is_shut_for(other_peer, other_forwarded)
+
+
+async def test_of_thousands_of_forwarded_addresses_only_the_last_are_read(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    parsed = identification._parsed
+    monkeypatch.setattr(identification, "_parsed", lambda address: read.append(address) or parsed(address))
+    await door.ask("good", PROXY, "198.51.100.1," + "10.0.0.1:1," * 5800)
+    assert 0 < len(read) <= 2 * identification.HOPS_MAX
+    nearest = ",".join(["198.51.100.1", *["10.1.1.1"] * (identification.HOPS_MAX - 1)])
+    await door.flood(PROXY, nearest)
+    assert await door.is_shut_for(PROXY, "198.51.100.1")
 
 
 FROM_TWO_PLACES = {

@@ -181,7 +181,7 @@ async def test_a_wrong_query_is_refused_by_name(service: Service, query: str, at
     [
         ("search", "q"), ("query", "q"), ("status", "completed"), ("done", "completed"), ("Limit", "limit"),
         ("pageSize", "limit"), ("per_page", "limit"), ("orderBy", "sort"), ("sort_by", "sort"),
-        ("next_cursor", "cursor"), ("title", None), ("page", None),
+        ("next_cursor", "cursor"), ("complete", "completed"), ("limt", "limit"), ("title", None), ("page", None),
     ],
 )  # fmt: skip
 async def test_an_unknown_parameter_is_refused_with_a_suggestion(

@@ -135,6 +135,7 @@ async def test_a_missing_title_is_named_beside_the_other_faults(service: Service
         ("is_done", "completed"), ("notes", "description"), ("DESCRIPTION", "description"), ("search", None),
         ("categories", "tags"), ("prio", "priority"), ("deadline", "due_date"), ("rrule", "recurrence"),
         ("colour", None), ("project", "list_id"), ("q", None), ("", None), ("ＴＩＴＬＥ", None), ("k" * 5000, None),
+        ("descripton", "description"), ("priorty", "priority"),
     ],
 )  # fmt: skip
 async def test_an_unknown_member_is_refused_with_a_suggestion(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from todo_app.metrics_folder import metrics_folder
+from todo_app.settings import SettingsError
 
 IS_KILLED = """
 import os, signal, sys
@@ -55,6 +56,15 @@ def test_a_temporary_folder_is_used_if_the_data_folder_is_not_writable(data: Pat
     with metrics_folder(data) as folder:
         assert folder.parent == temporary
     assert not list(temporary.iterdir())
+
+
+def test_without_any_folder_that_is_writable_it_is_said_what_to_do(data: Path, temporary: Path) -> None:
+    data.write_text("no folder")
+    temporary.rmdir()
+    temporary.write_text("no folder either")
+    refusal = r"^there is no folder for the metrics of several workers \(.*\): make TODO_DATA_DIR or .*--workers 1$"
+    with pytest.raises(SettingsError, match=refusal), metrics_folder(data):
+        pass
 
 
 def test_links_files_and_folders_of_others_are_left_alone(

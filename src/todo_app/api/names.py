@@ -1,12 +1,14 @@
 """Suggestions for unknown names of members and parameters."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from todo_core import Problem
 
 _NAME_LENGTH: Final = 100  # characters of a caller's name that are repeated
+_CLOSE: Final = 0.8  # share of equal characters (`difflib`)
 _APART: Final = re.compile("[^a-z0-9]")
 _ALIASES: Final = {
     "id": "taskid",
@@ -32,8 +34,8 @@ _ALIASES: Final = {
 
 def unknown(name: str, known: Collection[str]) -> Problem:
     """The problem for an unknown name, with a suggestion."""
-    plain = _plain(name[:_NAME_LENGTH])
-    found = {_plain(each): each for each in known}.get(plain) or _meant(plain, known)
+    plain, plains = _plain(name[:_NAME_LENGTH]), {_plain(each): each for each in known}
+    found = plains.get(plain) or _meant(plain, known) or _misspelt(plain, plains)
     others = f"use one of {', '.join(known)}" if known else "leave it out"
     advice = f"did you mean {found}?" if found else others
     return Problem(escaped(name), f"is unknown: {advice}")
@@ -41,6 +43,10 @@ def unknown(name: str, known: Collection[str]) -> Problem:
 
 def _meant(plain: str, known: Collection[str]) -> str | None:
     return next((name for name, aliases in _ALIASES.items() if name in known and plain in aliases.split()), None)
+
+
+def _misspelt(plain: str, plains: Mapping[str, str]) -> str | None:
+    return next((plains[each] for each in get_close_matches(plain, plains, n=1, cutoff=_CLOSE)), None)
 
 
 def escaped(name: str) -> str:

@@ -17,8 +17,9 @@ class Admission:
         self._started: dict[bytes | None, int] = {}  # in this round
         self._waiting: dict[bytes | None, deque[asyncio.Future[None]]] = {}
 
-    def turn(self, token: bytes | None) -> "asyncio.Future[None] | None":
+    def turn(self, header: bytes | None) -> "asyncio.Future[None] | None":
         """When a request with that header `Authorization` may start; None for immediately."""
+        token = header and header.rpartition(b" ")[2]  # however it is separated from the scheme
         loop = asyncio.get_running_loop()
         if not self._started:
             loop.call_soon(self._next_round)

@@ -18,6 +18,8 @@ _REASONS: Final[Mapping[type[Exception], str]] = {
     TooManyRequests: "too many bad tokens from this address: only tokens that were verified before are accepted",
     IdentityUnavailable: "the issuer's keys cannot be fetched",
 }
+HOPS_MAX: Final = 32
+"""How many entries of `X-Forwarded-For` are read, from its end. A header has room for thousands."""
 _SITE: Final = 64  # bits: a client usually has all IPv6 addresses of its /64
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # some proxies append the port
 
@@ -77,7 +79,7 @@ class Identification:
         address = scope["client"][0] if scope["client"] else ""
         if self._trusts(address):
             forwarded = (exchange.header(b"x-forwarded-for") or b"").decode("latin-1")
-            for hop in reversed(forwarded.split(",")):
+            for hop in reversed(forwarded.rsplit(",", HOPS_MAX)[-HOPS_MAX:]):
                 if not (hop := hop.strip()):
                     continue
                 address = hop
