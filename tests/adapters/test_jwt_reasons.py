@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from issuers import document, issuing
-from signing import AUDIENCE, ISSUER, SECRET, both_ways, claims, compact, eddsa, hs, published_keys, token
+from signing import AUDIENCE, ISSUER, SECRET, both_ways, claims, compact, eddsa, hs, jwk, published_keys, token
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
 from todo_adapters.system import SystemClock
@@ -76,6 +76,13 @@ async def reason(policy: JwtPolicy, text: str) -> str:
 async def test_a_refusal_says_what_is_wrong(policy: JwtPolicy, name: str) -> None:
     make, words = REASONS[name]
     assert await reason(policy, make()) == words
+
+
+async def test_two_keys_of_one_kid_are_called_several() -> None:
+    keys = {"keys": [jwk("ed"), jwk("ed-old", kid="ed")]}
+    with issuing(document(json.dumps(keys).encode())) as issuer:
+        said = await reason(both_ways(issuer.url), token("EdDSA"))
+    assert said == "the issuer has several keys for EdDSA with kid 'ed'"
 
 
 async def test_a_disabled_algorithm_is_named_with_the_setting_that_enables_it() -> None:

@@ -102,7 +102,7 @@ class JwtAuthenticator:
             raise _not_accepted(token.alg, self._policy.keys_off)
         key, keys = await self._keys.find(token.alg, token.kid)
         if key is None:
-            raise _no_key(token)
+            raise _no_key(token, keys)
         return key.public, keys, self._asymmetric
 
     def _remember(self, token: str, proved: Proof, keys: "KeySet | None") -> None:
@@ -120,10 +120,11 @@ def _not_accepted(alg: str, why: str) -> CredentialsRefused:
     return CredentialsRefused(f"algorithm not accepted here: {alg} ({why})")
 
 
-def _no_key(token: UnverifiedToken) -> CredentialsRefused:
+def _no_key(token: UnverifiedToken, keys: "KeySet") -> CredentialsRefused:
     if token.kid is None:
         return CredentialsRefused(f"no kid, and the issuer has none, or several keys, for {token.alg}")
-    return CredentialsRefused(f"the issuer has no key for {token.alg} with kid {shown(token.kid)}")
+    number = "several keys" if keys.fitting(token.alg, token.kid) else "no key"
+    return CredentialsRefused(f"the issuer has {number} for {token.alg} with kid {shown(token.kid)}")
 
 
 def _check_signature(token: str, key: "bytes | PublicKey", alg: str) -> None:

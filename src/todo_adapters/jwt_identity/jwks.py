@@ -49,8 +49,12 @@ class KeySet:
 
     def find(self, alg: str, kid: str | None) -> Key | None:
         """The key that matches a token's `alg` and `kid`; None if there is none, or more than one."""
-        fitting = [key for key in self.keys if alg in key.algorithms and kid in (None, key.kid)]
+        fitting = self.fitting(alg, kid)
         return fitting[0] if len(fitting) == 1 else None
+
+    def fitting(self, alg: str, kid: str | None) -> list[Key]:
+        """All keys that match a token's `alg` and `kid`."""
+        return [key for key in self.keys if alg in key.algorithms and kid in (None, key.kid)]
 
 
 def key_set(document: bytes) -> KeySet:
