@@ -340,6 +340,23 @@ async def test_an_emptied_set_withdraws_all_keys(
     assert failures.count == 0
 
 
+async def test_the_reason_of_an_unusable_key_is_that_of_the_last_fetch_and_changes_no_keys(
+    issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    changes = Failures()
+    authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), on_new_keys=changes)
+    assert await accepts(authenticator, good := by("ed"))
+    for unusable, reason in (({"use": "enc"}, "it is not for signatures"), ({"d": "x"}, "it has private members")):
+        keys = [jwk("ed"), jwk("ed-old", **unusable)]
+        issuer.answer = document(json.dumps({"keys": keys}).encode())
+        seconds.now += COOLDOWN
+        with pytest.raises(CredentialsRefused, match=f"kid 'ed-old' cannot be used: {reason}"):
+            await authenticator.authenticate(by("ed-old"))
+    assert authenticator.cached(good)
+    assert changes.count == 1
+    await authenticator.aclose()
+
+
 async def test_closing_ends_a_fetch_under_way(issuer: LoopbackIssuer) -> None:
     issuer.answer = hanging
     authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signing import b64, jwk, private_key, published_keys
 
-from todo_adapters.jwt_identity.jwks import KeySet, key_set
+from todo_adapters.jwt_identity.jwks import EXPLAINED, KeySet, key_set
 
 
 def document(*keys: object) -> bytes:
@@ -119,6 +119,18 @@ def test_sets_are_equal_when_their_keys_are() -> None:
     assert key_set(document(jwk("ed"))) != key_set(document(jwk("ed-old", kid="ed")))
     assert key_set(document(jwk("ed"))) != key_set(document(jwk("ed", kid="other")))
     assert key_set(document(jwk("rs"))) != key_set(document(jwk("rs", alg="RS256")))
+
+
+def test_unusable_keys_do_not_make_sets_differ() -> None:
+    unusable = jwk("ed-old", use="enc")
+    assert key_set(document(jwk("ed"), unusable)) == key_set(document(jwk("ed")))
+    assert key_set(document(jwk("ed"), unusable)).unusable.keys() == {"ed-old"}
+
+
+def test_the_reasons_of_many_unusable_keys_are_bounded() -> None:
+    keys = key_set(document(*({"kid": str(number)} for number in range(500)), jwk("ed")))
+    assert len(keys.unusable) == EXPLAINED
+    assert keys.find("EdDSA", "ed")
 
 
 @pytest.mark.parametrize(

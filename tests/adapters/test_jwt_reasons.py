@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from issuers import document, issuing
-from signing import AUDIENCE, ISSUER, SECRET, both_ways, claims, compact, eddsa, hs, jwk, published_keys, token
+from signing import AUDIENCE, ISSUER, SECRET, b64, both_ways, claims, compact, eddsa, hs, jwk, published_keys, token
 
 from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, JwtPolicy
 from todo_adapters.system import SystemClock
@@ -78,6 +78,34 @@ async def test_a_refusal_says_what_is_wrong(policy: JwtPolicy, name: str) -> Non
     assert await reason(policy, make()) == words
 
 
+UNUSABLE: dict[str, tuple[dict[str, object], str]] = {
+    "too short": (jwk("rs1024"), "RSA of 1024 bits; 2048 to 8192 are accepted"),
+    "too long": (jwk("rs", n=b64(b"\xff" * 1500)), "RSA of 12000 bits; 2048 to 8192 are accepted"),
+    "for encryption": (jwk("rs", use="enc"), "it is not for signatures (use)"),
+    "for signing": (jwk("ed", key_ops=["sign"]), "it is not for verifying signatures (key_ops)"),
+    "private": (jwk("ed", d="s3cret"), "it has private members"),
+    "another algorithm": (jwk("rs", alg="s3cret"), "its alg is none that is accepted for its type"),
+    "another curve": (jwk("p384"), "not a valid key of a supported type"),
+    "another type": (jwk("ed", kty="s3cret"), "not a valid key of a supported type"),
+    "unreadable": (jwk("ed", x="s3cret"), "not a valid key of a supported type"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+async def test_an_unusable_key_of_the_kid_is_named_with_what_is_wrong(name: str) -> None:
+    key, why = UNUSABLE[name]
+    with issuing(document(json.dumps({"keys": [key]}).encode())) as issuer:
+        said = await reason(both_ways(issuer.url), token("RS256", header_={"kid": key["kid"]}))
+    assert said == f"the issuer's key of kid '{key['kid']}' cannot be used: {why}"
+
+
+async def test_a_usable_key_among_unusable_ones_of_its_kid_is_not_blamed() -> None:
+    keys = {"keys": [jwk("ed", use="enc"), jwk("ed"), jwk("ed", d="s3cret")]}
+    with issuing(document(json.dumps(keys).encode())) as issuer:
+        said = await reason(both_ways(issuer.url), token("EdDSA", exp=NOW - 1))
+    assert said == "expired"
+
+
 async def test_two_keys_of_one_kid_are_called_several() -> None:
     keys = {"keys": [jwk("ed"), jwk("ed-old", kid="ed")]}
     with issuing(document(json.dumps(keys).encode())) as issuer:
@@ -96,5 +124,13 @@ async def test_a_disabled_algorithm_is_named_with_the_setting_that_enables_it() 
 async def test_token_content_in_a_reason_is_shortened_and_escaped(policy: JwtPolicy, header: dict[str, str]) -> None:
     said = await reason(policy, compact(json.dumps(header).encode(), claims(), hs(SECRET)))
     assert len(said) < 300
+    assert said.isprintable()
+    assert "xxx" * 20 not in said
+
+
+async def test_the_kid_of_an_unusable_key_is_shortened_and_escaped() -> None:
+    with issuing(document(json.dumps({"keys": [jwk("rs1024", kid=ODD)]}).encode())) as issuer:
+        said = await reason(both_ways(issuer.url), token("EdDSA", header_={"kid": ODD}))
+    assert said.endswith("cannot be used: RSA of 1024 bits; 2048 to 8192 are accepted")
     assert said.isprintable()
     assert "xxx" * 20 not in said

@@ -123,8 +123,12 @@ def _not_accepted(alg: str, why: str) -> CredentialsRefused:
 def _no_key(token: UnverifiedToken, keys: "KeySet") -> CredentialsRefused:
     if token.kid is None:
         return CredentialsRefused(f"no kid, and the issuer has none, or several keys, for {token.alg}")
-    number = "several keys" if keys.fitting(token.alg, token.kid) else "no key"
-    return CredentialsRefused(f"the issuer has {number} for {token.alg} with kid {shown(token.kid)}")
+    kid = shown(token.kid)
+    if keys.fitting(token.alg, token.kid):
+        return CredentialsRefused(f"the issuer has several keys for {token.alg} with kid {kid}")
+    if (why := keys.unusable.get(token.kid)) is not None:
+        return CredentialsRefused(f"the issuer's key of kid {kid} cannot be used: {why}")
+    return CredentialsRefused(f"the issuer has no key for {token.alg} with kid {kid}")
 
 
 def _check_signature(token: str, key: "bytes | PublicKey", alg: str) -> None:

@@ -39,6 +39,7 @@ class KeySource:
         self._on_failure = on_failure
         self._on_change = on_change
         self._keys = NO_KEYS
+        self._fetched = NO_KEYS  # equal to `_keys`, but with the last fetch's reasons why others are unusable
         self._fetched_at = self._allowed_at = self._quiet_until = -math.inf
         self._answered = False  # whether the last fetch succeeded
         self._fetching: asyncio.Task[None] | None = None
@@ -55,7 +56,7 @@ class KeySource:
         """The key that matches a token, and its key set. For an unknown key they are fetched, unless it is too soon.
 
         Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. During the cooldown, an
-        unknown key schedules a fetch for its end.
+        unknown key schedules a fetch for its end. Without a key, the set is the one fetched last, with its reasons.
         """
         keys = self.current()
         key = keys.find(alg, kid)
@@ -69,7 +70,7 @@ class KeySource:
                 self._fetch_when_allowed()
             keys = self.current()
             key = keys.find(alg, kid)
-        return key, keys
+        return (key, keys) if key is not None else (None, self._fetched)
 
     async def aclose(self) -> None:
         """End a fetch that is under way."""
@@ -110,6 +111,7 @@ class KeySource:
             self._answered = True
             self._fetched_at = monotonic()
             self._quiet_until = -math.inf
+            self._fetched = keys
             if keys != self._keys:
                 self._keys = keys
                 self._on_change()
