@@ -65,7 +65,7 @@ class Door:
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
         values = [forwarded] if isinstance(forwarded, str) else forwarded
         headers += [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
-        scope = {"method": "GET", "client": None if peer is None else (peer, 50000)}
+        scope = {"method": "GET", "headers": headers, "client": None if peer is None else (peer, 50000)}
         exchange = Exchange(scope, "id", fields_of(headers))
         try:
             return (await self.identify(exchange, scope)).owner
@@ -265,6 +265,21 @@ async def test_the_service_checks_no_signature_in_a_flood_and_known_tokens_still
         assert answer.headers["retry-after"] == answer.headers["ratelimit"].rpartition("t=")[2]
     assert (await service.ask("GET", path)).status_code == 200
     assert len(checked) == 6
+
+
+@pytest.mark.parametrize("others", [[b"Bearer x"], [b"Basic x"], [b""], [b"Bearer " + b"x" * 9000], [b"Bearer x"] * 9])
+@pytest.mark.parametrize("first", [b"Bearer x", b"Basic x", b""])
+async def test_several_authorization_headers_are_the_reason_whatever_they_hold(
+    service: Service, first: bytes, others: list[bytes]
+) -> None:
+    headers = [(b"authorization", value) for value in (first, *others)]
+    problem(await service.ask("GET", f"/api/{ANN}/tasks", headers=headers), 401)
+    assert [line["reason"] for line in service.log()] == ["several Authorization headers"]
+
+
+async def test_one_authorization_header_with_a_comma_is_malformed(service: Service) -> None:
+    problem(await service.ask("GET", f"/api/{ANN}/tasks", headers={"Authorization": "Bearer x, Bearer y"}), 401)
+    assert [line["reason"] for line in service.log()] == ["the Authorization header is malformed"]
 
 
 class TestIssuerThatDoesNotAnswer:

@@ -60,7 +60,7 @@ class Identification:
             token = bearer_token([] if header is None else [header])
             return self._verifier.cached(token) or await self._verify(token, self._address(exchange, scope))
         except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
-            exchange.reason = _REASONS.get(type(refused)) or str(refused)
+            exchange.reason = _REASONS.get(type(refused)) or _several_headers(scope) or str(refused)
             verdict = self._bad_tokens.peek(self._address(exchange, scope))
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise
@@ -90,6 +90,12 @@ class Identification:
     def _trusts(self, address: str) -> bool:
         parsed = _parsed(address)
         return parsed is not None and any(parsed in network for network in self._trusted_proxies)
+
+
+def _several_headers(scope: Scope) -> str | None:
+    """The reason of a refusal if there are several Authorization headers, which the exchange has as one."""
+    count = sum(name == b"authorization" for name, _ in scope["headers"])
+    return "several Authorization headers" if count > 1 else None
 
 
 def _check(verdict: Verdict) -> None:
