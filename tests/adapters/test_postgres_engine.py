@@ -128,6 +128,20 @@ def test_a_port_that_is_no_number_is_refused_without_being_quoted(url: str) -> N
     assert "secret" not in str(problem.value)
 
 
+@pytest.mark.parametrize("value", ["require", "1", "false", "prefer", "True", "", "secret"])
+def test_another_ssl_than_true_is_refused_with_what_to_write(value: str) -> None:
+    with pytest.raises(
+        ValueError, match="parameter ssl with another value than true: write sslmode=require"
+    ) as problem:
+        connection_arguments(f"postgresql://ann:secret@h/db?application_name=x&ssl={value}")
+    assert "secret" not in str(problem.value)
+
+
+def test_an_ssl_that_is_part_of_a_password_is_answered_with_what_to_encode() -> None:
+    with pytest.raises(ValueError, match="percent-encode"):
+        connection_arguments("postgresql://ann:a/b?ssl=secret@h/db")
+
+
 @pytest.mark.parametrize("password", ["a:b", "a?b", "a#b", "a&b=c", "a%40b"])
 def test_other_characters_of_a_password_are_read_as_libpq_does(password: str) -> None:
     read = connection_arguments(f"postgresql://ann:{password}@h/db?user=bob@server")

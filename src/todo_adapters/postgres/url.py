@@ -19,6 +19,10 @@ _FOREIGN: Final = {
 # A schema decides where data are stored: only `public`, the default, may be dropped. Prisma always names it.
 _FOREIGN_PAIRS: Final = {("schema", "public"), ("currentSchema", "public"), ("search_path", "public")}
 _SCHEMAS: Final = {name for name, _ in _FOREIGN_PAIRS}
+_SSL: Final = (
+    "the database URL has the parameter ssl with another value than true: write sslmode=require, "
+    "or sslmode=disable for no TLS"
+)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 ENCODE: Final = "percent-encode @ / : % # ? in the user and password (@ is %40)"
@@ -35,8 +39,9 @@ class Readable(NamedTuple):
 def without_foreign_parameters(url: str) -> Readable:
     """The URL without parameters for other clients. It is parsed as libpq does (`conninfo_uri_parse`).
 
-    Raises `ValueError` for an unknown parameter; the message quotes its name and nothing else. Also for an unencoded @
-    or / in the password: libpq would take what follows it for the host, and errors would quote it.
+    Raises `ValueError` for an unknown parameter, or another `ssl` than true; the message quotes the name and nothing
+    else. Also for an unencoded @ or / in the password: libpq would take what follows it for the host, and errors would
+    quote it.
     """
     scheme, separator, rest = url.partition("://")
     credentials = re.match(r"[^@/]*@", rest)
@@ -51,6 +56,8 @@ def without_foreign_parameters(url: str) -> Readable:
             dropped.append(name)
         else:
             _require_known(name, query)
+            if name == "ssl" and value != "true":  # which is all that libpq takes
+                raise ValueError(f"the database URL cannot be read: {ENCODE}" if "@" in query else _SSL)
             kept.append(parameter)
     mark = mark if any(kept) else ""
     return Readable(url[:start] + address + mark + "&".join(kept), tuple(dropped))
