@@ -131,11 +131,11 @@ def _migrate(_: argparse.Namespace, settings: Settings) -> None:
     Signals()
     if (given := settings.migrations_database_url) is not None:
         direct = readable(name := "TODO_MIGRATIONS_DATABASE_URL", given, lambda: Log(settings.log_level))
-        with database_errors_named(name):
+        with database_errors_named(direct, name):
             _migrate_and_report(direct)
         return
     embedded = None if settings.database_url else f"embedded database in {settings.data_dir}"
-    with LocalDatabase(settings) as database_url, database_errors_named():
+    with LocalDatabase(settings) as database_url, database_errors_named(database_url):
         _migrate_and_report(database_url, embedded)
 
 

@@ -103,7 +103,7 @@ def bring_up_to_date(settings: Settings, database_url: str) -> None:
     from todo_adapters.postgres.migrations import is_current, migrate  # `todo token` needs no driver
     from todo_app.database_errors import database_errors_named
 
-    with database_errors_named():
+    with database_errors_named(database_url):
         if settings.database_url is None:
             migrate(database_url)
         elif not is_current(database_url):

@@ -376,6 +376,54 @@ def test_an_unusable_database_is_reported_in_one_line(
     assert "hunter2" not in err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGSSLMODE", "bogus-value"), ("PGOPTIONS", "-c bogus-value=1"), ("PGTZ", "bogus-value"),
+        ("PGPASSFILE", "/bogus-value"),
+    ],
+)  # fmt: skip
+def test_a_failed_connection_is_reported_with_the_names_of_libpqs_variables_beside_the_url(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x?application_name=y")
+    monkeypatch.setenv("PGPASSWORD", "hunter3")  # the URL has a password, and the rest of these
+    monkeypatch.setenv("PGAPPNAME", "z")
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    monkeypatch.setenv("PGREQUIREPEER", "")
+    monkeypatch.setenv(name, value)
+    code, _, err = run(capsys, "migrate")
+    assert code == 2
+    assert err.startswith("todo: DATABASE_URL: the database cannot be reached: ")
+    assert err.endswith(f" (set in the environment: {name})\n")
+    assert "hunter" not in err
+
+
+@pytest.mark.parametrize("variable", ["PGOPTIONS", "PGTZ", "PGSSLMODE"])
+def test_a_variable_that_a_running_database_refuses_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str, variable: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    monkeypatch.setenv(variable, "-c nonsense=1")
+    code, _, err = run(capsys, "migrate")
+    assert code == 2
+    assert err.endswith(f" (set in the environment: {variable})\n")
+    assert err.count("\n") == 1
+
+
+def test_a_connect_timeout_that_is_no_number_is_named_unless_the_url_has_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://u:hunter2@127.0.0.1:1/x"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "abc")
+    said = "todo: PGCONNECT_TIMEOUT must be a whole number of seconds, such as 5: correct it, or unset it\n"
+    assert run(capsys, "migrate") == (2, "", said)
+    monkeypatch.setenv("DATABASE_URL", f"{url}?connect_timeout=2")
+    _, _, err = run(capsys, "migrate")
+    assert "PGCONNECT_TIMEOUT" not in err
+
+
 def test_migrate_says_what_the_schema_was_and_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
 ) -> None:

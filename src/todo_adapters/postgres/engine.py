@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import re
 import select
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -22,7 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from todo_adapters.postgres.addresses import Addresses
 from todo_adapters.postgres.driver import Connection
-from todo_adapters.postgres.url import ENCODE, without_foreign_parameters
+from todo_adapters.postgres.url import ENCODE, connect_timeout, without_foreign_parameters
 
 _log: Final = logging.getLogger(__name__)
 
@@ -32,7 +31,6 @@ PING_AFTER: Final = 10.0
 # Defaults that a URL may override, by libpq's names. Without the first, a network that drops packets costs minutes.
 _UNLESS_GIVEN: Final = {"tcp_user_timeout": 10_000, "fallback_application_name": "todo-api"}
 _PORTS: Final = re.compile(r"[0-9, ]*")
-_CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 
 
 def connection_arguments(url: str) -> dict[str, Any]:
@@ -41,7 +39,8 @@ def connection_arguments(url: str) -> dict[str, Any]:
     What the URL leaves open is taken from libpq's environment variables (§34.15), as `psql` does.
 
     Parameters for other clients are dropped, with a warning. Raises `ValueError`, which does not quote the URL, if
-    libpq cannot read it, or would read a part of the password as the host or port.
+    libpq cannot read it, or would read a part of the password as the host or port; `BadVariable` for a bad
+    `PGCONNECT_TIMEOUT`.
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("a database URL must begin with postgresql://")
@@ -54,8 +53,9 @@ def connection_arguments(url: str) -> dict[str, Any]:
         raise ValueError(f"the database URL is not one that PostgreSQL can read; {ENCODE}") from None
     if not _PORTS.fullmatch(str(given.get("port") or "")):  # part of a password, perhaps: libpq would quote it
         raise ValueError(f"the port in the database URL is not a number; {ENCODE}")
-    timeout = os.environ.get("PGCONNECT_TIMEOUT", _CONNECT_TIMEOUT)
-    return {**_UNLESS_GIVEN, "connect_timeout": timeout, **given, "client_encoding": "utf8", "autocommit": True}
+    if "connect_timeout" not in given:
+        given["connect_timeout"] = connect_timeout()
+    return {**_UNLESS_GIVEN, **given, "client_encoding": "utf8", "autocommit": True}
 
 
 def create_engine(url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, sharded: bool = False) -> "Engine":

@@ -1,9 +1,11 @@
 """Database URLs as hosting providers give them, with parameters for other clients than libpq."""
 
+import os
 import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 # Parameters that other clients document, and that affect neither where data are stored nor who can read them.
@@ -25,8 +27,16 @@ _SSL: Final = (
 )
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
+# libpq's variables that belong to no parameter of a URL.
+_OF_NO_PARAMETER: Final = {"PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGDATESTYLE", "PGGEQO"}
+_CONNECT_TIMEOUT: Final = "5"  # unless the URL or PGCONNECT_TIMEOUT says otherwise
+
 ENCODE: Final = "percent-encode @ / : % # ? in the user and password (@ is %40)"
 """What to do about a URL that cannot be read, or that a password's characters have torn apart."""
+
+
+class BadVariable(ValueError):
+    """A variable of libpq's has an unusable value. The message names it."""
 
 
 class Readable(NamedTuple):
@@ -71,3 +81,22 @@ def _require_known(name: str, query: str) -> None:
         raise ValueError(f"the database URL cannot be read: {ENCODE}")
     way_out = "name the schema with options=-csearch_path%3DNAME" if name in _SCHEMAS else "remove it from the URL"
     raise ValueError(f"the database URL has a parameter that PostgreSQL does not know, {name}: {way_out}")
+
+
+def connect_timeout() -> str:
+    """The seconds for a connection if the URL does not say: `PGCONNECT_TIMEOUT`, or 5. Raises `BadVariable`."""
+    text = os.environ.get("PGCONNECT_TIMEOUT") or _CONNECT_TIMEOUT
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text, re.ASCII):
+        raise BadVariable("PGCONNECT_TIMEOUT must be a whole number of seconds, such as 5: correct it, or unset it")
+    return text
+
+
+def variables_beside(url: str) -> list[str]:
+    """The names of libpq's variables that are set, and count because this readable URL lacks their parameter."""
+    given = {*conninfo_to_dict(url), "client_encoding"}  # which is always UTF8
+    missing = {
+        option.envvar.decode()
+        for option in Conninfo.get_defaults()
+        if option.envvar and option.keyword.decode() not in given
+    }
+    return sorted(name for name in missing | _OF_NO_PARAMETER if os.environ.get(name))
