@@ -27,6 +27,8 @@ _DATABASE_TIMEOUTS: Final = (0.1, 14.0)
 _RATE_LIMIT_TIMEOUTS: Final = (0.01, 5.0)
 _TASKS_MAX: Final = 1_000_000
 _HISTORY_MAX: Final = 3650  # days
+_RATE_MAX: Final = 10**9
+_RATE_DAYS_MAX: Final = 366
 _PORTS: Final = {"http": 80, "https": 443}
 # Ratios of difflib: TODO_ORIGINS is TODO_CORS_ORIGINS, TODO_TOKEN is not TODO_BAD_TOKEN_LIMIT; DATABASE_URI is
 # DATABASE_URL, DATABASE_USER is not.
@@ -324,9 +326,15 @@ def _rate_limit(given: Mapping[str, str], name: str) -> str:
     text = given[name]
     with suppress(ValueError):
         limits = parse_many(text)
-        if len(limits) == 1 and limits[0].amount > 0:
+        # The package reads `per 0 hour` as one hour.
+        has_zero = re.search(r"(?:/|per)\s*0+\s*[a-z]", text, re.IGNORECASE)
+        within = 0 < limits[0].amount <= _RATE_MAX and limits[0].get_expiry() <= _RATE_DAYS_MAX * 86_400
+        if len(limits) == 1 and within and not has_zero:
             return text
-    raise SettingsError(f"{name} must be one limit such as {DEFAULTS[name]}, not {text!r}")
+    raise SettingsError(
+        f"{name} must be one limit such as {DEFAULTS[name]}, of 1 to {_RATE_MAX} requests in 1 second "
+        f"to {_RATE_DAYS_MAX} days, not {text!r}"
+    )
 
 
 def _networks(text: str) -> tuple[Network, ...]:

@@ -43,7 +43,7 @@ class TestPolicy:
         "", "x", "/jwks", "https://", "https:///jwks", "http://auth.example/jwks", "http://127.0.0.1.example/", "ftp://127.0.0.1/",
         "file:///etc/passwd", "https://user:pw@auth.example/", "https://auth.example/#x", "https://auth.example:0/",
         "https://auth.example:99999/", "https://auth.example:x/", "https://a b/", "https://auth.example/\r\nX: y", "https://é/",
-        "http://10.0.0.1/", "http://[::2]/", "HTTP://auth.example/",
+        "http://10.0.0.1/", "http://[::2]/", "HTTP://auth.example/", "https://auth.example/#", "https://auth.example:", "https://auth.example:/jwks",
     ])  # fmt: skip
     def test_a_bad_url_is_refused(self, url: str) -> None:
         with pytest.raises(ValueError, match="JWKS URL"):

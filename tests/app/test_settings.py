@@ -256,6 +256,11 @@ NONSENSE = [
     ("TODO_CORS_ORIGINS", "https://x.example:99999"),
     ("TODO_RATE_LIMIT", "lots"), ("TODO_RATE_LIMIT", "1000"), ("TODO_RATE_LIMIT", "-1/hour"),
     ("TODO_RATE_LIMIT", "0/hour"),
+    ("TODO_RATE_LIMIT", "1000000001/hour"), ("TODO_RATE_LIMIT", "1 per 367 days"), ("TODO_RATE_LIMIT", "2/2 years"),
+    ("TODO_RATE_LIMIT", "1000 per 0 hour"), ("TODO_RATE_LIMIT", "1000/00hour"), ("TODO_BAD_TOKEN_LIMIT", "9/0 DAY"),
+    ("TODO_RATE_LIMIT", f"{'9' * 5000}/hour"), ("TODO_RATE_LIMIT", f"1 per {'9' * 5000} hour"),
+    ("BETTER_AUTH_URL", "https://x.org/#"), ("BETTER_AUTH_URL", "https://x.org:"), ("BETTER_AUTH_URL", "https://x:/a"),
+    ("TODO_JWKS_URL", "https://x.org/#"), ("TODO_JWKS_URL", "https://x.org:"), ("TODO_JWKS_URL", "https://[::1]:/a"),
     ("TODO_RATE_LIMIT", "10/hour;1/second"), ("TODO_RATE_LIMIT", "1/eon"), ("TODO_BAD_TOKEN_LIMIT", "x"),
     ("TODO_RATE_LIMIT_STORE", "memory"), ("TODO_RATE_LIMIT_STORE", "memory://x"), ("TODO_RATE_LIMIT_STORE", "http://h"),
     ("TODO_RATE_LIMIT_STORE", "redis://"), ("TODO_RATE_LIMIT_STORE", "redis://h:port"), ("TODO_RATE_LIMIT_STORE", "redis://u:1/2@h:6379"),
@@ -282,6 +287,8 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
         ("BETTER_AUTH_URL", "app.example.com:3000", "BETTER_AUTH_URL must start with https://"),
         ("TODO_JWKS_URL", "keys.example.com/jwks", "TODO_JWKS_URL must start with https://"),
         ("BETTER_AUTH_URL", "https://", "BETTER_AUTH_URL needs a host, and a port from 1 to 65535 if any"),
+        ("BETTER_AUTH_URL", "https://x.org:", "BETTER_AUTH_URL needs a host, and a port from 1 to 65535 if any"),
+        ("TODO_JWKS_URL", "https://x.org/#", "TODO_JWKS_URL may hold neither credentials nor a fragment"),
         *(
             (
                 "TODO_CORS_ORIGINS",
@@ -305,6 +312,14 @@ def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, 
     with pytest.raises(SettingsError) as refused:
         Settings.read({name: value})
     assert str(refused.value).endswith(reason)
+
+
+@pytest.mark.parametrize("name", ["TODO_RATE_LIMIT", "TODO_BAD_TOKEN_LIMIT"])
+def test_a_rate_limit_has_bounds_which_its_refusal_names(name: str) -> None:
+    for text in ("1000000000/second", "1 per 366 days", "10/10 hours", "100 per 1 year"):
+        Settings.read({name: text})
+    with pytest.raises(SettingsError, match="of 1 to 1000000000 requests in 1 second to 366 days, not '1/2 years'"):
+        Settings.read({name: "1/2 years"})
 
 
 def test_without_a_home_the_data_folder_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

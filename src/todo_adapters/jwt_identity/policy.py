@@ -79,9 +79,9 @@ def check_url(url: str, *, insecure: bool = False) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError("the JWKS URL must start with https://")
-    if not parts.hostname or not _port_is_valid(parts):
+    if not parts.hostname or not _port_is_valid(parts) or parts.netloc.endswith(":"):
         raise ValueError("the JWKS URL needs a host, and a port from 1 to 65535 if any")
-    if parts.username is not None or parts.fragment:
+    if parts.username is not None or "#" in url:  # also an empty fragment
         raise ValueError("the JWKS URL may hold neither credentials nor a fragment")
     if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
         raise InsecureUrl("the JWKS URL must start with https:// (http:// is for this machine only)")
