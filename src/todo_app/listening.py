@@ -55,9 +55,10 @@ class ListeningSocket:
     def _refused(self, error: OSError | UnicodeError) -> SettingsError:
         number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, "not a host name")
         choose = "--port" if number in {errno.EADDRINUSE, errno.EACCES} else "--host"
-        return SettingsError(
-            f"--host {shlex.quote(self.host)} --port {self.port} cannot be used: {reason}; choose another {choose}"
-        )
+        way_out = f"choose another {choose}"
+        if self.host.startswith("[") and self.host.endswith("]") and ":" in self.host:
+            way_out = f"write {shlex.quote(self.host[1:-1])} without brackets"
+        return SettingsError(f"--host {shlex.quote(self.host)} --port {self.port} cannot be used: {reason}; {way_out}")
 
 
 def _bind(family: int, address: tuple[object, ...]) -> socket.socket:

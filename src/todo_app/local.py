@@ -126,6 +126,8 @@ def local_secret(data_dir: Path) -> str:
             _write_once(path, secrets.token_urlsafe(32))
         secret = trimmed("BETTER_AUTH_SECRET", read_private(path))  # which the workers read it as
         check_secret(secret.encode())
+    except IsADirectoryError as error:
+        raise SettingsError(f"TODO_DATA_DIR: {path} is a folder: move it away to have a secret made there") from error
     except OSError as error:
         raise SettingsError(f"TODO_DATA_DIR: {path} cannot be used: {error.strerror}") from error
     except ValueError as error:

@@ -292,7 +292,7 @@ def _origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         if not _is_origin(origin):
             meant = _meant(origin)
-            way_out = f": write {meant} (scheme, host in lower case, no slash, no usual port)" if meant else ""
+            way_out = f": write {meant} (scheme, host in lower case and ASCII, no path, no usual port)" if meant else ""
             raise SettingsError(
                 "TODO_CORS_ORIGINS must list origins such as https://app.example.org or capacitor://localhost, "
                 f"not {origin!r}{way_out}"
@@ -311,9 +311,23 @@ def _meant(text: str) -> str | None:
     if plain.startswith(("localhost", "127.0.0.1")):
         plain = f"http://{plain}"
     with suppress(ValueError):
+        plain = _without_path(plain)
         if _ORIGIN.fullmatch(plain):
             plain = _origin_of(plain)
     return plain if _is_origin(plain) else None
+
+
+def _without_path(url: str) -> str:
+    """A web page's URL without what follows the host and port, and with the host in ASCII. May raise `ValueError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS:
+        return url
+    if parts.netloc.isascii():
+        return f"{parts.scheme}://{parts.netloc}"
+    host, colon, port = parts.netloc.partition(":")
+    punycode = host.encode("idna")
+    is_same = punycode.decode("idna") == host  # browsers have another for straße.de than this, strasse.de
+    return f"{parts.scheme}://{punycode.decode()}{colon}{port}" if is_same else url
 
 
 def _public_url(url: str) -> str | None:
@@ -369,6 +383,8 @@ def _data_dir(given: Mapping[str, str]) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         if not text and given["DATABASE_URL"]:
             return Path(os.devnull)  # only workers' metrics would be there: they go to the temporary folder instead
+        if isinstance(error, RuntimeError):  # of `expanduser`
+            error = ValueError("the home folder cannot be found: write the folder in full, such as /srv/todo")
         if isinstance(error, OSError):
             error = ValueError(f"the current folder cannot be used ({error.strerror}): name an absolute path")
         raise SettingsError(f"TODO_DATA_DIR: {error}") from None

@@ -246,6 +246,16 @@ def test_a_damaged_secret_is_reported(capsys: pytest.CaptureFixture[str], enviro
     assert err.count("\n") == 1
 
 
+def test_a_folder_in_place_of_the_secret_is_to_be_moved_away(
+    capsys: pytest.CaptureFixture[str], environment: Path
+) -> None:
+    local_secret(environment)
+    (path := environment / "secret").unlink()
+    path.mkdir(mode=0o700)
+    said = f"todo: TODO_DATA_DIR: {path} is a folder: move it away to have a secret made there\n"
+    assert run(capsys, "token", "ann") == (2, "", said)
+
+
 def test_a_data_folder_that_is_a_file_is_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,11 @@ def test_a_host_that_cannot_be_listened_on_is_refused_in_one_line(port: int, hos
     assert str(refused.value).isprintable() or host == "\udcff"
 
 
+def test_an_address_in_brackets_is_refused_with_the_address_to_write(port: int) -> None:
+    with pytest.raises(SettingsError, match=r"--host '\[::1\]' .*; write ::1 without brackets$"):
+        ListeningSocket("[::1]", port)
+
+
 def test_only_one_of_two_listeners_with_the_same_address_listens(port: int) -> None:
     with closing(ListeningSocket("127.0.0.1", port)) as one, closing(ListeningSocket("127.0.0.1", port)) as two:
         two.listen()

@@ -293,7 +293,7 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
             (
                 "TODO_CORS_ORIGINS",
                 origin,
-                f"not {origin!r}: write {meant} (scheme, host in lower case, no slash, no usual port)",
+                f"not {origin!r}: write {meant} (scheme, host in lower case and ASCII, no path, no usual port)",
             )
             for origin, meant in [
                 ("localhost:5173", "http://localhost:5173"),
@@ -302,9 +302,15 @@ def test_an_invalid_value_is_refused_in_one_line_that_names_the_setting(name: st
                 ("https://a.com:443", "https://a.com"),
                 ("HTTP://A.com:80/", "http://a.com"),
                 ("capacitor://localhost/", "capacitor://localhost"),
+                ("https://a.com/x/y", "https://a.com"),
+                ("https://A.com:443/x?y#z", "https://a.com"),
+                ("https://münchen.de", "https://xn--mnchen-3ya.de"),
+                ("http://München:8080/x", "http://xn--mnchen-3ya:8080"),
             ]
         ),
-        ("TODO_CORS_ORIGINS", "https://a.com/x", "or capacitor://localhost, not 'https://a.com/x'"),
+        ("TODO_CORS_ORIGINS", "https://u:p@a.com/x", "or capacitor://localhost, not 'https://u:p@a.com/x'"),
+        ("TODO_CORS_ORIGINS", "https://straße.de", "or capacitor://localhost, not 'https://straße.de'"),
+        ("TODO_CORS_ORIGINS", f"https://{'ü' * 70}.de", f"or capacitor://localhost, not 'https://{'ü' * 70}.de'"),
         ("TODO_CORS_ORIGINS", "https://[", "or capacitor://localhost, not 'https://['"),
     ],
 )
@@ -312,6 +318,11 @@ def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, 
     with pytest.raises(SettingsError) as refused:
         Settings.read({name: value})
     assert str(refused.value).endswith(reason)
+
+
+def test_a_data_folder_in_an_unknown_home_is_refused_with_what_to_write() -> None:
+    with pytest.raises(SettingsError, match=r"^TODO_DATA_DIR: the home folder .*: write the folder in full"):
+        Settings.read({"TODO_DATA_DIR": "~nosuchuser/x"})
 
 
 @pytest.mark.parametrize("name", ["TODO_RATE_LIMIT", "TODO_BAD_TOKEN_LIMIT"])
