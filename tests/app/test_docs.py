@@ -58,6 +58,13 @@ async def test_every_part_needs_no_token_and_is_asked_for_again_only_if_it_chang
     assert head.headers["content-length"] == answer.headers["content-length"]
 
 
+async def test_headers_that_take_long_to_read_are_ignored(service: Service) -> None:
+    etag = (await service.ask("GET", PAGE, user=None)).headers["etag"]
+    headers = {"Accept-Encoding": "br, " * 256 + "gzip", "If-None-Match": "," * 1024 + etag}
+    answer = await service.ask("GET", PAGE, user=None, headers=headers)
+    assert (answer.status_code, answer.headers.get("content-encoding")) == (200, None)
+
+
 @pytest.mark.parametrize("accepted", [None, "", "br", "identity", "gzip;q=0", "gzip; q=0.000", "xgzip", "gzip;q=0, br"])
 async def test_clients_that_do_not_accept_gzip_get_the_page_uncompressed(
     service: Service, accepted: str | None

@@ -199,6 +199,18 @@ async def test_of_thousands_of_forwarded_addresses_only_the_last_are_read(
     assert await door.is_shut_for(PROXY, "198.51.100.1")
 
 
+@pytest.mark.parametrize("hop", ["." * 60_000, ":" * 60_000, "1" * 60_000, "[" + ":" * 60_000 + "]:1"])
+async def test_a_forwarded_address_that_is_far_too_long_is_not_parsed(
+    door: Door, monkeypatch: pytest.MonkeyPatch, hop: str
+) -> None:
+    parsed: list[str] = []
+    parse = identification.ipaddress.ip_address
+    monkeypatch.setattr(identification.ipaddress, "ip_address", lambda text: parsed.append(text) or parse(text))
+    await door.flood(PROXY, hop)
+    assert await door.is_shut_for(PROXY, "unknown")
+    assert max(map(len, parsed)) < 1000
+
+
 FROM_TWO_PLACES = {
     "two peers": (PEER, "", "203.0.113.8", ""),
     "two clients of a proxy": (PROXY, "198.51.100.1", PROXY, "198.51.100.2"),

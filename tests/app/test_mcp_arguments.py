@@ -105,6 +105,8 @@ async def test_a_wrong_argument_is_named_and_nothing_is_stored(
         ("delete_task", {"taskIds": [UNKNOWN]}, "is unknown: did you mean ids?"),
         ("reopen_task", {"version": 1}, "is read-only: leave it out"),
         ("complete_task", {"nonsense": 1}, "is unknown: use one of id, ids, occurrence"),
+        ("list_tasks", {"tag": ["a"] * 41}, "must have at most 40 values in all"),
+        ("list_tasks", {"tag": [""] * 16_000}, "must have at most 40 values in all"),
         ("list_lists", {"nonsense": 1}, "is unknown: leave it out"),
         ("add_task", {"title": "a", "priority": "urgent"}, "must be high, medium or low, or null for none"),
         ("add_task", {"title": "a", "recurrence_from": "x"}, "must be due_date or completion"),

@@ -176,3 +176,10 @@ async def test_an_id_in_another_spelling_is_not_found(service: Service, task: di
 async def test_unnecessary_percent_encoding_gives_the_same_path(service: Service, task: dict[str, Any]) -> None:
     encoded = "".join(f"%{ord(char):02x}" for char in str(task["id"]))
     assert (await service.ask("GET", f"/api/%61nn/t%61sks/{encoded}")).json() == task
+
+
+@pytest.mark.parametrize("segment", ["a", "%41", "!", "%FF", ""])
+async def test_a_path_of_thousands_of_segments_is_refused_without_being_read(service: Service, segment: str) -> None:
+    for user, start in ((None, ""), (ANN, f"/api/{ANN}")):
+        answer = await service.ask("GET", start + f"/{segment}" * 10_000, user=user)
+        assert problem(answer, 404, "not_found")["detail"].endswith("it has too many segments.")

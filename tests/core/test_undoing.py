@@ -66,6 +66,17 @@ async def test_a_later_edit_of_other_members_does_not_prevent_undo(service: Task
     assert [problem.field for problem in conflict.value.problems] == ["priority"]
 
 
+@pytest.mark.parametrize("number", [-1, 0, 2**63, 10**1000])
+async def test_a_number_that_no_change_can_have_is_not_looked_for(
+    service: TaskService, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(MemoryTaskStore, "tasks_of", lambda *what: asked.append(what))
+    with pytest.raises(ChangeNotFound):
+        await service.undo(ANN, number)
+    assert not asked
+
+
 async def test_changes_older_than_the_kept_history_are_neither_undone_nor_restored() -> None:
     clock = FrozenClock()
     service = TaskService(MemoryTaskStore(), clock, SystemIds(), timedelta(days=30))

@@ -31,6 +31,7 @@ from todo_core.recurring import OCCURRENCES_DEFAULT, OCCURRENCES_MAX, OCCURRENCE
 from todo_core.sync import TOKEN_PATTERN
 from todo_core.task import PRIORITIES, TAG_LENGTH, TAGS_MAX, is_tag, with_line_feeds
 
+_GIVEN_MAX: Final = 40  # parameters, each with one value
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _DAY_RULE: Final = "must be a date such as 2026-10-01, or a local date and time such as 2026-10-01T17:00:00"
 _LEVELS: Final = (*PRIORITIES, NONE)
@@ -244,6 +245,8 @@ def read_listing(query_string: bytes) -> TaskQuery:
 
 def listing_of(given: Collection[tuple[str, str]]) -> TaskQuery:
     """The query for a listing, from parameters and their texts. Raises as `read_listing` does."""
+    if len(given) > _GIVEN_MAX:
+        raise InvalidInput([Problem("", f"must have at most {_GIVEN_MAX} values in all")])
     return TaskQuery(**_values(given, OF_LISTING))
 
 
@@ -317,9 +320,11 @@ def _values(given: Collection[tuple[str, str]], parameters: Collection[Parameter
 
 def _given(query_string: bytes) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=40)
+        return parse_qsl(
+            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_GIVEN_MAX
+        )
     except ValueError:  # covers UnicodeDecodeError
-        rule = "the query may have at most 40 parameters, in percent-encoded UTF-8"
+        rule = f"the query may have at most {_GIVEN_MAX} parameters, in percent-encoded UTF-8"
         raise InvalidInput([Problem("", rule)]) from None
 
 

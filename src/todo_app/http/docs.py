@@ -23,6 +23,7 @@ PAGE_POLICY: Final = (
 _TAKES_GZIP: Final = re.compile(
     rb"(?:^|,)[ \t]*gzip[ \t]*(?:;[ \t]*q=(?:1(?:\.0*)?|0\.\d{0,2}[1-9]\d*)[ \t]*)?(?:,|$)", re.IGNORECASE
 )
+_HEADER_MAX: Final = 1024
 _FOLDER: Final = files("todo_app.http") / "swagger_ui"
 _FILES: Final = {
     "/docs": ("page.html", "text/html; charset=utf-8"),
@@ -58,15 +59,21 @@ class Asset:
 
     def reply(self, exchange: Exchange) -> Reply:
         """The reply, with regard to `Accept-Encoding` and `If-None-Match` (RFC 9110 §12.5.3, §13.1.2)."""
-        zipped = _TAKES_GZIP.search(exchange.header(b"accept-encoding") or b"") is not None
+        zipped = _TAKES_GZIP.search(_short(exchange, b"accept-encoding")) is not None
         tag = f'"{self._digest}{"-gzip" if zipped else ""}"'.encode()
         headers = [*self.headers, (b"etag", tag)]
-        known = (exchange.header(b"if-none-match") or b"").split(b",")
+        known = _short(exchange, b"if-none-match").split(b",")
         if {each.strip(b" \t").removeprefix(b"W/") for each in known} & {tag, b"*"}:
             return Reply(304, headers)
         if zipped:
             return Reply(200, [*headers, (b"content-encoding", b"gzip")], self.zipped)
         return Reply(200, headers, self.plain)
+
+
+def _short(exchange: Exchange, name: bytes) -> bytes:
+    """The header; empty if it is longer than `_HEADER_MAX`: reading it would take milliseconds."""
+    header = exchange.header(name) or b""
+    return header if len(header) <= _HEADER_MAX else b""
 
 
 def document_asset(document: Mapping[str, Any]) -> Asset:

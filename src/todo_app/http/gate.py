@@ -40,6 +40,7 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 _GUARDED: Final = (b"/api", MCP.encode())
 _BELOW: Final = (b"/api/", MCP.encode() + b"/")
+_SEGMENTS_MAX: Final = 16  # of a path: more than any has
 _PLAIN_PATH: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # without escapes, empty and dot segments
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/tasks/{task_id}/…" split at its slashes
 _NAME_SEGMENT: Final = 4
@@ -183,6 +184,8 @@ def _names(segment: bytes, owner: OwnerId) -> bool:
 def _canonical(scope: Scope) -> str:
     """The path, decoded. Raises `NoSuchRoute` for empty or dot segments, so that each resource has only one path."""
     raw: bytes = scope["raw_path"]
+    if raw.count(b"/") > _SEGMENTS_MAX:
+        raise NoSuchRoute(f"{NO_ROUTE}: it has too many segments.")
     if _PLAIN_PATH.fullmatch(raw):
         return raw.decode()
     segments = [unquote_to_bytes(segment) for segment in raw.split(b"/")[1:]] if b"%" in raw else raw.split(b"/")[1:]

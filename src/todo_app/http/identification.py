@@ -20,6 +20,7 @@ _REASONS: Final[Mapping[type[Exception], str]] = {
 }
 HOPS_MAX: Final = 32
 """How many entries of `X-Forwarded-For` are read, from its end. A header has room for thousands."""
+_ADDRESS_LENGTH: Final = 100  # characters, with a port and an interface
 _SITE: Final = 64  # bits: a client usually has all IPv6 addresses of its /64
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^]]*)\](:\d+)?|(?P<v4>[\d.]+):\d+")  # some proxies append the port
 
@@ -104,6 +105,8 @@ def _check(verdict: Verdict) -> None:
 
 
 def _parsed(address: str) -> Address | None:
+    if len(address) > _ADDRESS_LENGTH:
+        return None
     if found := _WITH_PORT.fullmatch(address):
         address = found["v6"] or found["v4"] or ""
     try:

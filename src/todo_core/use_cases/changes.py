@@ -18,6 +18,9 @@ from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 SYNC_MARGIN: Final = timedelta(hours=1)
 """Sync tokens expire this much earlier than changes are pruned, because clocks differ."""
 
+_NUMBERS: Final = range(1, 2**63)
+"""The numbers that a change can have. A storage may be slow to find that there is none with a greater one."""
+
 
 class _MoreIsLeft(Exception):
     """Raised by a decision that would erase the last deletions of the trash, and finds more than it may erase."""
@@ -55,6 +58,8 @@ class ChangeUseCases(UseCases):
         Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` if that deletes something and not
         `may_delete`.
         """
+        if number not in _NUMBERS:
+            raise ChangeNotFound
         now = self.clock.now()
         fresh = self._fresh(now)
 
