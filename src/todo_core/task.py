@@ -216,8 +216,10 @@ def distinct_tags(value: object) -> object:
 
 
 def with_line_feeds(text: T) -> T | str:
-    """A text with LF for each CR LF and CR. Anything else is returned unchanged, for its rule to refuse."""
-    return _CARRIAGE_RETURN.sub("\n", text) if isinstance(text, str) and "\r" in text else text
+    """A text with LF for each CR LF and CR. One that stays too long, or no text, is returned unchanged."""
+    if not isinstance(text, str) or len(text) > 2 * DESCRIPTION_LENGTH or "\r" not in text:
+        return text
+    return _CARRIAGE_RETURN.sub("\n", text)
 
 
 def _as_given(value: object) -> object:

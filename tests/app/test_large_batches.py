@@ -70,6 +70,7 @@ async def test_too_many_operations_are_refused_without_reading_each(
 
 
 MEBIBYTE = 1024 * 1024
+NOBODYS = "019a540b-b400-7000-8000-000000000000"
 
 
 def filled(before: bytes, item: bytes, after: bytes) -> bytes:
@@ -136,6 +137,27 @@ async def test_large_bodies_are_checked_one_at_a_time_and_in_parts(monkeypatch: 
     assert parts == sorted(parts)
     assert between == {*range(len(parts) + 1)}
     assert len(parts) >= 3 * body.count(b"[]") * 2 // reading._PART
+
+
+@pytest.mark.parametrize(("refused", "detail"), [("x", "must be a UUID"), (NOBODYS, "You have no task with this id.")])
+async def test_others_have_their_turn_while_the_faults_of_a_large_batch_are_looked_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch, refused: str, detail: str
+) -> None:
+    read, rounds, members = Counter[int](), 0, bodies._MEMBERS
+
+    def decode(raw: bytes) -> Any:
+        read[rounds] += 1
+        return members.decode(raw)
+
+    monkeypatch.setattr(bodies, "_MEMBERS", SimpleNamespace(decode=decode))
+    create = {"op": "create", "task": {"title": "x", "description": ":" * 1000}}
+    running = asyncio.create_task(batch(service, {"op": "delete", "id": refused}, *[create] * 99))
+    while not running.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert problem(running.result(), 422)["errors"] == [{"pointer": "/operations/0/id", "detail": detail}]
+    assert read.total() == 1 + 1 + 99 * 2  # the body, each operation, and each task
+    assert max(read.values()) <= 20
 
 
 async def test_a_task_may_be_given_a_hundred_equal_tags(service: Service) -> None:

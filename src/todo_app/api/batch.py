@@ -1,7 +1,7 @@
 """Batches: several operations as one change, and the result of each."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 from uuid import UUID
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api import examples, members, wire
-from todo_app.api.bodies import faults_of
+from todo_app.api.bodies import faults_in_turn
 from todo_app.api.operation import WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import change_headers, reply_with
 from todo_app.http.exchange import Reply
@@ -246,7 +246,7 @@ async def run_batch(call: Call[Batch]) -> Reply:
     with `/operations/2`.
     """
     operations = call.body.operations
-    with _placed(call.body):
+    async with _placed(call.body):
         running = [_running(part, each, call) for part, each in enumerate(operations)]
         done = await call.tasks.batch(call.owner, running, call.options)
     view = BatchDone(done.change, list(_results(operations, done)))
@@ -278,8 +278,8 @@ def _results(operations: Sequence[AnyOperation], done: Committed) -> Iterator[wi
                 yield wire.change_of(each if isinstance(each, SyncItem) else SyncItem(kind_of(each), each.id, each))
 
 
-@contextmanager
-def _placed(body: Batch) -> Iterator[None]:
+@asynccontextmanager
+async def _placed(body: Batch) -> AsyncIterator[None]:
     """Make an operation's problems point into the body, and add the other operations' faults.
 
     An unknown id in the body is `InvalidInput`.
@@ -298,5 +298,5 @@ def _placed(body: Batch) -> Iterator[None]:
         else:
             found = [Problem(f"{place}/id", str(error))]
         named = {each.field for each in found}
-        others = [each for each in faults_of(msgspec.json.encode(body), Batch) if each.field not in named]
-        raise InvalidInput([*found, *others]) from None
+        others = await faults_in_turn(msgspec.json.encode(body), Batch)
+        raise InvalidInput([*found, *(each for each in others if each.field not in named)]) from None

@@ -4,19 +4,18 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
-from itertools import islice
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import UnsetType
-from msgspec.inspect import ListType, LiteralType, Metadata, StructType, Type, UnionType, type_info
+from msgspec.inspect import Type, type_info
 from msgspec.structs import FieldInfo
 
 from todo_app.api.excerpts import fields_of, first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
 from todo_app.api.names import unknown
+from todo_app.api.shapes import choices_of, struct_of, tagged_in
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.problems import MAX_FAULTS, NOT_ALL
@@ -46,7 +45,7 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            raise _invalid(body, decoder.type, error, writes=writes) from None
+            raise _invalid(error, faults_of(body, decoder.type, writes=writes)) from None
 
 
 async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
@@ -64,7 +63,7 @@ async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -
                 return decoder.decode(body)
             except msgspec.ValidationError as error:
                 await give_way()
-                raise _invalid(body, decoder.type, error) from None
+                raise _invalid(error, await faults_in_turn(body, decoder.type)) from None
 
 
 @contextmanager
@@ -76,10 +75,7 @@ def _malformed() -> Iterator[None]:
         raise MalformedRequest(NOT_READ) from None
 
 
-def _invalid(
-    body: bytes, shape: type[msgspec.Struct], error: msgspec.ValidationError, *, writes: bool = True
-) -> InvalidInput:
-    faults = faults_of(body, shape, writes=writes)
+def _invalid(error: msgspec.ValidationError, faults: list[Problem]) -> InvalidInput:
     return InvalidInput(faults or [Problem("", f"the body is wrong: {error}")])
 
 
@@ -87,7 +83,7 @@ def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
     """Raise `InvalidInput` for a list of too many tagged objects: the decoder would make all before it counts them."""
     members = members_in(body, shape)
     for field in fields_of(shape):
-        tagged = _tagged_in(field.type)
+        tagged = tagged_in(field.type)
         if tagged and field.encode_name in members:
             _, most = tagged
             if len(first_items(members[field.encode_name], most + 1)) > most:
@@ -101,23 +97,43 @@ def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
     Empty if each member is valid by itself, for example one that occurs twice. Raises `msgspec.DecodeError` if the body
     is not JSON.
     """
+    return [each for each in _parts_of(body, shape, writes=writes) if each is not None]
+
+
+async def faults_in_turn(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
+    """As `faults_of`. In a large body, other requests have their turn before each item of a list of tagged objects."""
+    faults = list[Problem]()
+    for each in _parts_of(body, shape):
+        if each is not None:
+            faults.append(each)
+        elif len(body) > BODY_MAX:
+            await give_way()
+    return faults
+
+
+def _parts_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) -> Iterator[Problem | None]:
+    """What `faults_of` returns, and None before each item of a list of tagged objects."""
     try:
         if has_very_many_members(body, shape):
-            return [Problem("", "has thousands of unknown or repeated members: send each known member once")]
+            yield Problem("", "has thousands of unknown or repeated members: send each known member once")
+            return
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError as error:
-        return [Problem("", f"the body is wrong: {error}")]
+        yield Problem("", f"the body is wrong: {error}")
+        return
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
     known, rules = {field.encode_name: field for field in fields_of(shape)}, RULES if writes else {}
-    faults = list(islice(_faults(members, known, rules), MAX_FAULTS + 1))
-    if len(faults) > MAX_FAULTS:
-        faults[-1] = NOT_ALL
-    return faults
+    found = 0
+    for each in _faults(members, known, rules):
+        found += each is not None
+        yield NOT_ALL if found > MAX_FAULTS else each
+        if found > MAX_FAULTS:
+            return
 
 
 def _faults(
     members: dict[str, msgspec.Raw], known: dict[str, FieldInfo], rules: Mapping[str, Rule]
-) -> Iterator[Problem]:
+) -> Iterator[Problem | None]:
     writable = {name: field for name, field in known.items() if field.type != Ignored | UnsetType}
     valid: dict[str, Any] = {}
     for name, raw in members.items():
@@ -143,15 +159,18 @@ def _contradictions(valid: dict[str, Any]) -> Iterator[Problem]:
 
 def _faults_of_value(
     name: str, raw: msgspec.Raw, field: FieldInfo, valid: dict[str, Any], rules: Mapping[str, Rule]
-) -> Iterator[Problem]:
+) -> Iterator[Problem | None]:
     """The faults of a member's value; one that has none becomes `valid`."""
-    if (shape := _struct_of(field.type)) is not None:
+    if (shape := struct_of(field.type)) is not None:
         yield from _below(name, raw, shape)
         return
-    if (tagged := _tagged_in(field.type)) and (first := next(found := _faults_of_each(name, raw, *tagged), None)):
-        yield first
-        yield from found
-        return
+    if tagged := tagged_in(field.type):
+        wrong = False
+        for each in _faults_of_each(name, raw, *tagged):
+            wrong = wrong or each is not None
+            yield each
+        if wrong:
+            return
     try:
         value = msgspec.json.decode(raw, type=field.type)
     except msgspec.ValidationError as error:
@@ -172,20 +191,11 @@ def _rule_broken_by(raw: msgspec.Raw, rule: Rule | None) -> Rule | None:
 def _misfit(name: str, kind: Type, said: str, rule: Rule | None) -> Problem:
     """The member's rule, or which values there are where they can be counted; otherwise what the decoder said."""
     wrong, _, place = said.partition(" - at `$")
-    if choices := _choices(kind):
+    if choices := choices_of(kind):
         return Problem(name, RULES[name].sentence if name in RULES else f"must be one of {', '.join(choices)}")
     if rule is not None and not place:
         return Problem(name, rule.sentence)
     return Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
-
-
-def _choices(kind: Type) -> list[str]:
-    kinds = kind.types if isinstance(kind, UnionType) else (kind,)
-    return [str(value) for each in map(_plain, kinds) if isinstance(each, LiteralType) for value in each.values]
-
-
-def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
-    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
 
 def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator[Problem]:
@@ -194,30 +204,17 @@ def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator
         yield Problem(f"{name}/{problem.field}" if problem.field else name, problem.detail)
 
 
-@cache
-def _tagged_in(kind: Any) -> tuple[dict[str, type[msgspec.Struct]], int] | None:
-    """The structs that a limited list of tagged objects may hold, by tag, and how many; None for any other type."""
-    items = _plain(type_info(kind))
-    if not isinstance(items, ListType) or items.max_length is None:
-        return None
-    item = _plain(items.item_type)
-    kinds = item.types if isinstance(item, UnionType) else ()
-    tagged = {each.tag: each.cls for each in kinds if isinstance(each, StructType) and isinstance(each.tag, str)}
-    return (tagged, items.max_length) if tagged else None
-
-
-def _plain(kind: Type) -> Type:
-    return _plain(kind.type) if isinstance(kind, Metadata) else kind
-
-
 def _too_many(name: str, most: int) -> Problem:
     return Problem(name, f"must have at most {most} items")
 
 
 def _faults_of_each(
     name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int
-) -> Iterator[Problem]:
-    """The faults of a list of objects, each of the shape that its tag selects; if there are too many, only that."""
+) -> Iterator[Problem | None]:
+    """The faults of a list of objects, each of the shape that its tag selects; if there are too many, only that.
+
+    None precedes each object.
+    """
     try:
         items = first_items(raw, most + 1)
     except msgspec.ValidationError as error:
@@ -228,6 +225,7 @@ def _faults_of_each(
         return
     tag_field = str(next(iter(tagged.values())).__struct_config__.tag_field)
     for place, item in enumerate(items):
+        yield None
         at = f"{name}/{place}"
         try:
             tag = members_named(item, tag_field).get(tag_field)
