@@ -1,5 +1,6 @@
 """The metrics for Prometheus, by route template. They contain no user's data."""
 
+import asyncio
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from todo_adapters.postgres.engine import Engine
+from todo_adapters.postgres.threads import in_thread
 from todo_app.http.exchange import Exchange
 from todo_app.settings import METRICS_FOLDER
 from todo_core import SyncPage
@@ -62,6 +64,7 @@ class Metrics:
     """One process's metrics; `exposition` includes those of the other workers."""
 
     def __init__(self) -> None:
+        self._scrape: asyncio.Task[bytes] | None = None
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "todo_http_request_duration_seconds",
@@ -121,6 +124,16 @@ class Metrics:
         @event.listens_for(pool, "close")
         def closed(*_: object) -> None:
             open_.dec()
+
+    async def scrape(self) -> bytes:
+        """The exposition, made in a thread, one at a time: who asks while one is being made gets that one.
+
+        It takes 30 to 300 ms. It goes on if those who asked go away, so that they cannot start several.
+        """
+        scrape = self._scrape
+        if scrape is None or scrape.done() or scrape.get_loop() is not asyncio.get_running_loop():
+            scrape = self._scrape = asyncio.create_task(in_thread(self.exposition))
+        return await asyncio.shield(scrape)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format; only this process's if the shared folder has been removed."""

@@ -1,15 +1,18 @@
 """The metrics: by route template, without anything of a user's, added up over processes."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn
 
 import psycopg
 import pytest
 from asking import Service, make_service
+from clocks import until
 from factories import ANN, make_id
 
 from todo_adapters.postgres.addresses import Addresses
@@ -144,3 +147,72 @@ def test_a_pid_reused_by_another_user_does_not_count_as_a_worker(
     (tmp_path / "gauge_livesum_4711.db").touch()
     metrics._forget_the_dead()
     assert not list(tmp_path.iterdir())
+
+
+class HeldExpositions:
+    """Expositions that end when they are let go; each is counted when it begins."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.let_go = threading.Event()
+
+    def __call__(self, _: object) -> bytes:
+        self.begun += 1
+        if not self.let_go.wait(5):
+            self.let_go.set()  # else each of many that block the event loop would wait as long
+            raise TimeoutError
+        return b"exposition %d" % self.begun
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> HeldExpositions:
+    held = HeldExpositions()
+    monkeypatch.setattr(metrics, "generate_latest", held)
+    return held
+
+
+async def test_simultaneous_scrapes_make_one_exposition_while_other_requests_are_answered(
+    held: HeldExpositions,
+) -> None:
+    service = make_service()
+    scrapes = [asyncio.create_task(scrape(service)) for _ in range(100)]
+    await until(lambda: held.begun == 1)
+    assert (await service.ask("GET", "/health/live", user=None)).status_code == 200
+    assert not any(each.done() for each in scrapes)
+    held.let_go.set()
+    assert {await each for each in scrapes} == {"exposition 1"}
+    assert await scrape(service) == "exposition 2"  # a later one does not get what may be out of date
+
+
+async def test_scrapes_whose_clients_have_gone_do_not_make_several_expositions(held: HeldExpositions) -> None:
+    counted = metrics.Metrics()
+    for _ in range(5):
+        gone = asyncio.create_task(counted.scrape())
+        await until(lambda: held.begun > 0)
+        gone.cancel()
+        await asyncio.wait({gone})
+    last = asyncio.create_task(counted.scrape())
+    await asyncio.sleep(0)
+    held.let_go.set()
+    assert (await last, held.begun) == (b"exposition 1", 1)
+
+
+async def test_a_scrape_that_fails_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> NoReturn:
+        raise OSError("unreadable")
+
+    counted = metrics.Metrics()
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "generate_latest", fail)
+        with pytest.raises(OSError, match="unreadable"):
+            await counted.scrape()
+    assert b"todo_log_lines_dropped_total" in await counted.scrape()
+
+
+def test_a_scrape_that_an_earlier_loop_left_is_not_waited_for() -> None:
+    counted = metrics.Metrics()
+    earlier = asyncio.new_event_loop()
+    left = counted._scrape = earlier.create_task(asyncio.sleep(0, b"never"))
+    assert b"todo_log_lines_dropped_total" in asyncio.run(counted.scrape())
+    earlier.run_until_complete(left)
+    earlier.close()

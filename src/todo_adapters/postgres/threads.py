@@ -18,6 +18,11 @@ async def in_thread_if_many(size: int, work: Callable[P, R], *arguments: P.args,
     """What `work` returns. For many things it runs in a thread, so that it does not block the event loop."""
     if size < _MANY:
         return work(*arguments, **named)
+    return await in_thread(work, *arguments, **named)
+
+
+async def in_thread(work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What `work` returns in a thread that often gives way to the event loop."""
     return await asyncio.to_thread(_giving_way, partial(work, *arguments, **named))
 
 

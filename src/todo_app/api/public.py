@@ -16,10 +16,10 @@ from todo_app.http.resource import METADATA, metadata
 from todo_core import SCOPES, StoreUnavailable, TaskStore
 
 
-class Exposition(Protocol):
+class Scraped(Protocol):
     """Metrics that can be scraped."""
 
-    def exposition(self) -> bytes:
+    async def scrape(self) -> bytes:
         """All metrics in Prometheus's text format."""
         ...
 
@@ -29,7 +29,7 @@ class Service:
     """What these operations need."""
 
     store: TaskStore
-    metrics: Exposition
+    metrics: Scraped
     document: Asset
     public_url: str | None
     issuer: str | None
@@ -90,7 +90,7 @@ async def get_metrics(service: Service, _: Exchange) -> Reply:
 
     In Prometheus's text format.
     """
-    return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], service.metrics.exposition())
+    return Reply(200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], await service.metrics.scrape())
 
 
 _RESOURCE: Final = {
