@@ -59,10 +59,10 @@ class Asset:
 
     def reply(self, exchange: Exchange) -> Reply:
         """The reply, with regard to `Accept-Encoding` and `If-None-Match` (RFC 9110 §12.5.3, §13.1.2)."""
-        zipped = _TAKES_GZIP.search(_short(exchange, b"accept-encoding")) is not None
+        zipped = _TAKES_GZIP.search(_short(exchange.header(b"accept-encoding"))) is not None
         tag = f'"{self._digest}{"-gzip" if zipped else ""}"'.encode()
         headers = [*self.headers, (b"etag", tag)]
-        known = _short(exchange, b"if-none-match").split(b",")
+        known = _short(exchange.header(b"if-none-match")).split(b",")
         if {each.strip(b" \t").removeprefix(b"W/") for each in known} & {tag, b"*"}:
             return Reply(304, headers)
         if zipped:
@@ -70,10 +70,9 @@ class Asset:
         return Reply(200, headers, self.plain)
 
 
-def _short(exchange: Exchange, name: bytes) -> bytes:
-    """The header; empty if it is longer than `_HEADER_MAX`: reading it would take milliseconds."""
-    header = exchange.header(name) or b""
-    return header if len(header) <= _HEADER_MAX else b""
+def _short(header: bytes | None) -> bytes:
+    """That header; empty if it is longer than `_HEADER_MAX`: reading it would take milliseconds."""
+    return header if header is not None and len(header) <= _HEADER_MAX else b""
 
 
 def document_asset(document: Mapping[str, Any]) -> Asset:
