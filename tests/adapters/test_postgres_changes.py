@@ -111,7 +111,8 @@ async def test_lost_connections_leave_no_gap_and_no_half_of_a_change(database_ur
         nonlocal lost
         statement = """
             select pg_terminate_backend(pid) from pg_stat_activity
-            where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' order by random() limit 1
+            where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+                and state <> 'idle' order by random() limit 1
         """
         lost += connection.execute(statement).rowcount
 

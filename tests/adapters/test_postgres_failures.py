@@ -233,7 +233,10 @@ async def test_readiness_that_nobody_waits_for_any_more_leaves_nothing(database_
 
 async def nothing_runs(url: str) -> None:
     """Wait until the database executes no statement of ours."""
-    statement = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'"
+    statement = """
+        select count(*) from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and state = 'active'
+    """
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         async with asyncio.timeout(5):
             while True:

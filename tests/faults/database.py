@@ -119,7 +119,10 @@ class OneDatabase(Database):
             yield
 
 
-OTHERS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+OTHERS = """
+    from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
 SERVICE = "from pg_stat_activity where application_name = 'todo-api'"
 
 
