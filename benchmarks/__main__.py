@@ -28,6 +28,8 @@ from todo_adapters.postgres.migrations import migrate
 
 KINDS = ("get", "list", "create", "toggle", "mix")
 OURS, LIMIT = "todo-api", "PostgreSQL alone (pgbench)"
+PEER_THREADS = 40
+PGBENCH_MAX = 32  # more only take time to connect
 HEAD = ("", "CPU µs", "of it server", "of it PostgreSQL", "requests/s", "p50 ms", "p99 ms")
 
 
@@ -54,7 +56,8 @@ def _server(name: str, base: Database, options: argparse.Namespace) -> Iterator[
     url = base.make(name.split()[0].lower())
     if name == OURS:
         migrate(url)
-    with serving(name, url) as server:
+    pool = {"PEER_POOL_SIZE": str(options.connections)} if options.connections > PEER_THREADS else {}
+    with serving(name, url, settings=pool) as server:
         server.users = seed(server.url, options.users, options.tasks)
         yield lambda kind, number: _measured(server, base, name, kind, number, options)
 
@@ -75,7 +78,7 @@ def _limit(base: Database, options: argparse.Namespace) -> Iterator[Measure]:
     url = base.make("pgbench")
     migrate(url)
     limit.fill(url, options.users, options.tasks)
-    numbers = {"users": options.users, "tasks": options.tasks, "connections": options.connections}
+    numbers = {"users": options.users, "tasks": options.tasks, "connections": min(options.connections, PGBENCH_MAX)}
 
     def measure(kind: str, _: int) -> Figure:
         before = usage.cpu_seconds(base.pid)

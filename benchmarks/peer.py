@@ -23,8 +23,12 @@ from slowapi.middleware import SlowAPIMiddleware
 from sqlmodel import ARRAY, Column, DateTime, Field, Session, SQLModel, String, create_engine, desc, select
 
 SECRET = os.environ["BETTER_AUTH_SECRET"]
+# A request holds a connection until one of FastAPI's 40 threads is free to close its session. Beyond so many requests,
+# all threads can wait for connections that none of them is left to give back: then each request needs one of its own.
 engine = create_engine(
-    os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://"), pool_size=10, max_overflow=0
+    os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://"),
+    pool_size=int(os.environ.get("PEER_POOL_SIZE", "10")),
+    max_overflow=0,
 )
 
 

@@ -51,7 +51,7 @@ def database() -> Iterator[Database]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind then either
     with (
         tempfile.TemporaryDirectory(prefix="todo-bench-") as folder,
-        EmbeddedPostgres.start(Path(folder), max_connections=200) as server,
+        EmbeddedPostgres.start(Path(folder), max_connections=400) as server,
     ):
         pid = (Path(folder) / "postgres/cluster/data/postmaster.pid").read_text().split()[0]
         yield Database(server.url, int(pid))
