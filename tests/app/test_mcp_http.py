@@ -60,6 +60,12 @@ async def test_without_an_issuer_the_metadata_names_none_and_uses_the_request_ur
     assert "authorization_servers" not in metadata
 
 
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+async def test_an_empty_port_is_none(service: Service, host: str) -> None:
+    metadata = await service.ask("GET", METADATA, user=None, headers={"Host": f"{host}:"})  # RFC 3986 §3.2.3
+    assert metadata.json()["resource"] == f"http://{host}/mcp"
+
+
 @pytest.mark.parametrize("host", ['a"b', "a b", "a/../b", "x" * 300, "ü"])
 async def test_an_invalid_host_is_never_quoted(service: Service, host: str) -> None:
     problem(await service.ask("GET", METADATA, user=None, headers={"Host": host}), 400, "malformed_request")

@@ -272,9 +272,9 @@ def test_heads_that_cannot_be_read_are_neither_logged_nor_counted(shared: Server
 
 
 def test_a_host_header_changes_nothing(shared: Server) -> None:
-    for field in ("Host: evil.example", "Host: evil.example:99999"):
+    for field in ("Host: evil.example", "Host: evil.example:99999", "Host: evil.example:"):
         answer = raw(shared.port, head("GET", "/health/live").replace(b"Host: x", field.encode()))
-        assert statuses(answer) in ([200], [400])
+        assert statuses(answer) == [200]
         assert b"evil" not in answer
 
 

@@ -18,7 +18,7 @@ App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 PIECE: Final = 64 * 1024  # bytes of an answer's body that are passed to the server at a time
 _KEY: Final = "todo.exchange"
-HOST: Final = re.compile(rb"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+HOST: Final = re.compile(rb"(?:[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
 class Exchange:
@@ -82,7 +82,8 @@ class Exchange:
     def origin(self) -> str | None:
         """The origin that the request was sent to, such as `http://127.0.0.1:8000`; None for an invalid Host."""
         host = self.header(b"host") or b""
-        return f"{self._scope['scheme']}://{host.decode()}" if HOST.fullmatch(host) else None
+        # An empty port is none (RFC 3986 §3.2.3).
+        return f"{self._scope['scheme']}://{host.decode().removesuffix(':')}" if HOST.fullmatch(host) else None
 
     @property
     def route(self) -> str | None:
