@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from todo_adapters.postgres.engine import Engine
-from todo_adapters.postgres.threads import in_thread
+from todo_adapters.threads import in_thread
 from todo_app.http.exchange import Exchange
 from todo_app.settings import METRICS_FOLDER
 from todo_core import SyncPage

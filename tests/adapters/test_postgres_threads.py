@@ -11,7 +11,7 @@ from clocks import until
 from factories import ANN, make_task
 
 from todo_adapters.postgres import PostgresTaskStore, reading, rows
-from todo_adapters.postgres.threads import consumed, in_thread_if_many
+from todo_adapters.threads import consumed, in_thread_if_many
 from todo_core import Decision, Pair, Plan, Seen, Summary, Task, composed, searchable
 from todo_core.testing.writing import add
 

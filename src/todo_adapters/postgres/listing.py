@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from todo_adapters.postgres.batch import STATEMENTS_KEPT, Columns, array_literal, execute
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
-from todo_adapters.postgres.threads import consumed, in_thread_if_many
+from todo_adapters.threads import consumed, in_thread_if_many
 from todo_core import OwnerId, Page, Sort, Task, TaskQuery
 from todo_core.queries import NONE, SortValue
 from todo_core.task import PRIORITIES

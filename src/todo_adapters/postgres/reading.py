@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from todo_adapters.postgres.batch import Batch, Columns, execute
 from todo_adapters.postgres.rows import ENTRY, LIST_READ, READ, entry_of, list_of, task_of
 from todo_adapters.postgres.sharding import for_calls
-from todo_adapters.postgres.threads import consumed, in_thread_if_many
+from todo_adapters.threads import consumed, in_thread_if_many
 from todo_core import ChangePage, ChangeQuery, Entry, OwnerId, Summary, Task, TaskId, TaskList
 from todo_core.queries import NONE
 from todo_core.task import PRIORITIES

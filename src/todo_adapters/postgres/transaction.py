@@ -31,7 +31,7 @@ from todo_adapters.postgres.rows import (
 from todo_adapters.postgres.sender import Held, Unwritten
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import lists
-from todo_adapters.postgres.threads import consumed, in_thread_if_many
+from todo_adapters.threads import consumed, in_thread_if_many
 from todo_core import (
     LISTS_MAX,
     ChangeQuery,

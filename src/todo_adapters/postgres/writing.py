@@ -33,7 +33,7 @@ from todo_adapters.postgres.rows import (
     unnested,
 )
 from todo_adapters.postgres.sharding import for_calls
-from todo_adapters.postgres.threads import in_thread_if_many
+from todo_adapters.threads import in_thread_if_many
 from todo_core import Once, Pair, Task
 from todo_core.changes import Members, difference
 
