@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,7 +12,8 @@ from clocks import Seconds, until
 from issuers import Answer, LoopbackIssuer, document, hanging, issuing, raw
 from signing import OWNER, both_ways, claims, compact, eddsa, jwk, token
 
-from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator
+from todo_adapters.jwt_identity import CredentialsRefused, JwtAuthenticator, key_source
+from todo_adapters.jwt_identity.jwks import KeySet
 from todo_adapters.system import SystemClock
 from todo_core import Identity, IdentityUnavailable, OwnerId
 
@@ -355,6 +357,20 @@ async def test_the_reason_of_an_unusable_key_is_that_of_the_last_fetch_and_chang
     assert authenticator.cached(good)
     assert changes.count == 1
     await authenticator.aclose()
+
+
+async def test_keys_are_read_beside_the_event_loop(
+    authenticator: JwtAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, threads = key_source.key_set, list[threading.Thread]()
+
+    def noting(document: bytes) -> KeySet:  # which takes up to 20 ms
+        threads.append(threading.current_thread())
+        return read(document)
+
+    monkeypatch.setattr(key_source, "key_set", noting)
+    assert await accepts(authenticator, by("ed"))
+    assert [thread is threading.main_thread() for thread in threads] == [False]
 
 
 async def test_closing_ends_a_fetch_under_way(issuer: LoopbackIssuer) -> None:
