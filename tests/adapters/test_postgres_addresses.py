@@ -12,7 +12,7 @@ import pytest
 from factories import ANN, make_task
 from poolers import passage_to
 
-from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres import PostgresTaskStore, addresses, create_engine
 from todo_adapters.postgres.addresses import Addresses
 from todo_adapters.postgres.engine import connection_arguments
 from todo_core import StoreUnavailable
@@ -129,6 +129,32 @@ async def test_an_attempt_that_was_overtaken_is_closed(database_url: str) -> Non
             await asyncio.wait_for(hole.ended.wait(), 10)
             await connection.close()
     assert hole.connections == 1
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, made, overtaken = addresses._connect, list[psycopg.AsyncConnection[Any]](), asyncio.Event()
+
+    async def slow_to_end(attempt: dict[str, Any]) -> Any:
+        try:
+            made.append(connection := await connect(attempt))
+        except asyncio.CancelledError:
+            overtaken.set()
+            await asyncio.sleep(0.1)
+            raise
+        return connection
+
+    monkeypatch.setattr(addresses, "_connect", slow_to_end)
+    with passage_to(database_url) as (_, url):
+        async with silent() as hole:
+            several = Addresses(connection_arguments(through(url, (hole.address, hole.port))), timeout=1)
+            connecting = asyncio.create_task(several.connect())
+            await asyncio.wait_for(overtaken.wait(), 10)
+            connecting.cancel()
+            await asyncio.wait({connecting})
+            assert connecting.cancelled()
+            assert [each.closed for each in made] == [True]
 
 
 async def test_an_address_that_is_only_slow_is_not_given_up(database_url: str) -> None:

@@ -33,30 +33,36 @@ class Addresses:
         self._failed.intersection_update(map(_address, attempts))  # a name's addresses change over time
         preferred = attempts[0].get("target_session_attrs")  # psycopg lists the preferred kind first
         attempts.sort(key=lambda each: (each.get("target_session_attrs") != preferred, _address(each) in self._failed))
-        return await self._first(deque(attempts))
-
-    async def _first(self, attempts: deque[_Attempt]) -> Connection:
-        pause = min(_PAUSE, self._timeout / 2 / len(attempts))
         running: dict[asyncio.Task[Connection], _Address] = {}
         try:
-            while True:
-                if attempts:
-                    attempt = attempts.popleft()
-                    running[asyncio.create_task(_connect(attempt))] = _address(attempt)
-                done, _ = await asyncio.wait(
-                    running, timeout=pause if attempts else None, return_when="FIRST_COMPLETED"
-                )
-                for task in done:
-                    address = running.pop(task)
-                    if task.exception() is None:
-                        self._failed.discard(address)
-                        self._failed.update(running.values())  # these began earlier, and are slower
-                        return task.result()
-                    self._failed.add(address)
-                    if not (running or attempts):
-                        return task.result()  # raises
-        finally:
+            connection = await self._first(deque(attempts), running)
+        except BaseException:
             await _close(running)
+            raise
+        try:
+            await _close(running)
+        except BaseException:  # nobody waits for the connection any more
+            await connection.close()
+            raise
+        return connection
+
+    async def _first(self, attempts: deque[_Attempt], running: dict[asyncio.Task[Connection], _Address]) -> Connection:
+        """The first connection. Its task, and those that failed, are removed from `running`."""
+        pause = min(_PAUSE, self._timeout / 2 / len(attempts))
+        while True:
+            if attempts:
+                attempt = attempts.popleft()
+                running[asyncio.create_task(_connect(attempt))] = _address(attempt)
+            done, _ = await asyncio.wait(running, timeout=pause if attempts else None, return_when="FIRST_COMPLETED")
+            for task in done:
+                address = running.pop(task)
+                if task.exception() is None:
+                    self._failed.discard(address)
+                    self._failed.update(running.values())  # these began earlier, and are slower
+                    return task.result()
+                self._failed.add(address)
+                if not (running or attempts):
+                    return task.result()  # raises
 
 
 def _address(attempt: _Attempt) -> _Address:
