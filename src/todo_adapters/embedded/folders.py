@@ -1,12 +1,20 @@
 """Private folders and files: created for this user only, checked before they are trusted, and synced to disk."""
 
+import errno
 import os
 import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from todo_adapters.embedded.errors import EmbeddedDatabaseError
+
+_LEADS_NOWHERE: Final = {
+    errno.ENOENT: "does not exist",
+    errno.ENOTDIR: "does not exist",
+    errno.ELOOP: "leads in a circle: delete it, or name another folder",
+}
 
 
 def make_private(folder: Path) -> None:
@@ -29,8 +37,14 @@ def make_private(folder: Path) -> None:
 
 def require_link_to_something(path: Path) -> None:
     """Raise `EmbeddedDatabaseError` for a link whose target does not exist, as on a disk that is not mounted."""
-    if path.is_symlink() and not path.exists():
-        raise EmbeddedDatabaseError(f"TODO_DATA_DIR: {path} is a link to {path.readlink()}, which does not exist.")
+    if not path.is_symlink():
+        return
+    try:
+        path.stat()
+    except OSError as error:
+        if (why := _LEADS_NOWHERE.get(error.errno or 0)) is None:
+            raise
+        raise EmbeddedDatabaseError(f"TODO_DATA_DIR: {path} is a link to {path.readlink()}, which {why}.") from None
 
 
 def read_private(path: Path) -> str:

@@ -113,6 +113,12 @@ def test_links_in_the_data_folder_that_could_not_work_are_refused_by_name(folder
     (place / "dangling").symlink_to(place / "nowhere")
     with pytest.raises(EmbeddedDatabaseError, match=r"dangling is a link to .*/nowhere, which does not exist\.$"):
         EmbeddedPostgres.start(place / "dangling", durable=False)
+    (place / "round").symlink_to("round")
+    (place / "there").symlink_to(place / "round/there")
+    for name in ("round", "round/data", "there/data"):
+        wrong = r"(round|there) is a link to .*(round|there), which leads in a circle: delete it, or name another fold"
+        with pytest.raises(EmbeddedDatabaseError, match=wrong):
+            EmbeddedPostgres.start(place / name, durable=False)
     EmbeddedPostgres.start(folder, durable=False).stop()
 
 
