@@ -1,6 +1,7 @@
 """Batches as large as they may be, and larger: judged at a bounded cost, in turn with other requests."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from app.batches import HOME, TASKS, batch
 from asking import Service
 from refusals import pointers, problem
 
+from todo_app.api import batch as api_batch
 from todo_app.api import bodies
 from todo_app.api.batch import Batch, CreateOperation
 from todo_app.http import reading
@@ -19,6 +21,12 @@ from todo_core import InvalidInput
 from todo_core.task import RULES
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_batch, "perf_counter", lambda: 0.0)
+
+
+@pytest.mark.usefixtures("no_time_passes")
 async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Service) -> None:
     async def turns(size: int) -> int:
         running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size))
@@ -32,6 +40,7 @@ async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Ser
     assert await turns(100) >= await turns(9) + 10
 
 
+@pytest.mark.usefixtures("no_time_passes")
 async def test_the_parts_of_several_long_batches_are_planned_one_after_the_other(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +59,26 @@ async def test_the_parts_of_several_long_batches_are_planned_one_after_the_other
     assert [answer.status_code for answer in await running] == [200] * 5
     assert planned.total() == 500
     assert max(planned.values()) == 10
+
+
+async def test_others_have_their_turn_before_each_operation_that_takes_long_to_plan(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, plan = itertools.count(), CreateOperation.run
+    planned, rounds = Counter[int](), 0
+
+    async def counted(self: CreateOperation, *arguments: Any) -> Any:
+        planned[rounds] += 1
+        return await plan(self, *arguments)
+
+    monkeypatch.setattr(CreateOperation, "run", counted)
+    monkeypatch.setattr(api_batch, "perf_counter", lambda: next(moments))
+    running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * 10))
+    while not running.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert running.result().status_code == 200
+    assert [*planned.values()] == [1] * 10
 
 
 async def test_too_many_operations_are_refused_without_reading_each(
