@@ -259,15 +259,14 @@ async def test_draining_waits_for_every_answer(database: Database) -> None:
     assert all(call.done() for call in calls)
 
 
-async def test_a_loop_that_ends_with_batches_under_way_cancels_their_calls(database: Database) -> None:
+async def test_calls_whose_batch_is_cancelled_are_answered_as_in_an_outage(database: Database) -> None:
     coalescer = coalescer_of(database)
     call, waiting = coalescer.call(1), coalescer.call(2)
     await until(lambda: database.under_way == 1)
     [task] = coalescer._under_way
     task.cancel()
     assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
-    assert call.cancelled()
-    assert waiting.cancelled()
+    assert [type(answer.exception()) for answer in (call, waiting)] == [StoreUnavailable] * 2  # not 500s
 
 
 async def test_many_callers_each_get_their_own_answer(database: Database) -> None:

@@ -27,6 +27,7 @@ class Coalescer(Generic[C, A]):
 
     If a batch fails with another error than `StoreUnavailable`, its calls are sent again one by one, so that a call's
     bad data fail no other call. A cancelled call is left out if it has not been sent, and does not affect the others.
+    The calls of a cancelled batch are answered with `StoreUnavailable`.
     Every call is answered within twice `timeout`, provided that `send` takes no longer than `timeout`.
     """
 
@@ -155,11 +156,10 @@ def _give(waiting: _Waiting[C, A], answer: A) -> None:
 def _refuse(waiting: _Waiting[C, A], problem: BaseException) -> None:
     if waiting.answer.done():
         return
-    if isinstance(problem, StoreUnavailable):  # one per caller: raising an exception adds to its traceback
-        own = StoreUnavailable()
-        own.__cause__ = problem.__cause__
-        waiting.answer.set_exception(own)
-    elif isinstance(problem, Exception):
+    if isinstance(problem, Exception) and not isinstance(problem, StoreUnavailable):
         waiting.answer.set_exception(problem)
-    else:
-        waiting.answer.cancel()
+        return
+    # The batch may have been cancelled, but its callers were not.
+    own = StoreUnavailable()  # one per caller: raising an exception adds to its traceback
+    own.__cause__ = problem.__cause__
+    waiting.answer.set_exception(own)
