@@ -17,7 +17,7 @@ from todo_adapters.jwt_identity.jwks import KeySet
 from todo_adapters.system import SystemClock
 from todo_core import Identity, IdentityUnavailable, OwnerId
 
-FRESH, STALE, COOLDOWN, RETRY = 300, 3600, 10, 2
+FRESH, STALE, COOLDOWN, RETRY, EARLY_EVERY = 300, 3600, 10, 2, 60
 
 
 class Failures:
@@ -117,7 +117,39 @@ async def test_a_rotated_key_is_fetched_when_its_first_token_comes(
     assert len(issuer.requests) == 2
 
 
-async def test_unknown_keys_cause_one_fetch_per_cooldown(
+async def test_a_key_published_just_after_a_fetch_is_fetched_at_once(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer
+) -> None:
+    assert await accepts(authenticator, by("ed"))
+    issuer.answer = publishing("ed", "ed-old")
+    assert all(await asyncio.gather(*(accepts(authenticator, by("ed-old")) for _ in range(50))))
+    assert len(issuer.requests) == 2
+
+
+async def test_a_flood_of_unknown_keys_causes_one_fetch_per_cooldown_and_an_early_one_a_minute(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    for second in range(2 * EARLY_EVERY):
+        for number in range(20):
+            header = {"alg": "EdDSA", "kid": f"{second}-{number}"}
+            assert not await accepts(authenticator, compact(header, claims(), eddsa("mallory")))
+        seconds.now += 1
+    assert len(issuer.requests) == 2 * (EARLY_EVERY // COOLDOWN + 1)
+
+
+async def test_a_client_that_keeps_sending_an_unknown_key_takes_no_early_fetch_from_others(
+    authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
+) -> None:
+    assert not await accepts(authenticator, by("mallory"))
+    for _ in range(EARLY_EVERY + COOLDOWN):
+        seconds.now += 1
+        assert not await accepts(authenticator, by("mallory"))
+    issuer.answer = publishing("ed", "ed-old")
+    assert await accepts(authenticator, by("ed-old"))
+    assert len(issuer.requests) == 1 + (EARLY_EVERY + COOLDOWN) // COOLDOWN + 1
+
+
+async def test_an_unknown_key_causes_one_fetch_per_cooldown(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:
     for rounds in range(1, 4):
@@ -174,18 +206,19 @@ async def test_after_a_rotation_without_an_issuer_only_tokens_of_known_keys_are_
     assert not await is_open(authenticator, by("mallory"))
 
 
-async def test_a_key_published_just_after_a_fetch_is_fetched_when_the_cooldown_ends(
+async def test_a_key_published_just_after_an_early_fetch_is_fetched_when_the_cooldown_ends(
     issuer: LoopbackIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("todo_adapters.jwt_identity.key_source.COOLDOWN", 0.5)
     changes = Failures()
     authenticator = JwtAuthenticator(both_ways(issuer.url), SystemClock(), on_new_keys=changes)
     assert await accepts(authenticator, by("ed"))
+    assert not await accepts(authenticator, by("mallory"))
     issuer.answer = publishing("ed", "ed-old")
     assert not any([await accepts(authenticator, by("ed-old")) for _ in range(5)])
     await until(lambda: changes.count == 2)
     assert await accepts(authenticator, by("ed-old"))
-    assert len(issuer.requests) == 2
+    assert len(issuer.requests) == 3
     await authenticator.aclose()
 
 

@@ -15,8 +15,11 @@ NO_KEYS: Final = KeySet()
 FRESH_FOR: Final = 300.0  # seconds until known keys are fetched again, in the background
 STALE_FOR: Final = 3600.0  # seconds for which known keys are used at most, if the issuer stays unavailable
 COOLDOWN: Final = 10.0  # seconds between two fetches, after one that succeeded
+EARLY_EVERY: Final = 60.0  # seconds between two fetches that do not wait for the cooldown
 RETRY: Final = 2.0  # seconds between a failed fetch and the next one
 QUIET_FOR: Final = 60.0  # seconds between two warnings of the same outage
+MISSED: Final = 100
+"""How many unknown `kid`s are remembered at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +44,8 @@ class KeySource:
         self._on_change = on_change
         self._keys = NO_KEYS
         self._fetched = NO_KEYS  # equal to `_keys`, but with the last fetch's reasons why others are unusable
-        self._fetched_at = self._allowed_at = self._quiet_until = -math.inf
+        self._fetched_at = self._allowed_at = self._early_at = self._quiet_until = -math.inf
+        self._missed: set[str | None] = set()  # the `kid`s that were unknown after a fetch
         self._answered = False  # whether the last fetch succeeded
         self._fetching: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
@@ -57,12 +61,13 @@ class KeySource:
         """The key that matches a token, and its key set. For an unknown key they are fetched, unless it is too soon.
 
         Raises `IdentityUnavailable` for an unknown key while the issuer does not answer. During the cooldown, an
-        unknown key schedules a fetch for its end. Without a key, the set is the one fetched last, with its reasons.
+        unknown key schedules a fetch for its end, but one that was not asked for before may cause an early fetch: the
+        issuer may just have begun to sign with it. Without a key, the set is the one fetched last, with its reasons.
         """
         keys = self.current()
         key = keys.find(alg, kid)
         if key is None:
-            if (fetching := self._start_fetch()) is not None:
+            if (fetching := self._start_fetch(early=kid not in self._missed)) is not None:
                 # Not `await fetching`: a cancelled caller must not cancel the fetch that others wait for.
                 await asyncio.wait([fetching])
             if not self._answered:
@@ -71,7 +76,15 @@ class KeySource:
                 self._fetch_when_allowed()
             keys = self.current()
             key = keys.find(alg, kid)
-        return (key, keys) if key is not None else (None, self._fetched)
+        if key is None:
+            self._miss(kid)
+            return None, self._fetched
+        return key, keys
+
+    def _miss(self, kid: str | None) -> None:
+        if len(self._missed) >= MISSED:
+            self._missed.clear()
+        self._missed.add(kid)
 
     async def aclose(self) -> None:
         """End a fetch that is under way."""
@@ -80,10 +93,14 @@ class KeySource:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
-    def _start_fetch(self) -> asyncio.Task[None] | None:
+    def _start_fetch(self, *, early: bool = False) -> asyncio.Task[None] | None:
         """The fetch under way, started now unless it is too soon; None if it is."""
-        if self._fetching is None and monotonic() >= self._allowed_at:
-            self._allowed_at = monotonic() + COOLDOWN
+        now = monotonic()
+        early = early and self._answered and self._early_at <= now < self._allowed_at
+        if self._fetching is None and (early or now >= self._allowed_at):
+            if early:
+                self._early_at = now + EARLY_EVERY
+            self._allowed_at = now + COOLDOWN
             self._answered = False
             self._forget_timer()
             self._fetching = asyncio.create_task(self._renew())
