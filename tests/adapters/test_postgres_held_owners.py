@@ -3,10 +3,11 @@
 import asyncio
 
 import psycopg
-from adapters.statements import ONCE, holding, out_of_step, waiting
+import pytest
+from adapters.statements import ONCE, holding, out_of_step, table_locked, waiting
 from factories import ANN, BOB, LATER, make_task
 
-from todo_adapters.postgres import PostgresTaskStore
+from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.engine import Engine
 from todo_core import OwnerId, StoreUnavailable, Task, composed
 from todo_core.testing.log import whole_log
@@ -107,3 +108,29 @@ async def test_a_cancelled_wait_for_an_owner_takes_no_number(engine: Engine, dat
     log = await whole_log(again.tasks_of(ANN))
     assert [entry.number for entry in log] == list(range(1, len(log) + 1))
     await again.aclose()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_a_statement_that_waits_for_its_turn_and_then_too_long_is_reported_and_keeps_its_connection(
+    partitioned_database_url: str, sharded: bool
+) -> None:
+    outages: list[BaseException] = []
+    engine = create_engine(partitioned_database_url, pool_size=1, sharded=sharded)
+    stored = PostgresTaskStore(engine, deadline=0.5, on_outage=outages.append)
+    tasks = stored.tasks_of(ANN)
+    await add(tasks, task := make_task())
+    backend = await backend_of(engine)
+    async with holding(partitioned_database_url, ANN):
+        with pytest.raises(StoreUnavailable):
+            await add(tasks, make_task())
+    with table_locked(partitioned_database_url), pytest.raises(StoreUnavailable):
+        await tasks.get(task.id)
+    assert [type(outage) for outage in outages] == [TimeoutError] * 2
+    await stored.aclose()
+    assert await backend_of(engine) == backend
+    await engine.dispose()
+
+
+async def backend_of(engine: Engine) -> int:
+    async with engine.connect() as connection:
+        return connection.info.backend_pid

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,7 +15,7 @@ from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.connections import Connections, Work
 from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.failures import lost_a_race, lost_its_connection, unavailable_where_it_passes
-from todo_adapters.postgres.turns import FairTurns, Lately, Turns
+from todo_adapters.postgres.turns import AT_ONCE, FairTurns, Lately, Turn, Turns, both
 from todo_core import StoreUnavailable
 
 A = TypeVar("A")
@@ -132,9 +132,8 @@ class Sender:
         if (queue := self._behind_owners.get((batch, owner))) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
-                with unavailable_where_it_passes():
-                    async with asyncio.timeout(self.deadline), self.owners_writing.at(owner), self._waiting.at(None):
-                        return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
+                turn = both(self.owners_writing.at(owner), self._waiting.at(None))
+                return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable, turn=turn)
 
             queue = self._behind_owners[batch, owner] = self._gathering(send)
         return queue.call(call, owner=owner, weight=weight)
@@ -146,7 +145,7 @@ class Sender:
         that do, since each holds a connection. Each owner has at most one under way. `repeatable`: it is idempotent.
         """
 
-        async def in_turn(turn: AbstractAsyncContextManager[None], *, waits: bool) -> A:
+        async def in_turn(turn: Turn, *, waits: bool) -> A:
             async with turn:
                 return await self._run(lambda on: _transaction(on, work, waits), repeatable=repeatable, leave=1)
 
@@ -183,14 +182,10 @@ class Sender:
         if (coalescer := self._coalescers.get(key)) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
-                return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable)
+                turn = self._side_by_side.at(None) if self.sharded else AT_ONCE
+                return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable, turn=turn)
 
-            async def send_in_turn(calls: Sequence[C]) -> Sequence[A]:
-                with unavailable_where_it_passes():
-                    async with asyncio.timeout(self.deadline), self._side_by_side.at(None):
-                        return await send(calls)
-
-            coalescer = self._coalescers[key] = self._gathering(send_in_turn if self.sharded else send)
+            coalescer = self._coalescers[key] = self._gathering(send)
         return coalescer
 
     def _gathering(self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]]) -> Coalescer[C, A]:
@@ -202,21 +197,23 @@ class Sender:
             timeout=self.deadline,
         )
 
-    async def _run(self, work: Work[A], *, repeatable: bool, leave: int = 0) -> A:
-        """What `work` returns, within the deadline. Repeated if it had no effect, or is `repeatable`.
+    async def _run(self, work: Work[A], *, repeatable: bool, leave: int = 0, turn: Turn = AT_ONCE) -> A:
+        """What `work` returns, in that turn, within the deadline. Repeated if it had no effect, or is `repeatable`.
 
         The client enforces the deadline: a pooler refuses or ignores `statement_timeout`. At the deadline the driver
         asks the server to cancel the statement; if the network drops that, a second cancellation ends the connection.
+        The wait for the turn is part of it: a deadline of its own would be such a second cancellation.
         """
         try:
             with self._abandoned.one(), self._statements.one():
-                for _ in range(_RACES):
-                    try:
-                        return await self._connections.run(work, leave=leave)
-                    except psycopg.Error as problem:
-                        if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
-                            raise
-                return await self._connections.run(work, leave=leave)
+                async with turn:
+                    for _ in range(_RACES):
+                        try:
+                            return await self._connections.run(work, leave=leave)
+                        except psycopg.Error as problem:
+                            if not (lost_a_race(problem) or (repeatable and lost_its_connection(problem))):
+                                raise
+                    return await self._connections.run(work, leave=leave)
         except Exception:
             with self._outages_reported():  # entered only now: it takes time
                 raise

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from time import monotonic
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from todo_core import StoreUnavailable
 
+Turn: TypeAlias = AbstractAsyncContextManager[None]
+AT_ONCE: Final[Turn] = nullcontext()
+"""A turn that nobody waits for."""
 _NOTED_MAX: Final = 1000  # owners
 _HALF_LIFE: Final = 2.0  # seconds
 _LATELY: Final = 10.0  # seconds
@@ -43,6 +46,13 @@ class Turns:
             yield
         finally:
             places.release()
+
+
+@asynccontextmanager
+async def both(first: Turn, second: Turn) -> AsyncIterator[None]:
+    """Wait for the first turn, and with it for the second."""
+    async with first, second:
+        yield
 
 
 class Lately:
