@@ -6,7 +6,7 @@ import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,6 +154,18 @@ async def test_a_read_only_database_answers_calls_that_write_nothing(database_ur
                 await write
         with pytest.raises(StoreUnavailable):
             await CALLS["add"](store)
+
+
+async def test_a_database_takes_writes_again_as_soon_as_it_is_no_longer_read_only(database_url: str) -> None:
+    execute(database_url, "alter database {db} set default_transaction_read_only = on")
+    async with opened(database_url, pool_size=1) as store:  # what connects now stays read-only
+        with pytest.raises(StoreUnavailable):
+            await CALLS["add"](store)
+        writable = f"{database_url}&options=-cdefault_transaction_read_only%3Doff"
+        execute(writable, "alter database {db} reset all")
+        with suppress(StoreUnavailable):
+            await CALLS["add"](store)
+        await CALLS["add"](store)
 
 
 async def test_the_databases_own_statement_timeout_is_unavailability(database_url: str) -> None:

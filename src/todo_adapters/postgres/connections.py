@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
 from psycopg import AsyncConnection
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy.pool import PoolProxiedConnection
 
 from todo_adapters.postgres.engine import Engine, driver_connection, unread_data_of
@@ -44,13 +45,14 @@ class Connections:
     async def run(self, work: Work[A], *, leave: int = 0) -> A:
         """What `work` returns. If it raises, its connection is returned to the pool, or closed if it is not usable.
 
+        One that only reads is not: a new one may lead to the primary, or to a database that takes writes again.
         `leave`: how many kept connections it leaves to others, for work that takes long.
         """
         held = await self._taken(leave)
         try:
             answer = await work(held.connection)
-        except BaseException:
-            await self._engine.give_back(held.taken)
+        except BaseException as problem:
+            await self._engine.give_back(held.taken, usable=not isinstance(problem, ReadOnlySqlTransaction))
             raise
         if self._can_be_spared():
             self._keep(held)

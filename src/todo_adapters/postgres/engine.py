@@ -114,10 +114,13 @@ class Engine:
         except InvalidRequestError as problem:
             raise OperationalError("two connections were lost as soon as they were made") from problem
 
-    async def give_back(self, taken: PoolProxiedConnection) -> None:
-        """Return it to the pool, or close it if it is in a transaction or lost. A cancellation does not stop it."""
-        status = driver_connection(taken).info.transaction_status
-        await _to_its_end(greenlet_spawn(taken.close if status == TransactionStatus.IDLE else taken.invalidate))
+    async def give_back(self, taken: PoolProxiedConnection, *, usable: bool = True) -> None:
+        """Return it to the pool, or close it if it is in a transaction, lost or not `usable`.
+
+        A cancellation does not stop it.
+        """
+        is_idle = driver_connection(taken).info.transaction_status == TransactionStatus.IDLE
+        await _to_its_end(greenlet_spawn(taken.close if usable and is_idle else taken.invalidate))
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection[Any]]:
