@@ -186,6 +186,24 @@ async def test_reads_whose_connection_is_lost_are_asked_again(
     assert reads.sizes == [3, 3]
 
 
+async def test_reads_that_are_cancelled_in_the_database_are_unavailable_and_not_asked_again(
+    postgres_store: PostgresTaskStore,
+    database_url: str,
+    admin: psycopg.AsyncConnection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads: Spy[Any, Any] = Spy(store.read_many)
+    monkeypatch.setattr(store, "read_many", reads)
+    with table_locked(database_url):
+        calls = [postgres_store.tasks_of(ANN).get(make_id(-1)) for _ in range(2)]
+        reading = asyncio.gather(*calls, return_exceptions=True)
+        [pid] = await under_way(admin)
+        await admin.execute("select pg_cancel_backend(%s)", [pid])
+        outcomes = await reading
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
+    assert reads.sizes == [2]
+
+
 @pytest.mark.parametrize("kind", ["add", "edit"])
 async def test_writes_whose_connection_is_lost_are_unavailable_and_not_sent_again(
     postgres_store: PostgresTaskStore,

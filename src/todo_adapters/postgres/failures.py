@@ -15,6 +15,8 @@ from todo_core import StoreUnavailable
 # intervention (shutdown, recovery, cancelled or timed-out statements), system error.
 _PASSING_CLASSES: Final = ("08", "40", "53", "57", "58")
 _CONNECTION_CLASSES: Final = ("08", "57")
+# The statement was cancelled, or hit the database's own timeout. To repeat it would take as long again.
+_CANCELLED: Final = "57014"
 # The server is a standby now; a lock was not available in time; a transaction timed out; the tables have not been made
 # yet, or are being restored.
 _PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04", "42P01"})
@@ -59,7 +61,8 @@ def lost_its_connection(problem: psycopg.Error) -> bool:
     """Whether the connection was lost, so that the statement may or may not have been carried out."""
     if problem.sqlstate is None:
         return isinstance(problem, _WITHOUT_A_STATE)
-    return isinstance(problem, psycopg.OperationalError) and problem.sqlstate[:2] in _CONNECTION_CLASSES
+    of_connections = problem.sqlstate[:2] in _CONNECTION_CLASSES and problem.sqlstate != _CANCELLED
+    return isinstance(problem, psycopg.OperationalError) and of_connections
 
 
 def is_passing(problem: BaseException | None) -> bool:
