@@ -57,6 +57,7 @@ from todo_core.testing.writing import (
 Sent = dict[str, Mapping[str, Any]]
 """Texts of statements, with the values of the last time."""
 
+OF_TABLES: Final = re.compile(rf"\b(?:{'|'.join(metadata.tables)})\b")
 INSERT: Final = re.compile(r"insert into (\w+) \((\w+)[^)]*\)\s+(?:select|values \()\s*([^,\s]*[^,\s)])")
 OLDEST: Final = re.compile(r"select user_id\s+from \w+ where \w+ < now\(\) - %\(life\)s\s+order by \w+ limit 1000\s*")
 """What pruning asks of all shards."""
@@ -71,7 +72,7 @@ OWNER: Final = frozenset({"%(owner)s::text", "%(user_id)s", "tasks.user_id"})
 
 @contextmanager
 def recording() -> Iterator[Sent]:
-    """While every statement about owners is kept; the driver gets no other."""
+    """While every statement about our tables is kept; the driver gets no other."""
     sent: Sent = {}
     given: set[str] = set()
     execute = psycopg.AsyncCursor.execute
@@ -79,12 +80,13 @@ def recording() -> Iterator[Sent]:
     async def kept(
         connection: psycopg.AsyncConnection[Any], statement: str, values: Mapping[str, Any], **others: Any
     ) -> list[Any]:
-        if "user_id" in statement:
+        if OF_TABLES.search(statement):
             sent[statement] = values
         return await batch.execute(connection, statement, values, **others)  # type: ignore[arg-type]
 
     async def counted(cursor: Any, statement: Any, *values: Any, **others: Any) -> Any:
-        if "user_id" in str(statement) and cursor.connection.info.parameter_status("application_name") == "todo-api":
+        name = cursor.connection.info.parameter_status("application_name")
+        if OF_TABLES.search(str(statement)) and name == "todo-api":
             given.add(statement)
         return await execute(cursor, statement, *values, **others)
 
@@ -167,6 +169,25 @@ async def test_a_statement_for_several_owners_is_refused_before_it_is_sent(engin
         with recording() as sent, pytest.raises(ValueError, match="values to unpack"):
             await reading.read_many(connection, [(owner, make_task().id) for owner in (ANN, BOB)])
     assert sent == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select count(*) from tasks",
+        "delete from owners where number = 0 returning true",
+        "select from tasks where user_id = any(array['ann', 'bob'])",
+        "select from tasks join lists using (id) where tasks.user_id = 'ann'",
+    ],
+)
+async def test_a_statement_that_names_no_owner_or_several_is_noticed(
+    engine: Engine, partitioned_database_url: str, statement: str
+) -> None:
+    async with engine.connect() as connection:
+        with recording() as sent:
+            await reading.execute(connection, statement, {})  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match=r"_\d"):
+        assert_each_is_of_one_owner(partitioned_database_url, sent)
 
 
 async def test_a_limited_number_of_owners_runs_in_parallel_and_the_others_wait(
