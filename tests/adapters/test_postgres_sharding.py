@@ -14,7 +14,20 @@ from unittest.mock import patch
 import psycopg
 import pytest
 import pytest_asyncio
-from adapters.statements import ADD, begun, columns, executing, holding, waiting
+from adapters.statements import (
+    ADD,
+    CREATING_ONCE,
+    DONE,
+    begun,
+    columns,
+    creation,
+    executing,
+    have_owners,
+    holding,
+    once,
+    results,
+    waiting,
+)
 from factories import ANN, BOB, LATER, NOON, make_task
 from partitions import partition, partitions_in_plan
 
@@ -24,6 +37,7 @@ from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.migrations import head, migrate
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import metadata
+from todo_adapters.postgres.writing import Write
 from todo_core import (
     ChangeQuery,
     IdempotencyKey,
@@ -249,6 +263,26 @@ async def test_plans_are_made_for_the_owner_only_where_tables_are_sharded(
     await engine.dispose()
 
 
+async def test_a_statement_of_several_owners_that_waited_does_not_end_the_database_with_partitions(
+    partitioned_database_url: str,
+) -> None:
+    owners = [OwnerId(f"owner {number}") for number in range(8)]
+
+    def creations(key: str) -> list[Write]:
+        return [creation(make_task(owner=owner), once(key)) for owner in owners]
+
+    engine = create_engine(partitioned_database_url)
+    async with engine.connect() as connection:
+        await have_owners(connection, *owners)
+        await CREATING_ONCE.waiting(connection, creations("first"))
+        async with holding(partitioned_database_url, *owners) as rival:
+            await rival.execute("update owners set number = number")
+            doing = await begun(CREATING_ONCE.waiting(connection, creations("second")), partitioned_database_url)
+            await rival.commit()
+        assert {*results(await doing)} == {DONE}
+    await engine.dispose()
+
+
 async def test_every_statement_is_covered_by_the_proof(engine: Engine, partitioned_database_url: str) -> None:
     with psycopg.connect(partitioned_database_url) as connection:
         connection.execute("insert into used_keys select 'old', 'k', now() - interval '25 h', 'x', 1, '[]'")
@@ -290,8 +324,8 @@ async def write_in_every_way(of_all: TaskStore, url: str) -> None:
     await edit(tasks, task.id, lambda task: task.toggled(at=LATER))
     await tasks.commit(creating_list(home := make_list(owner=EVERYTHING)))
     for where in ({"list_id": home.id}, {"parent_id": kept.id}):
-        for once in (None, Once(IdempotencyKey(f"into {where}"), "")):
-            await tasks.commit(replace(placing(make_task(owner=EVERYTHING, **where)), once=once))  # type: ignore[arg-type]
+        for under in (None, Once(IdempotencyKey(f"into {where}"), "")):
+            await tasks.commit(replace(placing(make_task(owner=EVERYTHING, **where)), once=under))  # type: ignore[arg-type]
     await move(tasks, task.id, list_id=home.id)
     await tasks.commit(deleting(kept.id, once=Once(KEY_OF_DELETION, "")))
     await tasks.commit(restoring(kept.id, LATER))

@@ -177,28 +177,32 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
 async def _connect(addresses: Addresses, sharded: bool) -> Connection:
     connection = await addresses.connect()
     connection.sharded = sharded
-    await _prepare_nothing_behind_a_pooler(connection, "auto" if sharded else "force_generic_plan")
+    await _prepare_nothing_behind_a_pooler(connection, _SHARDED if sharded else _WHOLE)
     return connection
 
 
 # Times are returned in UTC, whatever the database's setting. If no pooler is in between, statements see the newest
 # version of the rows that they lock, and plans are generic. With sharded tables the plan depends on the owner: Citus
-# refuses to execute a generic one.
+# refuses to execute a generic one. A statement of several owners ends PostgreSQL 18.4 with a segmentation fault, if it
+# chooses partitions while it runs and meets a row that has just changed: so it reads all partitions, if there are any.
+_WHOLE: Final = {"plans": "force_generic_plan", "pruning": "off"}
+_SHARDED: Final = {"plans": "auto", "pruning": "on"}
 _ASK: Final = """
     select pg_backend_pid(), set_config('TimeZone', 'UTC', false), pg_backend_pid() = %(pid)s and
         set_config('default_transaction_isolation', 'read committed', false) is not null and
-        set_config('plan_cache_mode', %(plans)s, false) is not null
+        set_config('plan_cache_mode', %(plans)s, false) is not null and
+        set_config('enable_partition_pruning', %(pruning)s, false) is not null
 """
 
 
-async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], plans: str) -> None:
+async def _prepare_nothing_behind_a_pooler(connection: AsyncConnection[Any], session: dict[str, str]) -> None:
     """Turn prepared statements off behind a pooler, which may send consecutive statements to different servers.
 
     There, psycopg's statement names could be unknown, or name another client's statement. A pooler is recognized by the
     process id that it announces, which differs from the server's.
     """
     try:
-        values = {"pid": connection.info.backend_pid, "plans": plans}
+        values = {"pid": connection.info.backend_pid, **session}
         cursor = await connection.execute(_ASK, values, prepare=False)
         if await cursor.fetchone() != (connection.info.backend_pid, "UTC", True):
             connection.prepare_threshold = None
