@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from factories import ANN, BOB
 from psycopg import AsyncConnection
 
-from todo_adapters.postgres import sender
+from todo_adapters.postgres import PostgresTaskStore, sender, store
 from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.listing import Shape
-from todo_core import Sort, StoreUnavailable, TaskQuery
+from todo_adapters.postgres.reading import LogCall, log_pages, shape_of
+from todo_core import ChangePage, ChangeQuery, Sort, StoreUnavailable, TaskQuery
 
 
 async def test_transactions_leave_connections_to_the_rest(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +50,22 @@ async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_ot
     assert sizes == [1] * 20
     assert most == sender.MAX_UNSHARED
     await alone.drain()
+
+
+@pytest.mark.parametrize(("trash", "sizes"), [(True, [1, 1]), (False, [2])])
+async def test_pages_of_the_trash_which_have_no_bound_share_no_statement_and_other_pages_of_the_log_do(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, trash: bool, sizes: list[int]
+) -> None:
+    sent: list[int] = []
+
+    async def pages(connection: AsyncConnection[Any], calls: Sequence[LogCall]) -> list[ChangePage]:
+        sent.append(len(calls))
+        return await log_pages(shape_of(query))(connection, calls)
+
+    query = ChangeQuery(trash=trash)
+    monkeypatch.setattr(store, "log_pages", lambda _: pages)
+    await asyncio.gather(*(postgres_store.tasks_of(owner).changes(query) for owner in (ANN, BOB)))
+    assert sent == sizes
 
 
 async def test_expensive_listings_of_one_owner_queue_behind_each_other_and_not_before_others(

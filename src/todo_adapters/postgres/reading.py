@@ -68,6 +68,11 @@ class LogShape(NamedTuple):
     newest_first: bool
     continues: bool
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether an index finds the page. That of the trash passes over whatever has left it, entry by entry."""
+        return not self.trash
+
 
 def shape_of(query: ChangeQuery) -> LogShape:
     """The shape of that query."""

@@ -140,8 +140,11 @@ class PostgresOwnedTasks:
 
     async def changes(self, query: ChangeQuery) -> ChangePage:
         """As `OwnedTasks.changes`."""
-        pages = log_pages(shape_of(query))
-        return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
+        shape = shape_of(query)
+        pages = log_pages(shape)
+        if shape.is_bounded:
+            return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
+        return await self._sender.read_unshared(pages, (self._owner, query), owner=self._owner)
 
     async def sync(self, query: SyncQuery) -> SyncPage:
         """As `OwnedTasks.sync`."""
