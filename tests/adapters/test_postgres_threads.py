@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from factories import ANN, make_task
 
 from todo_adapters.postgres import PostgresTaskStore, reading, rows
 from todo_adapters.threads import consumed, in_thread_if_many
-from todo_core import Decision, Pair, Plan, Seen, Summary, Task, composed, searchable
+from todo_core import LISTS_MAX, Decision, OwnerId, Pair, Plan, Seen, Summary, Task, TaskList, composed, searchable
+from todo_core.testing.examples import make_list
 from todo_core.testing.writing import add
 
 
@@ -86,6 +87,25 @@ async def test_a_summary_of_many_tags_is_made_in_a_thread(
         await tasks.summary()
         assert [thread is threading.main_thread() for thread in threads] == [len(few) == 1]
     assert await tasks.summary() == Summary.of(made)
+
+
+async def test_many_lists_are_made_in_a_thread(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[threading.Thread]()
+
+    def noting(owner: OwnerId, row: Sequence[Any]) -> TaskList:
+        threads.add(threading.current_thread())
+        return rows.list_of(owner, row)
+
+    monkeypatch.setattr(reading, "list_of", noting)
+    tasks = postgres_store.tasks_of(ANN)
+    made = [make_list(name=f"{number}") for number in range(LISTS_MAX)]
+    for few in (made[:1], made[1:]):
+        await tasks.commit(Plan(decide=lambda _, new=few: Decision(tuple(Pair(None, each) for each in new))))
+        threads.clear()
+        assert {each.name for each in await tasks.lists()} >= {each.name for each in few}
+        assert [thread is threading.main_thread() for thread in threads] == [len(few) == 1]
 
 
 async def test_abandoned_work_gives_way_until_it_ends() -> None:

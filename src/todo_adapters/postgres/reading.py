@@ -141,8 +141,13 @@ def _summed(rows: Iterable[tuple[Any, ...]]) -> Summary:
 
 async def lists_of(connection: AsyncConnection[Any], owners: Sequence[OwnerId]) -> list[tuple[TaskList, ...]]:
     """Each owner's lists, by position."""
+    rows = await execute(connection, *for_calls(connection, _LISTS, {"user_id": owners}))
+    return await in_thread_if_many(len(rows), _lists, owners, consumed(rows))
+
+
+def _lists(owners: Sequence[OwnerId], rows: Iterable[tuple[Any, ...]]) -> list[tuple[TaskList, ...]]:
     found: list[list[TaskList]] = [[] for _ in owners]
-    for place, *row in await execute(connection, *for_calls(connection, _LISTS, {"user_id": owners})):
+    for place, *row in rows:
         found[place - 1].append(list_of(owners[place - 1], row))
     return list(map(tuple, found))
 
