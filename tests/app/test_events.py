@@ -367,6 +367,28 @@ async def test_a_replaced_log_ends_the_stream_and_is_reported_on_reconnection(br
     problem(await breaking.ask("GET", EVENTS, headers={"Last-Event-ID": here}), 410, "resync_required")
 
 
+@pytest.mark.parametrize("anew", [True, False])
+async def test_after_an_outage_streams_look_again_whatever_number_is_found(breaking: Service, anew: bool) -> None:
+    """Another database may have taken over, which lacks the last change, or has another one with its number."""
+    store: Any = breaking.store
+    other = make_service(store)
+    async with following(breaking) as stream:
+        await stream.block()
+        await add(other, "lost")
+        assert await stream.titles(1) == ["lost"]
+        asked = store.asked
+        await until(lambda: store.asked > asked + 1)
+        store.trouble = StoreUnavailable()
+        asked = store.asked
+        await until(lambda: store.asked > asked + 1)
+        store._owners.clear()
+        if anew:
+            await add(other, "anew")
+        store.trouble = None
+        assert await stream.ended()
+    assert reason(breaking) == "resync_required"
+
+
 async def test_the_database_is_not_polled_without_listeners(breaking: Service) -> None:
     store: Any = breaking.store
     await asyncio.sleep(0.1)

@@ -145,14 +145,26 @@ class Live:
             await asyncio.wait({self._polling})
 
     async def _poll(self) -> None:
+        was_unavailable = False
         while self._followed:
             try:
                 seen = {owner: followed.number for owner, followed in self._followed.items()}
                 for owner, number in (await self._store.changed(seen)).items():
                     self.changed(owner, number)
             except StoreUnavailable:
+                was_unavailable = True
                 await asyncio.sleep(POLL_AGAIN)
+            else:
+                if was_unavailable:
+                    self._wake_all()
+                was_unavailable = False
             await asyncio.sleep(POLL_EVERY)
+
+    def _wake_all(self) -> None:
+        """After an outage: a standby may have taken over, which lacks a change, or has another one with its number."""
+        for followed in self._followed.values():
+            for listener in followed.listeners:
+                listener.wake()
 
     def _polled(self, polling: "asyncio.Task[None]") -> None:
         """After a bug in polling, end all streams, so that their clients reconnect."""
