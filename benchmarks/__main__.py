@@ -2,6 +2,7 @@
 
     nox -s bench                                     # everything, into docs/performance.md and docs/performance.svg
     nox -s bench -- --seconds 1 --rounds 1 --users 30 --dry
+    nox -s bench -- --dry --also "Go + pgx=/tmp/go-peer"  # with another server; benchmarks/go tells how to build it
     BETTER_AUTH_SECRET=… nox -s bench -- --url https://todo.example.org --connections 8
 
 The measure is CPU time of the server's processes plus PostgreSQL's: it holds on a busy machine, where requests per
@@ -16,6 +17,7 @@ deleted at the end. Mind its rate limit: it counts per user.
 import argparse
 import asyncio
 import os
+import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 
 from benchmarks import limit, report, usage
 from benchmarks.load import MIX, Job, Result, run_apart
-from benchmarks.subjects import Database, Server, comparable, database, forget, seed, serving
+from benchmarks.subjects import COMMANDS, Database, Server, comparable, database, forget, seed, serving
 from todo_adapters.postgres.migrations import migrate
 
 KINDS = ("get", "list", "create", "toggle", "mix")
@@ -164,6 +166,12 @@ def _deployed(options: argparse.Namespace) -> None:
         forget(options.url, users)
 
 
+def _add(text: str) -> None:
+    """Measure another server too. Its command gets the variables that the others get."""
+    name, _, command = text.partition("=")
+    COMMANDS[name] = shlex.split(command)
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=4)
@@ -174,6 +182,7 @@ def _main() -> None:
     parser.add_argument("--dry", action="store_true", help="print, but write no file")
     parser.add_argument("--url", help="measure this server instead")
     parser.add_argument("--token-secret-from", metavar="VARIABLE", default="BETTER_AUTH_SECRET")
+    parser.add_argument("--also", metavar="NAME=COMMAND", action="append", type=_add)
     options = parser.parse_args()
     if options.url:
         _deployed(options)
