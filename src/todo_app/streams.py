@@ -4,9 +4,10 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Final, TextIO
 
 _CHUNK: Final = 64 * 1024  # bytes of one read or write
+_SAY_TIMEOUT: Final = 2.0  # seconds
 
 
 class StreamError(Exception):
@@ -60,9 +61,10 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def say(text: str) -> None:
-    """Write lines to standard error, in one piece."""
+    """Write lines to standard error, in one piece; drop them if nobody reads it, since no end may wait for a reader."""
     with suppress(OSError):  # there is no other place to report it
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        if _takes_more(sys.stderr):
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def forget_unwritten() -> None:
@@ -71,6 +73,15 @@ def forget_unwritten() -> None:
         sys.stderr.flush()
     except OSError:
         _to_nowhere(2)
+
+
+def _takes_more(stream: TextIO) -> bool:
+    """Whether a write to it, of the size that a pipe takes in one piece, would not block; waits a little for that."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # not a file of the system
+        return True
+    return bool(select.select([], [descriptor], [], _SAY_TIMEOUT)[1])
 
 
 def _unwritable(error: OSError) -> StreamError:

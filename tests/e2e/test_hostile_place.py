@@ -7,6 +7,7 @@ import pty
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from databases import ScratchCluster
 from effort import IN_CI
 from serving import SECRET, START_SECONDS, Serve, Server, database_pid, eventually, free_port, raw, run, statuses
 
+from todo_app.worker import GRACE
+
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 # What a process may do before it becomes the server: `sh -c … sh todo serve …`.
 NOHUP = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
 NO_STREAMS = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+INTO_ONE = ["sh", "-c", 'pipe=$1; shift; exec "$@" >"$pipe" 2>&1', "sh"]
 FULL = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
 # Makes standard input the terminal of the session, and writes to it.
 IN_TERMINAL = (
@@ -138,6 +142,17 @@ def test_an_output_that_nobody_reads_stops_nothing_and_each_line_is_read_later_o
         ask(server, 1000)
         replace_worker(server)  # which is reported in the same log
         assert server.stop() in {0, 1}
+
+
+def test_log_and_errors_in_one_pipe_that_nobody_reads_do_not_delay_the_end(
+    serve: Serve, variables: dict[str, str], tmp_path: Path
+) -> None:
+    with reading(tmp_path / "pipe"):
+        server = serve(through=[*INTO_ONE, str(tmp_path / "pipe")], **variables).started()
+        ask(server, 1000)  # more than the pipe holds
+        begin = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begin < GRACE
 
 
 def test_a_reader_that_leaves_is_reported_once_and_delays_nothing(
