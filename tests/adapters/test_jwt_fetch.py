@@ -48,6 +48,8 @@ GOOD: dict[str, tuple[Answer, bytes]] = {
     "on a connection held open": (held_open(OK_WITH_LENGTH + BODY), BODY),
     "in chunks, on a connection held open": (held_open(chunked(BODY)), BODY),
     "after an interim answer, on a connection held open": (held_open(HINTS + OK_WITH_LENGTH + BODY), BODY),
+    "that says it is not compressed, in capitals": (document(BODY, "200 OK", "Content-Encoding: Identity"), BODY),
+    "with an empty list of codings": (document(BODY, "200 OK", "Content-Encoding: "), BODY),
     "more than its length": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}{}"), b"{}"),
 }
 

@@ -131,5 +131,7 @@ async def _document(connection: h11.Connection, reader: asyncio.StreamReader) ->
 def _check(response: h11.Response) -> None:
     if response.status_code != _OK:
         raise FetchFailed(f"the answer's status is {response.status_code}")
-    if any(value != b"identity" for name, value in response.headers if name == b"content-encoding"):
+    # Codings compare without case, and their list may be empty (RFC 9110 §8.4.1, §5.6.1).
+    codings = {value.lower() for name, value in response.headers if name == b"content-encoding"}
+    if codings - {b"identity", b""}:
         raise FetchFailed("the answer is compressed, though none was asked for")
