@@ -42,7 +42,7 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compare
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `SettingsError` if the server cannot start as configured."""
+    """Serve until a signal of `Signals`. Raises `SettingsError` if the server cannot start as configured."""
     if settings.database_url is not None and not (settings.secret or settings.jwks_url):
         raise SettingsError(
             "BETTER_AUTH_SECRET, BETTER_AUTH_URL or TODO_JWKS_URL must be set: without them no token can be verified; "

@@ -4,7 +4,9 @@ import asyncio
 import signal
 import sys
 import threading
-from typing import Protocol
+from typing import Final, Protocol
+
+_IGNORABLE: Final = frozenset({signal.SIGHUP, signal.SIGQUIT})
 
 
 class Ending(Protocol):
@@ -16,18 +18,17 @@ class Ending(Protocol):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP end the command, the last unless it was ignored at the start, as by `nohup`.
+    """SIGINT, SIGTERM, SIGHUP and SIGQUIT end the command, the last two unless they were ignored at the start.
 
-    A terminal that is closed sends SIGHUP to its processes.
+    A terminal sends SIGHUP when it is closed, which `nohup` ignores, and SIGQUIT for Ctrl-\\.
     """
 
     def __init__(self) -> None:
         """Raise `KeyboardInterrupt` for each signal, until `end` is called."""
         self.came = False
         """Whether one of them has come."""
-        self._ending = {signal.SIGINT, signal.SIGTERM}
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            self._ending.add(signal.SIGHUP)
+        heeded = {number for number in _IGNORABLE if signal.getsignal(number) != signal.SIG_IGN}
+        self._ending = {signal.SIGINT, signal.SIGTERM, *heeded}
         sys.unraisablehook = _unraisable
         self.interrupt()
 
@@ -57,10 +58,10 @@ class Signals:
         """From now on, end that server for each signal. Workers inherit the blocked signals until they handle them.
 
         Granian's handlers (2.8) take a lock that the interrupted thread may hold, and its handler of SIGHUP replaces
-        the workers. An ignored SIGHUP stays ignored: it is blocked, and nothing waits for it.
+        the workers. An ignored signal stays ignored: it is blocked, and nothing waits for it.
         """
         # Inherited by threads and processes that are started later.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*self._ending, signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._ending | _IGNORABLE)
         if self.came:  # the exception was lost, for example in a finalizer
             raise KeyboardInterrupt
 

@@ -22,7 +22,7 @@ from todo_app.worker import GRACE
 
 pytestmark = pytest.mark.timeout(300)  # a busy machine starts processes slowly
 # What a process may do before it becomes the server: `sh -c … sh todo serve …`.
-NOHUP = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+IGNORING = ["sh", "-c", 'trap "" HUP QUIT; exec "$@"', "sh"]
 NO_STREAMS = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 INTO_ONE = ["sh", "-c", 'pipe=$1; shift; exec "$@" >"$pipe" 2>&1', "sh"]
 FULL = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
@@ -95,11 +95,23 @@ def test_a_closed_terminal_ends_server_and_database(serve: Serve, data_dir: Path
     assert database_pid(data_dir) is None
 
 
-def test_a_hangup_that_was_ignored_at_the_start_stays_ignored(serve: Serve, variables: dict[str, str]) -> None:
-    server = serve("--workers", "2", through=NOHUP, **variables).started()
+def test_a_quit_key_ends_server_and_database(serve: Serve, data_dir: Path) -> None:
+    server = serve("--workers", "2", TODO_DATA_DIR=str(data_dir)).started()
+    assert database_pid(data_dir) is not None
+    os.killpg(server.process.pid, signal.SIGQUIT)  # as a terminal does for Ctrl-\\: to all processes
+    assert server.process.wait(START_SECONDS) == 0
+    eventually(lambda: server.family() == [])
+    assert database_pid(data_dir) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(
+    serve: Serve, variables: dict[str, str], number: signal.Signals
+) -> None:
+    server = serve("--workers", "2", through=IGNORING, **variables).started()
     workers = eventually(lambda: len(server.workers()) == 2 and server.workers())
     for _ in range(3):
-        os.killpg(server.process.pid, signal.SIGHUP)
+        os.killpg(server.process.pid, number)
     ask(server, 500)
     assert server.workers() == workers
     assert server.stop() == 0

@@ -171,7 +171,7 @@ def test_a_signal_during_startup_leaves_no_processes(serve: Serve, new_data_dir:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_during_todo_migrate_ends_the_database_also_if_it_is_repeated(
     new_data_dir: Path, number: signal.Signals
 ) -> None:

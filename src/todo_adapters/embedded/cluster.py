@@ -23,12 +23,13 @@ from todo_adapters.embedded.sockets import PORT, remove_sockets
 _LOG_BYTES = 10 * 1024 * 1024
 # Fast shutdown, immediate shutdown, kill; with the seconds to wait for each.
 _ENDINGS = (("SIGINT", 30.0), ("SIGQUIT", 10.0), ("SIGKILL", 10.0))
+_HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 
 
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Signals that end a program wait for the end of this context. A child inherits that, and PostgreSQL undoes it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:

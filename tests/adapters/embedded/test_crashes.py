@@ -18,7 +18,7 @@ from todo_adapters.embedded.programs import Programs
 SPAWN = Programs.spawn
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_at_the_moment_when_the_database_is_launched_does_not_leave_it_running(
     folder: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
