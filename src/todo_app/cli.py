@@ -4,10 +4,11 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from todo_adapters.embedded import EmbeddedDatabaseError
 from todo_app.loading import without_collections
@@ -27,8 +28,8 @@ class CommandError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command, and return the exit code. Errors are reported in one line on standard error."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         settings = Settings.read(os.environ)
         for name in settings.trimmed:
             say(f"todo: {name} ends with a newline, which is ignored")
@@ -44,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises `StreamError` where argparse ignores that its help or version cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            show(message.removesuffix("\n"))
+        else:
+            super()._print_message(message, file)
+
+
 def _leave_deleted_folder() -> None:
     """Granian, for one, needs a current folder. The settings have no path that is relative to it."""
     try:
@@ -53,7 +64,7 @@ def _leave_deleted_folder() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="todo", description="A per-user task API on PostgreSQL.")
+    parser = _Parser(prog="todo", description="A per-user task API on PostgreSQL.")
     parser.add_argument("--version", action="version", version=f"todo {version('todo-api')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the API; without DATABASE_URL on a PostgreSQL of its own")

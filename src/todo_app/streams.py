@@ -32,7 +32,7 @@ def open_missing() -> None:
 def show(text: str) -> None:
     """Write lines to standard output. Raises `StreamError` if that fails."""
     try:
-        print(text, flush=True)  # noqa: T201
+        print(f"{text}\n", end="", flush=True)  # noqa: T201 (in one piece, where output is not buffered either)
     except OSError as error:
         _to_nowhere(1)  # otherwise the interpreter tries again at its exit, and reports an error
         raise _unwritable(error) from error
@@ -64,7 +64,7 @@ def say(text: str) -> None:
     """Write lines to standard error, in one piece; drop them if nobody reads it, since no end may wait for a reader."""
     with suppress(OSError):  # there is no other place to report it
         if _takes_more(sys.stderr):
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def forget_unwritten() -> None:

@@ -248,7 +248,7 @@ def test_only_one_of_two_servers_started_on_one_port_serves_and_the_other_says_w
         assert serving.said() == line  # both write into one file
 
 
-@pytest.mark.parametrize("command", ["token ann", "openapi"])
+@pytest.mark.parametrize("command", ["token ann", "openapi", "--version", "token --help"])
 def test_an_unwritable_standard_output_is_reported_in_one_line(command: str) -> None:
     for redirection in (">&-", ">/dev/full"):
         if "full" in redirection and not Path("/dev/full").exists():
