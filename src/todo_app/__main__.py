@@ -26,6 +26,7 @@ def main() -> int:
         return 2
     os.umask(0o077)  # all files that we create are private, and some umasks would deny even their owner access
     open_missing()  # before anything else is opened
+    os.environ.pop("PSYCOPG_IMPL", None)  # the driver finds what is installed, whatever another program wants
     try:
         with without_collections(), without_packages(*_not_needed()):
             from todo_app.cli import main as command

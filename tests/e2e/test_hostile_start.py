@@ -69,6 +69,11 @@ def test_an_interpreter_without_docstrings_is_refused(command: str) -> None:
     assert done.returncode == 2
 
 
+def test_the_drivers_implementation_is_what_is_installed_whatever_another_program_wants(database_url: str) -> None:
+    done = run("migrate", through=["env", "PSYCOPG_IMPL=c"], DATABASE_URL=database_url)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+
+
 def test_an_interpreter_without_assertions_will_do() -> None:
     assert run("openapi", PYTHONOPTIMIZE="1", PYTHONDONTWRITEBYTECODE="1").returncode == 0
 
