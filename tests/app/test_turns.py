@@ -227,6 +227,32 @@ async def test_a_body_that_arrives_while_its_request_waits_is_read_whole(size: i
             assert (answer.status_code, answer.json()["title"]) == (201, title)
 
 
+@pytest.mark.parametrize("target", [b"/docs/swagger-ui-bundle.js", b"/openapi.json", b"/%64ocs/swagger-ui-bundle.js"])
+async def test_large_answers_without_a_token_take_turns_by_address(target: bytes) -> None:
+    """Whoever does not read them holds their memory."""
+    service = make_service(concurrent_requests_per_user=2, waiting_requests_per_user=1)
+    read = asyncio.Event()
+
+    async def send(message: dict[str, Any]) -> None:
+        await read.wait()
+
+    def unread(address: str) -> "asyncio.Task[None]":
+        scope = _scope("GET", target, []) | {"client": (address, 50000)}
+        return asyncio.create_task(service.app(scope, empty, send))
+
+    asked = [unread("127.0.0.1") for _ in range(3)]
+    others = unread("192.0.2.1")
+    lines = service.container.turns()._lines
+    await until(lambda: len(lines) == 2 and any(line.waiting for line in lines.values()))
+    problem(await service.ask("GET", target, user=None), 429, "too_many_at_once")
+    for small in ("/health/live", "/metrics", f"/api/{ANN}/tasks"):
+        assert (await service.ask("GET", small)).status_code == 200
+    read.set()
+    await asyncio.gather(*asked, others)
+    assert not lines
+    assert (await service.ask("GET", target, user=None)).status_code == 200
+
+
 async def empty() -> dict[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 

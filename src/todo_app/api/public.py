@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from todo_app.api.operation import Described
 from todo_app.http.docs import Asset
-from todo_app.http.errors import MalformedRequest
+from todo_app.http.errors import MalformedRequest, TooManyAtOnce
 from todo_app.http.exchange import Exchange, Reply
 from todo_app.http.reading import JSON
 from todo_app.http.resource import METADATA, metadata
@@ -115,7 +115,13 @@ async def get_resource_metadata(service: Service, exchange: Exchange) -> Reply:
     return Reply(200, _OK, msgspec.json.encode(metadata(exchange, service.public_url, service.issuer)))
 
 
-@_operation("/openapi.json", answer="The document.", content={JSON: {"schema": {"type": "object"}}}, tagged=True)
+@_operation(
+    "/openapi.json",
+    answer="The document.",
+    content={JSON: {"schema": {"type": "object"}}},
+    tagged=True,
+    refuses=(TooManyAtOnce,),
+)
 async def get_openapi(service: Service, exchange: Exchange) -> Reply:
     """Get this document.
 

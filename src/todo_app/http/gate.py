@@ -1,7 +1,7 @@
 """Checks a request before it is routed: origin, token, user in the path, rate limit, turn, path."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -40,6 +40,7 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 _GUARDED: Final = (b"/api", MCP.encode())
 _BELOW: Final = (b"/api/", MCP.encode() + b"/")
+_LARGE: Final = ("/docs", "/openapi.json")  # a client that does not read one of these answers holds 0.4 MB
 _SEGMENTS_MAX: Final = 16  # of a path: more than any has
 _PLAIN_PATH: Final = re.compile(rb"(?:/[\w~-][\w~.-]*)+", re.ASCII)  # without escapes, empty and dot segments
 _OWNER_SEGMENT: Final = 2  # of "/api/{user_id}/tasks/{task_id}/…" split at its slashes
@@ -87,14 +88,18 @@ class Gate:
             if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method") is not None:
                 await self._preflight(exchange, origin)(scope, receive, send)
                 return
-        if scope["raw_path"] not in _GUARDED and not scope["raw_path"].startswith(_BELOW):
+        path: bytes = scope["raw_path"]
+        if path in _GUARDED or path.startswith(_BELOW):
+            if path == MCP.encode():
+                self._prepare_mcp(exchange, origin)
+            who: Hashable = await self._admit(exchange, scope)
+        elif _canonical(scope).startswith(_LARGE):
+            who = ("an address", self._identify.address(exchange, scope))
+        else:
             await self._route(exchange, scope, receive, send)
             return
-        if scope["raw_path"] == MCP.encode():
-            self._prepare_mcp(exchange, origin)
-        owner = await self._admit(exchange, scope)
-        receive = await self._turns.take(owner, receive)
-        exchange.turn = partial(self._turns.give_back, owner)
+        receive = await self._turns.take(who, receive)
+        exchange.turn = partial(self._turns.give_back, who)
         try:
             await self._route(exchange, scope, receive, send)
         finally:

@@ -59,10 +59,10 @@ class Identification:
         header = exchange.header(b"authorization")
         try:
             token = bearer_token([] if header is None else [header])
-            return self._verifier.cached(token) or await self._verify(token, self._address(exchange, scope))
+            return self._verifier.cached(token) or await self._verify(token, self.address(exchange, scope))
         except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
             exchange.reason = _REASONS.get(type(refused)) or _several_headers(scope) or str(refused)
-            verdict = self._bad_tokens.peek(self._address(exchange, scope))
+            verdict = self._bad_tokens.peek(self.address(exchange, scope))
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise
 
@@ -75,7 +75,7 @@ class Identification:
             _check(await self._bad_tokens.hit(address))
             raise
 
-    def _address(self, exchange: Exchange, scope: Scope) -> str:
+    def address(self, exchange: Exchange, scope: Scope) -> str:
         """The client's address: the peer's, or from trusted proxies the last untrusted one of `X-Forwarded-For`."""
         address = scope["client"][0] if scope["client"] else ""
         if self._trusts(address):

@@ -1,13 +1,13 @@
-"""Limits how many requests of one user are handled concurrently; further ones wait in order."""
+"""Limits how many requests of one user, or address, are handled concurrently; further ones wait in order."""
 
 import asyncio
 from collections import deque
+from collections.abc import Hashable
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from todo_app.http.errors import MalformedRequest, TooManyAtOnce
 from todo_app.http.exchange import Message, Receive
-from todo_core import OwnerId
 
 WAIT_SECONDS: Final = 20.0
 # Seconds between two refusals. The server sends answers in order: hundreds together would delay those to other users.
@@ -18,7 +18,7 @@ READ_AHEAD: Final = 64 * 1024  # bytes of a body that are read while the request
 
 
 class RequestTurns:
-    """Places for the requests of each user in this process: some are handled, some more wait in order.
+    """Places for the requests of each user, or other key, in this process: some are handled, some more wait in order.
 
     A place is held until the client has read the answer, as far as the server can know. A waiting request holds no
     other resource.
@@ -26,18 +26,18 @@ class RequestTurns:
 
     def __init__(self, *, max_concurrent: int, max_waiting: int) -> None:
         self._max_concurrent, self._max_waiting = max_concurrent, max_waiting
-        self._lines: dict[OwnerId, _Line] = {}
+        self._lines: dict[Hashable, _Line] = {}
         self._refusing = asyncio.Lock()
 
-    async def take(self, owner: OwnerId, receive: Receive) -> Receive:
+    async def take(self, key: Hashable, receive: Receive) -> Receive:
         """Take a place, which `give_back` frees. Returns the `receive` to read the request's body with from now on.
 
         Raises `TooManyAtOnce` if too many wait already, or after 20 seconds, and `MalformedRequest` if the client
         disconnects.
         """
-        line = self._lines.get(owner)
+        line = self._lines.get(key)
         if line is None:
-            line = self._lines[owner] = _Line()
+            line = self._lines[key] = _Line()
         if line.busy < self._max_concurrent:
             line.busy += 1
             return receive
@@ -52,7 +52,7 @@ class RequestTurns:
             await self._wait(turn, client)
         except BaseException:
             if turn.done():
-                self.give_back(owner)
+                self.give_back(key)
             else:
                 line.waiting.remove(turn)
             raise
@@ -72,15 +72,15 @@ class RequestTurns:
     def _refusal(self) -> TooManyAtOnce:
         return too_many_at_once(self._max_concurrent, self._max_waiting)
 
-    def give_back(self, owner: OwnerId) -> None:
+    def give_back(self, key: Hashable) -> None:
         """Free a place, for the request that has waited longest."""
-        line = self._lines[owner]
+        line = self._lines[key]
         if line.waiting:
             line.waiting.popleft().set_result(None)
             return
         line.busy -= 1
         if not line.busy:
-            del self._lines[owner]
+            del self._lines[key]
 
 
 async def give_way(seconds: float = _PAUSE) -> None:
