@@ -13,8 +13,10 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import count as counting
+from itertools import repeat, takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,7 +36,7 @@ from todo_core.sync import Mark
 OURS = "todo-api"
 CONNECTIONS = (1, 8, 32, 128, 512)
 TABLE_ROWS = (100, 10_000, 1_000_000)
-USERS_ROWS = (10, 1_000, 100_000)
+USERS_ROWS = (10, 1_000, 10_000)
 KINDS = ("get", "list", "create", "toggle")
 LOG_ROWS = (1_000, 10_000, 100_000)
 PARTITION = Path(__file__).parents[1] / "deploy/partition.sql"
@@ -122,13 +124,15 @@ def users_rows(base: Database, options: argparse.Namespace) -> str:
     """One table: what one user's many tasks cost that user, asking one thing at a time."""
     url, rows = _new_database(base, "users"), []
     with serving(OURS, url) as server:
-        for count in (min(count, options.rows) for count in USERS_ROWS):
+        for count in sorted({min(count, options.rows) for count in USERS_ROWS}):
             [user] = seed(server.url, 1, 1, prefix=f"user-{count}-")
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(_FILL_USER, [user.name, count - 1])
                 connection.execute("vacuum analyze tasks")
-            rows.append([f"{count:,}", *_of_user(server, base, user, count, options.seconds)])
-    asked = ("get", f"first page of {PAGE}", f"page {PAGES} by cursor", "search, found nowhere")
+            figures = _of_user(server, base, user, count, options.seconds)
+            undos = _alone(server, base, _undos(server, url, user), options.seconds)
+            rows.append([f"{count:,}", *figures, *undos])
+    asked = ("get", f"first page of {PAGE}", f"page {PAGES} by cursor", "search, found nowhere", "toggle", "undo of it")
     columns = [f"{name}, {what}" for name in asked for what in ("CPU µs", "p50 ms")]
     return report.table(["tasks of the user", *columns], rows)
 
@@ -137,13 +141,23 @@ def _of_user(server: Server, base: Database, user: User, count: int, seconds: fl
     host = urlsplit(server.url).netloc
     first = f"?limit={PAGE}"
     asked = [request(host, user, "get", user.tasks[0]), request(host, user, "list", query=first)]
-    figures = [_alone(server, base, each, seconds) for each in asked]
+    figures = [_alone(server, base, repeat(each), seconds) for each in asked]
     if count >= PAGE * PAGES:
-        figures.append(_alone(server, base, request(host, user, "list", query=_deep(server, user)), seconds))
+        figures.append(_alone(server, base, repeat(request(host, user, "list", query=_deep(server, user))), seconds))
     else:
         figures.append((float("nan"), float("nan")))
-    figures.append(_alone(server, base, request(host, user, "list", query=f"{first}&q=nowhere"), seconds))
+    asked = [request(host, user, "list", query=f"{first}&q=nowhere"), request(host, user, "toggle", user.tasks[0])]
+    figures += [_alone(server, base, repeat(each), seconds) for each in asked]
     return [value for figure in figures for value in figure]
+
+
+def _undos(server: Server, url: str, user: User) -> Iterator[bytes]:
+    """Requests that undo a toggle, then that, and so on, as long as nobody else changes anything of the user."""
+    host = urlsplit(server.url).netloc
+    asyncio.run(send(server.url, [request(host, user, "toggle", user.tasks[0])], lambda *_: None, 1))
+    with psycopg.connect(url) as connection:
+        [(number,)] = connection.execute("select number from owners where user_id = %s", [user.name]).fetchall()
+    return (request(host, user, "undo", f"{each}") for each in counting(number))
 
 
 def _deep(server: Server, user: User) -> str:
@@ -157,8 +171,8 @@ def _deep(server: Server, user: User) -> str:
     return query
 
 
-def _alone(server: Server, base: Database, asked: bytes, seconds: float) -> tuple[float, float]:
-    """CPU microseconds and median milliseconds of one request, sent again and again over one connection."""
+def _alone(server: Server, base: Database, asked: Iterable[bytes], seconds: float) -> tuple[float, float]:
+    """CPU microseconds and median milliseconds of one of these requests, sent one by one over one connection."""
     took: list[float] = []
 
     def note(status: int, _: bytes, seconds: float) -> None:
@@ -168,7 +182,7 @@ def _alone(server: Server, base: Database, asked: bytes, seconds: float) -> tupl
 
     end = time.monotonic() + seconds
     before = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid)
-    asyncio.run(send(server.url, iter(lambda: asked if time.monotonic() < end else None, None), note, 1))
+    asyncio.run(send(server.url, takewhile(lambda _: time.monotonic() < end, asked), note, 1))
     cpu = usage.cpu_seconds(server.pid) + usage.cpu_seconds(base.pid) - before
     return cpu / len(took) * 1e6, sorted(took)[len(took) // 2] * 1e3
 
@@ -178,7 +192,7 @@ def sync(base: Database, options: argparse.Namespace) -> str:
     url, rows = _new_database(base, "sync"), []
     _execute(url, _FILL.format(rows=options.rows), *(each.replace("{rows}", f"{options.rows}") for each in _FILL_LOG))
     with serving(OURS, url) as server:
-        for count in (min(count, options.rows) for count in LOG_ROWS):
+        for count in sorted({min(count, options.rows) for count in LOG_ROWS}):
             [user] = seed(server.url, 1, 1, prefix=f"log-{count}-")
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(_FILL_USER, [user.name, SYNCED - 1])
@@ -186,13 +200,13 @@ def sync(base: Database, options: argparse.Namespace) -> str:
                 connection.execute("update owners set number = 1 + %s where user_id = %s", [count, user.name])
                 connection.execute("vacuum analyze")
             host = urlsplit(server.url).netloc
-            figures = [_alone(server, base, request(host, user, "changes", query=f"?limit={SYNCED}"), options.seconds)]
-            for behind in (SYNCED, 0):
-                query = f"?limit={SYNCED}&since={_token(url, user, behind)}"
-                figures.append(_alone(server, base, request(host, user, "changes", query=query), options.seconds))
+            since = ("", *(f"&since={_token(url, user, behind)}" for behind in (SYNCED, 0)))
+            asked = [repeat(request(host, user, "changes", query=f"?limit={SYNCED}{each}")) for each in since]
+            figures = [_alone(server, base, each, options.seconds) for each in asked]
+            figures.append(_alone(server, base, _undos(server, url, user), options.seconds))
             rows.append([f"{count:,}", *(value for figure in figures for value in figure)])
-    asked = (f"first page of {SYNCED} things", f"{SYNCED} changes behind", "nothing new")
-    columns = [f"{name}, {what}" for name in asked for what in ("CPU µs", "p50 ms")]
+    names = (f"first page of {SYNCED} things", f"{SYNCED} changes behind", "nothing new", "undo of a toggle")
+    columns = [f"{name}, {what}" for name in names for what in ("CPU µs", "p50 ms")]
     return report.table([f"log of the user, beside {options.rows:,} rows of others", *columns], rows)
 
 

@@ -60,14 +60,18 @@ class Result:
 
 def request(host: str, user: User, kind: str, task: str = "", query: str = "", body: bytes = _BODY) -> bytes:
     """One request: get, list (of 20, however many have been created meanwhile, unless `query` says otherwise), create,
-    toggle, delete, changes, or batch. `body` is that of a creation or a batch.
+    toggle, delete, changes, batch, or undo (of the change with the number `task`). `body` is that of a creation or a
+    batch.
     """
     path = f"/api/{user.name}/{kind if kind in {'changes', 'batch'} else 'tasks'}"
-    method = {"create": "POST", "batch": "POST", "toggle": "PATCH", "delete": "DELETE"}.get(kind, "GET")
+    methods = {"create": "POST", "batch": "POST", "undo": "POST", "toggle": "PATCH", "delete": "DELETE"}
+    method = methods.get(kind, "GET")
     if kind in {"get", "toggle", "delete"}:
         path += f"/{task}"
     if kind == "toggle":
         path += "/complete"
+    if kind == "undo":
+        path, body = f"/api/{user.name}/changes/{task}/undo", b""
     if kind == "list":
         query = query or "?limit=20"
     lines = [f"{method} {path}{query} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {user.token}"]

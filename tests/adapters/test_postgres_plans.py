@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from adapters.statements import (
@@ -51,7 +51,7 @@ from todo_core.changes import Place
 from todo_core.families import deleted
 from todo_core.sync import Mark, Stage
 from todo_core.testing.writing import creating as plan_creating
-from todo_core.testing.writing import deleting, erasing, restoring
+from todo_core.testing.writing import deleting, erasing, restoring, undoing
 
 FILL = (
     """
@@ -121,7 +121,11 @@ async def everything_else(connection: AsyncConnection[Any], task: Task) -> None:
     task_list = TaskList.new(id=ListId(make_id(-1)), owner=owner, name="Home", at=LATER)
     removed = Plan(decide=lambda seen: Decision(tuple(deleted(seen, seen.task_list(task_list.id)))))
     made = Plan(decide=lambda _: Decision((Pair(None, task_list), Pair(None, task), Pair(None, below))))
-    for plan in (made, deleting(task.id), restoring(task.id, LATER), deleting(below.id), erasing(below.id), removed):
+    for plan in (made, deleting(task.id), restoring(task.id, LATER)):
+        done = await commit(connection, owner, plan)
+    for _ in range(2):
+        done = await commit(connection, owner, undoing(cast("int", done.change), LATER))
+    for plan in (deleting(below.id), erasing(below.id), removed):
         await commit(connection, owner, plan)
 
 
@@ -135,10 +139,10 @@ def reads() -> dict[str, Send]:
             sends[f"page by {sort}, {after}"] = lambda connection, query=query: PagesOf(Shape.of(query))(  # type: ignore[misc]
                 connection, [(user, query)] * 3
             )
-    for of in (None, task.id):
+    for of, trash in ((None, False), (task.id, False), (None, True)):
         for newest_first in (False, True):
             for behind in (None, Place(9, task.id)):
-                asked = ChangeQuery(of=of, newest_first=newest_first, after=behind)
+                asked = ChangeQuery(of=of, trash=trash, newest_first=newest_first, after=behind)
                 sends[f"log of {asked}"] = lambda connection, asked=asked: log_pages(shape_of(asked))(  # type: ignore[misc]
                     connection, [(user, asked)] * 3
                 )
