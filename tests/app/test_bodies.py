@@ -46,7 +46,7 @@ async def test_a_body_of_another_type_is_refused(service: Service, task: dict[st
     "type_",
     [
         JSON, "APPLICATION/JSON", "application/json;charset=utf-8", "application/json; charset=UTF-8",
-        'application/json ; charset="utf-8"', "application/json;",
+        "application/json; charset=utf8", 'application/json ; charset="utf-8"', "application/json;",
     ],
 )  # fmt: skip
 async def test_json_may_be_announced_in_several_ways(service: Service, type_: str) -> None:

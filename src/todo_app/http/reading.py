@@ -24,7 +24,7 @@ class Incoming(Protocol):
 
 _LIMITS = Deadlines(BODY_SECONDS)
 _MEDIA_TYPE = re.compile(
-    r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
+    r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-?8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
 _TYPE_MAX: Final = 200  # bytes of a Content-Type or Content-Encoding that are read
 _OPENING: Final = b"[{"
