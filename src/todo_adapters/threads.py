@@ -3,9 +3,10 @@
 import asyncio
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +32,17 @@ def consumed(rows: list[T]) -> Iterator[T]:
     rows.reverse()
     while rows:
         yield rows.pop()
+
+
+def let_go(things: list[Any]) -> None:
+    """Free what only this list holds, if it is much in a thread, and return at once.
+
+    Freeing thousands of things with their texts together would block the event loop. Whoever calls this must drop what
+    else holds them before.
+    """
+    if len(things) >= _MANY:
+        freeing = partial(deque[Any], consumed(things), 0)
+        asyncio.get_running_loop().run_in_executor(None, partial(_giving_way, freeing))
 
 
 def _giving_way(work: Callable[[], R]) -> R:

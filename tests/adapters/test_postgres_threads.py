@@ -4,15 +4,30 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from clocks import until
 from factories import ANN, make_task
 
-from todo_adapters.postgres import PostgresTaskStore, reading, rows
-from todo_adapters.threads import consumed, in_thread_if_many
-from todo_core import LISTS_MAX, Decision, OwnerId, Pair, Plan, Seen, Summary, Task, TaskList, composed, searchable
+from todo_adapters.postgres import PostgresTaskStore, reading, rows, transaction
+from todo_adapters.threads import consumed, in_thread_if_many, let_go
+from todo_core import (
+    LISTS_MAX,
+    Decision,
+    OwnerId,
+    Pair,
+    Plan,
+    Seen,
+    Sees,
+    Summary,
+    Task,
+    TaskList,
+    TaskNotFound,
+    composed,
+    searchable,
+)
 from todo_core.testing.examples import make_list
 from todo_core.testing.writing import add
 
@@ -38,6 +53,54 @@ def test_rows_are_freed_one_by_one() -> None:
     rows = [[1], [2], [3]]
     left = [(row, len(rows)) for row in consumed(rows)]
     assert left == [([1], 2), ([2], 1), ([3], 0)]
+
+
+class Noting:
+    """Notes in which thread it is freed."""
+
+    def __init__(self, threads: list[threading.Thread]) -> None:
+        self.threads = threads
+
+    def __del__(self) -> None:
+        self.threads.append(threading.current_thread())
+
+
+async def test_much_is_let_go_in_a_thread_thing_by_thing() -> None:
+    threads = list[threading.Thread]()
+    for count in (499, 500):
+        threads.clear()
+        let_go([Noting(threads) for _ in range(count)])
+        await until(lambda: len(threads) == count)  # noqa: B023
+        assert {each is threading.main_thread() for each in threads} == {count < 500}
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_what_a_large_change_has_read_and_stored_is_let_go(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    held, sizes, tasks = list[list[Any]](), list[int](), postgres_store.tasks_of(ANN)
+    made = [make_task() for _ in range(500)]
+    ids = frozenset(task.id for task in made)
+    await tasks.commit(Plan(decide=lambda _: Decision(tuple(Pair(None, each) for each in made))))
+
+    def decide(seen: Seen) -> Decision:
+        pairs = tuple(Pair(seen.task(each), None) for each in ids)
+        if refused:
+            raise TaskNotFound
+        return Decision(pairs)
+
+    monkeypatch.setattr(transaction, "let_go", held.append)
+    with pytest.raises(TaskNotFound) if refused else nullcontext() as _:  # its traceback is there while it is answered
+        await tasks.commit(Plan(decide=decide, sees=Sees(ids)))
+    for things in reversed(held):  # the pairs have the tasks too
+        await until(lambda: {sys.getrefcount(each) for each in things} <= {ALONE})  # noqa: B023
+        sizes.append(len(things))
+        things.clear()
+    assert sizes == ([500] if refused else [500, 500])
+
+
+ALONE = next(sys.getrefcount(each) for each in [object()])
+"""How often something is referred to that only the list holds which is gone through."""
 
 
 async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: PostgresTaskStore) -> None:

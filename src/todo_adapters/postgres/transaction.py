@@ -1,6 +1,8 @@
 """Carries out a plan in one transaction behind the owner's lock: reads what it sees, decides, and stores the result."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from traceback import clear_frames
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -31,7 +33,7 @@ from todo_adapters.postgres.rows import (
 from todo_adapters.postgres.sender import Held, Unwritten
 from todo_adapters.postgres.sharding import of_one_owner
 from todo_adapters.postgres.table import lists
-from todo_adapters.threads import consumed, in_thread_if_many
+from todo_adapters.threads import consumed, in_thread_if_many, let_go
 from todo_core import (
     LISTS_MAX,
     ChangeQuery,
@@ -100,7 +102,10 @@ async def commit_behind_the_lock(
         kept = {"user_id": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
         answer = await in_thread_if_many(len(decision.answer), answer_bytes, decision.answer)
         await execute(connection, _KEEP, kept | {"answer": answer})
-    return Committed(decision.answer, number)
+    committed, held = Committed(decision.answer, number), list(pairs)
+    del decision, pairs
+    let_go(held)
+    return committed
 
 
 async def replayed(connection: AsyncConnection[Any], owner: OwnerId, once: Once) -> Committed | None:
@@ -160,14 +165,25 @@ def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
 
 async def _decided(connection: AsyncConnection[Any], owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
     seen, wanted = Seen(owner, {}), sees
-    while True:
-        seen = await _with_read(connection, seen, seen.missing(wanted))
-        try:
-            return await in_thread_if_many(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
-        except NotSeen as more:
-            wanted = more.wanted
-        except Exception as refusal:
-            raise Refused(refusal) from refusal
+    try:
+        while True:
+            seen = await _with_read(connection, seen, seen.missing(wanted))
+            try:
+                return await in_thread_if_many(max(seen.size, _THINGS_A_PART * plan.parts), decided, plan, seen)
+            except NotSeen as more:
+                wanted = more.wanted
+            except Exception as refusal:
+                clear_frames(refusal.__traceback__)  # they hold what has been seen
+                raise Refused(refusal) from refusal
+    finally:
+        held = _things(seen)
+        del seen
+        let_go(held)
+
+
+def _things(seen: Seen) -> list[Any]:
+    several = (*seen.pages.values(), *seen.entries.values(), *seen.log.values())
+    return [*seen.tasks.values(), *seen.last_entries.values(), *chain.from_iterable(several)]
 
 
 async def _with_read(connection: AsyncConnection[Any], seen: Seen, wanted: Sees) -> Seen:

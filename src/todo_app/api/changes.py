@@ -35,5 +35,5 @@ async def undo_change(call: Call[None]) -> Reply:
     next to it.
     """
     number, may_delete = read_number(call.exchange.path_parameter), call.identity.may("tasks:delete")
-    undone = await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete)
-    return await reply_with_things(undone)
+    # Not in a variable, which would hold all things until the answer is made.
+    return await reply_with_things(await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete))

@@ -103,20 +103,28 @@ def fields_of(headers: Iterable[Header]) -> dict[bytes, bytes]:
 
 
 class Reply(msgspec.Struct, gc=False):
-    """A complete answer as an ASGI application: status, headers (`Content-Length` is added) and body."""
+    """A complete answer as an ASGI application: status, headers (`Content-Length` is added) and body.
+
+    `rest`: what follows `body`, in parts, each of which is freed once it is sent. So it can be sent once.
+    """
 
     status: int
     headers: list[Header]
     body: bytes = b""
+    rest: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        headers = self.headers
-        if self.body or self.status not in (204, 304):
-            headers = [*headers, (b"content-length", b"%d" % len(self.body))]
+        headers, left = self.headers, len(self.body) + sum(map(len, self.rest))
+        if left or self.status not in (204, 304):
+            headers = [*headers, (b"content-length", b"%d" % left)]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        last = max(0, len(self.body) - 1) // PIECE * PIECE
-        for place in range(0, last, PIECE):
-            # The server accepts the next piece when the client has read enough: unread answers stay small.
-            await send({"type": "http.response.body", "body": self.body[place : place + PIECE], "more_body": True})
-        await send({"type": "http.response.body", "body": self.body[last:], "more_body": False})
+        parts = [*reversed(self.rest), self.body]
+        self.rest.clear()
+        while parts:
+            part = parts.pop()
+            for place in range(0, len(part) or 1, PIECE):
+                piece = part[place : place + PIECE]
+                left -= len(piece)
+                # The server accepts the next piece when the client has read enough: unread answers stay small.
+                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
