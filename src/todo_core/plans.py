@@ -132,6 +132,7 @@ def composed(plans: Sequence[Plan], *, once: Once | None = None, client: str | N
         answers: list[Thing | SyncItem] = []
         erased: frozenset[UUID] = frozenset()
         for part, plan in enumerate(plans):
+            seen.go_on()
             try:
                 decision = decided(plan, seen.with_changed(merged.after))
                 for pair in decision.pairs:
@@ -156,6 +157,7 @@ def _wanted(plans: Sequence[Plan], seen: Seen) -> Iterator[Sees]:
     Without this the storage would be asked once per plan, and all earlier plans decided again each time.
     """
     for plan in plans:
+        seen.go_on()
         try:
             decided(plan, seen)
         except NotSeen as more:

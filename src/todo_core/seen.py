@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from todo_core.changes import ChangeQuery, Entry
@@ -76,6 +76,9 @@ class Seen:
         """About how many things and entries have been read: a measure of what deciding costs."""
         several = (*self.pages.values(), *self.entries.values())
         return len(self.tasks) + len(self.last_entries) + sum(map(len, several))
+
+    def go_on(self) -> None:
+        """Called before each plan of a batch is decided. A storage may raise here when nobody waits any longer."""
 
     def known(self, ids: Collection[UUID]) -> dict[UUID, Thing | None]:
         """Those of these things that have been read, in their present state; None for one that does not exist."""
@@ -205,7 +208,7 @@ class Seen:
         pages: Mapping[TaskQuery, tuple[Task, ...]],
         lists: Iterable[TaskList] | None,
         log: Mapping[ChangeQuery, tuple[Entry, ...]],
-    ) -> "Seen":
+    ) -> Self:
         """A copy to which what has been read is added."""
         return replace(
             self,

@@ -188,3 +188,30 @@ async def test_abandoned_work_gives_way_until_it_ends() -> None:
     ends.set()
     await until(lambda: bool(ended) and sys.getswitchinterval() == pytest.approx(usual))
     assert ended == [pytest.approx(0.0002)]
+
+
+@pytest.mark.parametrize("of_parts", ["decided", "asked what they want"])
+async def test_a_batch_that_nobody_waits_for_is_decided_no_further(
+    postgres_store: PostgresTaskStore, of_parts: str
+) -> None:
+    usual, begun, goes_on = sys.getswitchinterval(), threading.Event(), threading.Event()
+    made, reached = make_task(), list[int]()
+
+    def decide(seen: Seen) -> Decision:
+        if of_parts != "decided" and not reached:
+            reached.append(0)
+            seen.task(made.id)  # has not been read: what the others want is asked
+        reached.append(0)
+        begun.set()
+        goes_on.wait(10)
+        return Decision()
+
+    waiting = asyncio.create_task(postgres_store.tasks_of(ANN).commit(composed([Plan(decide=decide)] * 100)))
+    assert await asyncio.to_thread(begun.wait, 10)
+    so_far = len(reached)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    goes_on.set()
+    await until(lambda: sys.getswitchinterval() == pytest.approx(usual))
+    assert len(reached) == so_far

@@ -1,7 +1,9 @@
 """Carries out a plan in one transaction behind the owner's lock: reads what it sees, decides, and stores the result."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
+from threading import Event
 from traceback import clear_frames
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -68,6 +70,21 @@ class Refused(Unwritten):
 
     def __init__(self, refusal: Exception) -> None:
         self.refusal = refusal
+
+
+class _Abandoned(Exception):
+    """Nobody waits for the decision any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Seen):
+    """As `Seen`, in a thread, which cannot be cancelled: the parts of a batch may take half a minute together."""
+
+    abandoned: Event = field(default_factory=Event)
+
+    def go_on(self) -> None:
+        if self.abandoned.is_set():
+            raise _Abandoned
 
 
 class Row(NamedTuple):
@@ -164,7 +181,7 @@ def _raised(row: Row, pairs: Sequence[Pair], max_tasks: int) -> Row:
 
 
 async def _decided(connection: AsyncConnection[Any], owner: OwnerId, plan: Plan, sees: Sees) -> Decision:
-    seen, wanted = Seen(owner, {}), sees
+    seen, wanted = _Seen(owner, {}), sees
     try:
         while True:
             seen = await _with_read(connection, seen, seen.missing(wanted))
@@ -176,6 +193,7 @@ async def _decided(connection: AsyncConnection[Any], owner: OwnerId, plan: Plan,
                 clear_frames(refusal.__traceback__)  # they hold what has been seen
                 raise Refused(refusal) from refusal
     finally:
+        seen.abandoned.set()
         held = _things(seen)
         del seen
         let_go(held)
@@ -186,7 +204,7 @@ def _things(seen: Seen) -> list[Any]:
     return [*seen.tasks.values(), *seen.last_entries.values(), *chain.from_iterable(several)]
 
 
-async def _with_read(connection: AsyncConnection[Any], seen: Seen, wanted: Sees) -> Seen:
+async def _with_read(connection: AsyncConnection[Any], seen: _Seen, wanted: Sees) -> _Seen:
     """Read what is wanted, and return `seen` with it."""
     owner = seen.owner
     pages: dict[TaskQuery, tuple[Task, ...]] = {}
