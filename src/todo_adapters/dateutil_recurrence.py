@@ -40,19 +40,8 @@ class DateutilRecurrenceCalendar:
     def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
         """See `todo_core.ports.RecurrenceCalendar`."""
         day, clock = anchor.date(), anchor.time()
-        named = _Named.by(rule, day)
-        if rule.positions and not named.positions:
-            return
         first = max(day, moment.date() + timedelta(days=int(clock <= moment.time())))
-        kinds: dict[int, int] = {}  # cheaper than `lru_cache`, which hashes the rule for each year
-        for year in _years(rule, day, first.year):
-            if (days := phase(rule, day, year)) == 0:
-                continue
-            if (kind := _KIND_OF[year]) not in kinds:
-                kinds[kind] = _days_of(named, kind)
-            days &= kinds[kind]
-            if year == first.year:
-                days &= -1 << _place(first)
+        for year, days in _found(rule, day, first):
             if (many := days.bit_count()) <= skip:
                 skip -= many
                 continue
@@ -61,6 +50,33 @@ class DateutilRecurrenceCalendar:
                     yield datetime.combine(_day(year, place), clock)
                 else:
                     skip -= 1
+
+    def passed(self, rule: Recurrence, anchor: datetime, moment: datetime) -> int:
+        """See `todo_core.ports.RecurrenceCalendar`."""
+        last, passed = moment.date() - timedelta(days=int(anchor.time() > moment.time())), 0
+        for year, days in _found(rule, anchor.date(), anchor.date() + timedelta(days=1)):
+            if year >= last.year:
+                return passed + (days & (2 << _place(last)) - 1).bit_count() * (year == last.year)
+            passed += days.bit_count()
+        return passed
+
+
+def _found(rule: Recurrence, anchor: date, first: date) -> Iterator[tuple[int, int]]:
+    """The days from `first` on that the rule names, year by year, without the years that have none."""
+    named = _Named.by(rule, anchor)
+    if rule.positions and not named.positions:
+        return
+    kinds: dict[int, int] = {}  # cheaper than `lru_cache`, which hashes the rule for each year
+    for year in _years(rule, anchor, first.year):
+        if (days := phase(rule, anchor, year)) == 0:
+            continue
+        if (kind := _KIND_OF[year]) not in kinds:
+            kinds[kind] = _days_of(named, kind)
+        days &= kinds[kind]
+        if year == first.year:
+            days &= -1 << _place(first)
+        if days:
+            yield year, days
 
 
 class _Named(NamedTuple):

@@ -118,6 +118,10 @@ class RecurrenceCalendar(Protocol):
         """
         ...
 
+    def passed(self, rule: Recurrence, anchor: datetime, moment: datetime) -> int:
+        """How many occurrences `after` the anchor there are up to that moment, at no more cost than finding one."""
+        ...
+
 
 class Authenticator(Protocol):
     """Verifies credentials."""

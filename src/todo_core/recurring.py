@@ -1,6 +1,5 @@
 """Tasks that recur: completing, skipping and rescheduling an occurrence."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,6 +31,10 @@ NEVER_RULE: Final = "must name a day between due_date and the year 2999: this ru
 NO_RULE: Final = "must be set: only a task that recurs has occurrences"
 FORM_RULE: Final = "must be of the same form as the recurring date: a whole day, or a date with a time"
 _END: Final = time(23, 59, 59)
+_NO_CALENDAR: Final = (
+    "recurring tasks need a RecurrenceCalendar: give TaskService one as `calendar`, such as "
+    "todo_adapters.dateutil_recurrence.DateutilRecurrenceCalendar() (install the extra `recurrence`)"
+)
 
 
 class Step(NamedTuple):
@@ -79,10 +82,11 @@ class NoCalendar:
 
     def after(self, rule: Recurrence, anchor: datetime, moment: datetime, *, skip: int = 0) -> Iterator[datetime]:
         """Raises `RuntimeError`."""
-        raise RuntimeError(
-            "recurring tasks need a RecurrenceCalendar: give TaskService one as `calendar`, such as "
-            "todo_adapters.dateutil_recurrence.DateutilRecurrenceCalendar() (install the extra `recurrence`)"
-        )
+        raise RuntimeError(_NO_CALENDAR)
+
+    def passed(self, rule: Recurrence, anchor: datetime, moment: datetime) -> int:
+        """Raises `RuntimeError`."""
+        raise RuntimeError(_NO_CALENDAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,7 @@ class Course:
         if rule.count is None or task.recurrence_from == "completion":  # then that is what COUNT means
             return str(rule)
         anchor, current = _clock(task.anchor), _clock(task.rescheduled_from or task.due_date)
-        passed = bisect_right(
-            range(rule.count - 1),
-            current,
-            key=lambda number: next(self.calendar.after(rule, anchor, anchor, skip=number), datetime.max),
-        )
+        passed = min(self.calendar.passed(rule, anchor, current), rule.count - 1)
         return str(replace(rule, count=rule.count - passed))
 
     def _moved_on(self, before: Task, task: Task, now: Now, action: Action) -> Step:

@@ -110,10 +110,10 @@ async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: Po
         threads.append(threading.current_thread())
         return Decision((Pair(None, make_task()),))
 
-    for parts in (19, 20):
+    for parts in (7, 8):
         threads.clear()
         await tasks.commit(composed([Plan(decide=decide)] * parts))
-        assert {thread is threading.main_thread() for thread in threads} == {parts < 20}
+        assert {thread is threading.main_thread() for thread in threads} == {parts < 8}
 
 
 @pytest.mark.parametrize(("letter", "beside_the_loop"), [("x", False), ("\u0345", True)])

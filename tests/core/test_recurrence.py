@@ -1,7 +1,7 @@
 """Rules of recurrence: what is read, what is refused and why, and which days a rule names."""
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import islice, product, takewhile
 
 import pytest
@@ -213,6 +213,12 @@ def test_the_days_equal_those_found_by_checking_every_day(
     skipping = CALENDAR.after(rule, datetime.combine(anchor, MIDNIGHT), before, skip=len(expected) // 2)
     rest = [each.date() for each in takewhile(lambda each: each.date() <= last, skipping)]
     assert rest == expected[len(expected) // 2 :]
+    begin, day = datetime.combine(anchor, time(12)), timedelta(days=1)
+    behind = CALENDAR.passed(rule, begin, datetime.combine(first - day, time(12)))
+    for end, clock in ((last, time(12)), (last - day, time(13)), (last - day, time(23))):
+        there = [each for each in expected if anchor < each <= end]
+        assert CALENDAR.passed(rule, begin, datetime.combine(end, clock)) - behind == len(there)
+    assert CALENDAR.passed(rule, begin, datetime.combine(last, time(11))) - behind == len(there)
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES)

@@ -129,6 +129,20 @@ def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
         looks()
 
 
+def test_what_remains_of_a_count_is_found_in_one_look() -> None:
+    @settings(max_examples=examples(200))
+    @given(task=RECURRING, at=MOMENTS)
+    def looks(task: Task, at: Now) -> None:
+        counted.forget()
+        with suppress(InvalidInput):  # with a new date COUNT becomes what remains, and the rule is checked again
+            course.edited(task, at, due_date="2999-12-30")
+        assert counted.years <= 2 * YEARS_MAX
+
+    with pytest.MonkeyPatch.context() as patch:
+        counted, course = Looks(patch), Course(CALENDAR)
+        looks()
+
+
 def test_dateutil_is_never_asked_for_dates_it_searches_until_the_year_9999(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does so for a rule without any day: no part of a rule that it is asked about is without days for long."""
     looked: list[int] = []

@@ -80,6 +80,10 @@ class _EveryDay:
         passed = max((moment - anchor) // timedelta(days=1) + 1, 0)
         return (anchor + timedelta(days=day) for day in count(passed + skip))
 
+    def passed(self, rule: Recurrence, anchor: datetime, moment: datetime) -> int:
+        assert rule.frequency == "DAILY"
+        return max((moment - anchor) // timedelta(days=1), 0)
+
 
 class _Families(RuleBasedStateMachine):
     def __init__(self, store: TaskStore, run: Run) -> None:
