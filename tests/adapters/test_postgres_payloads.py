@@ -2,26 +2,40 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from types import ModuleType
 from typing import Any, LiteralString
 
 import pytest
-from adapters.statements import CREATING, CREATING_ONCE, DONE, FORMS, creation, have_owners, key, once, store, swap
-from factories import ANN, LATER, make_id, make_task
+from adapters.statements import (
+    CREATING,
+    CREATING_ONCE,
+    DONE,
+    FORMS,
+    ONCE,
+    creation,
+    have_owners,
+    key,
+    once,
+    store,
+    swap,
+)
+from factories import ANN, LATER, make_id, make_list, make_task
 from psycopg import AsyncConnection, AsyncRawCursor
 
-from todo_adapters.postgres import writing
+from todo_adapters.postgres import transaction, writing
 from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
-from todo_adapters.postgres.transaction import replayed
+from todo_adapters.postgres.transaction import commit_behind_the_lock, replayed
 from todo_adapters.postgres.writing import SWAPPING
-from todo_core import ChangeQuery, Pair, searchable
+from todo_core import ChangeQuery, Decision, Pair, Plan, SyncItem, searchable
 from todo_core.changes import difference
 from todo_core.text import folded
 
 
-def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
-    """The parameters of each statement that will be sent."""
+def listen(monkeypatch: pytest.MonkeyPatch, module: ModuleType = writing) -> list[Mapping[str, object]]:
+    """The parameters of each statement that will be sent by that module."""
     sent: list[Mapping[str, object]] = []
 
     async def listening(
@@ -30,7 +44,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, object]]:
         sent.append(values)
         return await execute(connection, statement, values)
 
-    monkeypatch.setattr(writing, "execute", listening)
+    monkeypatch.setattr(module, "execute", listening)
     return sent
 
 
@@ -49,6 +63,22 @@ async def test_a_batch_that_only_completes_sends_no_texts(
     assert outcomes == [(DONE, 3), (DONE, 4)]
     assert await read_many(connection, list(map(key, tasks))) == after
     assert ["title" in values for values in statements] == [sent]
+
+
+async def test_to_keep_an_answer_under_its_key_its_texts_are_not_sent_again(
+    connection: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await have_owners(connection, ANN)
+    made = [make_task(description="x" * 1000, tags=("a", "b"), due_date="2026-12-01"), make_list(color="#aabbcc")]
+    gone = SyncItem("task", make_id(1), None)
+    decision = Decision(tuple(Pair(None, each) for each in made), (*made, gone, *made))
+    sent = listen(monkeypatch, transaction)
+    plan = Plan(decide=lambda _: decision, once=ONCE)
+    done = await commit_behind_the_lock(connection, ANN, plan, plan.sees, max_tasks=10, waits=True)
+    [keeping] = [values for values in sent if "fingerprint" in values]
+    assert sum(len(str(value)) for value in keeping.values()) < 500
+    assert await replayed(connection, ANN, ONCE) == replace(done, replayed=True)
+    assert done.answer == decision.answer
 
 
 COMMON = {"priority", "tags", "start_date", "due_date", "time_zone"}

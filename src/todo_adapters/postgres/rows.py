@@ -121,6 +121,9 @@ def logged(names: Iterable[str]) -> str:
 LOGGED_ROW: Final = logged(WRITTEN)
 """The same, for a row with all columns."""
 
+LOGGED_LIST: Final = f"jsonb_build_object({', '.join(f'{name!r}, lists.{name}' for name in LOGGED['list'])})"
+"""The same, for a row of lists."""
+
 ENTRY: Final = ("number", "at", "client", "kind", "id", "action", "before", "after", "root", "took")
 """The columns that `entry_of` takes, in this order."""
 
@@ -165,29 +168,18 @@ def fitting(columns: Sequence[str]) -> Callable[[Task], bool]:
     return lambda task: of_others(task) == usual and task.position == task.id.hex
 
 
-def answer_bytes(answer: Iterable[Thing | SyncItem]) -> bytes:
-    """An answer as JSON in UTF-8, for `used_keys`; of what is gone, its kind and id.
-
-    It is encoded thing by thing: one call for thousands would not let other threads run.
-    """
-    return b"[%b]" % b",".join([JSON.encode(_kept(each)).encode() for each in answer])
+def answer_text(answer: Iterable[Thing]) -> str:
+    """An answer as JSON, for `used_keys`."""
+    return JSON.encode(list(map(packed, answer)))
 
 
-def _kept(each: Thing | SyncItem) -> dict[str, Any]:
-    return _gone(each) if isinstance(each, SyncItem) else packed(each)
-
-
-def _gone(item: SyncItem) -> dict[str, str]:
-    return {"kind": item.kind, "id": str(item.id)}
-
-
-def answer_of(owner: OwnerId, kept: Sequence[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:
-    """The things from what `answer_bytes` wrote."""
+def answer_of(owner: OwnerId, kept: Iterable[Mapping[str, Any]]) -> tuple[Thing | SyncItem, ...]:
+    """The things from what `used_keys` has of an answer."""
     return tuple(_thing_of(owner, each) for each in kept)
 
 
 def _thing_of(owner: OwnerId, kept: Mapping[str, Any]) -> Thing | SyncItem:
-    """A stored thing, or what stands for an erased one. Creations under a key are stored as in the log, with the id."""
+    """A stored thing, or what stands for one that is gone. Most are stored as in the log, with their kind and id."""
     kind, thing_id = kept.get("kind", "task"), UUID(kept["id"])
     if kept.keys() == {"kind", "id"}:
         return SyncItem(kind, thing_id, None)

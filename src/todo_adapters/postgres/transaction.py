@@ -18,10 +18,10 @@ from todo_adapters.postgres.rows import (
     CHANGING,
     ENTRY,
     LIST_READ,
+    LOGGED_LIST,
     LOGGED_ROW,
     READ,
     WRITTEN,
-    answer_bytes,
     answer_of,
     entry_of,
     from_call,
@@ -51,11 +51,13 @@ from todo_core import (
     Plan,
     Seen,
     Sees,
+    SyncItem,
     Task,
     TaskExists,
     TaskId,
     TaskList,
     TaskQuery,
+    Thing,
     TooMany,
     decided,
 )
@@ -116,9 +118,8 @@ async def commit_behind_the_lock(
     if decision.erased:
         await execute(connection, _ERASE, {"user_id": owner, "ids": array_literal(list(decision.erased))})
     if plan.once is not None:
-        kept = {"user_id": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
-        answer = await in_thread_if_many(len(decision.answer), answer_bytes, decision.answer)
-        await execute(connection, _KEEP, kept | {"answer": answer})
+        kept = {"owner": owner, "key": plan.once.key, "fingerprint": plan.once.fingerprint, "number": number}
+        await execute(connection, _KEEP, kept | await in_thread_if_many(len(decision.answer), _named, decision.answer))
     committed, held = Committed(decision.answer, number), list(pairs)
     del decision, pairs
     let_go(held)
@@ -133,8 +134,9 @@ async def replayed(connection: AsyncConnection[Any], owner: OwnerId, once: Once)
     fingerprint, number, _ = rows[0]
     if fingerprint not in (None, once.fingerprint):
         raise Refused(KeyReused())
-    things = [thing for *_, thing in rows if thing is not None]
-    return Committed(await in_thread_if_many(len(things), answer_of, owner, things), number, replayed=True)
+    things = [thing for *_, thing in consumed(rows) if thing is not None]
+    answer = await in_thread_if_many(len(things), lambda: answer_of(owner, consumed(things)))
+    return Committed(answer, number, replayed=True)
 
 
 async def make_owner(connection: AsyncConnection[Any], owner: OwnerId, *, waits: bool = True) -> bool:
@@ -315,6 +317,12 @@ def _values(pairs: Sequence[Pair]) -> dict[str, Any]:
     return {name: array_literal(each) for name, each in columns.items()}
 
 
+def _named(answer: Sequence[Thing | SyncItem]) -> dict[str, str]:
+    """Which things those are, as `_KEEP` takes them."""
+    kinds = [each.kind if isinstance(each, SyncItem) else kind_of(each) for each in answer]
+    return {"kinds": array_literal(kinds), "ids": array_literal([each.id for each in answer])}
+
+
 _LOCK: Final = "select number, live, lists from owners where user_id = %(user_id)s for no key update"
 _LOCK_IF_FREE: Final = f"{_LOCK} skip locked"
 _SOON: Final = "100ms"
@@ -380,9 +388,18 @@ select fingerprint, number, kept.thing from used_keys
 left join lateral jsonb_array_elements(answer) with ordinality as kept(thing, place) on true
 where user_id = %(user_id)s and key = %(key)s order by kept.place
 """
-_KEEP: Final = """
+# The things are as they have just been stored: an answer may have 90 MB, and sending it would block the event loop.
+_KEEP: Final = f"""
 insert into used_keys (user_id, key, fingerprint, number, answer)
-values (%(user_id)s, %(key)s, %(fingerprint)s, %(number)s, convert_from(%(answer)s::bytea, 'UTF8')::jsonb)
+select %(owner)s::text, %(key)s::text, %(fingerprint)s::text, %(number)s::bigint, coalesce(jsonb_agg(
+    coalesce(stored.thing, '{{}}') || jsonb_build_object('kind', named.kind, 'id', named.id) order by named.place
+), '[]')
+from unnest(%(kinds)s::text[], %(ids)s::uuid[]) with ordinality as named(kind, id, place)
+left join lateral (
+    select {LOGGED_ROW} as thing from tasks where tasks.user_id = %(owner)s and tasks.id = named.id
+    union all
+    select {LOGGED_LIST} from lists where lists.user_id = %(owner)s and lists.id = named.id limit 1
+) as stored on true
 returning true
 """
 _ASSIGNED: Final = ", ".join(f"{name} = excluded.{name}" for name in CHANGING)

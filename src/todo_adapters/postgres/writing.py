@@ -24,7 +24,7 @@ from todo_adapters.postgres.rows import (
     PLACED,
     PLAIN,
     WRITTEN,
-    answer_bytes,
+    answer_text,
     fitting,
     folding_of,
     from_call,
@@ -295,7 +295,7 @@ def _changing_these(columns: Sequence[str], parts: dict[str, str], *, keyed: boo
 
 
 def _answers(writes: Sequence[Write]) -> Columns:
-    return {"answer": [answer_bytes(write.answer).decode() for write in writes]}
+    return {"answer": [answer_text(write.answer) for write in writes]}
 
 
 def _only_completes(write: Write) -> bool:
