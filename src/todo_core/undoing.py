@@ -172,22 +172,24 @@ def emptied(seen: Seen, heads: Sequence[Entry]) -> Decision:
     """For each of these deletions, erase what `erased` would erase."""
     if unseen := frozenset(entry.number for entry in heads) - seen.entries.keys():
         raise NotSeen(Sees(entries=unseen))
-    seen.last_of([entry.id for head in heads for entry in seen.change(head.number)])
-    return Decision(erased=frozenset[UUID]().union(*(erased(seen, head.id).erased for head in heads)))
+    seen.last_of([entry.id for number in {head.number for head in heads} for entry in seen.change(number)])
+    return Decision(erased=frozenset(entry.id for entry in _deleted_with(seen, *(head.id for head in heads))))
 
 
-def _deleted_with(seen: Seen, thing_id: UUID) -> list[Entry]:
-    """The entries of everything deleted together with that thing that is still in the trash. Raises `NotInTrash`.
+def _deleted_with(seen: Seen, *things: UUID) -> list[Entry]:
+    """The entries of everything deleted together with these things that is still in the trash. Raises `NotInTrash`.
 
     That is the trash as it was before the batch, if there is one, without what the batch has restored.
     """
-    [last] = seen.last_of([thing_id])
-    if last is None or not last.heads_trash or thing_id in seen.changed:
+    last = [each for each in seen.last_of(things) if each is not None and each.heads_trash]
+    if len(last) < len(things) or not seen.changed.keys().isdisjoint(things):
         raise NotInTrash
-    deleted = [entry for entry in seen.change(last.number) if entry.after is None]
-    taken = [entry for entry in deleted if thing_id in (entry.id, entry.root)]
+    asked = {(each.number, each.id) for each in last}
+    deleted = (entry for each in dict.fromkeys(each.number for each in last) for entry in seen.change(each))
+    gone = [entry for entry in deleted if entry.after is None]
+    taken = [entry for entry in gone if not asked.isdisjoint(((entry.number, entry.id), (entry.number, entry.root)))]
     newest = _last(seen, [entry.id for entry in taken])
-    return [entry for entry in taken if newest[entry.id].number == last.number]
+    return [entry for entry in taken if newest[entry.id].number == entry.number]
 
 
 def _again(entry: Entry, last: Entry, seen: Seen, at: datetime) -> Thing:

@@ -1,8 +1,10 @@
 """Undo, the trash, and what prevents them."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from clocks import FrozenClock
@@ -13,9 +15,12 @@ from todo_adapters.system import SystemClock, SystemIds
 from todo_core import (
     ChangeNotFound,
     ChangeQuery,
+    Entry,
     NotInTrash,
     Once,
+    Pair,
     Plan,
+    Seen,
     Sort,
     StoreUnavailable,
     TaskNotFound,
@@ -26,9 +31,11 @@ from todo_core import (
     composed,
     idempotency_key,
 )
+from todo_core.changes import entry_of, with_roots
 from todo_core.positions import spread
 from todo_core.queries import NONE
 from todo_core.testing.writing import creating, creating_list, deleting, undoing
+from todo_core.undoing import emptied
 from todo_core.use_cases import changes
 
 
@@ -202,3 +209,25 @@ async def test_undo_restores_the_order_in_two_lists_without_room() -> None:
         page = await tasks.page(TaskQuery(list_id=list_id, sort=Sort.POSITION))
         *before, last = [each.id for each in others if each.list_id == back.list_id]
         assert [each.id for each in page.items] == [*before, back.id, last]
+
+
+def test_emptying_the_trash_goes_through_a_change_as_often_for_many_deletions_as_for_one() -> None:
+    looked = list[int]()
+
+    class Entries(tuple[Entry, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[Entry]:
+            looked.append(len(self))
+            return super().__iter__()
+
+    def looks(count: int) -> int:
+        pairs = with_roots([Pair(make_task(), None) for _ in range(count)])
+        entries = Entries(entry_of(pair, number=1, at=LATER, client=None) for pair in pairs)
+        last = {entry.id: entry for entry in entries}
+        looked.clear()
+        decision = emptied(Seen(ANN, {}, {1: entries}, dict[UUID, Entry | None](last)), [*last.values()])
+        assert decision.erased == last.keys()
+        return len(looked)
+
+    assert looks(100) == looks(1)
