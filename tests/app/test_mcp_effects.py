@@ -142,6 +142,33 @@ async def test_a_log_search_reads_a_bounded_number_of_pages_and_continues_later(
     assert asked == 3
 
 
+async def test_a_page_of_large_changes_ends_early(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_app.mcp.changes.SIZE_MAX", 1500)
+    for _ in range(3):
+        task = await added(service)
+        await call(service, "update_task", id=task, description="x" * 1000)
+    found, sizes, cursor = list[int](), list[int](), None
+    while not sizes or cursor is not None:
+        page = await call(service, "search_changes", action="edited", cursor=cursor)
+        found += [each["change"] for each in page["items"]]
+        sizes.append(len(page["items"]))
+        cursor = page["next_cursor"]
+    assert (found, sizes) == ([6, 4, 2], [2, 1])
+
+
+async def test_several_changes_taken_back_show_fifty_things_together(service: Service) -> None:
+    made = await call(service, "add_task", tasks=[{"title": f"{number}"} for number in range(3)])
+    parents = [each["task"]["id"] for each in made["results"]]
+    for parent in parents:
+        await call(service, "add_task", tasks=[{"title": "x", "parent_id": parent}] * 29)
+    await call(service, "delete_task", ids=parents)
+    restored = (await call(service, "restore_task", ids=parents))["results"]
+    assert [(len(each["tasks"]), each.get("not_shown", 0)) for each in restored] == [(30, 0), (20, 10), (0, 30)]
+    undone = await call(service, "undo", changes=[each["change"] for each in restored])
+    again = (await call(service, "undo", changes=[each["change"] for each in undone["results"]]))["results"]
+    assert [(len(each["tasks"]), each.get("not_shown", 0)) for each in again] == [(30, 0), (20, 10), (0, 30)]
+
+
 async def test_today_depends_on_the_time_zone_of_the_request(service: Service) -> None:
     task = await added(service, due_date="2022-09-24", recurrence="FREQ=DAILY")
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):

@@ -46,14 +46,27 @@ def changed(committed: Committed) -> Json:
     return {"change": committed.change, "task": task(committed.task)}
 
 
-def taken_back(committed: Committed) -> Json:
-    """The first `THINGS_MAX` restored or changed tasks and lists, how many are not shown, and the change's number."""
+def taken_back(committed: Committed, at_most: int = THINGS_MAX) -> Json:
+    """The first of the restored or changed tasks and lists, how many are not shown, and the change's number."""
     things = sorted(committed.things, key=lambda each: isinstance(each, Task))  # lists first
-    shown, more = things[:THINGS_MAX], len(things[THINGS_MAX:])
+    shown, more = things[:at_most], len(things[at_most:])
     tasks = [task(each) for each in shown if isinstance(each, Task)]
     lists = [task_list(each) for each in shown if isinstance(each, TaskList)]
     said = {"change": committed.change, "tasks": tasks}
     return said | ({"lists": lists} if lists else {}) | ({"not_shown": more} if more else {})
+
+
+class TakenBack:
+    """The answers of several changes in one call, which show `THINGS_MAX` tasks and lists together."""
+
+    def __init__(self) -> None:
+        self._left = THINGS_MAX
+
+    def answer(self, committed: Committed) -> Json:
+        """The next one."""
+        said = taken_back(committed, self._left)
+        self._left -= len(said["tasks"]) + len(said.get("lists", ()))
+        return said
 
 
 def entry(of: Entry, title: str | None) -> Json:

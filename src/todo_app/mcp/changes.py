@@ -29,6 +29,7 @@ from todo_core import (
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, place_of
 from todo_core.due import DATE_RULE, has_time, instant, is_readable, read_date
 
+SIZE_MAX: Final = 1_000_000  # bytes, after which a page ends: the SDK makes an answer in one stretch, of 20 ms for 7 MB
 PAGES_LOOKED_THROUGH: Final = 10  # of the log, in one call; a cursor continues from there
 
 
@@ -36,8 +37,10 @@ PAGES_LOOKED_THROUGH: Final = 10  # of the log, in one call; a cursor continues 
 async def restore_task(call: Caller, asked: Named) -> Json:
     """Bring tasks back from the trash, with what was deleted with them; search_changes finds what was deleted."""
 
+    shown = answers.TakenBack()
+
     async def restore(task_id: TaskId) -> Json:
-        return answers.taken_back(await call.tasks.restore(call.owner, task_id, call.options))
+        return shown.answer(await call.tasks.restore(call.owner, task_id, call.options))
 
     return await for_each(asked, restore)
 
@@ -53,9 +56,11 @@ class Undo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def undo(call: Caller, asked: Undo) -> Json:
     """Take a change back, or several in the order given (newest first); undoing the new change does it again."""
 
+    shown = answers.TakenBack()
+
     async def take_back(number: int) -> Json:
         may_delete = call.identity.may(DELETE)
-        return answers.taken_back(await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete))
+        return shown.answer(await call.tasks.undo(call.owner, number, call.options, may_delete=may_delete))
 
     match asked.change, asked.changes:
         case int() as one, msgspec.UNSET:
@@ -92,7 +97,14 @@ async def search_changes(call: Caller, asked: SearchChanges) -> Json:
     wanted = _Wanted(asked.action, _moment(call, "since", asked.since), _moment(call, "before", asked.before))
     entries, place = await _search(call, query, wanted)
     titles = await asyncio.gather(*(_title(call, each) for each in entries))
-    items = [answers.entry(each, title) for each, title in zip(entries, titles, strict=True)]
+    items: list[Json] = []
+    size = 0
+    for each, title in zip(entries, titles, strict=True):
+        if size > SIZE_MAX:
+            place = place_of(entries[len(items) - 1])
+            break
+        items.append(answers.entry(each, title))
+        size += len(msgspec.json.encode(items[-1]))
     return {"items": items, "next_cursor": f"{place.number}.{place.id}" if place else None}
 
 
