@@ -1,16 +1,21 @@
 """Answers with thousands of things: made, sent and freed in parts."""
 
+import asyncio
 import weakref
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import pytest
-from factories import make_list, make_task
+from asking import Service
+from factories import ANN, BOB, make_list, make_task
 
 from todo_app.api import replies
 from todo_app.api.replies import reply_with_things
+from todo_app.http.exchange import Exchange, Reply
 from todo_core import Committed, Task
+from todo_core.use_cases.changes import ChangeUseCases
 
 
 class Watched(Task):
@@ -45,3 +50,52 @@ async def test_many_restored_things_are_encoded_freed_and_sent_in_parts(monkeypa
     assert [each["id"] for each in body["lists"]] == [str(each.id) for each in made_lists]
     empty = await reply_with_things(Committed((), None))
     assert empty.body + b"".join(empty.rest) == b'{"change":null,"items":[],"lists":[]}'
+
+
+async def in_trash(service: Service, owner: str) -> str:
+    """A new task that has been deleted."""
+    made = await service.ask("POST", f"/api/{owner}/tasks", user=owner, json_={"title": "x"})
+    task_id: str = made.json()["id"]
+    await service.ask("DELETE", f"/api/{owner}/tasks/{task_id}", user=owner)
+    return task_id
+
+
+class UnderWay:
+    """Counts each owner's restorations and undos that have begun and whose answers have not been sent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.most, self.together = Counter[str](), Counter[str](), set[frozenset[str]]()
+        for name in ("restore", "undo"):
+            monkeypatch.setattr(ChangeUseCases, name, self._begun(getattr(ChangeUseCases, name)))
+        monkeypatch.setattr(Reply, "__call__", self._sent_slowly(Reply.__call__))
+
+    def _begun(self, act: Any) -> Any:
+        async def acting(use_cases: ChangeUseCases, owner: str, *arguments: Any, **named: Any) -> Any:
+            self.now[owner] += 1
+            self.most[owner] = max(self.most[owner], self.now[owner])
+            return await act(use_cases, owner, *arguments, **named)
+
+        return acting
+
+    def _sent_slowly(self, send_it: Any) -> Any:
+        async def slow(reply: Reply, scope: Any, receive: Any, send: Any) -> None:
+            for _ in range(20):
+                self.together.add(frozenset(+self.now))
+                await asyncio.sleep(0)
+            await send_it(reply, scope, receive, send)
+            self.now[Exchange.of(scope).owner or ""] -= 1
+
+        return slow
+
+
+async def test_a_user_has_one_restoration_or_undo_at_a_time_until_its_answer_has_been_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trashed = [(owner, await in_trash(service, owner)) for owner in [ANN, BOB] * 3]
+    under_way = UnderWay(monkeypatch)
+    paths = [(owner, f"trash/{each}/restore") for owner, each in trashed[:4]]
+    paths += [(owner, "changes/6/undo") for owner in (ANN, BOB)]
+    asked = [service.ask("POST", f"/api/{owner}/{path}", user=owner) for owner, path in paths]
+    assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 6
+    assert under_way.most == {ANN: 1, BOB: 1}
+    assert {ANN, BOB} in under_way.together

@@ -16,6 +16,7 @@ CHANGES: Final = Subject("changes", "Undoing changes.")
     "POST",
     "/changes/{number}/undo",
     scope=WRITE,
+    large=True,
     answers={
         200: Answer(
             "The new change, and the tasks and lists after it, without those that it deleted.",

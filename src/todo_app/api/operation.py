@@ -165,6 +165,8 @@ class Operation(Described):
     headers: tuple[Json, ...] = ()
     """Further headers that its handler reads, for the OpenAPI document."""
     merges: bool = False
+    large: bool = False
+    """Its answer may have 90 MB: a user has one such request at a time, until the client has read the answer."""
     body_max: int = BODY_MAX
 
     @property

@@ -22,6 +22,7 @@ from todo_app.api.tasks import TASKS
 from todo_app.api.trash import TRASH
 from todo_app.http.exchange import Exchange, Reply, Scope
 from todo_app.http.live import Live
+from todo_app.http.turns import RequestTurns
 from todo_core import TaskService
 
 SUBJECTS: Final[tuple[Subject, ...]] = (TASKS, LISTS, RECURRING, TRASH, CHANGES, SYNC, BATCH)
@@ -43,24 +44,37 @@ def by_path() -> dict[str, dict[str, Operation]]:
 
 def routes(tasks: TaskService, live: Live, service: Service) -> list[HTTPRouteHandler | ASGIRouteHandler]:
     """The router's handlers, including the public operations."""
-    below = [_route(path, answering, tasks, live) for path, answering in by_path().items()]
+    alone = RequestTurns(max_concurrent=1, max_waiting=_WAITING_MAX)
+    below = [_route(path, answering, tasks, live, alone) for path, answering in by_path().items()]
     return [*below, *(_public(each, service) for each in PUBLIC)]
 
 
-def _route(path: str, by_method: Mapping[str, Operation], tasks: TaskService, live: Live) -> ASGIRouteHandler:
+def _route(
+    path: str, by_method: Mapping[str, Operation], tasks: TaskService, live: Live, alone: RequestTurns
+) -> ASGIRouteHandler:
     # An ASGI handler: Litestar's request and response, which are not needed, would cost a tenth of each answer.
     async def handle(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         request: Scope = scope  # type: ignore[assignment]
         request["path_template"] = path
         if (operation := by_method.get(request["method"])) is None:
             raise MethodNotAllowedException
-        answer = await operation.answer(tasks, live, request, receive)
-        await answer(request, receive, send)
+        if not operation.large:
+            answer = await operation.answer(tasks, live, request, receive)
+            await answer(request, receive, send)
+            return
+        owner = request["user"].owner
+        receive = await alone.take(owner, receive)
+        try:
+            answer = await operation.answer(tasks, live, request, receive)
+            await answer(request, receive, send)
+        finally:
+            alone.give_back(owner)
 
     # The gate has read the user and the thing, and replaced both by `-`: the router looks the path up in a table.
     return ASGIRouteHandler(_PLACEHOLDER.sub("-", path), copy_scope=False)(handle)
 
 
+_WAITING_MAX: Final = 999  # of one user, who has fewer places
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 
 

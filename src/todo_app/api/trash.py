@@ -40,6 +40,7 @@ async def list_trash(call: Call[None]) -> Reply:
     "POST",
     "/trash/{trashed_id}/restore",
     scope=WRITE,
+    large=True,
     answers={
         200: Answer("The restored tasks and lists.", wire.Things, examples.UNDONE, ("Change", "Idempotency-Replayed"))
     },
