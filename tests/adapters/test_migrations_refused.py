@@ -1,7 +1,7 @@
 """Migrations that meet each other, a lock, or a database that does not fit."""
 
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -88,3 +88,30 @@ def test_an_invalid_url_is_reported_without_being_quoted() -> None:
             migrate(url)
         assert "secret" not in str(problem.value)
         assert problem.value.__suppress_context__ or problem.value.__context__ is None
+
+
+def test_a_role_that_may_not_write_is_refused_with_the_grants_that_it_needs(
+    database_url: str, empty_database_url: str
+) -> None:
+    role = "Ann's"
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(f"""create role "{role}" login password 'x'""")
+        try:
+            owner.execute(f'grant select on tasks, owners, todo_schema_version to "{role}"')
+            with pytest.raises(UnfitDatabase) as refused:
+                is_current(as_role(database_url, role))
+            grants = str(refused.value).split("`")[1]
+            assert grants == (
+                f'grant select, insert, update, delete on changes, lists, used_keys to "{role}"; '
+                f'grant insert, update, delete on tasks to "{role}"; grant insert, update on owners to "{role}"'
+            )
+            owner.execute(grants)
+            assert is_current(as_role(database_url, role))
+            assert not is_current(as_role(empty_database_url, role))
+        finally:
+            owner.execute(f'drop owned by "{role}"; drop role "{role}"')
+
+
+def as_role(url: str, role: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{quote(role)}:x@{parts.netloc.rpartition('@')[2]}").geturl()

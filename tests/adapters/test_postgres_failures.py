@@ -297,6 +297,21 @@ async def test_without_its_tables_the_store_is_unavailable_until_they_are_there(
         await CALLS["add"](store)
 
 
+async def test_without_rights_to_the_tables_the_store_is_unavailable_until_they_are_granted(database_url: str) -> None:
+    outages: list[BaseException] = []
+    role = sql.Identifier(name := f"role_{uuid4().hex}")
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("create role {}; grant select on all tables in schema public to {}").format(role, role))
+        async with opened(f"{database_url}&options=-crole%3D{name}", on_outage=outages.append) as store:
+            await CALLS["page"](store)
+            with pytest.raises(StoreUnavailable):
+                await CALLS["add"](store)
+            assert isinstance(outages.pop(), psycopg.errors.InsufficientPrivilege)
+            owner.execute(sql.SQL("grant all on all tables in schema public to {}").format(role))
+            await CALLS["add"](store)
+        owner.execute(sql.SQL("drop owned by {}; drop role {}").format(role, role))
+
+
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
 async def test_concurrent_edits_succeed_whatever_isolation_is_the_default(database_url: str, isolation: str) -> None:
     execute(database_url, f"alter database {{db}} set default_transaction_isolation = '{isolation}'")

@@ -18,8 +18,8 @@ _CONNECTION_CLASSES: Final = ("08", "57")
 # The statement was cancelled, or hit the database's own timeout. To repeat it would take as long again.
 _CANCELLED: Final = "57014"
 # The server is a standby now; a lock was not available in time; a transaction timed out; the tables have not been made
-# yet, or are being restored.
-_PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04", "42P01"})
+# yet, or are being restored, without their grants at first.
+_PASSING: Final = frozenset({"25006", "55P03", "25P03", "25P04", "42P01", "42501"})
 # Lost against a concurrent statement, without an effect: serialization failure, deadlock, a column's type changed.
 _LOST_RACES: Final = frozenset({"40001", "40P01", "0A000"})
 

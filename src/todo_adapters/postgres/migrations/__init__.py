@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 # Not Alembic's usual name: the database may be shared with a program that uses Alembic too.
 VERSION_TABLE: Final = "todo_schema_version"
 _LOCK: Final = 0x746F646F  # "todo"
+# What a server does with each table: an owner's row is never deleted.
+_RIGHTS: Final = {
+    **dict.fromkeys(metadata.tables, ("select", "insert", "update", "delete")),
+    "owners": ("select", "insert", "update"),
+    VERSION_TABLE: ("select",),
+}
+_GRANTS: Final = """
+    select format('grant %s on %s to %I', rights, string_agg(name, ', ' order by name), current_user) from (
+        select name, string_agg(kind, ', ' order by place) as rights
+        from unnest(cast(:names as text[]), cast(:rights as text[])) with ordinality as wanted(name, kind, place)
+        where not has_table_privilege(to_regclass(name), kind) group by name
+    ) as lacking group by rights order by rights desc
+"""
 Piece: TypeAlias = Callable[[Connection, Any], Any]
 """Changes the next rows after a place (None: the first); returns the place after them, or None if none are left."""
 
@@ -118,9 +131,10 @@ def place_of(url: str) -> str:
 def is_current(url: str) -> bool:
     """Whether this version can use the schema: it is up to date, or one revision ahead, as in a rolling deploy.
 
-    Raises as `migrate` does.
+    Raises as `migrate` does, and `UnfitDatabase` if the role of this URL may not read and write the tables.
     """
     with _connection(url) as connection:
+        _check_rights(connection)
         return _is_current(connection)
 
 
@@ -190,3 +204,12 @@ def _check_encoding(connection: Connection) -> None:
     encoding = connection.execute(text("show server_encoding")).scalar_one()
     if encoding != "UTF8":
         raise UnfitDatabase(f"The database must have the encoding UTF8; this one has {encoding}.")
+
+
+def _check_rights(connection: Connection) -> None:
+    """Raise `UnfitDatabase` with the statements that grant what a server's role lacks of the tables that exist."""
+    wanted = [(name, right) for name, rights in _RIGHTS.items() for right in rights]
+    names, rights = zip(*wanted, strict=True)
+    lacking = connection.execute(text(_GRANTS), {"names": list(names), "rights": list(rights)}).scalars().all()
+    if lacking:
+        raise UnfitDatabase(f"The role lacks rights: run `{'; '.join(lacking)}` as the owner of the tables.")
