@@ -32,10 +32,9 @@ pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's files, compiled, beside the devices that use them."""
+    """The page's files, compiled in a folder without a package.json, and the devices that use them."""
     folder = tmp_path_factory.mktemp("offline") / "client"
     shutil.copytree(DEVICES, folder)
-    shutil.copy(PACKAGES / "package.json", folder)
     for block in FILES:
         (folder / block.file).write_text(block.text)
     compiler = installed(request.config, PACKAGES) / "node_modules/typescript/bin/tsc"
@@ -44,6 +43,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     command = [str(NODE), str(compiler), *said[2:], *STRICTER.split()]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout
+    (folder / "package.json").write_text('{"type": "module"}')  # for Node.js
     return folder
 
 
@@ -62,6 +62,13 @@ def test_the_example_replica_has_100_readable_lines() -> None:
     assert len(replica) == 100
     assert max(map(len, replica)) <= COLUMNS
     assert not [line for line in replica if line.startswith("import")]
+
+
+def test_the_files_are_compiled_to_es_modules_in_an_empty_folder(folder: Path) -> None:
+    app, replica = ((folder / name).read_text() for name in ("app.js", "replica.js"))
+    assert app.splitlines()[1] == 'import { Replica, State } from "./replica.js";'
+    assert "export class Replica {" in replica
+    assert "exports." not in app + replica
 
 
 def test_offline_changes_are_merged_and_happen_once_even_if_answers_get_lost(folder: Path, shared: Server) -> None:
