@@ -334,7 +334,8 @@ EVENTS = {
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
-    "setting_misspelt": "a variable has nearly the name of a setting; once per start of the server, for each",
+    "setting_misspelt": "a variable that begins with `TODO_`, or has nearly the name of a setting, is none; `meant` "
+    "is the setting or argument that may be meant, or null; once per start of the server, for each",
     "setting_trimmed": "a setting ended with a newline, which is ignored; once per start of the server, for each",
     "database_url_parameters_dropped": "parameters for other clients were dropped from the database URL in `setting`",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ[name] = trimmed(name, os.environ[name])  # for the workers
         _leave_deleted_folder()
         for name, meant in settings.misspelt:
-            say(f"todo: {name} is ignored: it is not a setting; do you mean {meant}?")
+            say(f"todo: {name} is ignored: it is not a setting{f'; do you mean {meant}?' if meant else ''}")
         return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, StreamError, EmbeddedDatabaseError, InvalidInput) as error:
         say(f"todo: {error}")

@@ -34,6 +34,18 @@ _PORTS: Final = {"http": 80, "https": 443}
 # DATABASE_URL, DATABASE_USER is not.
 _ALIKE: Final = 0.75
 _NEARLY_EQUAL: Final = 0.9
+# What others call these.
+_OTHER_NAMES: Final = {
+    "TODO_HOST": "`todo serve --host`",
+    "TODO_PORT": "`todo serve --port`",
+    "TODO_WORKERS": "`todo serve --workers`",
+    "TODO_SECRET": "BETTER_AUTH_SECRET",
+    "TODO_JWT_SECRET": "BETTER_AUTH_SECRET",
+}
+# Of clients, of compose.yaml, of this project's tests, and those with which Kubernetes names services.
+_NOT_SETTINGS: Final = re.compile(
+    r"TODO_(TOKEN|VERSION|SITE|TLS|REPLICAS|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_[0-9]+_\w+)"
+)
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -108,8 +120,8 @@ class Settings:
     data_dir: Path
     trimmed: tuple[str, ...]
     """The variables whose values ended with a newline, which was removed."""
-    misspelt: tuple[tuple[str, str], ...]
-    """Variables that are ignored, each with the setting that is probably meant."""
+    misspelt: tuple[tuple[str, str | None], ...]
+    """Variables that are ignored, each with the setting or argument that is probably meant, if any."""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
@@ -139,7 +151,7 @@ class Settings:
             log_level=_one_of(given["TODO_LOG_LEVEL"].lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given),
             trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
-            misspelt=tuple((name, meant) for name in given if (meant := meant_by(name))),
+            misspelt=tuple((name, meant_by(name)) for name, value in given.items() if _is_misspelt(name, value)),
         )._consistent()
 
     @property
@@ -214,11 +226,17 @@ def _secret(secret: str) -> str | None:
 
 
 def meant_by(name: str) -> str | None:
-    """The setting that a variable misspells; None if it is one, or resembles none."""
-    if name in DEFAULTS:
-        return None
+    """The setting, or argument, that a variable misspells; None if it is one, or resembles none."""
+    if name in DEFAULTS or name in _OTHER_NAMES:
+        return _OTHER_NAMES.get(name)
     cutoff = _ALIKE if name.startswith("TODO_") else _NEARLY_EQUAL
     return next(iter(get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=cutoff)), None)
+
+
+def _is_misspelt(name: str, value: str) -> bool:
+    if name in DEFAULTS or _NOT_SETTINGS.fullmatch(name) or value.startswith("tcp://"):
+        return False
+    return name.startswith("TODO_") or meant_by(name) is not None
 
 
 def trimmed(name: str, value: str) -> str:

@@ -293,7 +293,11 @@ def test_every_command_names_a_misspelt_setting_on_standard_error(
 ) -> None:
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
     monkeypatch.setenv("TODO_ORIGINS", "https://app.example.com")
-    said = "todo: TODO_ORIGINS is ignored: it is not a setting; do you mean TODO_CORS_ORIGINS?\n"
+    monkeypatch.setenv("TODO_X", "x")
+    said = (
+        "todo: TODO_ORIGINS is ignored: it is not a setting; do you mean TODO_CORS_ORIGINS?\n"
+        "todo: TODO_X is ignored: it is not a setting\n"
+    )
     for command in (["token", "ann"], ["openapi"]):
         code, out, err = run(capsys, *command)
         assert (code, err) == (0, said)

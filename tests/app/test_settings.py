@@ -60,10 +60,29 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.read(dict.fromkeys(names, "")) == Settings.read({})
 
 
-def test_unknown_variables_are_ignored_and_misspelt_settings_are_reported() -> None:
-    read = Settings.read({"TODO_ORIGINS": "x", "TODO_LOG_LEVEL": "info", "TODO_LOGLEVEL": "", "PATH": "/bin"})
-    assert read.misspelt == (("TODO_ORIGINS", "TODO_CORS_ORIGINS"),)
+def test_variables_that_look_like_settings_are_reported_and_ignored() -> None:
+    env = {"TODO_ORIGINS": "x", "TODO_LOG_LEVEL": "info", "TODO_LOGLEVEL": "", "PATH": "/bin"}
+    read = Settings.read({**env, "TODO_PORT": "80", "TODO_X": "x", "DATABASE_USER": "x"})
+    meant = (("TODO_ORIGINS", "TODO_CORS_ORIGINS"), ("TODO_PORT", "`todo serve --port`"), ("TODO_X", None))
+    assert read.misspelt == meant
     assert replace(read, misspelt=()) == Settings.read({})
+
+
+def test_variables_of_clients_tools_and_kubernetes_are_not_reported() -> None:
+    root = Path(__file__).parents[2]
+    files = [root / name for name in ("compose.yaml", "noxfile.py", "run.py", "docs/how-to/connect-an-agent.md")]
+    files += [path for path in (root / "deploy").rglob("*") if path.is_file()]
+    used = {name for file in files for name in re.findall(r"\bTODO_[A-Z_]+", file.read_text())} - DEFAULTS.keys()
+    assert {"TODO_SITE", "TODO_TLS", "TODO_VERSION", "TODO_TEST_FORCE", "TODO_TOKEN"} <= used
+    of_services = {
+        f"{service}_{name}": value
+        for service in ("TODO", "TODO_API")
+        for name, value in {
+            "SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP": "80", "PORT": "tcp://10.0.0.1:80",
+            "PORT_80_TCP": "tcp://10.0.0.1:80", "PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_ADDR": "10.0.0.1",
+        }.items()
+    }  # fmt: skip
+    assert Settings.read({**dict.fromkeys(used, "x"), **of_services}).misspelt == ()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +92,9 @@ def test_unknown_variables_are_ignored_and_misspelt_settings_are_reported() -> N
         ("TODO_DB_TIMEOUT", "TODO_DATABASE_TIMEOUT"), ("TODO_LOGLEVEL", "TODO_LOG_LEVEL"),
         ("TODO_log_level", "TODO_LOG_LEVEL"), ("TODO_DATABASE_URL", "DATABASE_URL"), ("TODO_X", None),
         ("DATABASE_URI", "DATABASE_URL"), ("BETTER_AUTH_SECRETT", "BETTER_AUTH_SECRET"), ("DATABASE_USER", None),
-        ("TODO_TOKEN", None), ("TODO_PORT", None), ("LOG_LEVEL", None), ("TODO_LOG_LEVEL", None),
+        ("TODO_TOKEN", None), ("TODO_PORT", "`todo serve --port`"), ("TODO_HOST", "`todo serve --host`"),
+        ("TODO_WORKERS", "`todo serve --workers`"), ("TODO_SECRET", "BETTER_AUTH_SECRET"),
+        ("TODO_JWT_SECRET", "BETTER_AUTH_SECRET"), ("LOG_LEVEL", None), ("TODO_LOG_LEVEL", None),
     ],
 )  # fmt: skip
 def test_the_setting_with_the_most_similar_name_is_meant(name: str, meant: str | None) -> None:
