@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
@@ -9,6 +10,12 @@ from todo_adapters.postgres.migrations import UnfitDatabase
 from todo_adapters.postgres.url import BadVariable, variables_beside
 from todo_app.settings import SettingsError
 from todo_core import StoreUnavailable
+
+# What to do, by the SQLSTATE that the database reports.
+_WAYS_OUT: Final = {
+    "25006": "it is read-only, or a standby: use the primary",
+    "42P07": "something else uses this database: use one of its own",
+}
 
 
 @contextmanager
@@ -24,13 +31,15 @@ def database_errors_named(url: str, setting: str = "DATABASE_URL") -> Iterator[N
     except (ValueError, UnfitDatabase) as error:
         raise SettingsError(f"{setting}: {error}") from error
     except StoreUnavailable as error:
-        raise SettingsError(f"{setting}: the database cannot be reached: {_reason(url, error.__cause__)}") from error
+        raise SettingsError(f"{setting}: the database {_reason(url, error.__cause__)}") from error
     except DBAPIError as error:
-        raise SettingsError(f"{setting}: the database reports: {_reason(url, error.orig)}") from error
+        raise SettingsError(f"{setting}: the database {_reason(url, error.orig)}") from error
 
 
 def _reason(url: str, error: BaseException | None) -> str:
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    is_of_server = getattr(error, "sqlstate", None) is not None
-    names = [] if is_of_server else variables_beside(url)
-    return f"{first_line} (set in the environment: {', '.join(names)})" if names else first_line
+    if (state := getattr(error, "sqlstate", None)) is not None:
+        return f"reports: {first_line}{f'; {_WAYS_OUT[state]}' if state in _WAYS_OUT else ''}"
+    names = ", ".join(variables_beside(url))
+    beside = f" (set in the environment: {names})" if names else ""
+    return f"cannot be reached: {first_line}{beside}"

@@ -471,3 +471,27 @@ def test_a_refusal_by_the_database_is_reported_with_its_reason(
         assert reason in err
         assert err.count("\n") == 1
         assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_migrating_a_read_only_database_is_refused_with_what_to_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str, migrated: bool
+) -> None:
+    if migrated:
+        migrate(empty_database_url)
+    read_only = f"{empty_database_url}&options=-cdefault_transaction_read_only%3Don"
+    monkeypatch.setenv("DATABASE_URL", read_only)
+    code, _, err = run(capsys, "migrate")
+    assert code == 2
+    assert err.startswith("todo: DATABASE_URL: the database reports: cannot execute ")
+    assert err.endswith(" in a read-only transaction; it is read-only, or a standby: use the primary\n")
+
+
+def test_migrating_a_database_with_tables_of_others_is_refused_with_what_to_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table tasks (somebody_elses text)")
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    said = 'relation "tasks" already exists; something else uses this database: use one of its own'
+    assert run(capsys, "migrate") == (2, "", f"todo: DATABASE_URL: the database reports: {said}\n")

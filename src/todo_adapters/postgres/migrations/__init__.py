@@ -142,7 +142,10 @@ def _is_current(connection: Connection) -> bool:
     """As `is_current`. Revisions are numbered consecutively, so that a newer one is recognized without knowing it."""
     found, known = current(connection), head()
     if found is not None and int(found) > int(known) + 1:
-        raise UnfitDatabase(f"The schema is at revision {found}, too far ahead of this version, which knows {known}.")
+        raise UnfitDatabase(
+            f"The schema is at revision {found}, too far ahead of this version, which knows {known}: "
+            "install a newer version."
+        )
     if found == known and (missing := _missing(connection)):
         raise UnfitDatabase(
             f"The schema is at revision {found}, but has no {', '.join(missing[:3])}: it was changed by hand, or by "
