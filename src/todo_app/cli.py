@@ -27,7 +27,7 @@ class CommandError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command, and return the exit code. Errors are reported in one line on standard error."""
+    """Carry out one command, and return the exit code. Errors are reported on standard error, each in one line."""
     try:
         options = _parser().parse_args(arguments)
         settings = Settings.read(os.environ)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"todo: {name} is ignored: it is not a setting{f'; do you mean {meant}?' if meant else ''}")
         return int(options.run(options, settings) or 0)
     except (SettingsError, CommandError, StreamError, EmbeddedDatabaseError, InvalidInput) as error:
-        say(f"todo: {error}")
+        say("\n".join(f"todo: {line}" for line in str(error).splitlines()))
         return 2
     except KeyboardInterrupt:
         return 130

@@ -85,7 +85,7 @@ DEFAULTS: Final = {
 
 
 class SettingsError(Exception):
-    """A setting is invalid. The message is one line: its name and what it must be, without secret values."""
+    """A setting is invalid. The message is its name and what it must be, without secret values; a line for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,22 @@ class Settings:
     def read(cls, env: Mapping[str, str]) -> Self:
         """The settings from these variables. An empty variable counts as not set. Raises `SettingsError`."""
         given = DEFAULTS | {name: kept for name, value in env.items() if (kept := trimmed(name, value))}
+        faults: list[str] = []
+        while True:
+            try:
+                settings = cls._read(given, env)
+                if not faults:
+                    return settings._consistent()
+            except SettingsError as fault:
+                faults.append(str(fault))
+                name = re.split(r"\W", faults[-1], maxsplit=1)[0]
+                if given.get(name) != DEFAULTS.get(name):  # go on without it, for the faults of the others
+                    given[name] = DEFAULTS[name]
+                    continue
+            raise SettingsError("\n".join(faults))
+
+    @classmethod
+    def _read(cls, given: Mapping[str, str], env: Mapping[str, str]) -> Self:
         auth_url, origin = _auth_url_and_origin(given)
         return cls(
             database_url=_database_url(given, "DATABASE_URL"),
@@ -152,7 +168,7 @@ class Settings:
             data_dir=_data_dir(given),
             trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
             misspelt=tuple((name, meant_by(name)) for name, value in given.items() if _is_misspelt(name, value)),
-        )._consistent()
+        )
 
     @property
     def history(self) -> timedelta:

@@ -276,6 +276,19 @@ def test_an_invalid_setting_prevents_every_command(
         assert err == "todo: TODO_LOG_LEVEL must be one of debug, info, warning, error, not 'loud'\n"
 
 
+def test_several_invalid_settings_are_reported_in_a_line_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODO_LOG_LEVEL", "loud")
+    monkeypatch.setenv("TODO_KEEP_ALIVE", "0")
+    code, out, err = run(capsys, "openapi")
+    assert (code, out) == (2, "")
+    assert [line.partition(" must be ")[0] for line in err.splitlines()] == [
+        "todo: TODO_KEEP_ALIVE",
+        "todo: TODO_LOG_LEVEL",
+    ]
+
+
 def test_a_line_end_at_the_end_of_a_setting_is_reported_once_and_its_value_is_not(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

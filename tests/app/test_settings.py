@@ -341,6 +341,18 @@ def test_the_refusal_of_a_url_says_what_is_wrong_with_it(name: str, value: str, 
     assert str(refused.value).endswith(reason)
 
 
+def test_all_invalid_settings_are_named_at_once() -> None:
+    env = {
+        "TODO_RATE_LIMIT": "x", "TODO_KEEP_ALIVE": "0", "DATABASE_URL": "mysql://h/d", "BETTER_AUTH_URL": "x",
+        "TODO_DATA_DIR": "~nosuchuser/x", "BETTER_AUTH_SECRET": "short",
+        "TODO_MIGRATIONS_DATABASE_URL": "postgresql://h/d",  # which needs a DATABASE_URL, and there is one
+    }  # fmt: skip
+    with pytest.raises(SettingsError) as refused:
+        Settings.read(env)
+    named = [re.split(r"\W", line)[0] for line in str(refused.value).split("\n")]
+    assert sorted(named) == sorted(env.keys() - {"TODO_MIGRATIONS_DATABASE_URL"})
+
+
 def test_a_data_folder_in_an_unknown_home_is_refused_with_what_to_write() -> None:
     with pytest.raises(SettingsError, match=r"^TODO_DATA_DIR: the home folder .*: write the folder in full"):
         Settings.read({"TODO_DATA_DIR": "~nosuchuser/x"})
