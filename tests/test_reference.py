@@ -20,7 +20,7 @@ import todo_core.testing
 from todo_adapters.jwt_identity.policy import SECRET_BYTES
 from todo_app import settings
 from todo_app.api.subjects import operations
-from todo_app.cli import _parser
+from todo_app.arguments import parser as command_parser
 from todo_app.http.errors import STATUSES
 from todo_app.mcp.tools import TOOLS
 from todo_app.metrics import Metrics
@@ -100,7 +100,7 @@ def test_each_scope_is_named_where_a_command_takes_scopes() -> None:
 
 def test_every_command_and_argument_is_listed_with_its_meaning() -> None:
     text = (MAKER.parent / "command-line.md").read_text()
-    commands = next(one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction)).choices
+    commands = next(one for one in command_parser()._actions if isinstance(one, argparse._SubParsersAction)).choices
     assert re.findall("^## todo (.+)$", text, re.MULTILINE) == [*commands]
     for name, command in commands.items():
         part = part_of(text, f"todo {name}")

