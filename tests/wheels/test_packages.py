@@ -114,6 +114,16 @@ def test_an_extra_brings_just_its_own(installed: Callable[[str], Path], extra: s
     uv("pip", "check", "--python", python)
 
 
+def test_an_import_of_the_storage_names_the_extra_that_it_needs(installed: Callable[[str], Path]) -> None:
+    for module in ("todo_adapters.postgres", "todo_adapters.postgres.migrations"):
+        command = [installed(""), "-I", "-c", f"import {module}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        last = done.stderr.splitlines()[-1]
+        assert re.fullmatch(
+            r"ModuleNotFoundError: No module named '\w+': install the extra `postgres` of todo-api", last
+        )
+
+
 PROGRAMS = {block.file: block.text for block in blocks_of(ROOT / "docs/how-to/embed.md") if block.file}
 PROGRAMS |= {name: (ROOT / "examples" / name).read_text() for name in ("script.py", "sqlite_store.py")}
 
