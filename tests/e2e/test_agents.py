@@ -131,6 +131,7 @@ async def test_a_read_only_agent_sees_and_does_no_more(shared: Server, database_
             refused = await client.call_tool("add_task", {"title": "x"})
             assert refused.is_error
             assert "insufficient_scope" in refused.content[0].text  # type: ignore[union-attr]
+            assert "start `todo mcp` with `--scope tasks:write`" in refused.content[0].text  # type: ignore[union-attr]
         log.seek(0)
         assert log.read() == ""
 

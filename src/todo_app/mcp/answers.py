@@ -8,7 +8,7 @@ import msgspec
 from todo_app.api import wire
 from todo_app.http.problems import problem_of
 from todo_app.mcp.schema import THINGS_MAX, Json
-from todo_core import Committed, Entry, Task, TaskList, TodoError
+from todo_core import Committed, Entry, InsufficientScope, Task, TaskList, TodoError
 
 # Not needed by a model, which never sends them back.
 _LEFT_OUT: Final = frozenset({"user_id", "version", "created_at", "updated_at", "position", "due_at"})
@@ -86,3 +86,10 @@ def refusal(error: TodoError) -> Json:
     if problem.errors:
         said["errors"] = msgspec.to_builtins(problem.errors)
     return {"error": said}
+
+
+def beyond_the_command(error: InsufficientScope) -> Json:
+    """The refusal of `todo mcp`, which has no token but an option."""
+    said = refusal(error)
+    said["error"]["detail"] = f"This needs the scope {error.scope}: start `todo mcp` with `--scope {error.scope}` too."
+    return said
