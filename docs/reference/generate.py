@@ -330,6 +330,8 @@ EVENTS = {
     "request": "a request was answered, or a stream has ended",
     "serving": "the port answers; once per start of the server",
     "bug": "an unforeseen exception, answered with 500; without its message, which may quote a user's data",
+    "database_pool_too_large": "the workers of this server may open `max_connections` or more; once per start, and not "
+    "behind a pooler",
     "database_unavailable": "a statement failed temporarily or got no answer in time; in each process at most once a "
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
@@ -342,11 +344,13 @@ EVENTS = {
 }
 FIELDS = {
     "at": "the traceback: file, line and function of each frame, the innermost last",
+    "connections": "the number of workers times `TODO_DATABASE_POOL_SIZE`",
     "consequence": "what the server does instead",
     "event": "the name of the event",
     "exception": "the type of the exception",
     "level": "`debug`, `info`, `warning` or `error`",
     "logger": "the name of the library's logger",
+    "max_connections": "PostgreSQL's setting",
     "message": "the message of the library, the database server or its driver, or the client of the limits' store",
     "method": "the request's method",
     "ms": "duration in milliseconds, until the answer was sent",

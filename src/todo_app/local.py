@@ -113,6 +113,22 @@ def bring_up_to_date(settings: Settings, database_url: str) -> None:
             )
 
 
+def check_pool(settings: Settings, database_url: str, workers: int) -> None:
+    """Log if the workers may open as many connections as the database accepts, or more."""
+    from todo_adapters.postgres.migrations import max_connections
+    from todo_app.database_errors import database_errors_named
+
+    with database_errors_named(database_url):
+        accepted = max_connections(database_url)
+    if accepted is not None and (connections := workers * settings.database_pool_size) >= accepted:
+        Log(settings.log_level).events.warning(
+            "database_pool_too_large",
+            connections=connections,
+            max_connections=accepted,
+            consequence="some requests will get 503: replicas * workers * TODO_DATABASE_POOL_SIZE must be below it",
+        )
+
+
 def local_secret(data_dir: Path) -> str:
     """The secret of this data folder, made at first use: 256 random bits in a file that only its owner may read.
 

@@ -22,7 +22,15 @@ from granian.server.mp import MPServer
 
 from todo_app.listening import BACKLOG, ListeningSocket
 from todo_app.loading import without_collections
-from todo_app.local import LocalDatabase, allow_files_of, bring_up_to_date, local_secret, open_files, token_for
+from todo_app.local import (
+    LocalDatabase,
+    allow_files_of,
+    bring_up_to_date,
+    check_pool,
+    local_secret,
+    open_files,
+    token_for,
+)
 from todo_app.log import Log, own_handler
 from todo_app.metrics_folder import metrics_folder
 from todo_app.settings import METRICS_FOLDER, Settings, SettingsError
@@ -53,6 +61,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         signals = Signals()
         with LocalDatabase(settings) as database_url, ExitStack() as stack:
             bring_up_to_date(settings, database_url)
+            check_pool(settings, database_url, workers)
             greeting = None
             if settings.database_url is None:
                 settings = _with_local_secret(settings)

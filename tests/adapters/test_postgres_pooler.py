@@ -11,7 +11,7 @@ from poolers import pooler_before
 
 from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_adapters.postgres.batch import execute
-from todo_adapters.postgres.migrations import is_current, migrate
+from todo_adapters.postgres.migrations import is_current, max_connections, migrate
 from todo_adapters.postgres.sender import Sender
 from todo_core import Sort, StoreUnavailable, SyncQuery, TaskQuery, idempotency_key
 from todo_core.testing.writing import add, add_once, edit, remove
@@ -27,6 +27,12 @@ def pooled_url(empty_database_url: str) -> Iterator[str]:
     """A database behind a pooler."""
     with pooler_before(empty_database_url) as url:
         yield url
+
+
+def test_the_servers_limit_on_connections_means_nothing_behind_a_pooler(
+    pooled_url: str, empty_database_url: str
+) -> None:
+    assert (max_connections(pooled_url), max_connections(empty_database_url)) == (None, 500)
 
 
 @pytest.mark.ci

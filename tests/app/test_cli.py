@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from todo_adapters.postgres.migrations import head, migrate
 from todo_app import cli
 from todo_app.__main__ import main
 from todo_app.api.openapi import openapi
-from todo_app.local import local_secret
+from todo_app.local import check_pool, local_secret
 from todo_app.settings import Settings
 
 
@@ -508,3 +509,13 @@ def test_migrating_a_database_with_tables_of_others_is_refused_with_what_to_use(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     said = 'relation "tasks" already exists; something else uses this database: use one of its own'
     assert run(capsys, "migrate") == (2, "", f"todo: DATABASE_URL: the database reports: {said}\n")
+
+
+@pytest.mark.parametrize(("size", "logged"), [("249", []), ("250", [(500, 500)])])
+def test_pools_that_may_exceed_the_databases_connections_are_logged(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, size: str, logged: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr("todo_app.local.Log", log := Mock())
+    check_pool(Settings.read({"TODO_DATABASE_POOL_SIZE": size}), database_url, workers=2)  # the database accepts 500
+    given = [each.kwargs for each in log.return_value.events.warning.mock_calls]
+    assert [(each["connections"], each["max_connections"]) for each in given] == logged

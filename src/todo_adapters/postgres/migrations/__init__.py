@@ -124,8 +124,20 @@ def current_revision(url: str) -> str | None:
 def place_of(url: str) -> str:
     """Where that URL leads, with what libpq's variables add: `todo on db1:5432`. Raises as `migrate` does."""
     with _connection(url) as connection:
-        info = cast("psycopg.Connection[Any]", connection.connection.driver_connection).info
+        info = _info(connection)
         return f"{info.dbname} on {info.host}:{info.port}"
+
+
+def max_connections(url: str) -> int | None:
+    """How many connections the database server accepts; None behind a pooler. Raises as `migrate` does."""
+    with _connection(url) as connection:
+        asked = text("select current_setting('max_connections')::int, pg_backend_pid()")
+        accepted, pid = connection.execute(asked).one()
+        return int(accepted) if pid == _info(connection).backend_pid else None
+
+
+def _info(connection: Connection) -> psycopg.ConnectionInfo:
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection).info
 
 
 def is_current(url: str) -> bool:
