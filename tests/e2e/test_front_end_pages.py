@@ -98,6 +98,10 @@ assert.equal(body, null);
 const undone = await undo(ask, headers);
 assert.deepEqual(undone.body.items.map(({ id, title }) => [id, title]), [[task.id, "Buy soy milk"]]);
 await undo(ask, undone.headers);
+const { body: same } = await ask("POST", "/tasks", { title: "Tea" });
+const unchanged = await ask("PATCH", `/tasks/${same.id}`, { title: "Tea" });
+assert.equal(await undo(ask, unchanged.headers), null);
+await ask("DELETE", `/tasks/${same.id}`);
 await assert.rejects(ask("GET", `/tasks/${task.id}`), { status: 404 });
 const { body: once } = await ask("POST", "/tasks", { title: "Pay rent" });
 assert.equal((await complete(ask, once)).body.completed, true);
@@ -151,6 +155,10 @@ for (const [status, fault] of [[503, empty], [502, page], [0, dropped], [0, cut]
 }
 await fails(404, missing);
 assert.equal(seen.length, 1);
+await assert.rejects(api("http://127.0.0.1:1", async () => "token")("GET", "/tasks"), (error) => {
+  assert.deepEqual([error.status, error.cause.name], [0, "TypeError"]);
+  return true;
+});
 
 let given = 0;
 const ask = api(url, async () => {
@@ -184,7 +192,10 @@ for (const title of ["Café ☕", "x".repeat(200)]) {
   assert.equal((await next).value.items[0].value.title, title);
 }
 await pages.return();
-await assert.rejects(follow(url, "bad", page.next).next(), { status: 401 });
+const refused = { status: 401, code: "not_authenticated", message: /token/ };
+await assert.rejects(follow(url, "bad", page.next).next(), refused);
+globalThis.fetch = async () => new Response("<h1>Bad Gateway</h1>", { status: 502 });
+await assert.rejects(follow(url, token, page.next).next(), { status: 502, code: undefined, message: "no stream" });
 """
 
 pytestmark = [NEEDS_NODE, pytest.mark.timeout(400)]
