@@ -79,6 +79,10 @@ def test_conflicts_and_other_refusals_are_kept_for_the_user(folder: Path, shared
     play(folder, shared, "conflict")
 
 
+def test_a_refused_creation_is_written_again_with_its_id_and_then_its_subtasks(folder: Path, shared: Server) -> None:
+    play(folder, shared, "recreated")
+
+
 def test_edits_made_while_a_write_is_sent_overwrite_nothing_unseen(folder: Path, shared: Server) -> None:
     play(folder, shared, "underway")
 

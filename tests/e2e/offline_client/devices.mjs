@@ -191,6 +191,27 @@ async function conflict(first, second) {
   assert.equal(second.state.refused.length, 3);
 }
 
+/** A refused creation, and that of its subtask, are written again, in their order and with their ids. */
+async function recreated(first, second) {
+  const trip = await first.write("create", "task", { title: " " });
+  const bags = await first.write("create", "task", { title: "Bags", parent_id: trip });
+  const { refused } = first.state;
+  await eventually(() => refused.length === 2, "both are refused");
+  assert.deepEqual(refused.map(({ write, problem }) => [write.id, problem.errors[0].pointer]), [
+    [trip, "/operations/0/task/title"],
+    [bags, "/operations/0/task/parent_id"],
+  ]);
+  assert.equal(first.shown(bags), undefined);
+  refused[0].write.members.title = "Trip"; // by the user
+  while (refused.length) {
+    const { op, kind, members, id } = refused[0].write;
+    await first.write(op, kind, members, id);
+    refused.shift();
+  }
+  await inStep(first, second);
+  assert.deepEqual([second.shown(trip).title, second.shown(bags).parent_id], ["Trip", trip]);
+}
+
 /** Edits of what is under way: their base is what the user had seen. */
 async function underway(first, second) {
   const tea = await first.write("create", "task", { title: "Tea" });
@@ -341,5 +362,5 @@ async function random(...devices) {
 }
 
 const devices = [await Device.opened(), await Device.opened()];
-await { offline, conflict, underway, typing, again, random }[scenario](...devices);
+await { offline, conflict, recreated, underway, typing, again, random }[scenario](...devices);
 for (const device of devices) await device.close();
