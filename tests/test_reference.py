@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, is_typeddict
@@ -18,6 +19,7 @@ import pytest
 import todo_core
 import todo_core.testing
 from todo_adapters.jwt_identity.policy import SECRET_BYTES
+from todo_adapters.postgres import PostgresTaskStore, create_engine
 from todo_app import settings
 from todo_app.api.subjects import operations
 from todo_app.arguments import parser as command_parser
@@ -414,6 +416,19 @@ def test_every_metric_is_in_the_table_of_what_to_watch() -> None:
     made = {metric.name for metric in Metrics()._registry.collect() if metric.name.startswith("todo_")}
     assert len(made) >= 8
     assert not [name for name in made if not re.search(rf"\| `{name}(?:_total|_count|_bucket)?\b", page)]
+
+
+def test_the_page_about_embedding_has_the_options_of_the_storage_and_their_defaults() -> None:
+    page = (ROOT / "docs/how-to/embed.md").read_text()
+    options = [
+        *inspect.signature(create_engine).parameters.values(),
+        *inspect.signature(PostgresTaskStore).parameters.values(),
+    ]
+    written = {10_000: "10_000", timedelta(days=30): "timedelta(days=30)"}
+    for option in options:
+        if option.kind is option.KEYWORD_ONLY:
+            default = "" if callable(option.default) else written.get(option.default, option.default)
+            assert f"{option.name}={default}" in page
 
 
 def test_every_setting_is_documented() -> None:
