@@ -336,8 +336,8 @@ EVENTS = {
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "
     "is unavailable",
-    "setting_misspelt": "a variable that begins with `TODO_`, or has nearly the name of a setting, is none; `meant` "
-    "is the setting or argument that may be meant, or null; once per start of the server, for each",
+    "setting_misspelt": "a variable that begins with `TODO_`, or has nearly the name of a setting, is none; "
+    "once per start of the server, for each",
     "setting_trimmed": "a setting ended with a newline, which is ignored; once per start of the server, for each",
     "database_url_parameters_dropped": "parameters for other clients were dropped from the database URL in `setting`",
     "library": "a warning of a library, such as the database driver, or about the issuer's keys",
@@ -354,7 +354,7 @@ FIELDS = {
     "message": "the message of the library, the database server or its driver, or the client of the limits' store",
     "method": "the request's method",
     "ms": "duration in milliseconds, until the answer was sent",
-    "meant": "the setting that is probably meant",
+    "meant": "the setting or argument that is probably meant, or null",
     "parameters": "the parameters' names",
     "reason": "why a token was not accepted (401; 429 after too many bad tokens; 503 without the issuer's keys), or "
     "why a stream ended; otherwise absent",
