@@ -7,19 +7,29 @@ from typing import Final
 from uuid import UUID
 
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, ChangePage, ChangeQuery, Entry
-from todo_core.errors import ChangeNotFound, NotInTrash
+from todo_core.errors import ChangeNotFound, InvalidInput, NotInTrash, Problem
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
 from todo_core.sync import SyncPage, SyncQuery, SyncToken
-from todo_core.task import OwnerId, TaskId
+from todo_core.task import OwnerId, TaskId, exact
 from todo_core.undoing import emptied, erased, restored, undone
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 SYNC_MARGIN: Final = timedelta(hours=1)
 """Sync tokens expire this much earlier than changes are pruned, because clocks differ."""
 
-_NUMBERS: Final = range(1, 2**63)
-"""The numbers that a change can have. A storage may be slow to find that there is none with a greater one."""
+NUMBER_RULE: Final = "must be a whole number"
+_NUMBER_MAX: Final = 2**63 - 1
+"""The greatest number of a change. A storage may be slow to find that there is none with a greater one."""
+
+
+def _number(value: object) -> int:
+    """`value` as the number of a change. Raises `ChangeNotFound` for one that no change can have."""
+    if not isinstance(value, int):
+        raise InvalidInput([Problem("number", NUMBER_RULE)])
+    if not 1 <= value <= _NUMBER_MAX:  # not `in range`, which would count up to what is not exactly an `int`
+        raise ChangeNotFound
+    return exact(value)
 
 
 class _MoreIsLeft(Exception):
@@ -58,8 +68,7 @@ class ChangeUseCases(UseCases):
         Raises `ChangeNotFound` and `UndoConflict`, and `InsufficientScope` if that deletes something and not
         `may_delete`.
         """
-        if number not in _NUMBERS:
-            raise ChangeNotFound
+        number = _number(number)
         now = self.clock.now()
         fresh = self._fresh(now)
 
