@@ -33,6 +33,12 @@ class Where(TypedDict, total=False):
     after: TaskId
 
 
+WHERE: Final = frozenset(Where.__annotations__)
+"""The members of `Where`."""
+WHERE_OF_LISTS: Final = frozenset({"before", "after"})
+"""The members that say where a list is to be moved."""
+
+
 def placed(seen: Seen, task: Task) -> list[Pair]:
     """The pairs that create that task as the last of its siblings, in its parent's list. Raises `InvalidInput`.
 

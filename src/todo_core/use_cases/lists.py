@@ -12,10 +12,10 @@ from todo_core.families import deleted
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, sees_own_id, with_own_id
-from todo_core.places import moved_list
+from todo_core.places import WHERE_OF_LISTS, moved_list
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
-from todo_core.task import ListId, OwnerId
+from todo_core.task import ListId, OwnerId, require_known
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 
@@ -73,6 +73,7 @@ class ListUseCases(UseCases):
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **where: ListId
     ) -> Committed:
         """Move the list `before` or `after` another one, or to the end. Raises `InvalidInput`."""
+        require_known(where, WHERE_OF_LISTS)
         now = self.clock.now()
         fresh = self._fresh(now)
 

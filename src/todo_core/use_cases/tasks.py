@@ -9,12 +9,12 @@ from todo_core.changes import Pair, merged
 from todo_core.families import deleted
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, sees_own_id, with_own_id
-from todo_core.places import Where, is_there, moved, placed
+from todo_core.places import WHERE, Where, is_there, moved, placed
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.recurring import OCCURRENCES_DEFAULT, Now, Step, brought_along
 from todo_core.seen import Seen, Sees
-from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId
+from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId, require_known
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 _NOBODY: Final = OwnerId("nobody")
@@ -95,6 +95,7 @@ class TaskUseCases(UseCases):
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **where: Unpack[Where]
     ) -> Committed:
         """Move the task with its subtasks. Raises `InvalidInput`, naming the members of `where` at fault."""
+        require_known(where, WHERE)
         return await self._change(owner, task_id, lambda task, _: Step(task), options, where)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:

@@ -1,4 +1,4 @@
-"""What callers of the service may get wrong about the types of its arguments, on the memory store."""
+"""What callers of the service may get wrong about its arguments, on the memory store."""
 
 from datetime import datetime
 from typing import Any
@@ -50,3 +50,20 @@ async def test_undo_finds_no_change_with_another_number(service: TaskService, nu
 async def test_undo_takes_a_number_of_a_type_of_its_own(service: TaskService) -> None:
     await service.create(ANN, title="Milk")
     assert (await service.undo(ANN, Number(1))).change == 2
+
+
+@pytest.mark.parametrize("name", ["befor", "list", "position", "title"])
+async def test_a_move_takes_no_other_member(service: TaskService, name: str) -> None:
+    first, second = [(await service.create(ANN, title="Milk")).task for _ in range(2)]
+    wrong: Any = {"before": second.id, name: second.id}
+    with pytest.raises(TypeError, match=f"got an unexpected member '{name}'"):
+        await service.move(ANN, first.id, **wrong)
+    assert await service.get(ANN, first.id) == first
+
+
+@pytest.mark.parametrize("name", ["befor", "parent_id", "position", "name"])
+async def test_a_move_of_a_list_takes_no_other_member(service: TaskService, name: str) -> None:
+    first, second = [(await service.create_list(ANN, name="Home")).task_list for _ in range(2)]
+    with pytest.raises(TypeError, match=f"got an unexpected member '{name}'"):
+        await service.move_list(ANN, first.id, **{name: second.id})
+    assert await service.lists(ANN) == (first, second)
