@@ -10,7 +10,7 @@ from uuid import UUID
 
 from todo_core.errors import InvalidInput, Problem
 from todo_core.lists import TaskList, Thing
-from todo_core.task import OwnerId, Task
+from todo_core.task import OwnerId, Task, require_id
 
 Action: TypeAlias = Literal[
     "created", "edited", "completed", "reopened", "skipped", "moved", "deleted", "restored", "undone"
@@ -273,13 +273,19 @@ class Place:
     id: UUID
 
 
+def require_limit(value: object) -> None:
+    """Raise `InvalidInput` unless `value` can be the limit of a page of the log."""
+    if not (isinstance(value, int) and 1 <= value <= LIMIT_MAX):
+        raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {LIMIT_MAX}")])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeQuery:
     """One page of an owner's log: of one thing (`of`) or of all, oldest or newest first, starting after a place.
 
     Entries are ordered by number, then by id. `trash`: only deletions that have not been undone or restored, and that
     have not been erased; of things deleted together, only the one that was asked for. Raises `InvalidInput` for a
-    limit outside 1 to 200.
+    limit outside 1 to 200, and for an `of` that is no id.
     """
 
     of: UUID | None = None
@@ -289,8 +295,9 @@ class ChangeQuery:
     limit: int = LIMIT_DEFAULT
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= LIMIT_MAX:
-            raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {LIMIT_MAX}")])
+        require_limit(self.limit)
+        if self.of is not None:
+            require_id(self.of, "of")
 
     def page_of(self, log: list[Entry]) -> "ChangePage":
         """The page, computed from an owner's whole log: the reference for every storage."""

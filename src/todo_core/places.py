@@ -13,7 +13,7 @@ from todo_core.lists import TaskList, Thing
 from todo_core.positions import between, just_behind, spread
 from todo_core.queries import Cursor, Sort
 from todo_core.seen import Seen
-from todo_core.task import LIST_RULE, PARENT_RULE, ListId, Task, TaskId
+from todo_core.task import LIST_RULE, PARENT_RULE, RULES, ListId, Rule, Task, TaskId, is_id, require_known
 
 NEIGHBOUR_RULE: Final = "must be the id of another of your {}"
 ONE_RULE: Final = "must not be given together with before"
@@ -33,10 +33,21 @@ class Where(TypedDict, total=False):
     after: TaskId
 
 
-WHERE: Final = frozenset(Where.__annotations__)
-"""The members of `Where`."""
-WHERE_OF_LISTS: Final = frozenset({"before", "after"})
-"""The members that say where a list is to be moved."""
+def _beside_rules(kind: Literal["tasks", "lists"]) -> dict[str, Rule]:
+    return dict.fromkeys(("before", "after"), Rule(is_id, NEIGHBOUR_RULE.format(kind)))
+
+
+WHERE: Final[Mapping[str, Rule]] = {name: RULES[name] for name in ("list_id", "parent_id")} | _beside_rules("tasks")
+"""The rules of the members of `Where`, as far as they can be judged without the tasks and lists."""
+WHERE_OF_LISTS: Final[Mapping[str, Rule]] = _beside_rules("lists")
+"""Those of the members that say where a list is to be moved."""
+
+
+def require_where(given: Mapping[str, object], rules: Mapping[str, Rule]) -> None:
+    """Raise `InvalidInput` if a member breaks its rule, and `TypeError` if there is another."""
+    require_known(given, rules.keys())
+    if wrong := [Problem(name, rules[name].sentence) for name, value in given.items() if not rules[name].holds(value)]:
+        raise InvalidInput(wrong)
 
 
 def placed(seen: Seen, task: Task) -> list[Pair]:

@@ -10,12 +10,13 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, Entry, Kind, kind_of
+from todo_core.changes import LIMIT_DEFAULT, Entry, Kind, kind_of, require_limit
 from todo_core.errors import InvalidInput, Problem, ResyncRequired
 from todo_core.lists import Thing
 from todo_core.task import OwnerId
 
 TOKEN_RULE: Final = "must be the `next` of an earlier page, or the id of an event, of the same user"  # noqa: S105
+SINCE_RULE: Final = "must be a SyncToken: SyncToken.decode reads its text"
 TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{76}$"  # noqa: S105
 _FORM: Final = struct.Struct(">B8sqq16s16s")
 _NONE: Final = UUID(int=0)
@@ -137,7 +138,8 @@ class SyncQuery:
     """A request for the page after `since`; without it, for the first page of everything.
 
     `now`: the present moment. Changes before `kept_since` may have been pruned. `limit`: how many things, or log
-    entries, a page covers at most. Raises `InvalidInput` for a limit outside 1 to 200.
+    entries, a page covers at most. Raises `InvalidInput` for a limit outside 1 to 200, and a `since` that is no
+    `SyncToken`.
     """
 
     now: datetime
@@ -146,8 +148,9 @@ class SyncQuery:
     limit: int = LIMIT_DEFAULT
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= LIMIT_MAX:
-            raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {LIMIT_MAX}")])
+        require_limit(self.limit)
+        if not (self.since is None or isinstance(self.since, SyncToken)):
+            raise InvalidInput([Problem("since", SINCE_RULE)])
 
     @property
     def lists(self) -> bool:

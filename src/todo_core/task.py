@@ -1,7 +1,7 @@
 """The task entity and its rules."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -461,7 +461,13 @@ def _made(members: dict[str, Any], unchecked: Iterable[str]) -> Task:
     return task
 
 
-def require_known(given: Mapping[str, object], settable: frozenset[str]) -> None:
+def require_id(value: object, name: str) -> None:
+    """Raise `InvalidInput`, naming that argument, unless `value` can be an id. Storages treat text differently."""
+    if not isinstance(value, UUID):
+        raise InvalidInput([Problem(name, RULES["id"].sentence)])
+
+
+def require_known(given: Mapping[str, object], settable: Set[str]) -> None:
     """Raise `TypeError`, as Python does for an unexpected argument, if `given` has a member that users do not set."""
     if not given.keys() <= settable:
         raise TypeError(f"got an unexpected member {min(given.keys() - settable)!r}")

@@ -1,6 +1,6 @@
 """What every use case has: the ports, and `_commit`, by which all of them write."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +21,7 @@ class WriteOptions:
     `expected`: the version, or versions, that the thing must have. `base`: the version that an edit is based on; it is
     refused with `MergeConflict` if a member that it sets has changed since. `once`: the key under which a repetition
     changes nothing. `client`: the calling program, for the log. `zone`: the user's time zone, for tasks without one;
-    a write that depends on it raises `InvalidInput` for an unknown one.
+    a write that depends on it raises `InvalidInput` for an unknown one. Raises `TypeError` for a value of another type.
     """
 
     expected: Expected = None
@@ -30,8 +30,41 @@ class WriteOptions:
     client: str | None = None
     zone: str | None = None
 
+    def __post_init__(self) -> None:
+        right = {
+            "expected": self.expected is None or _are_versions(self.expected),
+            "base": self.base is None or isinstance(self.base, int),
+            "once": self.once is None or isinstance(self.once, Once),
+            "client": self.client is None or isinstance(self.client, str),
+            "zone": self.zone is None or isinstance(self.zone, str),
+        }
+        if not all(right.values()):
+            wrong = next(name for name, holds in right.items() if not holds)
+            raise TypeError(f"{wrong} must be {_KINDS[wrong]}, not {type(getattr(self, wrong)).__name__}")
+
+
+_KINDS: Final = {
+    "expected": "a version, or several",
+    "base": "a version",
+    "once": "a Once",
+    "client": "the name of a program",
+    "zone": "the name of a time zone",
+}
+
+
+def _are_versions(value: object) -> bool:
+    if isinstance(value, int):
+        return True
+    return isinstance(value, Collection) and all(isinstance(each, int) for each in value)
+
 
 DEFAULTS: Final = WriteOptions()
+
+
+def require_options(options: object) -> None:
+    """Raise `TypeError` unless these are `WriteOptions`: what is meant for another parameter may have landed here."""
+    if not isinstance(options, WriteOptions):
+        raise TypeError(f"options must be WriteOptions, not {type(options).__name__}: name the arguments after it")
 
 
 def _nobody(owner: OwnerId, number: int) -> None:
@@ -55,6 +88,7 @@ class UseCases:
         return Course(self.calendar)
 
     def _now(self, options: WriteOptions) -> Now:
+        require_options(options)
         return Now(self.clock.now(), options.zone)
 
     def _fresh(self, at: datetime) -> str:
@@ -64,6 +98,7 @@ class UseCases:
     def _commit(
         self, owner: OwnerId, sees: Sees, decide: Callable[[Seen], Decision], options: WriteOptions
     ) -> Awaitable[Committed]:
+        require_options(options)
         return self._carry_out(owner, Plan(decide=decide, sees=sees, once=options.once, client=options.client))
 
     async def _carry_out(self, owner: OwnerId, plan: Plan) -> Committed:

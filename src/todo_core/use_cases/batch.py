@@ -8,7 +8,7 @@ from todo_core.errors import InvalidInput, Problem, TodoError
 from todo_core.plans import Committed, Plan, composed
 from todo_core.ports import TaskStore
 from todo_core.task import OwnerId
-from todo_core.use_cases.base import UseCases, WriteOptions
+from todo_core.use_cases.base import UseCases, WriteOptions, require_options
 
 BATCH_MAX: Final = 100
 BATCH_RULE: Final = f"must be 1 to {BATCH_MAX} operations"
@@ -52,6 +52,7 @@ class BatchUseCases(UseCases):
         operations, what the operations raise, with the index of the operation in `part`, and `ValueError` for an
         operation that does anything else, or has a key.
         """
+        require_options(options)
         if not 1 <= len(operations) <= BATCH_MAX:
             raise InvalidInput([Problem("operations", BATCH_RULE)])
         recorder = _Recorder(owner)

@@ -11,7 +11,7 @@ from todo_core.errors import ChangeNotFound, InvalidInput, NotInTrash, Problem
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
 from todo_core.sync import SyncPage, SyncQuery, SyncToken
-from todo_core.task import OwnerId, TaskId, exact
+from todo_core.task import OwnerId, TaskId, exact, require_id
 from todo_core.undoing import emptied, erased, restored, undone
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
@@ -94,6 +94,7 @@ class ChangeUseCases(UseCases):
 
         Returns all of it, or without `answers_whole` that thing alone.
         """
+        require_id(thing_id, "thing_id")
         now = self.clock.now()
         fresh = self._fresh(now)
 
@@ -109,6 +110,7 @@ class ChangeUseCases(UseCases):
 
     async def erase(self, owner: OwnerId, thing_id: UUID, options: WriteOptions = DEFAULTS) -> Committed:
         """Erase everything that was deleted with that thing, from the history too. Raises `NotInTrash`."""
+        require_id(thing_id, "thing_id")
         return await self._commit(
             owner, Sees(last_entries=frozenset({thing_id})), lambda seen: erased(seen, thing_id), options
         )

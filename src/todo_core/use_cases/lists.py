@@ -12,10 +12,10 @@ from todo_core.families import deleted
 from todo_core.lists import ListSettable, NewList, TaskList
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, sees_own_id, with_own_id
-from todo_core.places import WHERE_OF_LISTS, moved_list
+from todo_core.places import WHERE_OF_LISTS, moved_list, require_where
 from todo_core.plans import Committed, Decision
 from todo_core.seen import Seen, Sees
-from todo_core.task import ListId, OwnerId, require_known
+from todo_core.task import ListId, OwnerId, require_id
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 
@@ -30,6 +30,7 @@ class ListUseCases(UseCases):
 
     async def get_list(self, owner: OwnerId, list_id: ListId) -> TaskList:
         """The list with that id."""
+        require_id(list_id, "list_id")
         for task_list in await self.lists(owner):
             if task_list.id == list_id:
                 return task_list
@@ -73,7 +74,7 @@ class ListUseCases(UseCases):
         self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS, **where: ListId
     ) -> Committed:
         """Move the list `before` or `after` another one, or to the end. Raises `InvalidInput`."""
-        require_known(where, WHERE_OF_LISTS)
+        require_where(where, WHERE_OF_LISTS)
         now = self.clock.now()
         fresh = self._fresh(now)
 
@@ -84,6 +85,7 @@ class ListUseCases(UseCases):
 
     async def delete_list(self, owner: OwnerId, list_id: ListId, options: WriteOptions = DEFAULTS) -> Committed:
         """Move the list and its tasks to the trash. The answer has no list."""
+        require_id(list_id, "list_id")
 
         def decide(seen: Seen) -> Decision:
             return Decision(tuple(deleted(seen, seen.task_list(list_id).expecting(options.expected))))
@@ -98,6 +100,8 @@ class ListUseCases(UseCases):
         options: WriteOptions,
         members: Mapping[str, object] = MappingProxyType({}),
     ) -> Committed:
+        require_id(list_id, "list_id")
+
         def decide(seen: Seen) -> Decision:
             before = seen.task_list(list_id)
             pairs = change(seen, before)

@@ -9,16 +9,21 @@ from todo_core.changes import Pair, merged
 from todo_core.families import deleted
 from todo_core.merging import require_mergeable
 from todo_core.own_ids import made_before, sees_own_id, with_own_id
-from todo_core.places import WHERE, Where, is_there, moved, placed
+from todo_core.places import WHERE, Where, is_there, moved, placed, require_where
 from todo_core.plans import Committed, Decision
 from todo_core.queries import Page, Summary, TaskQuery
 from todo_core.recurring import OCCURRENCES_DEFAULT, Now, Step, brought_along
 from todo_core.seen import Seen, Sees
-from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId, require_known
+from todo_core.task import NewTask, OwnerId, Settable, Task, TaskId, require_id
 from todo_core.use_cases.base import DEFAULTS, UseCases, WriteOptions
 
 _NOBODY: Final = OwnerId("nobody")
 """The owner of a preview, which is never stored."""
+
+
+def _seeing(task_id: TaskId) -> Sees:
+    require_id(task_id, "task_id")
+    return Sees(frozenset({task_id}))
 
 
 class TaskUseCases(UseCases):
@@ -57,6 +62,7 @@ class TaskUseCases(UseCases):
 
     async def get(self, owner: OwnerId, task_id: TaskId) -> Task:
         """The task with that id."""
+        require_id(task_id, "task_id")
         return await self.store.tasks_of(owner).get(task_id)
 
     async def page(self, owner: OwnerId, query: TaskQuery) -> Page:
@@ -81,6 +87,7 @@ class TaskUseCases(UseCases):
             where["list_id"] = plain.pop("list_id")
         if "parent_id" in plain:
             where["parent_id"] = plain.pop("parent_id")
+        require_where(where, WHERE)
         return await self._change(
             owner,
             task_id,
@@ -95,7 +102,7 @@ class TaskUseCases(UseCases):
         self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS, **where: Unpack[Where]
     ) -> Committed:
         """Move the task with its subtasks. Raises `InvalidInput`, naming the members of `where` at fault."""
-        require_known(where, WHERE)
+        require_where(where, WHERE)
         return await self._change(owner, task_id, lambda task, _: Step(task), options, where)
 
     async def toggle(self, owner: OwnerId, task_id: TaskId, options: WriteOptions = DEFAULTS) -> Committed:
@@ -148,7 +155,7 @@ class TaskUseCases(UseCases):
         self, owner: OwnerId, task_id: TaskId, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None
     ) -> list[str]:
         """The task's next due dates, current one first. Raises `InvalidInput` for a limit outside 1 to 100."""
-        task = await self.store.tasks_of(owner).get(task_id)
+        task = await self.get(owner, task_id)
         return self._course().occurrences(task, Now(self.clock.now(), zone), limit)
 
     async def preview(
@@ -173,7 +180,7 @@ class TaskUseCases(UseCases):
         def decide(seen: Seen) -> Decision:
             return Decision(tuple(deleted(seen, seen.task(task_id).expecting(options.expected))))
 
-        return await self._commit(owner, Sees(frozenset({task_id})), decide, options)
+        return await self._commit(owner, _seeing(task_id), decide, options)
 
     def _change(
         self,
@@ -204,4 +211,4 @@ class TaskUseCases(UseCases):
             after = next((pair.thing for pair in pairs if pair.thing.id == task_id), before)
             return Decision(tuple(pairs), (after,))
 
-        return self._commit(owner, Sees(frozenset({task_id})), decide, options)
+        return self._commit(owner, _seeing(task_id), decide, options)
