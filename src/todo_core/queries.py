@@ -306,7 +306,7 @@ _RULES: Final = {
     "due_before": DATE_RULE,
     "list_id": f"must be the id of a list, or {NONE}",
     "parent_id": f"must be a set of the ids of tasks, or {NONE}",
-    "sort": f"must be one of {', '.join(Sort)}",
+    "sort": f"must be a Sort: {', '.join(f'Sort.{each.name}' for each in Sort)}",
     "cursor": _CURSOR_RULE,
 }
 

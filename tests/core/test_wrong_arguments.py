@@ -15,7 +15,9 @@ from todo_core import (
     InvalidInput,
     Once,
     Problem,
+    Sort,
     TaskId,
+    TaskQuery,
     TaskService,
     WriteOptions,
     idempotency_key,
@@ -217,3 +219,10 @@ def test_a_wrong_option_is_refused_when_it_is_given(wrong: Any) -> None:
 def test_right_options_are_taken(expected: Any) -> None:
     once = Once(idempotency_key("key"), "digest")
     assert WriteOptions(expected=expected, base=None, once=once, client="app", zone="UTC").expected == expected
+
+
+@pytest.mark.parametrize("sort", Sort)
+def test_the_text_of_an_order_is_refused_with_the_name_that_is_meant(sort: Sort) -> None:
+    text: Any = sort.value
+    with pytest.raises(InvalidInput, match=rf"^sort must be a Sort: .*\bSort\.{sort.name}\b"):
+        TaskQuery(sort=text)
