@@ -87,7 +87,7 @@ async def test_all_kinds_of_operations_are_one_change(service: Service) -> None:
         ({"op": "delete"}, 422, ["/operations/1/id"]),
         ({"op": "delete", "id": ..., "x": 1}, 422, ["/operations/1/x"]),
         ({"op": "delete", "id": "x"}, 422, ["/operations/1/id"]),
-        ({"op": 1}, 422, ["/operations/1"]),
+        ({"op": 1}, 422, ["/operations/1/op"]),
         (7, 422, ["/operations/1"]),
     ],
 )

@@ -1,7 +1,6 @@
 """Decodes a JSON body, and finds all of its faults, since decoding stops at the first one."""
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
@@ -9,13 +8,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import UnsetType
-from msgspec.inspect import Type, type_info
+from msgspec.inspect import Type
 from msgspec.structs import FieldInfo
 
 from todo_app.api.excerpts import fields_of, first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
 from todo_app.api.names import unknown
-from todo_app.api.shapes import choices_of, struct_of, tagged_in
+from todo_app.api.shapes import AN_OBJECT, choices_of, info_of, rule_at, steps_to, struct_of, tagged_in
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.problems import MAX_FAULTS, NOT_ALL
@@ -28,9 +27,9 @@ from todo_core.task import RULES as TASK_RULES
 from todo_core.task import Rule
 
 RULES: Final = {**LIST_RULES, **TASK_RULES}
+_NO_OBJECT: Final = Problem("", AN_OBJECT)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TURNS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
-_STEP: Final = re.compile(r"[^.\[\]]+")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
@@ -45,7 +44,7 @@ def decoded(decoder: "msgspec.json.Decoder[_Body]", body: bytes, *, writes: bool
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            raise _invalid(error, faults_of(body, decoder.type, writes=writes)) from None
+            raise _invalid(error, decoder.type, faults_of(body, decoder.type, writes=writes)) from None
 
 
 async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
@@ -63,7 +62,7 @@ async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -
                 return decoder.decode(body)
             except msgspec.ValidationError as error:
                 await give_way()
-                raise _invalid(error, await faults_in_turn(body, decoder.type)) from None
+                raise _invalid(error, decoder.type, await faults_in_turn(body, decoder.type)) from None
 
 
 @contextmanager
@@ -75,8 +74,16 @@ def _malformed() -> Iterator[None]:
         raise MalformedRequest(NOT_READ) from None
 
 
-def _invalid(error: msgspec.ValidationError, faults: list[Problem]) -> InvalidInput:
-    return InvalidInput(faults or [Problem("", f"the body is wrong: {error}")])
+def _invalid(error: msgspec.ValidationError, shape: type[msgspec.Struct], faults: list[Problem]) -> InvalidInput:
+    if faults == [_NO_OBJECT]:
+        return InvalidInput([Problem("", f"the body {AN_OBJECT}")])
+    return InvalidInput(faults or [_first_fault(error, shape)])
+
+
+def _first_fault(error: msgspec.ValidationError, shape: type[msgspec.Struct]) -> Problem:
+    """The fault at which the decoder stopped: of a member that occurs twice, and is valid the last time."""
+    steps = steps_to(str(error))
+    return Problem("/".join(steps), rule_at(info_of(shape), steps))
 
 
 def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
@@ -118,8 +125,8 @@ def _parts_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
             yield Problem("", "has thousands of unknown or repeated members: send each known member once")
             return
         members = _MEMBERS.decode(body)
-    except msgspec.ValidationError as error:
-        yield Problem("", f"the body is wrong: {error}")
+    except msgspec.ValidationError:
+        yield _NO_OBJECT
         return
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
     known, rules = {field.encode_name: field for field in fields_of(shape)}, RULES if writes else {}
@@ -166,7 +173,7 @@ def _faults_of_value(
         return
     if tagged := tagged_in(field.type):
         wrong = False
-        for each in _faults_of_each(name, raw, *tagged):
+        for each in _faults_of_each(name, raw, info_of(field.type), *tagged):
             wrong = wrong or each is not None
             yield each
         if wrong:
@@ -175,7 +182,7 @@ def _faults_of_value(
         value = msgspec.json.decode(raw, type=field.type)
     except msgspec.ValidationError as error:
         rule = _rule_broken_by(raw, rules.get(name))
-        yield _misfit(name, type_info(field.type), str(error), rule)
+        yield _misfit(name, info_of(field.type), steps_to(str(error)), rule)
         return
     if name in rules and not rules[name].accepts(value):
         yield Problem(name, rules[name].sentence)
@@ -188,14 +195,16 @@ def _rule_broken_by(raw: msgspec.Raw, rule: Rule | None) -> Rule | None:
     return None if rule is None or (bytes(raw).strip() == b"null" and rule.accepts(None)) else rule
 
 
-def _misfit(name: str, kind: Type, said: str, rule: Rule | None) -> Problem:
-    """The member's rule, or which values there are where they can be counted; otherwise what the decoder said."""
-    wrong, _, place = said.partition(" - at `$")
+def _misfit(name: str, kind: Type, steps: list[str], rule: Rule | None) -> Problem:
+    """The member's rule, or which values there are where they can be counted; otherwise of which type it must be.
+
+    `steps` lead to what is wrong within the value.
+    """
     if choices := choices_of(kind):
         return Problem(name, RULES[name].sentence if name in RULES else f"must be one of {', '.join(choices)}")
-    if rule is not None and not place:
+    if rule is not None and not steps:
         return Problem(name, rule.sentence)
-    return Problem("/".join([name, *_STEP.findall(place.rstrip("`"))]), f"is wrong: {wrong[:200]}")
+    return Problem("/".join([name, *steps]), rule_at(kind, steps))
 
 
 def _below(name: str, raw: msgspec.Raw, shape: type[msgspec.Struct]) -> Iterator[Problem]:
@@ -209,7 +218,7 @@ def _too_many(name: str, most: int) -> Problem:
 
 
 def _faults_of_each(
-    name: str, raw: msgspec.Raw, tagged: dict[str, type[msgspec.Struct]], most: int
+    name: str, raw: msgspec.Raw, kind: Type, tagged: dict[str, type[msgspec.Struct]], most: int
 ) -> Iterator[Problem | None]:
     """The faults of a list of objects, each of the shape that its tag selects; if there are too many, only that.
 
@@ -217,8 +226,8 @@ def _faults_of_each(
     """
     try:
         items = first_items(raw, most + 1)
-    except msgspec.ValidationError as error:
-        yield Problem(name, f"is wrong: {error}")
+    except msgspec.ValidationError:
+        yield Problem(name, rule_at(kind, []))
         return
     if len(items) > most:
         yield _too_many(name, most)
@@ -229,10 +238,11 @@ def _faults_of_each(
         at = f"{name}/{place}"
         try:
             tag = members_named(item, tag_field).get(tag_field)
-            shape = tagged.get(msgspec.json.decode(tag, type=str)) if tag is not None else None
-        except msgspec.ValidationError as error:
-            yield Problem(at, f"is wrong: {error}")
+        except msgspec.ValidationError:
+            yield Problem(at, AN_OBJECT)
             continue
+        named = None if tag is None else msgspec.json.decode(tag)
+        shape = tagged.get(named) if isinstance(named, str) else None
         if shape is None:
             yield Problem(f"{at}/{tag_field}", f"must be one of {', '.join(tagged)}")
         else:
