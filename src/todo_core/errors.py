@@ -130,15 +130,18 @@ class UndoConflict(TodoError):
 
 
 class MergeConflict(TodoError):
-    """Members of the edit have changed since the version that it is based on."""
+    """Members of the edit have changed since the version that it is based on, or there is no such version."""
 
     code = "merge_conflict"
     problems: tuple[Problem, ...]
     """The members that have changed."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, latest: int | None = None) -> None:
+        """`latest`: the thing's version, if it is lower than the one that the edit is based on."""
         self.problems = tuple(problems)
-        super().__init__("The same members have changed since that version: fetch it again, and let the user choose.")
+        since = "The same members have changed since that version"
+        wrong = since if latest is None else f"The current version is {latest}, and there is no later one"
+        super().__init__(f"{wrong}: fetch it again, and let the user choose.")
 
 
 class TooMany(TodoError):

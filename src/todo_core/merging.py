@@ -11,6 +11,7 @@ from todo_core.task import Task
 from todo_core.versioned import Version
 
 SINCE_RULE: Final = "has been changed since"
+AHEAD_RULE: Final = "cannot be merged: that version does not exist"
 UNKNOWN_RULE: Final = "may have been changed since: the history no longer reaches back to that version"
 _AS_GIVEN: Final = frozenset({"completed", "list_id", "parent_id"})
 """The members whose values are compared as they are given: an edited task may not have them yet."""
@@ -19,11 +20,17 @@ _AS_GIVEN: Final = frozenset({"completed", "list_id", "parent_id"})
 def require_mergeable(seen: Seen, thing: Thing, edited: Thing, members: Mapping[str, object], base: Version) -> None:
     """Raise `MergeConflict` if one of these members, which make `thing` `edited`, has changed since version `base`.
 
-    A member that already has the wanted value does not conflict.
+    Also if there is no such version: after a backup is restored, a client may have seen later ones. A member that
+    already has the wanted value does not conflict.
     """
-    if base != thing.version:
+    if base == thing.version:
+        return
+    asked = [name for name, value in members.items() if _differs(name, value, thing, edited)]
+    if base > thing.version:
+        if asked:
+            raise MergeConflict([Problem(name, AHEAD_RULE) for name in asked], latest=thing.version)
+    else:
         log = seen.logged(ChangeQuery(of=thing.id, newest_first=True, limit=LIMIT_MAX))
-        asked = [name for name, value in members.items() if _differs(name, value, thing, edited)]
         if problems := _conflicts(thing, asked, base, log):
             raise MergeConflict(problems)
 
@@ -44,7 +51,7 @@ def _conflicts(thing: Thing, asked: Iterable[str], base: Version, newest_first: 
         changed |= _changed(entry, back)
         back = entry.after if entry.before is None else None
         version = _version_before(entry, version)
-    if version > base or base > thing.version or (back is not None and version > 0):
+    if version > base or (back is not None and version > 0):
         return [Problem(name, UNKNOWN_RULE) for name in asked]
     return [Problem(name, SINCE_RULE) for name in asked if not changed.isdisjoint(_stored(name, thing))]
 

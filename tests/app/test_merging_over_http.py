@@ -23,7 +23,19 @@ async def test_a_change_is_merged_if_nobody_else_changed_the_same_members(servic
     await service.ask("POST", f"{HOME}/trash/{task['id']}/restore")
     back = await service.ask("PATCH", url, json_={"tags": ["a"]}, headers=base)
     assert (back.status_code, back.json()["version"]) == (200, 5)
-    assert (await service.ask("PATCH", url, json_={"tags": ["b"]}, headers={"Merge-Base": '"9"'})).status_code == 409
+
+
+async def test_a_base_that_never_existed_is_refused_as_such(service: Service) -> None:
+    url = f"{TASKS}/{(await made(service))['id']}"
+    base = {"Merge-Base": '"99"'}
+    refused = await service.ask("PATCH", url, json_={"title": "Bread", "tags": []}, headers=base)
+    body = problem(refused, 409, "merge_conflict")
+    assert (
+        body["detail"]
+        == "The current version is 1, and there is no later one: fetch it again, and let the user choose."
+    )
+    assert body["errors"] == [{"pointer": "/title", "detail": "cannot be merged: that version does not exist"}]
+    assert (await service.ask("PATCH", url, json_={"title": "Milk"}, headers=base)).status_code == 200  # as it is
 
 
 async def test_concurrent_completing_and_renaming_are_merged(service: Service) -> None:
