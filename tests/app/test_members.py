@@ -8,6 +8,7 @@ from app.bodies import LISTS, TASKS, WRITES, refused
 from asking import Service
 from factories import ANN
 from refusals import pointers, problem
+from tool_calls import call
 
 from todo_core.task import RULES
 
@@ -161,6 +162,15 @@ async def test_a_read_only_member_is_refused_as_read_only(service: Service, task
             "is read-only: leave it out",
             "is read-only: leave it out",
         ]
+
+
+async def test_a_move_to_a_position_is_refused_with_the_members_to_use(service: Service, task: dict[str, Any]) -> None:
+    made = (await service.ask("POST", LISTS, json_={"name": "Groceries"})).json()
+    for url in (f"{TASKS}/{task['id']}/move", f"{LISTS}/{made['id']}/move"):
+        refused = problem(await service.ask("POST", url, json_={"position": 3}), 422)
+        assert refused["errors"] == [{"pointer": "/position", "detail": "is read-only: use before or after"}]
+    said = (await call(service, "move_task", id=task["id"], position=3))["error"]["detail"]
+    assert said == "position is read-only: use before or after"
 
 
 async def test_unchanged_read_only_members_are_not_reported_with_a_fault(

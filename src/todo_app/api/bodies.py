@@ -13,7 +13,7 @@ from msgspec.structs import FieldInfo
 
 from todo_app.api.excerpts import fields_of, first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
-from todo_app.api.names import unknown
+from todo_app.api.names import read_only, unknown
 from todo_app.api.shapes import AN_OBJECT, choices_of, info_of, rule_at, steps_to, struct_of, tagged_in
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
@@ -147,8 +147,7 @@ def _faults(
         if name in writable:
             yield from _faults_of_value(name, raw, writable[name], valid, rules)
         elif name not in known:
-            read_only = rules and name in READ_ONLY
-            yield Problem(name, "is read-only: leave it out") if read_only else unknown(name, writable)
+            yield read_only(name, writable) if rules and name in READ_ONLY else unknown(name, writable)
     for name, field in known.items():
         if field.required and name not in members:
             yield Problem(name, "is required")

@@ -1,4 +1,4 @@
-"""Suggestions for unknown names of members and parameters."""
+"""Refusals of members and parameters for their names, with what to write instead."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -39,6 +39,12 @@ def unknown(name: str, known: Collection[str]) -> Problem:
     others = f"use one of {', '.join(known)}" if known else "leave it out"
     advice = f"did you mean {found}?" if found else others
     return Problem(escaped(name), f"is unknown: {advice}")
+
+
+def read_only(name: str, known: Collection[str]) -> Problem:
+    """The problem for a member that only the service sets, with the members by which a move sets it."""
+    moves = name == "position" and "before" in known
+    return Problem(name, f"is read-only: {'use before or after' if moves else 'leave it out'}")
 
 
 def _meant(plain: str, known: Collection[str]) -> str | None:
