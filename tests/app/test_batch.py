@@ -236,7 +236,7 @@ async def test_a_batch_restores_only_what_was_in_the_trash_before_it_and_each_th
     for operations in ((restore, restore), ({"op": "delete", "id": there["id"]}, again)):
         refused = problem(await batch(service, *operations), 422)
         assert [(each["pointer"], each["detail"]) for each in refused["errors"]] == [
-            ("/operations/1/id", "Nothing with this id is in your trash.")
+            ("/operations/1/id", "must be the id of a task or list in your trash")
         ]
     assert (await batch(service, restore)).status_code == 200
 

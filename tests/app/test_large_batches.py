@@ -168,7 +168,9 @@ async def test_large_bodies_are_checked_one_at_a_time_and_in_parts(monkeypatch: 
     assert len(parts) >= 3 * body.count(b"[]") * 2 // reading._PART
 
 
-@pytest.mark.parametrize(("refused", "detail"), [("x", "must be a UUID"), (NOBODYS, "You have no task with this id.")])
+@pytest.mark.parametrize(
+    ("refused", "detail"), [("x", "must be a UUID"), (NOBODYS, "must be the id of one of your tasks")]
+)
 async def test_others_have_their_turn_while_the_faults_of_a_large_batch_are_looked_for(
     service: Service, monkeypatch: pytest.MonkeyPatch, refused: str, detail: str
 ) -> None:

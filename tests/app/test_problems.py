@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from app.batches import batch
 from asking import Service, make_service
 from factories import ANN, make_id
 from refusals import CODES, problem
@@ -158,3 +159,19 @@ async def test_public_paths_need_no_token_and_ignore_a_bad_one(service: Service,
     plain = await service.ask("GET", path, user=None)
     for headers in ([(b"authorization", b"Bearer x")], [(b"authorization", b"x")] * 2):
         assert (await service.ask("GET", path, user=None, headers=headers)).status_code == plain.status_code
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        ({"op": "delete"}, "must be the id of one of your tasks"),
+        ({"op": "delete_list"}, "must be the id of one of your lists"),
+        ({"op": "restore"}, "must be the id of a task or list in your trash"),
+    ],
+)
+async def test_the_refusal_of_an_unknown_id_in_a_batch_is_a_sentence(
+    service: Service, operation: dict[str, Any], says: str
+) -> None:
+    create = {"op": "create", "task": {"title": "Milk"}}
+    refused = problem(await batch(service, create, operation | {"id": str(make_id(1))}), 422)
+    assert refused["detail"] == f"operations/1/id {says}"

@@ -1,6 +1,6 @@
 """Batches: several operations as one change, and the result of each."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -28,6 +28,7 @@ from todo_core import (
     TaskId,
     TaskNotFound,
     TaskService,
+    TodoError,
     TooMany,
     VersionConflict,
     WriteOptions,
@@ -40,6 +41,13 @@ BATCH: Final = Subject("batch", "Several operations as one change.")
 BODY_MAX: Final = 1024 * 1024  # bytes
 _AT_A_TIME: Final = 10  # operations are planned in half a millisecond; then other requests have their turn
 _PLANNED_FOR: Final = 0.001  # seconds; also then: some tags take a hundred times longer to fold than others
+
+
+_UNKNOWN_ID: Final[Mapping[type[TodoError], str]] = {
+    TaskNotFound: "must be the id of one of your tasks",
+    ListNotFound: "must be the id of one of your lists",
+    NotInTrash: "must be the id of a task or list in your trash",
+}
 
 
 class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
@@ -313,7 +321,7 @@ async def _placed(body: Batch) -> AsyncIterator[None]:
             place = f"{place}/{within}" if within else place
             found = [Problem(f"{place}/{each.field}", each.detail) for each in error.problems]
         else:
-            found = [Problem(f"{place}/id", str(error))]
+            found = [Problem(f"{place}/id", _UNKNOWN_ID[type(error)])]
         named = {each.field for each in found}
         others = await faults_in_turn(msgspec.json.encode(body), Batch)
         raise InvalidInput([*found, *(each for each in others if each.field not in named)]) from None
