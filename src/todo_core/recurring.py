@@ -150,7 +150,7 @@ class Course:
 
     def occurrences(self, task: Task, now: Now, limit: int = OCCURRENCES_DEFAULT) -> list[str]:
         """The due dates, current one first, if each is completed when due, or now if it is overdue."""
-        if not 1 <= limit <= OCCURRENCES_MAX:
+        if not _may_limit(limit):
             raise InvalidInput([Problem("limit", OCCURRENCES_RULE)])
         if task.due_date is None:
             return []
@@ -284,6 +284,10 @@ def _zoned(task: Task, now: Now) -> Task:
     The zone is not to be stored: the later occurrences of a task without one are wherever the user is.
     """
     return task if task.recurrence is None else task.with_stored(now.at, {"time_zone": now.zone_of(task)})
+
+
+def _may_limit(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value <= OCCURRENCES_MAX
 
 
 def _is_due(task: Task, occurrence: str | None) -> bool:

@@ -23,6 +23,7 @@ from todo_core import (
     idempotency_key,
 )
 from todo_core.places import NEIGHBOUR_RULE
+from todo_core.recurring import OCCURRENCES_RULE
 from todo_core.sync import SINCE_RULE
 from todo_core.task import LIST_RULE, PARENT_RULE
 
@@ -173,6 +174,13 @@ async def test_a_limit_that_is_no_number_is_refused(service: TaskService, limit:
         with pytest.raises(InvalidInput) as refusal:
             await call()
         assert refusal.value.problems == (Problem("limit", "must be a whole number from 1 to 200"),)
+
+
+@pytest.mark.parametrize("limit", ["5", 1.5, None])
+async def test_a_limit_of_occurrences_that_is_no_number_is_refused(service: TaskService, limit: Any) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        await service.preview(due_date="2026-12-01", limit=limit)
+    assert refusal.value.problems == (Problem("limit", OCCURRENCES_RULE),)
 
 
 @pytest.mark.parametrize(
