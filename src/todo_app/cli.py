@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in settings.trimmed:
             say(f"todo: {name} ends with a newline, which is ignored")
             os.environ[name] = trimmed(name, os.environ[name])  # for the workers
+        for name in settings.quoted:
+            say(f"todo: the quotation marks around {name} are part of its value; leave them out if they are not meant")
         _leave_deleted_folder()
         for name, meant in settings.misspelt:
             say(f"todo: {name} is ignored: it is not a setting{f'; do you mean {meant}?' if meant else ''}")

@@ -46,6 +46,7 @@ _OTHER_NAMES: Final = {
 _NOT_SETTINGS: Final = re.compile(
     r"TODO_(TOKEN|VERSION|SITE|TLS|REPLICAS|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_[0-9]+_\w+)"
 )
+_QUOTED: Final = re.compile("\"[^\"]*\"|'[^']*'")
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 # Origins of apps made of web pages: capacitor://localhost, tauri://localhost, chrome-extension://….
@@ -120,6 +121,8 @@ class Settings:
     data_dir: Path
     trimmed: tuple[str, ...]
     """The variables whose values ended with a newline, which was removed."""
+    quoted: tuple[str, ...]
+    """The settings whose values have quotation marks around them, as from a file of which no shell removed them."""
     misspelt: tuple[tuple[str, str | None], ...]
     """Variables that are ignored, each with the setting or argument that is probably meant, if any."""
 
@@ -167,6 +170,7 @@ class Settings:
             log_level=_one_of(given["TODO_LOG_LEVEL"].lower(), LOG_LEVELS, "TODO_LOG_LEVEL"),
             data_dir=_data_dir(given),
             trimmed=tuple(name for name, value in env.items() if trimmed(name, value) not in ("", value)),
+            quoted=tuple(name for name in DEFAULTS if _QUOTED.fullmatch(given[name])),
             misspelt=tuple((name, meant_by(name)) for name, value in given.items() if _is_misspelt(name, value)),
         )
 

@@ -519,3 +519,17 @@ def test_pools_that_may_exceed_the_databases_connections_are_logged(
     check_pool(Settings.read({"TODO_DATABASE_POOL_SIZE": size}), database_url, workers=2)  # the database accepts 500
     given = [each.kwargs for each in log.return_value.events.warning.mock_calls]
     assert [(each["connections"], each["max_connections"]) for each in given] == logged
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotation_marks_around_a_setting_are_reported_and_stay_part_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, quote: str
+) -> None:
+    secret = f"{quote}{'z' * 40}{quote}"
+    monkeypatch.setenv("BETTER_AUTH_SECRET", secret)
+    code, out, err = run(capsys, "token", "ann")
+    assert code == 0
+    assert jwt.decode(out.strip(), secret, ["HS256"])["sub"] == "ann"
+    assert err.count("\n") == 1
+    assert "around BETTER_AUTH_SECRET are part of its value" in err
+    assert "zzz" not in err

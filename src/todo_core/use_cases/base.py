@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from todo_core.idempotency import Once
 from todo_core.plans import Committed, Decision, Plan
@@ -31,25 +31,19 @@ class WriteOptions:
     zone: str | None = None
 
     def __post_init__(self) -> None:
-        right = {
-            "expected": self.expected is None or _are_versions(self.expected),
-            "base": self.base is None or isinstance(self.base, int),
-            "once": self.once is None or isinstance(self.once, Once),
-            "client": self.client is None or isinstance(self.client, str),
-            "zone": self.zone is None or isinstance(self.zone, str),
-        }
-        if not all(right.values()):
-            wrong = next(name for name, holds in right.items() if not holds)
-            raise TypeError(f"{wrong} must be {_KINDS[wrong]}, not {type(getattr(self, wrong)).__name__}")
+        if not (self.expected is None or _are_versions(self.expected)):
+            self._refuse("expected", "a version, or several")
+        if not (self.base is None or isinstance(self.base, int)):
+            self._refuse("base", "a version")
+        if not (self.once is None or isinstance(self.once, Once)):
+            self._refuse("once", "a Once")
+        if not (self.client is None or isinstance(self.client, str)):
+            self._refuse("client", "the name of a program")
+        if not (self.zone is None or isinstance(self.zone, str)):
+            self._refuse("zone", "the name of a time zone")
 
-
-_KINDS: Final = {
-    "expected": "a version, or several",
-    "base": "a version",
-    "once": "a Once",
-    "client": "the name of a program",
-    "zone": "the name of a time zone",
-}
+    def _refuse(self, name: str, kind: str) -> NoReturn:
+        raise TypeError(f"{name} must be {kind}, not {type(getattr(self, name)).__name__}")
 
 
 def _are_versions(value: object) -> bool:
