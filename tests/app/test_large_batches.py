@@ -117,6 +117,22 @@ async def test_of_very_many_operations_none_is_decoded(
     assert problem(answer, 422)["errors"] == [{"pointer": "/operations", "detail": detail}]
 
 
+async def test_an_operation_whose_name_is_long_and_no_string_is_refused_without_decoding_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds, decode = list[Any](), msgspec.json.decode
+
+    def noting(raw: bytes, *, type: Any = Any) -> Any:  # noqa: A002 (msgspec's name)
+        if len(raw) > 1000:
+            kinds.append(type)
+        return decode(raw, type=type)
+
+    monkeypatch.setattr("todo_app.api.bodies.msgspec.json.decode", noting)
+    answer = await service.ask("POST", f"{HOME}/batch", body=filled(b'{"operations":[{"op":[', b"{}", b"]}]}"))
+    assert pointers(answer) == ["/operations/0/op"]
+    assert Any not in kinds
+
+
 @pytest.mark.parametrize(
     ("before", "after", "at"),
     [

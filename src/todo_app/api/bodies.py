@@ -14,7 +14,7 @@ from msgspec.structs import FieldInfo
 from todo_app.api.excerpts import fields_of, first_items, has_very_many_members, members_in, members_named
 from todo_app.api.members import Ignored
 from todo_app.api.names import read_only, unknown
-from todo_app.api.shapes import AN_OBJECT, choices_of, info_of, rule_at, steps_to, struct_of, tagged_in
+from todo_app.api.shapes import AN_OBJECT, choices_of, info_of, rule_at, selected, steps_to, struct_of, tagged_in
 from todo_app.api.wire import READ_ONLY
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.problems import MAX_FAULTS, NOT_ALL
@@ -240,9 +240,7 @@ def _faults_of_each(
         except msgspec.ValidationError:
             yield Problem(at, AN_OBJECT)
             continue
-        named = None if tag is None else msgspec.json.decode(tag)
-        shape = tagged.get(named) if isinstance(named, str) else None
-        if shape is None:
+        if (shape := selected(tag, tagged)) is None:
             yield Problem(f"{at}/{tag_field}", f"must be one of {', '.join(tagged)}")
         else:
             yield from _below(at, item, shape)

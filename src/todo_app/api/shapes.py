@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -61,6 +62,13 @@ def tagged_in(kind: Any) -> tuple[dict[str, type[msgspec.Struct]], int] | None:
     kinds = item.types if isinstance(item, UnionType) else ()
     tagged = {each.tag: each.cls for each in kinds if isinstance(each, StructType) and isinstance(each.tag, str)}
     return (tagged, items.max_length) if tagged else None
+
+
+def selected(tag: msgspec.Raw | None, tagged: Mapping[str, type[msgspec.Struct]]) -> type[msgspec.Struct] | None:
+    """The struct that this tag, in JSON, selects. What is no string is not decoded: it may be long."""
+    with suppress(msgspec.ValidationError):
+        return None if tag is None else tagged.get(msgspec.json.decode(tag, type=str))
+    return None
 
 
 def _plain(kind: Type) -> Type:
