@@ -149,6 +149,19 @@ async def test_a_client_that_keeps_sending_an_unknown_key_takes_no_early_fetch_f
     assert len(issuer.requests) == 1 + (EARLY_EVERY + COOLDOWN) // COOLDOWN + 1
 
 
+async def test_an_early_fetch_leaves_what_an_earlier_one_answered(issuer: LoopbackIssuer, seconds: Seconds) -> None:
+    others = list[asyncio.Task[bool]]()
+    authenticator = JwtAuthenticator(
+        both_ways(issuer.url),
+        SystemClock(),
+        on_new_keys=lambda: others.append(asyncio.create_task(accepts(authenticator, by("mallory")))),
+    )
+    assert not await accepts(authenticator, by("ed-old"))
+    assert [await each for each in others] == [False]
+    assert len(issuer.requests) == 2
+    await authenticator.aclose()
+
+
 async def test_an_unknown_key_causes_one_fetch_per_cooldown(
     authenticator: JwtAuthenticator, issuer: LoopbackIssuer, seconds: Seconds
 ) -> None:

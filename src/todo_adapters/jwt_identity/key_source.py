@@ -46,7 +46,7 @@ class KeySource:
         self._fetched = NO_KEYS  # equal to `_keys`, but with the last fetch's reasons why others are unusable
         self._fetched_at = self._allowed_at = self._early_at = self._quiet_until = -math.inf
         self._missed: set[str | None] = set()  # the `kid`s that were unknown after a fetch
-        self._answered = False  # whether the last fetch succeeded
+        self._answered = False  # whether the last fetch that has ended succeeded
         self._fetching: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
 
@@ -90,6 +90,7 @@ class KeySource:
         """End a fetch that is under way."""
         self._forget_timer()
         if self._fetching is not None:
+            self._answered = False
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
@@ -101,7 +102,6 @@ class KeySource:
             if early:
                 self._early_at = now + EARLY_EVERY
             self._allowed_at = now + COOLDOWN
-            self._answered = False
             self._forget_timer()
             self._fetching = asyncio.create_task(self._renew())
         return self._fetching
@@ -137,6 +137,7 @@ class KeySource:
             self._fetching = None
 
     def _failed(self, error: Exception) -> None:
+        self._answered = False
         self._allowed_at = monotonic() + RETRY
         if monotonic() >= self._quiet_until:
             self._quiet_until = monotonic() + QUIET_FOR
