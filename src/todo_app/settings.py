@@ -83,6 +83,13 @@ DEFAULTS: Final = {
     "TODO_DATA_DIR": "",
 }
 """Every variable, and its default; empty: none."""
+# What an invalid setting is replaced by, to find the faults of those that do not depend on it.
+_STAND_INS: Final = {
+    **DEFAULTS,
+    "DATABASE_URL": "postgresql://",
+    "TODO_JWKS_URL": "https://localhost",
+    "TODO_INSECURE_JWKS": "true",
+}
 
 
 class SettingsError(Exception):
@@ -139,8 +146,8 @@ class Settings:
             except SettingsError as fault:
                 faults.append(str(fault))
                 name = re.split(r"\W", faults[-1], maxsplit=1)[0]
-                if given.get(name) != DEFAULTS.get(name):  # go on without it, for the faults of the others
-                    given[name] = DEFAULTS[name]
+                if given.get(name) != _STAND_INS.get(name):
+                    given[name] = _STAND_INS[name]
                     continue
             raise SettingsError("\n".join(faults))
 

@@ -353,6 +353,25 @@ def test_all_invalid_settings_are_named_at_once() -> None:
     assert sorted(named) == sorted(env.keys() - {"TODO_MIGRATIONS_DATABASE_URL"})
 
 
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [
+        ("DATABASE_URL", {"DATABASE_URL": '"postgresql://h/d"'}),
+        ("TODO_JWKS_URL", {"TODO_JWKS_URL": "ftp://h/k", "BETTER_AUTH_URL": "http://h", "TODO_DATA_DIR": "/x"}),
+        ("TODO_INSECURE_JWKS", {"TODO_INSECURE_JWKS": "1", "TODO_JWKS_URL": "http://h/k", "TODO_DATA_DIR": "/x"}),
+    ],
+)
+def test_a_valid_setting_is_not_refused_because_another_one_is_invalid(
+    monkeypatch: pytest.MonkeyPatch, name: str, env: dict[str, str]
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(SettingsError, match=rf"^{name} .*$") as refused:
+        Settings.read(env)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_data_folder_in_an_unknown_home_is_refused_with_what_to_write() -> None:
     with pytest.raises(SettingsError, match=r"^TODO_DATA_DIR: the home folder .*: write the folder in full"):
         Settings.read({"TODO_DATA_DIR": "~nosuchuser/x"})
