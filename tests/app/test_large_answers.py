@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from asking import Service
 from factories import ANN, BOB, make_list, make_task
+from refusals import problem
 
 from todo_app.api import replies
 from todo_app.api.replies import reply_with_things
+from todo_app.http import turns
 from todo_app.http.exchange import Exchange, Reply
 from todo_core import Committed, Task
 from todo_core.use_cases.changes import ChangeUseCases
@@ -99,3 +101,19 @@ async def test_a_user_has_one_restoration_or_undo_at_a_time_until_its_answer_has
     assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 6
     assert under_way.most == {ANN: 1, BOB: 1}
     assert {ANN, BOB} in under_way.together
+
+
+async def test_a_restoration_that_waits_too_long_for_another_is_refused_with_what_to_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ChangeUseCases, "restore", endless)
+    path = f"/api/{ANN}/trash/{make_task().id}/restore"
+    first = asyncio.create_task(service.ask("POST", path))
+    await asyncio.sleep(0.02)
+    detail = "You may have one undo or restoration at a time: read the answer of the one before this."
+    assert problem(await service.ask("POST", path), 429)["detail"] == detail
+    first.cancel()

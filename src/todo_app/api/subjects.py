@@ -44,7 +44,7 @@ def by_path() -> dict[str, dict[str, Operation]]:
 
 def routes(tasks: TaskService, live: Live, service: Service) -> list[HTTPRouteHandler | ASGIRouteHandler]:
     """The router's handlers, including the public operations."""
-    alone = RequestTurns(max_concurrent=1, max_waiting=_WAITING_MAX)
+    alone = RequestTurns(max_concurrent=1, max_waiting=_WAITING_MAX, detail=_ALONE)
     below = [_route(path, answering, tasks, live, alone) for path, answering in by_path().items()]
     return [*below, *(_public(each, service) for each in PUBLIC)]
 
@@ -75,6 +75,7 @@ def _route(
 
 
 _WAITING_MAX: Final = 999  # of one user, who has fewer places
+_ALONE: Final = "You may have one undo or restoration at a time: read the answer of the one before this."
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 
 

@@ -24,8 +24,9 @@ class RequestTurns:
     other resource.
     """
 
-    def __init__(self, *, max_concurrent: int, max_waiting: int) -> None:
-        self._max_concurrent, self._max_waiting = max_concurrent, max_waiting
+    def __init__(self, *, max_concurrent: int, max_waiting: int, detail: str = "") -> None:
+        """`detail`: what a refusal says, if not the numbers."""
+        self._max_concurrent, self._max_waiting, self._detail = max_concurrent, max_waiting, detail
         self._lines: dict[Hashable, _Line] = {}
         self._refusing = asyncio.Lock()
 
@@ -70,6 +71,8 @@ class RequestTurns:
             raise self._refusal()
 
     def _refusal(self) -> TooManyAtOnce:
+        if self._detail:
+            return TooManyAtOnce(self._detail)
         return too_many_at_once(self._max_concurrent, self._max_waiting)
 
     def give_back(self, key: Hashable) -> None:
