@@ -89,6 +89,7 @@ _STAND_INS: Final = {
     "DATABASE_URL": "postgresql://",
     "TODO_JWKS_URL": "https://localhost",
     "TODO_INSECURE_JWKS": "true",
+    "TODO_DATA_DIR": "/",
 }
 
 

@@ -357,6 +357,7 @@ def test_all_invalid_settings_are_named_at_once() -> None:
     ("name", "env"),
     [
         ("DATABASE_URL", {"DATABASE_URL": '"postgresql://h/d"'}),
+        ("TODO_DATA_DIR:", {"TODO_DATA_DIR": "~/x"}),
         ("TODO_JWKS_URL", {"TODO_JWKS_URL": "ftp://h/k", "BETTER_AUTH_URL": "http://h", "TODO_DATA_DIR": "/x"}),
         ("TODO_INSECURE_JWKS", {"TODO_INSECURE_JWKS": "1", "TODO_JWKS_URL": "http://h/k", "TODO_DATA_DIR": "/x"}),
     ],
