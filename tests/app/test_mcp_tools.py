@@ -128,6 +128,7 @@ async def test_undoing_a_creation_needs_the_scope_to_delete(service: Service) ->
     asked["arguments"] = {"changes": [1]}
     each = (await ask(service, "tools/call", asked, scopes=["tasks:write"])).json()["result"]["structuredContent"]
     assert each["results"][0]["error"]["code"] == "insufficient_scope"
+    assert "or start `todo mcp` with `--scope tasks:delete` too" in each["results"][0]["error"]["detail"]
     asked["arguments"] = {"change": 1}
     assert (await ask(service, "tools/call", asked, scopes=["tasks:write", "tasks:delete"])).status_code == 200
     assert await service.tasks_of(ANN) == []

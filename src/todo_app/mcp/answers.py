@@ -80,16 +80,11 @@ def entry(of: Entry, title: str | None) -> Json:
 
 
 def refusal(error: TodoError) -> Json:
-    """A refusal, as in the API."""
+    """A refusal, as in the API. For a missing scope, also with the option of `todo mcp`, which has no token."""
     problem = problem_of(error, "")
     said: dict[str, Any] = {"code": problem.code, "detail": problem.detail}
+    if isinstance(error, InsufficientScope):
+        said["detail"] = f"{error.args[0].rstrip('.')}, or start `todo mcp` with `--scope {error.scope}` too."
     if problem.errors:
         said["errors"] = msgspec.to_builtins(problem.errors)
     return {"error": said}
-
-
-def beyond_the_command(error: InsufficientScope) -> Json:
-    """The refusal of `todo mcp`, which has no token but an option."""
-    said = refusal(error)
-    said["error"]["detail"] = f"This needs the scope {error.scope}: start `todo mcp` with `--scope {error.scope}` too."
-    return said

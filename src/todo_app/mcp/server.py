@@ -85,10 +85,9 @@ async def _outcome(
 ) -> CallToolResult:
     try:
         answer = await tool.answer(caller, arguments)
-    except InsufficientScope as error:
-        report(error)  # over HTTP the answer is a 403, and not what follows
-        return _result(answers.beyond_the_command(error), failed=True)
     except TodoError as error:
+        if isinstance(error, InsufficientScope):
+            report(error)  # over HTTP the answer is a 403, and not what follows
         return _result(answers.refusal(error), failed=True)
     except Exception as error:  # the SDK would send its message to the client
         report(error)
