@@ -1,6 +1,7 @@
 """The fixtures that several folders of tests share: databases, stores."""
 
 import gc
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ hypothesis.settings.load_profile("patient")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make this run's place for databases, once: the workers of pytest-xdist inherit it."""
+    # A shell lets what it runs in the background ignore SIGQUIT, `nohup` SIGHUP, and what tests start would inherit it.
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):
         lock = make_scratch_folder()
         config.add_cleanup(lambda: remove_scratch_folder(lock))

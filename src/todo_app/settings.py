@@ -44,7 +44,7 @@ _OTHER_NAMES: Final = {
 }
 # Of clients, of compose.yaml, of this project's tests, and those with which Kubernetes names services.
 _NOT_SETTINGS: Final = re.compile(
-    r"TODO_(TOKEN|VERSION|SITE|TLS|REPLICAS|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_[0-9]+_\w+)"
+    r"TODO_(TOKEN|VERSION|SITE|TLS|REPLICAS|TEST_\w+|(\w{1,63}_)?(SERVICE_(HOST|PORT\w{0,63})|PORT_[0-9]{1,5}_\w{1,63}))"
 )
 _QUOTED: Final = re.compile("\"[^\"]*\"|'[^']*'")
 _BASE_PATH: Final = "/api/auth"  # Better Auth's default, if its URL has no path
