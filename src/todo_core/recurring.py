@@ -22,7 +22,7 @@ from todo_core.due import (
 from todo_core.errors import InvalidInput, Problem
 from todo_core.ports import RecurrenceCalendar
 from todo_core.recurrence import Recurrence, read_recurrence, until_of
-from todo_core.task import Settable, Task, TaskId
+from todo_core.task import Settable, Task, TaskId, require_limit
 
 OCCURRENCES_DEFAULT: Final = 10
 OCCURRENCES_MAX: Final = 100
@@ -150,8 +150,7 @@ class Course:
 
     def occurrences(self, task: Task, now: Now, limit: int = OCCURRENCES_DEFAULT) -> list[str]:
         """The due dates, current one first, if each is completed when due, or now if it is overdue."""
-        if not _may_limit(limit):
-            raise InvalidInput([Problem("limit", OCCURRENCES_RULE)])
+        require_limit(limit, OCCURRENCES_MAX)
         if task.due_date is None:
             return []
         found = [task.due_date]
@@ -284,10 +283,6 @@ def _zoned(task: Task, now: Now) -> Task:
     The zone is not to be stored: the later occurrences of a task without one are wherever the user is.
     """
     return task if task.recurrence is None else task.with_stored(now.at, {"time_zone": now.zone_of(task)})
-
-
-def _may_limit(value: object) -> bool:
-    return isinstance(value, int) and 1 <= value <= OCCURRENCES_MAX
 
 
 def _is_due(task: Task, occurrence: str | None) -> bool:

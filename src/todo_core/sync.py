@@ -10,10 +10,10 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from todo_core.changes import LIMIT_DEFAULT, Entry, Kind, kind_of, require_limit
+from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, Entry, Kind, kind_of
 from todo_core.errors import InvalidInput, Problem, ResyncRequired
 from todo_core.lists import Thing
-from todo_core.task import OwnerId
+from todo_core.task import OwnerId, require_limit
 
 TOKEN_RULE: Final = "must be the `next` of an earlier page, or the id of an event, of the same user"  # noqa: S105
 SINCE_RULE: Final = "must be a SyncToken: SyncToken.decode reads its text"
@@ -148,7 +148,7 @@ class SyncQuery:
     limit: int = LIMIT_DEFAULT
 
     def __post_init__(self) -> None:
-        require_limit(self.limit)
+        require_limit(self.limit, LIMIT_MAX)
         if not (self.since is None or isinstance(self.since, SyncToken)):
             raise InvalidInput([Problem("since", SINCE_RULE)])
 

@@ -463,8 +463,14 @@ def _made(members: dict[str, Any], unchecked: Iterable[str]) -> Task:
 
 def require_id(value: object, name: str) -> None:
     """Raise `InvalidInput`, naming that argument, unless `value` can be an id. Storages treat text differently."""
-    if not isinstance(value, UUID):
+    if not is_id(value):
         raise InvalidInput([Problem(name, RULES["id"].sentence)])
+
+
+def require_limit(value: object, most: int) -> None:
+    """Raise `InvalidInput` unless `value` can be the limit of a page that has at most so many items."""
+    if not (isinstance(value, int) and 1 <= value <= most):
+        raise InvalidInput([Problem("limit", f"must be a whole number from 1 to {most}")])
 
 
 def require_known(given: Mapping[str, object], settable: Set[str]) -> None:
