@@ -136,9 +136,10 @@ class Cluster:
     def _has_no_child(self) -> bool:
         return self._child is None or self._child.poll() is not None
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, pid: int | None = None) -> bool:
+        """Whether the server answers; with `pid`, whether that one does: the file may name one that was killed."""
         server = self._server()
-        return server is not None and server.is_ready()
+        return server is not None and pid in (None, server.pid) and server.is_ready()
 
     def _claims_to_be_ready(self) -> bool:
         server = self._server()
@@ -164,8 +165,8 @@ class Cluster:
             with signals_held():  # an exception before the process is known would leave it running
                 child = self._child = self._launch(programs)
             self._account = account
-            wait_until(lambda: child.poll() is not None or self._is_ready(), deadline)
-            if child.poll() is not None or not self._is_ready():
+            wait_until(lambda: child.poll() is not None or self._is_ready(child.pid), deadline)
+            if child.poll() is not None or not self._is_ready(child.pid):
                 reason = (
                     f"it runs, but does not answer on its socket in {self.folder}"
                     if self._claims_to_be_ready()

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,22 @@ from adapters.embedded.clusters import (
 )
 
 from todo_adapters.embedded import EmbeddedDatabaseError, EmbeddedPostgres, binaries
+from todo_adapters.embedded.postmaster import Postmaster
+
+
+def test_the_file_of_a_killed_server_is_not_taken_for_that_of_the_next_one(
+    place: Path, user: Callable[..., User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = user(place / "data", durable=True)
+    write(from_here(killed), "kept")
+    killed.kill()
+    kill_postmaster(place / "data")
+    while is_running(place / "data"):
+        time.sleep(0.01)
+    # The next one's socket answers before it has written its own file, and before it takes statements.
+    monkeypatch.setattr(Postmaster, "listens", lambda _: True)
+    with EmbeddedPostgres.start(place / "data") as database:
+        assert ask(database.url, "select 1") == 1
 
 
 @pytest.mark.parametrize(
