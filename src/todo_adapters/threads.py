@@ -46,7 +46,7 @@ def let_go(things: list[Any]) -> None:
 
 
 def _giving_way(work: Callable[[], R]) -> R:
-    with _SHORT_TURNS:
+    with SHORT_TURNS:
         return work()
 
 
@@ -77,4 +77,5 @@ class _ShortTurns:
                 sys.setswitchinterval(self._usual)
 
 
-_SHORT_TURNS: Final = _ShortTurns()
+SHORT_TURNS: Final = _ShortTurns()
+"""While some thread is in it, threads take short turns."""

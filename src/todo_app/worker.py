@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from todo_app.http.admission import Admission
 from todo_app.http.exchange import App
 from todo_app.local import open_files
 from todo_app.settings import METRICS_FOLDER
@@ -32,7 +33,9 @@ def create_worker() -> App:
     """
     before_the_end: list[Callable[[], None]] = []
     _make_room_for_files()
-    threading.Thread(target=_end_once, args=[asyncio.get_event_loop(), before_the_end], daemon=True).start()
+    loop = asyncio.get_event_loop()
+    Admission(loop).install()
+    threading.Thread(target=_end_once, args=[loop, before_the_end], daemon=True).start()
     threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
         Path(folder).mkdir(exist_ok=True)  # it may have been cleaned away

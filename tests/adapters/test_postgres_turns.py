@@ -1,4 +1,4 @@
-"""Fair turns: what an owner has used lately delays it, and heavy owners have at most half of the places."""
+"""Fair turns: what an owner has used lately delays it, and heavy owners have at most a quarter of the places."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -72,7 +72,7 @@ async def after(end: asyncio.Event) -> None:
         await asyncio.sleep(0)
 
 
-def test_heavy_owners_have_at_most_half_of_the_places(fair: FairTurns, uses: Callable[..., None]) -> None:
+def test_heavy_owners_have_one_of_two_places(fair: FairTurns, uses: Callable[..., None]) -> None:
     uses(eve=0.001, ann=1, bob=1)
 
     async def all_ask() -> None:
@@ -103,13 +103,17 @@ def test_nobody_is_heavy_without_using_much_more_than_another(
     asyncio.run(both_ask())
 
 
-async def test_of_four_places_heavy_owners_have_two(passes: Callable[[float], None]) -> None:
-    fair = FairTurns(4, timeout=5, light=LIGHT)
+@pytest.mark.parametrize(("places", "heavy"), [(4, 1), (8, 2)])
+async def test_heavy_owners_have_at_most_a_quarter_of_the_places(
+    passes: Callable[[float], None], places: int, heavy: int
+) -> None:
+    fair = FairTurns(places, timeout=5, light=LIGHT)
     for owner, seconds in {"eve": 0.001, "ann": 1, "bob": 1, "joe": 1}.items():
         async with fair.of(owner):
             passes(seconds)
-    async with asking(fair, "ann", "bob", "joe", "eve", "new", "late") as (begun, _):
-        assert begun == ["ann", "bob", "eve", "new"]
+    light = [f"light {number}" for number in range(places)]
+    async with asking(fair, "ann", "bob", "joe", *light) as (begun, _):
+        assert begun == [*["ann", "bob", "joe"][:heavy], *light[: places - heavy]]
 
 
 def test_the_seconds_an_owner_used_lately_are_added_to_its_arrival_time(

@@ -114,6 +114,18 @@ async def test_statements_that_read_end_by_weight(
     assert (batches[0], sum(batches)) == (sender.MAX_WEIGHT // weight, 50)
 
 
+async def test_a_light_read_neither_waits_for_a_heavy_one_nor_shares_its_statement(
+    postgres_store: PostgresTaskStore, batches: list[int], database_url: str, admin: psycopg.AsyncConnection[Any]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    with table_locked(database_url):
+        limits = [100, 10, 100, sender.APART - 1]  # one more shows whether there are more
+        asking = [asyncio.ensure_future(tasks.page(TaskQuery(limit=limit))) for limit in limits]
+        await under_way(admin, 2)
+        assert batches == [2, 2]
+    await asyncio.gather(*asking)
+
+
 async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,79 +1,130 @@
-"""Requests that arrive together: at most a few of each token start in a round of the event loop."""
+"""Requests that arrive together: a few start in each round of the event loop, and tokens take turns."""
 
 import asyncio
-from typing import Any
+import sys
+from collections.abc import Callable
+from contextvars import copy_context
+from types import SimpleNamespace
 
-from todo_app.http.admission import PER_ROUND, Admission
-from todo_app.http.edge import Edge
-from todo_app.http.exchange import Receive, Scope, Send
+import pytest
+
+from todo_app.http.admission import CROWD, IN_ALL, PER_ROUND, Admission
 
 ANN, BOB = b"Bearer ann", b"Bearer bob"
 
 
-async def never(*_: Any) -> None:
-    await asyncio.Event().wait()
+class Server:
+    """Hands requests over as Granian does, and remembers which have started."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.admission = Admission(self.loop)
+        self.started: list[bytes | None] = []
+
+    def receives(self, header: bytes | None, start: Callable[..., object] | None = None) -> None:
+        watcher = SimpleNamespace(scope={"headers": [(b"host", b"a"), *([(b"authorization", header)] * bool(header))]})
+        begin = start or (lambda _: self.started.append(header))
+        self.admission.call_soon_threadsafe(begin, watcher, context=copy_context())
+
+    async def all_started(self, count: int) -> None:
+        await rounds_until(lambda: len(self.started) >= count)
 
 
-async def test_each_round_admits_a_few_requests_of_each_token_in_order() -> None:
-    admission, order = Admission(), list[tuple[bytes, int]]()
+async def rounds_until(met: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if met():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it is never so")
 
-    async def request(token: bytes, number: int) -> None:
-        if (turn := admission.turn(token)) is not None:
-            await turn
-        order.append((token, number))
 
-    asked = [asyncio.create_task(request(token, number)) for token in (ANN, BOB) for number in range(10)]
+async def test_each_round_starts_a_few_requests_of_each_token_in_order() -> None:
+    server, order = Server(), list[tuple[bytes, int]]()
+    for token in (ANN, BOB):
+        for number in range(10):
+            server.receives(token, lambda _, each=(token, number): order.append(each))
     expected = list[tuple[bytes, int]]()
     for first in range(0, 10, PER_ROUND):
         numbers = range(first, min(10, first + PER_ROUND))
         expected += [(token, number) for token in (ANN, BOB) for number in numbers]
-        while len(order) < len(expected):
-            assert not all(task.done() for task in asked)
-            await asyncio.sleep(0)
+        await rounds_until(lambda: len(order) >= len(expected))  # noqa: B023  (called before the next one)
         assert order == expected
-    await asyncio.gather(*asked)
-
-
-async def test_a_token_is_one_however_its_header_is_spelled() -> None:
-    admission = Admission()
-    headers = [b"Bearer" + b" " * count + b"ann" for count in range(1, PER_ROUND + 1)]
-    assert [admission.turn(header) for header in headers] == [None] * PER_ROUND
-    assert admission.turn(b"bearer       ann") is not None
-    assert admission.turn(BOB) is None
-    await asyncio.sleep(0)
-
-
-async def test_a_newcomer_is_behind_those_that_wait_and_cancelled_ones_take_no_place() -> None:
-    admission = Admission()
-    turns = [turn for _ in range(3 * PER_ROUND) if (turn := admission.turn(ANN)) is not None]
-    assert len(turns) == 2 * PER_ROUND
-    for turn in turns[:PER_ROUND]:
-        turn.cancel()
-    await asyncio.sleep(0)
-    late = admission.turn(ANN)
-    assert late is not None
-    assert [turn.done() and not turn.cancelled() for turn in turns] == [False] * PER_ROUND + [True] * PER_ROUND
-    await asyncio.wait_for(late, 5)
-    await asyncio.sleep(0)
-    assert admission._started == admission._waiting == {}
-    assert admission.turn(ANN) is None
 
 
 async def test_hundreds_of_simultaneous_requests_start_after_one_of_another_user_that_came_later() -> None:
-    started = list[bytes]()
-
-    async def answer(scope: Scope, _: Receive, __: Send) -> None:
-        started.append(scope["headers"][0][1])
-
-    edge = Edge(answer, observe=lambda _, __: None, report=lambda _, __: None)
-
-    def request(token: bytes) -> "asyncio.Task[None]":
-        scope = {"type": "http", "method": "GET", "headers": [(b"authorization", token)]}
-        return asyncio.create_task(edge(scope, never, never))
-
-    many = [request(ANN) for _ in range(300)]
+    server = Server()
+    for _ in range(300):
+        server.receives(ANN)
     await asyncio.sleep(0)
-    await request(BOB)
-    assert started.count(ANN) <= 3 * PER_ROUND
-    await asyncio.gather(*many)
-    assert started.count(ANN) == 300
+    server.receives(BOB)
+    await rounds_until(lambda: BOB in server.started)
+    assert server.started.count(ANN) <= 3 * PER_ROUND
+    await server.all_started(301)
+    assert server.started.count(ANN) == 300
+
+
+async def test_of_many_tokens_a_number_in_all_starts_in_a_round_in_turn() -> None:
+    server = Server()
+    tokens = [b"Bearer %d" % number for number in range(2 * IN_ALL)]
+    for token in [*tokens, *tokens]:
+        server.receives(token)
+    for begun in range(IN_ALL, 4 * IN_ALL + 1, IN_ALL):
+        await rounds_until(lambda: len(server.started) >= begun)  # noqa: B023  (called before the next one)
+        assert len(server.started) == begun
+    assert set(server.started[: IN_ALL + IN_ALL // 2]) > set(tokens[:IN_ALL])
+    assert sorted(map(server.started.count, tokens)) == [2] * len(tokens)
+
+
+async def test_a_token_is_one_however_its_header_is_spelled() -> None:
+    server = Server()
+    for count in range(1, 3 * PER_ROUND):
+        server.receives(b"Bearer" + b" " * count + b"ann")
+    server.receives(BOB)
+    await rounds_until(lambda: BOB in server.started)
+    assert server.started.index(BOB) == PER_ROUND
+    await server.all_started(3 * PER_ROUND)
+
+
+async def test_a_start_that_fails_is_reported_and_delays_no_other() -> None:
+    server, problems = Server(), list[dict[str, object]]()
+    server.loop.set_exception_handler(lambda _, context: problems.append(context))
+
+    def fail(_: object) -> None:
+        raise LookupError
+
+    for _ in range(CROWD):
+        server.receives(ANN, fail)
+        server.receives(ANN)
+    await server.all_started(CROWD)
+    for _ in range(2):
+        server.receives(BOB, fail)
+        server.receives(BOB)
+    await server.all_started(CROWD + 2)
+    assert [type(problem["exception"]) for problem in problems] == [LookupError] * (CROWD + 2)
+
+
+async def test_threads_take_short_turns_while_a_crowd_waits() -> None:
+    server, usual, seen = Server(), sys.getswitchinterval(), list[float]()
+    for _ in range(CROWD + 3 * PER_ROUND):
+        server.receives(ANN, lambda _: seen.append(sys.getswitchinterval()))
+    await rounds_until(lambda: len(seen) == CROWD + 3 * PER_ROUND)
+    assert max(seen) < usual / 10
+    await asyncio.sleep(0)
+    assert sys.getswitchinterval() == usual
+    server.receives(BOB)
+    await server.all_started(1)
+    assert sys.getswitchinterval() == usual
+
+
+async def test_other_calls_pass_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    for _ in range(2 * CROWD):
+        server.receives(ANN)
+    called = asyncio.Event()
+    monkeypatch.setattr(server.loop, "call_soon_threadsafe", server.admission.call_soon_threadsafe)
+    await asyncio.to_thread(server.loop.call_soon_threadsafe, called.set)
+    handle = server.loop.call_soon_threadsafe(server.started.append, b"never")
+    handle.cancel()
+    await asyncio.wait_for(called.wait(), 5)
+    await server.all_started(2 * CROWD)
+    assert b"never" not in server.started

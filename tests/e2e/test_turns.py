@@ -2,15 +2,30 @@
 
 import json
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from select import select
 
+import httpx
 import pytest
 from databases import ScratchCluster
-from serving import SECRET, Server, eventually, head, token_for
+from serving import NO_TLS, SECRET, Server, eventually, head, token_for
 
 TASKS = "/api/ann/tasks"
+# Becomes `todo`, and names the path of each request that it starts in turn.
+TELLING = """
+import os, sys
+from todo_app.http import admission
+usual = admission._run
+def run(start):
+    os.write(2, b"started " + start[1][-1].scope["raw_path"] + b"\\n")
+    usual(start)
+admission._run = run
+from todo_app.cli import main
+del sys.argv[0]
+sys.exit(main())
+"""
 
 
 def authorized() -> str:
@@ -40,6 +55,14 @@ def connected(server: Server) -> socket.socket:
 
 def status(client: socket.socket) -> int:
     return int(client.recv(65536)[9:12])
+
+
+def test_every_request_to_the_server_is_started_in_turn(start: Callable[..., Server]) -> None:
+    server = start(through=[sys.executable, "-c", TELLING])
+    for number in range(3):
+        assert httpx.get(f"{server.url}/none/{number}", verify=NO_TLS).status_code == 404
+    said = server.said().splitlines()
+    assert [line for line in said if "none" in line] == [f"started /none/{number}" for number in range(3)]
 
 
 def test_a_client_that_hangs_up_while_it_waits_leaves_its_place(start: Callable[..., Server]) -> None:

@@ -8,7 +8,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
 R = TypeVar("R")
-READS_MAX: Final = 64  # reads of 8 KiB and more, within some milliseconds
+READS_MAX: Final = 16  # reads of 8 KiB and more, within a millisecond
 
 
 class Connection(AsyncConnection[Any]):

@@ -24,6 +24,7 @@ _RACES: Final = 5
 _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
+APART: Final = 64  # the cost, in rows, of a read that lighter ones of its kind do not share a statement with
 MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_UNSHARED: Final = 4
@@ -94,16 +95,18 @@ class Sender:
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to a call that changes nothing. It is repeated if its connection is lost.
 
-        `weight` is the call's cost, in rows that are read or looked up. Raises `StoreUnavailable` after about twice the
-        deadline at the latest.
+        `weight` is the call's cost, in rows that are read or looked up; no lighter call waits for one above `APART`.
+        Raises `StoreUnavailable` after about twice the deadline at the latest.
         """
-        return self._coalescer(batch, owner, repeatable=True).call(call, owner=owner, weight=weight)
+        return self._coalescer(batch, owner, repeatable=True, apart=weight > APART).call(
+            call, owner=owner, weight=weight
+        )
 
     async def read_unshared(self, batch: Batch[C, A], call: C, *, owner: str) -> A:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
         Each owner has at most one under way in this process. The statement gets a quarter of the deadline. Heavy
-        owners have at most half of the places (`FairTurns`).
+        owners have at most a quarter of the places (`FairTurns`).
         """
 
         async def work(connection: AsyncConnection[Any]) -> Sequence[A]:
@@ -177,8 +180,8 @@ class Sender:
         finally:
             del task  # or its error would refer to this frame, and the frame to it
 
-    def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool) -> Coalescer[C, A]:
-        key = (batch, owner) if self.sharded else batch
+    def _coalescer(self, batch: Batch[C, A], owner: str, *, repeatable: bool, apart: bool = False) -> Coalescer[C, A]:
+        key = (batch, owner if self.sharded else None, apart)
         if (coalescer := self._coalescers.get(key)) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:

@@ -73,7 +73,7 @@ class Lately:
 
 
 class FairTurns:
-    """At most `max_concurrent` turns at a time, and at most half of them (rounded up) of heavy owners.
+    """At most `max_concurrent` turns at a time, and at most one, or a quarter of them, of heavy owners.
 
     So other owners need not wait for the end of long turns, or share the database's processors with many of them. An
     owner is heavy if it has lately used more than `light` seconds, and more than four times as much as another recent
@@ -84,7 +84,7 @@ class FairTurns:
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
         """`timeout`: as for `Turns`."""
         self._free = max_concurrent
-        self._free_for_heavy = max_concurrent - max_concurrent // 2
+        self._free_for_heavy = max(1, max_concurrent // 4)
         self._timeout = timeout
         self._light = light
         self._waiting: list[tuple[str, float, asyncio.Future[bool]]] = []  # since when; is it a heavy owner's turn?

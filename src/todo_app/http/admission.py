@@ -1,46 +1,119 @@
 """Limits how many requests under one token start in a round of the event loop: others' requests come in between."""
 
 import asyncio
-from collections import deque
-from typing import Final
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import Context
+from typing import Any, Final, TypeAlias
 
-PER_ROUND: Final = 4
+from todo_adapters.threads import SHORT_TURNS
+from todo_app.http.exchange import Scope
+
+PER_ROUND: Final = 4  # of one token
+IN_ALL: Final = 64  # in a round
+CROWD: Final = 64  # of one token, that wait
+Start: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context]
+"""What the server wants called in the event loop to start a request, and in which context."""
 
 
 class Admission:
-    """Admits requests in order, at most `PER_ROUND` under one token in each round of the event loop.
+    """Starts requests: in each round of the event loop at most `PER_ROUND` under one token, and `IN_ALL` together.
 
-    Without it, hundreds of requests that arrive together would all start before the next request of another user.
+    Tokens take turns. Without it, hundreds of requests that arrive together would all start before the next request of
+    another user; to start one takes as long as a quarter of a small request. While a crowd waits, the threads of the
+    process take short turns, since the one that receives requests needs the interpreter's lock for each.
     """
 
-    def __init__(self) -> None:
-        self._started: dict[bytes | None, int] = {}  # in this round
-        self._waiting: dict[bytes | None, deque[asyncio.Future[None]]] = {}
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._usual = loop.call_soon_threadsafe
+        self._arrived: deque[Start] = deque()  # filled by the server's thread
+        self._lines: OrderedDict[bytes | None, deque[Start]] = OrderedDict()  # by token, in the order of turns
+        self._chosen: deque[Start] = deque()  # for this round
+        self._is_due = False
+        self._while_crowded = ExitStack()
 
-    def turn(self, header: bytes | None) -> "asyncio.Future[None] | None":
-        """When a request with that header `Authorization` may start; None for immediately."""
-        token = header and header.rpartition(b" ")[2]  # however it is separated from the scheme
-        loop = asyncio.get_running_loop()
-        if not self._started:
-            loop.call_soon(self._next_round)
-        started = self._started.get(token, 0)
-        if started < PER_ROUND:
-            self._started[token] = started + 1
-            return None
-        turn = loop.create_future()
-        self._waiting.setdefault(token, deque()).append(turn)
-        return turn
+    def install(self) -> None:
+        """Admit all requests that Granian (2.8) starts in this loop, for which it has no public way.
 
-    def _next_round(self) -> None:
-        self._started.clear()
-        for token, waiting in list(self._waiting.items()):
-            admitted = 0
-            while waiting and admitted < PER_ROUND:
-                if not (turn := waiting.popleft()).done():  # its request has been cancelled
-                    turn.set_result(None)
-                    admitted += 1
-            self._started[token] = PER_ROUND  # whoever comes now is behind those that wait
-            if not waiting:
-                del self._waiting[token]
-        if self._started:
-            asyncio.get_running_loop().call_soon(self._next_round)
+        Its own thread hands each request over by `call_soon_threadsafe`, with an argument that has the request's scope.
+        """
+        self._loop.call_soon_threadsafe = self.call_soon_threadsafe  # type: ignore[method-assign,assignment]
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *arguments: Any, context: Context | None = None
+    ) -> asyncio.Handle | None:
+        """As the loop's, except that the start of a request waits for its turn, and cannot be cancelled."""
+        if context is None or not arguments or not hasattr(arguments[-1], "scope"):
+            return self._usual(callback, *arguments, context=context)
+        self._arrived.append((callback, arguments, context))
+        if not self._is_due:
+            self._is_due = True
+            self._usual(self._round)
+        return None
+
+    def _round(self) -> None:
+        self._choose()
+        try:
+            while self._chosen:
+                _run(self._chosen.popleft())
+        finally:
+            if not self._lines:
+                self._while_crowded.close()
+            self._is_due = bool(self._chosen or self._lines)
+            if self._is_due or self._arrived:  # one may have arrived just before none was due
+                self._is_due = True
+                self._loop.call_soon(self._round)
+
+    def _choose(self) -> None:
+        chosen, lines, arrived = self._chosen, self._lines, self._arrived
+        seen = self._choose_waiting() if lines else {}
+        few = not lines and len(arrived) <= PER_ROUND
+        for _ in range(len(arrived)):
+            start = arrived.popleft()
+            if few:
+                chosen.append(start)
+                continue
+            token = _token(start)
+            count = seen.get(token, 0)
+            if count < PER_ROUND and len(chosen) < IN_ALL and token not in lines:
+                seen[token] = count + 1
+                chosen.append(start)
+            else:
+                self._line_up(token, start)
+
+    def _choose_waiting(self) -> dict[bytes | None, int]:
+        """How many were chosen of each token."""
+        counts = dict[bytes | None, int]()
+        for token in list(self._lines):
+            if not (room := IN_ALL - len(self._chosen)):
+                break
+            line = self._lines.pop(token)
+            counts[token] = min(PER_ROUND, len(line), room)
+            for _ in range(counts[token]):
+                self._chosen.append(line.popleft())
+            if line:
+                self._lines[token] = line
+        return counts
+
+    def _line_up(self, token: bytes | None, start: Start) -> None:
+        line = self._lines.setdefault(token, deque())
+        line.append(start)
+        if len(line) == CROWD:
+            self._while_crowded.close()
+            self._while_crowded.enter_context(SHORT_TURNS)
+
+
+def _run(start: Start) -> None:
+    callback, arguments, context = start
+    context.run(callback, *arguments)
+
+
+def _token(start: Start) -> bytes | None:
+    scope: Scope = start[1][-1].scope
+    for name, value in scope.get("headers", ()):
+        if name == b"authorization":
+            token: bytes = value.rpartition(b" ")[2]  # however it is separated from the scheme
+            return token
+    return None

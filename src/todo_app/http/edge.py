@@ -6,7 +6,6 @@ from random import getrandbits
 from time import perf_counter
 from typing import Final, TypeAlias
 
-from todo_app.http.admission import Admission
 from todo_app.http.errors import cause_of, is_refusal
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Scope, Send, fields_of
 from todo_app.http.problems import reply_to
@@ -43,7 +42,6 @@ class Edge:
         self._root_path = root_path
         self._observe = observe
         self._report = report
-        self._admission = Admission()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -63,8 +61,6 @@ class Edge:
         scope["root_path"] = self._root_path
         with_headers = _with_headers(exchange, send)
         try:
-            if (turn := self._admission.turn(fields.get(b"authorization"))) is not None:
-                await turn
             await self._app(scope, receive, with_headers)
         except Exception as raised:  # every error is answered, and bugs are reported
             error = cause_of(raised)
