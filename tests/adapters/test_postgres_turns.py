@@ -116,6 +116,26 @@ async def test_heavy_owners_have_at_most_a_quarter_of_the_places(
         assert begun == [*["ann", "bob", "joe"][:heavy], *light[: places - heavy]]
 
 
+def test_a_heavy_owner_that_has_waited_for_half_of_the_timeout_takes_a_free_place(
+    fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
+) -> None:
+    uses(ann=1, bob=1, eve=0.001)
+
+    async def all_ask() -> None:
+        async with asking(fair, "ann", "bob") as (begun, ends):
+            passes(2.4)
+            async with asking(fair, "joe") as (later, _):
+                assert (begun, later) == (["ann"], ["joe"])
+            passes(0.2)
+            async with asking(fair, "joe") as (later, _):
+                await asyncio.sleep(0)
+                begun_by_then = [*begun, *later]
+                await after(ends["ann"])
+        assert begun_by_then == ["ann", "bob"]
+
+    asyncio.run(all_ask())
+
+
 def test_the_seconds_an_owner_used_lately_are_added_to_its_arrival_time(
     fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
 ) -> None:

@@ -34,12 +34,16 @@ async def test_transactions_leave_connections_to_the_rest(engine: Engine, monkey
 async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_others(engine: Engine) -> None:
     sizes: list[int] = []
     under_way = most = 0
+    full = asyncio.Event()  # opening connections may take longer than a turn
 
     async def batch(connection: AsyncConnection[Any], calls: Sequence[int]) -> Sequence[int]:
         nonlocal under_way, most
         sizes.append(len(calls))
         under_way += 1
         most = max(most, under_way)
+        if most == sender.MAX_UNSHARED:
+            full.set()
+        await full.wait()
         await asyncio.sleep(0.02)
         under_way -= 1
         return calls

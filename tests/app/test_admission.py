@@ -63,16 +63,35 @@ async def test_hundreds_of_simultaneous_requests_start_after_one_of_another_user
     assert server.started.count(ANN) == 300
 
 
+async def test_a_newcomer_is_behind_those_of_its_token_that_wait_or_have_just_started() -> None:
+    server = Server()
+    for _ in range(2 * PER_ROUND):
+        server.receives(ANN)
+    await rounds_until(lambda: len(server.started) == PER_ROUND)
+    server.receives(BOB)
+    for _ in range(PER_ROUND - 1):
+        server.receives(ANN)
+    await rounds_until(lambda: BOB in server.started)
+    assert server.started == [*[ANN] * 2 * PER_ROUND, BOB]
+    await server.all_started(3 * PER_ROUND)
+
+
+async def test_one_that_arrives_during_a_round_is_started() -> None:
+    server = Server()
+    server.receives(ANN, lambda _: server.receives(BOB))
+    await server.all_started(1)
+
+
 async def test_of_many_tokens_a_number_in_all_starts_in_a_round_in_turn() -> None:
     server = Server()
     tokens = [b"Bearer %d" % number for number in range(2 * IN_ALL)]
-    for token in [*tokens, *tokens]:
+    for token in tokens * 3:
         server.receives(token)
-    for begun in range(IN_ALL, 4 * IN_ALL + 1, IN_ALL):
+    for begun in range(IN_ALL, 6 * IN_ALL + 1, IN_ALL):
         await rounds_until(lambda: len(server.started) >= begun)  # noqa: B023  (called before the next one)
         assert len(server.started) == begun
-    assert set(server.started[: IN_ALL + IN_ALL // 2]) > set(tokens[:IN_ALL])
-    assert sorted(map(server.started.count, tokens)) == [2] * len(tokens)
+    assert server.started[:IN_ALL] == tokens[:IN_ALL]
+    assert [server.started.count(token) for token in tokens] == [3] * len(tokens)
 
 
 async def test_a_token_is_one_however_its_header_is_spelled() -> None:

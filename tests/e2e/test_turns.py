@@ -57,6 +57,7 @@ def status(client: socket.socket) -> int:
     return int(client.recv(65536)[9:12])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are no forks of the patched process")
 def test_every_request_to_the_server_is_started_in_turn(start: Callable[..., Server]) -> None:
     server = start(through=[sys.executable, "-c", TELLING])
     for number in range(3):

@@ -25,7 +25,7 @@ _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
 APART: Final = 64  # the cost, in rows, of a read that lighter ones of its kind do not share a statement with
-MAX_CONCURRENT: Final = 1  # statements of one kind, so that more calls share one
+MAX_CONCURRENT: Final = 1  # statements of one kind, apart or not, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_UNSHARED: Final = 4
 MAX_TRANSACTIONS: Final = 2
@@ -64,7 +64,7 @@ class Sender:
         self._statements = Deadlines(deadline)
         self._abandoned = Deadlines(deadline + _CANCELLING)
         self.sharded = engine.sharded
-        # With sharded tables one per owner, as long as it has calls.
+        # With sharded tables separate ones for each owner, as long as it has calls.
         self._coalescers: MutableMapping[object, Coalescer[Any, Any]] = WeakValueDictionary() if self.sharded else {}
         self._side_by_side = Turns(MAX_SIDE_BY_SIDE, timeout=deadline)
         self._owners = Turns(1, timeout=deadline / 2)
@@ -95,7 +95,7 @@ class Sender:
     def read(self, batch: Batch[C, A], call: C, *, owner: str = "", weight: int = 1) -> Awaitable[A]:
         """The answer to a call that changes nothing. It is repeated if its connection is lost.
 
-        `weight` is the call's cost, in rows that are read or looked up; no lighter call waits for one above `APART`.
+        `weight` is the call's cost, in rows that are read or looked up; one above `APART` shares with none below.
         Raises `StoreUnavailable` after about twice the deadline at the latest.
         """
         return self._coalescer(batch, owner, repeatable=True, apart=weight > APART).call(

@@ -77,8 +77,9 @@ class FairTurns:
 
     So other owners need not wait for the end of long turns, or share the database's processors with many of them. An
     owner is heavy if it has lately used more than `light` seconds, and more than four times as much as another recent
-    owner: where all turns take long, as with a distant or busy database, nobody is. Waiting callers are served by their
-    time of arrival plus the seconds that their owner has lately used.
+    owner: where all turns take long, as with a distant or busy database, nobody is. Nor does one count as heavy that
+    has waited for half of the timeout. Waiting callers are served by their time of arrival plus the seconds that their
+    owner has lately used.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
@@ -128,12 +129,13 @@ class FairTurns:
     def _pass_on(self) -> None:
         if not (self._free and self._waiting):
             return
+        now = monotonic()
         bound = max(self._light, _HEAVY * min(map(self._used_by, self._used), default=0.0))
         for waiting in sorted(self._waiting, key=lambda each: each[1] + self._used_by(each[0])):
-            owner, _, turn = waiting
+            owner, since, turn = waiting
             if not self._free:
                 return
-            heavy = self._used_by(owner) > bound
+            heavy = self._used_by(owner) > bound and now - since < self._timeout / 2
             if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
                 self._free -= 1
                 self._free_for_heavy -= heavy

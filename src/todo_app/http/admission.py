@@ -54,8 +54,9 @@ class Admission:
         return None
 
     def _round(self) -> None:
-        self._choose()
         try:
+            if not self._chosen:  # left by a start that failed
+                self._choose()
             while self._chosen:
                 _run(self._chosen.popleft())
         finally:
@@ -68,8 +69,8 @@ class Admission:
 
     def _choose(self) -> None:
         chosen, lines, arrived = self._chosen, self._lines, self._arrived
-        seen = self._choose_waiting() if lines else {}
         few = not lines and len(arrived) <= PER_ROUND
+        seen = self._choose_waiting()
         for _ in range(len(arrived)):
             start = arrived.popleft()
             if few:
@@ -77,7 +78,7 @@ class Admission:
                 continue
             token = _token(start)
             count = seen.get(token, 0)
-            if count < PER_ROUND and len(chosen) < IN_ALL and token not in lines:
+            if count < PER_ROUND and len(chosen) < IN_ALL:
                 seen[token] = count + 1
                 chosen.append(start)
             else:
