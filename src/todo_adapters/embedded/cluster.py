@@ -55,6 +55,8 @@ class PostgresSettings:
             "dynamic_shared_memory_type": "mmap",
             "max_connections": str(self.max_connections),
             "shared_buffers": "64MB",
+            "min_wal_size": "80MB",  # the defaults; initdb writes less into its file where segments are small
+            "max_wal_size": "1GB",
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
