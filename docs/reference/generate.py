@@ -330,8 +330,8 @@ EVENTS = {
     "request": "a request was answered, or a stream has ended",
     "serving": "the port answers; once per start of the server",
     "bug": "an unforeseen exception, answered with 500; without its message, which may quote a user's data",
-    "database_pool_too_large": "the workers of this server may open `max_connections` or more; once per start, and not "
-    "behind a pooler",
+    "database_pool_too_large": "the workers of this server may open as many connections as the database accepts of "
+    "its role, or more; once per start, and not behind a pooler",
     "database_unavailable": "a statement failed temporarily or got no answer in time; in each process at most once a "
     "minute for each `exception` and `sqlstate`",
     "rate_limit_store_unavailable": "requests are not limited; in each process at most once a minute while the store "

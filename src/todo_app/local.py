@@ -114,7 +114,7 @@ def bring_up_to_date(settings: Settings, database_url: str) -> None:
 
 
 def check_pool(settings: Settings, database_url: str, workers: int) -> None:
-    """Log if the workers may open as many connections as the database accepts, or more."""
+    """Log if the workers may open as many connections as the database accepts of their role, or more."""
     from todo_adapters.postgres.migrations import max_connections
     from todo_app.database_errors import database_errors_named
 

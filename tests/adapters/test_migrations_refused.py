@@ -9,7 +9,7 @@ from adapters.old_rows import rows
 from databases import ScratchCluster
 from psycopg import sql
 
-from todo_adapters.postgres.migrations import UnfitDatabase, current_revision, is_current, migrate
+from todo_adapters.postgres.migrations import UnfitDatabase, current_revision, is_current, max_connections, migrate
 from todo_core import StoreUnavailable
 
 
@@ -110,6 +110,21 @@ def test_a_role_that_may_not_write_is_refused_with_the_grants_that_it_needs(
             assert not is_current(as_role(empty_database_url, role))
         finally:
             owner.execute(f'drop owned by "{role}"; drop role "{role}"')
+
+
+def test_a_role_is_accepted_on_fewer_connections_than_the_server_has(database_url: str) -> None:
+    role = "limited role"
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(f"""create role "{role}" login password 'x'""")
+        try:
+            limited = as_role(database_url, role)
+            assert (max_connections(limited), max_connections(database_url)) == (497, 500)  # three are the superusers'
+            owner.execute(f'alter database "{owner.info.dbname}" connection limit 30')
+            assert (max_connections(limited), max_connections(database_url)) == (30, 500)
+            owner.execute(f'alter role "{role}" connection limit 20')
+            assert max_connections(limited) == 20
+        finally:
+            owner.execute(f'drop role "{role}"')
 
 
 def as_role(url: str, role: str) -> str:

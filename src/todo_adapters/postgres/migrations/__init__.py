@@ -128,11 +128,22 @@ def place_of(url: str) -> str:
         return f"{info.dbname} on {info.host}:{info.port}"
 
 
+# Some are reserved for superusers and, since PostgreSQL 16, for roles with `pg_use_reserved_connections`.
+_ACCEPTED: Final = """
+    select case when rolsuper then most else least(
+        most - current_setting('superuser_reserved_connections')::int
+             - coalesce(current_setting('reserved_connections', true)::int, 0),
+        case when rolconnlimit >= 0 then rolconnlimit end, case when datconnlimit >= 0 then datconnlimit end
+    ) end, pg_backend_pid()
+    from pg_roles, pg_database, (select current_setting('max_connections')::int as most) as server
+    where rolname = session_user and datname = current_database()
+"""
+
+
 def max_connections(url: str) -> int | None:
-    """How many connections the database server accepts; None behind a pooler. Raises as `migrate` does."""
+    """How many connections the database accepts of this URL's role; None behind a pooler. Raises as `migrate` does."""
     with _connection(url) as connection:
-        asked = text("select current_setting('max_connections')::int, pg_backend_pid()")
-        accepted, pid = connection.execute(asked).one()
+        accepted, pid = connection.execute(text(_ACCEPTED)).one()
         return int(accepted) if pid == _info(connection).backend_pid else None
 
 
