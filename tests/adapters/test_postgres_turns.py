@@ -136,6 +136,35 @@ def test_a_heavy_owner_that_has_waited_for_half_of_the_timeout_takes_a_free_plac
     asyncio.run(all_ask())
 
 
+async def test_it_takes_one_in_time_where_nobody_else_asks_or_ends() -> None:
+    fair = FairTurns(2, timeout=1, light=0.001)
+    async with fair.of("eve"):
+        pass
+    for owner in ("ann", "bob"):
+        async with fair.of(owner):
+            await asyncio.sleep(0.1)
+    async with asking(fair, "ann", "bob") as (begun, _):
+        assert begun == ["ann"]
+        await asyncio.sleep(0.7)
+        assert begun == ["ann", "bob"]
+
+
+async def test_heavy_owners_that_have_waited_for_half_of_the_timeout_leave_one_of_four_places(
+    passes: Callable[[float], None],
+) -> None:
+    fair = FairTurns(4, timeout=5, light=LIGHT)
+    heavy = [f"heavy {number}" for number in range(6)]
+    for owner, seconds in {"eve": 0.001, **dict.fromkeys(heavy, 1)}.items():
+        async with fair.of(owner):
+            passes(seconds)
+    async with asking(fair, *heavy) as (begun, _):
+        assert begun == heavy[:1]
+        passes(2.6)
+        async with asking(fair, "new") as (later, _):
+            await asyncio.sleep(0)
+            assert (begun, later) == (heavy[:3], ["new"])
+
+
 def test_the_seconds_an_owner_used_lately_are_added_to_its_arrival_time(
     fair: FairTurns, uses: Callable[..., None], passes: Callable[[float], None]
 ) -> None:

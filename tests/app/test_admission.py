@@ -122,14 +122,39 @@ async def test_a_start_that_fails_is_reported_and_delays_no_other() -> None:
     assert [type(problem["exception"]) for problem in problems] == [LookupError] * (CROWD + 2)
 
 
-async def test_threads_take_short_turns_while_a_crowd_waits() -> None:
+async def test_no_more_start_in_a_round_however_the_servers_thread_and_the_loop_take_turns() -> None:
+    server, rounds = Server(), [0] * 100_000
+    loop, number = server.loop, 0
+
+    def count_round() -> None:
+        nonlocal number
+        number += 1
+        loop.call_soon(count_round)
+
+    def start(_: object) -> None:
+        rounds[number] += 1
+
+    def receive_many() -> None:
+        for _ in range(3000):
+            server.receives(ANN, start)
+
+    count_round()
+    await asyncio.to_thread(receive_many)
+    await rounds_until(lambda: sum(rounds) == 3000)
+    assert max(rounds) == PER_ROUND
+
+
+@pytest.mark.parametrize("tokens", [1, 10])
+async def test_threads_take_short_turns_while_a_crowd_waits(tokens: int) -> None:
     server, usual, seen = Server(), sys.getswitchinterval(), list[float]()
-    for _ in range(CROWD + 3 * PER_ROUND):
-        server.receives(ANN, lambda _: seen.append(sys.getswitchinterval()))
-    await rounds_until(lambda: len(seen) == CROWD + 3 * PER_ROUND)
-    assert max(seen) < usual / 10
-    await asyncio.sleep(0)
-    assert sys.getswitchinterval() == usual
+    count = CROWD + 3 * PER_ROUND * tokens
+    for crowds in (1, 2):
+        for number in range(count):
+            server.receives(b"Bearer %d" % (number % tokens), lambda _: seen.append(sys.getswitchinterval()))
+        await rounds_until(lambda: len(seen) == crowds * count)  # noqa: B023  (called before the next one)
+        assert max(seen) < usual / 10
+        await asyncio.sleep(0)
+        assert sys.getswitchinterval() == usual
     server.receives(BOB)
     await server.all_started(1)
     assert sys.getswitchinterval() == usual

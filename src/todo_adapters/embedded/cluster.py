@@ -57,6 +57,7 @@ class PostgresSettings:
             "shared_buffers": "64MB",
             "min_wal_size": "80MB",  # the defaults; initdb writes less into its file where segments are small
             "max_wal_size": "1GB",
+            "wal_buffers": "2MB",  # what follows from the shared buffers, if not cut to a segment
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",

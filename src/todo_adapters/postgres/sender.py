@@ -25,7 +25,7 @@ _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
 APART: Final = 64  # the cost, in rows, of a read that lighter ones of its kind do not share a statement with
-MAX_CONCURRENT: Final = 1  # statements of one kind, apart or not, so that more calls share one
+MAX_CONCURRENT: Final = 1  # statements of one kind, and as many of reads apart, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_UNSHARED: Final = 4
 MAX_TRANSACTIONS: Final = 2

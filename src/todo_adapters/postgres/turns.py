@@ -15,6 +15,7 @@ AT_ONCE: Final[Turn] = nullcontext()
 _NOTED_MAX: Final = 1000  # owners
 _HALF_LIFE: Final = 2.0  # seconds
 _LATELY: Final = 10.0  # seconds
+_TICK: Final = 0.01  # seconds, by which the loop's clock may be early
 _HEAVY: Final = 4  # times as much as another
 
 
@@ -77,14 +78,15 @@ class FairTurns:
 
     So other owners need not wait for the end of long turns, or share the database's processors with many of them. An
     owner is heavy if it has lately used more than `light` seconds, and more than four times as much as another recent
-    owner: where all turns take long, as with a distant or busy database, nobody is. Nor does one count as heavy that
-    has waited for half of the timeout. Waiting callers are served by their time of arrival plus the seconds that their
-    owner has lately used.
+    owner: where all turns take long, as with a distant or busy database, nobody is. One that has waited for half of the
+    timeout takes any free place, except the last of three or more. Waiting callers are served by their time of arrival
+    plus the seconds that their owner has lately used.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
         """`timeout`: as for `Turns`."""
         self._free = max_concurrent
+        self._kept_free = 1 if max_concurrent > 2 else 0  # from heavy owners beyond their quarter
         self._free_for_heavy = max(1, max_concurrent // 4)
         self._timeout = timeout
         self._light = light
@@ -109,6 +111,7 @@ class FairTurns:
         self._pass_on()
         if turn.done():
             return turn.result()
+        late = asyncio.get_running_loop().call_later(self._timeout / 2 + _TICK, self._pass_on)
         try:
             async with asyncio.timeout(self._timeout):
                 return await turn
@@ -120,6 +123,8 @@ class FairTurns:
             if isinstance(problem, TimeoutError):
                 raise StoreUnavailable from problem
             raise
+        finally:
+            late.cancel()
 
     def _give_back(self, heavy: bool) -> None:
         self._free += 1
@@ -135,7 +140,9 @@ class FairTurns:
             owner, since, turn = waiting
             if not self._free:
                 return
-            heavy = self._used_by(owner) > bound and now - since < self._timeout / 2
+            heavy = self._used_by(owner) > bound
+            if heavy and not self._free_for_heavy and now - since >= self._timeout / 2:
+                heavy = self._free <= self._kept_free
             if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
                 self._free -= 1
                 self._free_for_heavy -= heavy

@@ -1,6 +1,7 @@
 """Limits how many requests under one token start in a round of the event loop: others' requests come in between."""
 
 import asyncio
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from todo_app.http.exchange import Scope
 
 PER_ROUND: Final = 4  # of one token
 IN_ALL: Final = 64  # in a round
-CROWD: Final = 64  # of one token, that wait
+CROWD: Final = 64  # that wait
 Start: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context]
 """What the server wants called in the event loop to start a request, and in which context."""
 
@@ -31,7 +32,9 @@ class Admission:
         self._arrived: deque[Start] = deque()  # filled by the server's thread
         self._lines: OrderedDict[bytes | None, deque[Start]] = OrderedDict()  # by token, in the order of turns
         self._chosen: deque[Start] = deque()  # for this round
+        self._waiting = 0  # in all lines
         self._is_due = False
+        self._due = threading.Lock()  # or two rounds could follow each other in turn, with twice as many starts
         self._while_crowded = ExitStack()
 
     def install(self) -> None:
@@ -47,9 +50,10 @@ class Admission:
         """As the loop's, except that the start of a request waits for its turn, and cannot be cancelled."""
         if context is None or not arguments or not hasattr(arguments[-1], "scope"):
             return self._usual(callback, *arguments, context=context)
-        self._arrived.append((callback, arguments, context))
-        if not self._is_due:
-            self._is_due = True
+        with self._due:
+            self._arrived.append((callback, arguments, context))
+            was_due, self._is_due = self._is_due, True
+        if not was_due:
             self._usual(self._round)
         return None
 
@@ -62,16 +66,17 @@ class Admission:
         finally:
             if not self._lines:
                 self._while_crowded.close()
-            self._is_due = bool(self._chosen or self._lines)
-            if self._is_due or self._arrived:  # one may have arrived just before none was due
-                self._is_due = True
+            with self._due:
+                is_due = self._is_due = bool(self._chosen or self._lines or self._arrived)
+            if is_due:
                 self._loop.call_soon(self._round)
 
     def _choose(self) -> None:
         chosen, lines, arrived = self._chosen, self._lines, self._arrived
-        few = not lines and len(arrived) <= PER_ROUND
+        count_arrived = len(arrived)  # while more may arrive
+        few = not lines and count_arrived <= PER_ROUND
         seen = self._choose_waiting()
-        for _ in range(len(arrived)):
+        for _ in range(count_arrived):
             start = arrived.popleft()
             if few:
                 chosen.append(start)
@@ -92,6 +97,7 @@ class Admission:
                 break
             line = self._lines.pop(token)
             counts[token] = min(PER_ROUND, len(line), room)
+            self._waiting -= counts[token]
             for _ in range(counts[token]):
                 self._chosen.append(line.popleft())
             if line:
@@ -99,9 +105,9 @@ class Admission:
         return counts
 
     def _line_up(self, token: bytes | None, start: Start) -> None:
-        line = self._lines.setdefault(token, deque())
-        line.append(start)
-        if len(line) == CROWD:
+        self._lines.setdefault(token, deque()).append(start)
+        self._waiting += 1
+        if self._waiting == CROWD:
             self._while_crowded.close()
             self._while_crowded.enter_context(SHORT_TURNS)
 

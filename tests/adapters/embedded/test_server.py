@@ -29,10 +29,10 @@ def test_the_database_is_durable_by_default(new_folder: Path) -> None:
 
 
 def test_files_of_the_log_are_small_and_checkpoints_as_rare_as_usual(folder: Path) -> None:
-    names = "'max_wal_size', 'min_wal_size', 'wal_segment_size'"
+    names = "'max_wal_size', 'min_wal_size', 'wal_buffers', 'wal_segment_size'"
     question = f"select string_agg(current_setting(name), ' ' order by name) from pg_settings where name in ({names})"  # noqa: S608
     with EmbeddedPostgres.start(folder, durable=False) as database:
-        assert ask(database.url, question) == "1GB 80MB 1MB"
+        assert ask(database.url, question) == "1GB 80MB 2MB 1MB"
 
 
 def test_unicode_is_sorted_and_stored_the_same_way_everywhere(folder: Path) -> None:

@@ -128,7 +128,8 @@ def place_of(url: str) -> str:
         return f"{info.dbname} on {info.host}:{info.port}"
 
 
-# Some are reserved for superusers and, since PostgreSQL 16, for roles with `pg_use_reserved_connections`.
+# Some are reserved for superusers and, since PostgreSQL 16, for roles with `pg_use_reserved_connections`. With such a
+# role the warning comes a few connections too early.
 _ACCEPTED: Final = """
     select case when rolsuper then most else least(
         most - current_setting('superuser_reserved_connections')::int
