@@ -125,7 +125,8 @@ def check_pool(settings: Settings, database_url: str, workers: int) -> None:
             "database_pool_too_large",
             connections=connections,
             max_connections=accepted,
-            consequence="some requests will get 503: replicas * workers * TODO_DATABASE_POOL_SIZE must be below it",
+            consequence="some requests will get 503: replicas * workers * TODO_DATABASE_POOL_SIZE must be below "
+            "max_connections (here: what the database accepts of this role)",
         )
 
 

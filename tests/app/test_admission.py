@@ -91,6 +91,7 @@ async def test_of_many_tokens_a_number_in_all_starts_in_a_round_in_turn() -> Non
         await rounds_until(lambda: len(server.started) >= begun)  # noqa: B023  (called before the next one)
         assert len(server.started) == begun
     assert server.started[:IN_ALL] == tokens[:IN_ALL]
+    assert set(server.started[: IN_ALL + IN_ALL // 2]) > set(tokens[:IN_ALL])
     assert [server.started.count(token) for token in tokens] == [3] * len(tokens)
 
 

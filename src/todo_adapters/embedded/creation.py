@@ -44,7 +44,7 @@ def _fill(data: Path, programs: Programs, *, durable: bool, deadline: float) -> 
     access = (f"--username={NAME}", "--auth=scram-sha-256", "--pwfile=../password")
     text = ("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     memory = "dynamic_shared_memory_type=mmap"  # as for the server itself
-    # While a new file of the log is filled with zeros, every commit waits: 5 to 45 ms for 16 MB, the default.
+    # While a new file of the write-ahead log is filled with zeros, every commit waits: 5 to 45 ms for the usual 16 MB.
     small = "--wal-segsize=1"  # MB
     no_sync = () if durable else ("--no-sync",)
     programs.run("initdb", *where, *access, *text, small, "--set", memory, *no_sync, data=data, deadline=deadline)

@@ -141,8 +141,9 @@ class FairTurns:
             if not self._free:
                 return
             heavy = self._used_by(owner) > bound
-            if heavy and not self._free_for_heavy and now - since >= self._timeout / 2:
-                heavy = self._free <= self._kept_free
+            late = now - since >= self._timeout / 2
+            if late and not self._free_for_heavy and self._free > self._kept_free:
+                heavy = False  # it takes one of the others' places
             if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
                 self._free -= 1
                 self._free_for_heavy -= heavy

@@ -28,7 +28,7 @@ def test_the_database_is_durable_by_default(new_folder: Path) -> None:
         assert ask(database.url, question) == "off off off"
 
 
-def test_files_of_the_log_are_small_and_checkpoints_as_rare_as_usual(folder: Path) -> None:
+def test_files_of_the_write_ahead_log_are_small_and_checkpoints_as_rare_as_usual(folder: Path) -> None:
     names = "'max_wal_size', 'min_wal_size', 'wal_buffers', 'wal_segment_size'"
     question = f"select string_agg(current_setting(name), ' ' order by name) from pg_settings where name in ({names})"  # noqa: S608
     with EmbeddedPostgres.start(folder, durable=False) as database:
