@@ -6,9 +6,10 @@
 Each attack is repeated until the victim has had `SAMPLES` answers beside it.
 
 One worker process on a PostgreSQL of its own. The victim, in a process of its own, sends one small request after the
-other; its worst answer beside an attack is compared with its 99th percentile when nothing else goes on. Attackers have
-valid tokens, and no limit on requests an hour. What they cost themselves is not to be measured: their process gives way
-to all others, as if it had a machine of its own.
+other; its worst answer beside an attack is compared with its 99th percentile when nothing else goes on. The time in
+which the machine itself stood still (`standstill`) is not counted, and reported apart. Attackers have valid tokens, and
+no limit on requests an hour. What they cost themselves is not to be measured: their process gives way to all others, as
+if it had a machine of its own.
 """
 
 import argparse
@@ -33,6 +34,7 @@ import uvloop
 
 from benchmarks import report, usage
 from benchmarks.load import User, send
+from benchmarks.standstill import Standstills, overlap, watched
 from benchmarks.subjects import Server, database, serving, user_named
 from todo_adapters.postgres.migrations import migrate
 from todo_app.http.headers import TAGS_MAX
@@ -96,11 +98,17 @@ BESIDE = {"X-Forwarded-For": {"Authorization": "Bearer unknown"}}
 class Victim:
     """Sends requests from a process of its own; `seen` is when each was sent, how long it took, and its status."""
 
+    standstills: Standstills
     seen: list[tuple[float, float, int]] = field(default_factory=list)
 
     def during(self, began: float, ended: float) -> list[tuple[float, int]]:
-        """Latency in milliseconds and status of those that were under way between these moments."""
-        return [(took * 1e3, status) for at, took, status in self.seen if at + took >= began and at <= ended]
+        """Latency in milliseconds, without standstills of the machine, and status of those that were under way then."""
+        still = self.standstills.seen()
+        return [
+            ((took - overlap(still, at, at + took)) * 1e3, status)
+            for at, took, status in self.seen
+            if at + took >= began and at <= ended
+        ]
 
     async def one_after(self, moment: float) -> None:
         """Wait until one that was sent after that moment has been answered."""
@@ -324,7 +332,7 @@ def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
             yield stage, victim
 
 
-async def _measure(stage: Stage, victim: User, names: list[str]) -> list[list[object]]:
+async def _measure(stage: Stage, victim: User, names: list[str], standstills: Standstills) -> list[list[object]]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.neighbour", "--victim", stdin=pipe, stdout=pipe, start_new_session=True
@@ -332,7 +340,7 @@ async def _measure(stage: Stage, victim: User, names: list[str]) -> list[list[ob
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
     process.stdin.write(json.dumps([stage.server.url, victim.name, victim.token, victim.tasks]).encode())
     process.stdin.close()
-    seen = Victim()
+    seen = Victim(standstills)
 
     async def follow(lines: asyncio.StreamReader) -> None:
         while line := await lines.readline():
@@ -440,11 +448,14 @@ def _main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
     busy = usage.load()
-    with _stage(options) as (stage, victim):
-        rows = uvloop.run(_measure(stage, victim, options.only))
+    with _stage(options) as (stage, victim), watched() as standstills:
+        rows = uvloop.run(_measure(stage, victim, options.only, standstills))
+        still = [to - since for since, to in standstills.seen()]
     head = ["beside", "requests", "median ms", "p99 ms", "worst ms", "worst ÷ quiet p99", "failed", "server + MiB"]
     made = f"Made by `nox -s neighbour`; {busy} before, {usage.load()} after."
-    text = f"{made}\n{_summary(rows)}\n\n{report.table([*head, 'the attacker is answered'], rows)}"
+    longest = max(still, default=0) * 1e3
+    stood = f"The machine itself stood still {len(still)} times, {longest:.0f} ms at most, which is not counted."
+    text = f"{made}\n{_summary(rows)}\n{stood}\n\n{report.table([*head, 'the attacker is answered'], rows)}"
     print(text)
     if not options.dry:
         report.put("neighbour", text)

@@ -136,7 +136,8 @@ async def test_many_rows_are_made_a_part_at_a_time_and_others_come_in_between(
 
     monkeypatch.setattr(AsyncRawCursor, "fetchmany", watched)
     monkeypatch.setattr("todo_adapters.postgres.batch._TURN", -1.0)
+    monkeypatch.setattr("todo_adapters.postgres.batch.examine_young", lambda: seen.append("examined"))
     async with engine.connect() as connection:
         rows = await execute(connection, "select generate_series(1, %(last)s::int)", {"last": 123})
         assert rows == [(number,) for number in range(1, 124)]
-    assert seen[:5] == [50, "another", 50, "another", 23]
+    assert seen[:7] == [50, "examined", "another", 50, "examined", "another", 23]

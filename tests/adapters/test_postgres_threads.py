@@ -1,6 +1,7 @@
 """Long work runs in a thread that often gives way to the event loop."""
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,32 @@ def test_rows_are_freed_one_by_one() -> None:
     rows = [[1], [2], [3]]
     left = [(row, len(rows)) for row in consumed(rows)]
     assert left == [([1], 2), ([2], 1), ([3], 0)]
+
+
+def test_what_is_made_from_many_rows_is_examined_for_garbage_part_by_part() -> None:
+    """As many rows are freed as things are made, and so Python would examine all of them at some time together."""
+    examined = list[int]()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop":
+            examined.append(info["generation"])
+
+    def parts(count: int) -> list[int]:
+        examined.clear()
+        seen = list[int]()
+        made = [seen.append(len(examined)) or [row] for row in consumed([[each] for each in range(count)])]
+        assert len(made) == count
+        return [seen.count(part) for part in range(max(seen) + 1)]
+
+    gc.disable()
+    gc.callbacks.append(note)
+    try:
+        assert parts(500) == [500]
+        assert parts(1700) == [500, 500, 500, 200]
+        assert set(examined) == {0}  # none of what has been examined before
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
 
 
 class Noting:

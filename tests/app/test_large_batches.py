@@ -29,8 +29,7 @@ def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_time_passes")
 async def test_others_have_their_turn_while_a_long_batch_is_planned(service: Service) -> None:
     async def turns(size: int) -> int:
-        running = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size))
-        taken = 0
+        running, taken = asyncio.create_task(batch(service, *[{"op": "create", "task": {"title": "Milk"}}] * size)), 0
         while not running.done():
             taken += 1
             await asyncio.sleep(0)
@@ -181,7 +180,7 @@ async def test_large_bodies_are_checked_one_at_a_time_and_in_parts(monkeypatch: 
     assert [type(each) for each in await judging] == [InvalidInput] * 3
     assert parts == sorted(parts)
     assert between == {*range(len(parts) + 1)}
-    assert len(parts) >= 3 * body.count(b"[]") * 2 // reading._PART
+    assert len(parts) >= 3 * (2 + body.count(b"[]") * 2 // reading._PART)
 
 
 @pytest.mark.parametrize(
@@ -234,3 +233,18 @@ async def test_a_hundred_creations_and_a_hundred_moves_each_fit_in_one_batch(ser
     assert moved.status_code == 200
     listed = (await service.ask("GET", f"{TASKS}?sort=position&limit=200")).json()["items"]
     assert [each["id"] for each in listed] == list(reversed(ids))
+
+
+async def test_others_have_their_turn_between_two_looks_through_a_large_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, rounds, whole = list[int](), 0, SimpleNamespace(decode=bodies._MEMBERS.decode)
+    monkeypatch.setattr(bodies, "_MEMBERS", whole)
+    for place, name in ((bodies, "members_in"), (bodies, "first_items"), (whole, "decode")):
+        look = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given, look=look: looked.append(rounds) or look(*given))
+    body = filled(b'{"operations":[{"op":"delete","x":"', b" ", b'"}]}')
+    judging = asyncio.create_task(bodies.decoded_in_turn(msgspec.json.Decoder(Batch), body))
+    while not judging.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert isinstance(judging.exception(), InvalidInput)
+    assert len(set(looked[:4])) == 4  # the list by name, its items, all members, its items

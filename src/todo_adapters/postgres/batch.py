@@ -14,6 +14,8 @@ from psycopg.errors import FeatureNotSupported
 from psycopg.pq import TransactionStatus
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from todo_adapters.threads import examine_young
+
 DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 C = TypeVar("C")
 A = TypeVar("A")
@@ -94,6 +96,7 @@ async def _fetched(cursor: AsyncRawCursor[tuple[Any, ...]]) -> list[tuple[Any, .
     rows = await cursor.fetchmany(_PIECE)
     while len(rows) < cursor.rowcount:
         if monotonic() - began > _TURN:
+            examine_young()
             await asyncio.sleep(_PAUSE)
             began = monotonic()
         rows += await cursor.fetchmany(_PIECE)

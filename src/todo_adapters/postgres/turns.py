@@ -74,38 +74,46 @@ class Lately:
 
 
 class FairTurns:
-    """At most `max_concurrent` turns at a time, and at most one, or a quarter of them, of heavy owners.
+    """At most `max_concurrent` turns at a time, of which some owners have a part.
 
-    So other owners need not wait for the end of long turns, or share the database's processors with many of them. An
-    owner is heavy if it has lately used more than `light` seconds, and more than four times as much as another recent
-    owner: where all turns take long, as with a distant or busy database, nobody is. One that has waited for half of the
-    timeout takes any free place, except the last of three or more. Waiting callers are served by their time of arrival
-    plus the seconds that their owner has lately used.
+    So other owners need not wait for the end of long turns, or share the database's processors with many of them:
+
+    - Heavy owners have one place, or a quarter of them. An owner is heavy if it has lately used more than `light`
+      seconds, and more than four times as much as another recent owner: where all turns take long, as with a distant or
+      busy database, nobody is.
+    - New owners, of whom nothing is known from the last seconds, have half of four or more.
+    - One that has waited for half of the timeout takes any free place, except the last of three or more.
+
+    Waiting callers are served by their time of arrival plus the seconds that their owner has lately used.
     """
 
     def __init__(self, max_concurrent: int, *, timeout: float, light: float) -> None:
         """`timeout`: as for `Turns`."""
         self._free = max_concurrent
-        self._kept_free = 1 if max_concurrent > 2 else 0  # from heavy owners beyond their quarter
-        self._free_for_heavy = max(1, max_concurrent // 4)
+        self._free_for = {
+            "heavy": max(1, max_concurrent // 4),
+            "new": max_concurrent if max_concurrent < 4 else max_concurrent // 2,
+            "other": max_concurrent,
+        }
+        self._kept_free = 1 if max_concurrent > 2 else 0  # from owners beyond their part
         self._timeout = timeout
         self._light = light
-        self._waiting: list[tuple[str, float, asyncio.Future[bool]]] = []  # since when; is it a heavy owner's turn?
+        self._waiting: list[tuple[str, float, asyncio.Future[str]]] = []  # since when; whose place it gets
         self._used: dict[str, tuple[float, float]] = {}  # seconds used, and when that was so; the latest is last
 
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
         """Wait for a turn of that owner. Raises `StoreUnavailable`."""
-        heavy = await self._place(owner)
+        place = await self._place(owner)
         began = monotonic()
         try:
             yield
         finally:
             self._note(owner, monotonic() - began)
-            self._give_back(heavy)
+            self._give_back(place)
 
-    async def _place(self, owner: str) -> bool:
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def _place(self, owner: str) -> str:
+        turn: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         waiting = owner, monotonic(), turn
         self._waiting.append(waiting)
         self._pass_on()
@@ -126,9 +134,9 @@ class FairTurns:
         finally:
             late.cancel()
 
-    def _give_back(self, heavy: bool) -> None:
+    def _give_back(self, place: str) -> None:
         self._free += 1
-        self._free_for_heavy += heavy
+        self._free_for[place] += 1
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -140,15 +148,18 @@ class FairTurns:
             owner, since, turn = waiting
             if not self._free:
                 return
-            heavy = self._used_by(owner) > bound
+            place = "heavy" if self._used_by(owner) > bound else "other" if self._is_known(owner, now) else "new"
             late = now - since >= self._timeout / 2
-            if late and not self._free_for_heavy and self._free > self._kept_free:
-                heavy = False  # it takes one of the others' places
-            if not turn.done() and (self._free_for_heavy or not heavy):  # done: cancelled just now
+            if late and not self._free_for[place] and self._free > self._kept_free:
+                place = "other"
+            if not turn.done() and self._free_for[place]:  # done: cancelled just now
                 self._free -= 1
-                self._free_for_heavy -= heavy
+                self._free_for[place] -= 1
                 self._waiting.remove(waiting)
-                turn.set_result(heavy)
+                turn.set_result(place)
+
+    def _is_known(self, owner: str, now: float) -> bool:
+        return owner in self._used and self._used[owner][1] > now - _LATELY
 
     def _used_by(self, owner: str) -> float:
         """Seconds that the owner has used lately: what is `_HALF_LIFE` seconds old counts half."""
@@ -160,6 +171,6 @@ class FairTurns:
         self._used.pop(owner, None)
         self._used[owner] = used, now
         while (oldest := next(iter(self._used))) != owner:
-            if len(self._used) <= _NOTED_MAX and self._used[oldest][1] > now - _LATELY:
+            if len(self._used) <= _NOTED_MAX and self._is_known(oldest, now):
                 return
             del self._used[oldest]

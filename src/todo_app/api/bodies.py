@@ -58,7 +58,7 @@ async def decoded_in_turn(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -
             for _ in shallow_parts(body):
                 await give_way()
             try:
-                _require_few(body, decoder.type)
+                await _require_few(body, decoder.type)
                 return decoder.decode(body)
             except msgspec.ValidationError as error:
                 await give_way()
@@ -86,13 +86,14 @@ def _first_fault(error: msgspec.ValidationError, shape: type[msgspec.Struct]) ->
     return Problem("/".join(steps), rule_at(info_of(shape), steps))
 
 
-def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
+async def _require_few(body: bytes, shape: type[msgspec.Struct]) -> None:
     """Raise `InvalidInput` for a list of too many tagged objects: the decoder would make all before it counts them."""
     members = members_in(body, shape)
     for field in fields_of(shape):
         tagged = tagged_in(field.type)
         if tagged and field.encode_name in members:
             _, most = tagged
+            await give_way()
             if len(first_items(members[field.encode_name], most + 1)) > most:
                 raise InvalidInput([_too_many(field.encode_name, most)])
 
@@ -108,7 +109,7 @@ def faults_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
 
 
 async def faults_in_turn(body: bytes, shape: type[msgspec.Struct]) -> list[Problem]:
-    """As `faults_of`. In a large body, other requests have their turn before each item of a list of tagged objects."""
+    """As `faults_of`. In a large body, other requests have their turn between its parts."""
     faults = list[Problem]()
     for each in _parts_of(body, shape):
         if each is not None:
@@ -119,7 +120,7 @@ async def faults_in_turn(body: bytes, shape: type[msgspec.Struct]) -> list[Probl
 
 
 def _parts_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) -> Iterator[Problem | None]:
-    """What `faults_of` returns, and None before each item of a list of tagged objects."""
+    """What `faults_of` returns, and None between two parts, such as before each item of a list of tagged objects."""
     try:
         if has_very_many_members(body, shape):
             yield Problem("", "has thousands of unknown or repeated members: send each known member once")
@@ -128,6 +129,7 @@ def _parts_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
     except msgspec.ValidationError:
         yield _NO_OBJECT
         return
+    yield None
     members.pop(str(shape.__struct_config__.tag_field), None)  # the caller has read it, to choose the shape
     known, rules = {field.encode_name: field for field in fields_of(shape)}, RULES if writes else {}
     found = 0
