@@ -435,6 +435,13 @@ def _summary(rows: list[list[object]]) -> str:
     )
 
 
+def _told(standstills: Standstills) -> str:
+    if not standstills.are_known():
+        return "Whether the machine itself stood still is not known."
+    spans = ", ".join(f"{(to - since) * 1e3:.0f}" for since, to in standstills.seen())
+    return f"Milliseconds in which the machine itself stood still, which are not counted: {spans or 'none'}."
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.neighbour", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
@@ -450,11 +457,9 @@ def _main() -> None:
     busy = usage.load()
     with _stage(options) as (stage, victim), watched() as standstills:
         rows = uvloop.run(_measure(stage, victim, options.only, standstills))
-        still = [to - since for since, to in standstills.seen()]
+        stood = _told(standstills)
     head = ["beside", "requests", "median ms", "p99 ms", "worst ms", "worst ÷ quiet p99", "failed", "server + MiB"]
     made = f"Made by `nox -s neighbour`; {busy} before, {usage.load()} after."
-    longest = max(still, default=0) * 1e3
-    stood = f"The machine itself stood still {len(still)} times, {longest:.0f} ms at most, which is not counted."
     text = f"{made}\n{_summary(rows)}\n{stood}\n\n{report.table([*head, 'the attacker is answered'], rows)}"
     print(text)
     if not options.dry:

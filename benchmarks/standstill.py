@@ -1,7 +1,8 @@
 """Notes when the machine itself stood still: on each processor a process that comes before all others was late.
 
 A virtual machine is stopped by its host for some milliseconds now and then, and whoever measures latencies measures
-that too. A stop counts if it stopped all processors: what keeps one of them from a process may be a server's doing.
+that too. A stop counts if it stopped all of two or more processors: what keeps one from a process may be the work of
+those that are measured. In theory so may be what keeps all from it, for example memory that is short.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 EVERY = 0.002  # seconds
 LATE = 0.002  # seconds: less is not counted
+READY = "ready\n"
 
 Spans = list[tuple[float, float]]
 """From when to when, in seconds of `time.monotonic`."""
@@ -26,9 +28,15 @@ class Standstills:
     def __init__(self, notes: list[Path]) -> None:
         self._notes = notes
 
+    def are_known(self) -> bool:
+        """Whether a process on each of several processors looks for them."""
+        return len(self._notes) > 1 and all(note.read_text().startswith(READY) for note in self._notes)
+
     def seen(self) -> Spans:
-        """All of them so far. None where no process may come before all others."""
-        common, *others = [_read(note) for note in self._notes] or [[]]
+        """All of them so far; none where they are not known."""
+        if not self.are_known():
+            return []
+        common, *others = map(_read, self._notes)
         for other in others:
             spans = [(max(a, c), min(b, d)) for a, b in common for c, d in other]
             common = [(since, to) for since, to in spans if since < to]
@@ -48,22 +56,24 @@ def watched() -> Iterator[Standstills]:
         notes = [Path(folder) / f"{each}" for each in processors]
         for processor, note in zip(processors, notes, strict=True):
             note.touch()
-            command = [sys.executable, "-m", "benchmarks.standstill", f"{processor}", f"{note}"]
+            command = [sys.executable, "-m", "benchmarks.standstill", f"{processor}", f"{note}", f"{os.getpid()}"]
             ending.callback(ending.enter_context(subprocess.Popen(command)).terminate)
         yield Standstills(notes)
 
 
 def _read(note: Path) -> Spans:
-    lines = note.read_text().split("\n")[:-1]  # whole ones
+    _, *lines = note.read_text().split("\n")[:-1]  # whole ones
     return [(float(since), float(to)) for since, to in map(str.split, lines)]
 
 
-def _watch(processor: int, note: Path) -> None:
-    """Until the process that wants to know has ended, or ends this one."""
-    parent = os.getppid()
+def _watch(processor: int, note: Path, parent: int) -> None:
+    """Until the process that wants to know has ended, or ends this one. Raises `PermissionError`."""
     os.sched_setaffinity(0, {processor})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    if os.sched_getscheduler(0) != os.SCHED_FIFO:
+        raise PermissionError
     with note.open("a", buffering=1) as noted:
+        noted.write(READY)
         while os.getppid() == parent:
             due = time.monotonic() + EVERY
             time.sleep(EVERY)
@@ -73,6 +83,6 @@ def _watch(processor: int, note: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        _watch(int(sys.argv[1]), Path(sys.argv[2]))
+        _watch(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
     except PermissionError:
         sys.exit("standstills of the machine cannot be noted: this user may not use SCHED_FIFO")

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
@@ -56,8 +55,12 @@ def let_go(things: list[Any]) -> None:
     else holds them before.
     """
     if len(things) >= _MANY:
-        freeing = partial(deque[Any], consumed(things), 0)
-        asyncio.get_running_loop().run_in_executor(None, partial(_giving_way, freeing))
+        asyncio.get_running_loop().run_in_executor(None, partial(_giving_way, partial(_free, things)))
+
+
+def _free(things: list[Any]) -> None:
+    while things:
+        things.pop()
 
 
 def _giving_way(work: Callable[[], R]) -> R:

@@ -107,8 +107,7 @@ def test_nobody_is_heavy_without_using_much_more_than_another(
 async def test_heavy_owners_have_at_most_a_quarter_of_the_places(
     passes: Callable[[float], None], places: int, heavy: int
 ) -> None:
-    fair = FairTurns(places, timeout=5, light=LIGHT)
-    light = [f"light {number}" for number in range(places)]
+    fair, light = FairTurns(places, timeout=5, light=LIGHT), [f"light {number}" for number in range(places)]
     for owner, seconds in {**dict.fromkeys(light, 0.001), "ann": 1, "bob": 1, "joe": 1}.items():
         async with fair.of(owner):
             passes(seconds)
@@ -149,27 +148,30 @@ async def test_it_takes_one_in_time_where_nobody_else_asks_or_ends() -> None:
         assert begun == ["ann", "bob"]
 
 
-@pytest.mark.parametrize(("used", "at_first"), [(1, 1), (None, 2)], ids=["heavy", "new"])
-async def test_owners_that_have_waited_for_half_of_the_timeout_leave_one_of_four_places(
-    passes: Callable[[float], None], used: float | None, at_first: int
+async def test_heavy_owners_that_have_waited_for_half_of_the_timeout_leave_one_of_four_places(
+    passes: Callable[[float], None],
 ) -> None:
-    fair, many = FairTurns(4, timeout=5, light=LIGHT), [f"owner {number}" for number in range(6)]
-    for owner, seconds in {**dict.fromkeys(many, used), "eve": 0.001}.items():
-        if seconds is not None:
-            async with fair.of(owner):
-                passes(seconds)
-    async with asking(fair, *many) as (begun, _):
-        assert begun == many[:at_first]
+    fair, heavy = FairTurns(4, timeout=5, light=LIGHT), [f"heavy {number}" for number in range(6)]
+    for owner, seconds in {"eve": 0.001, **dict.fromkeys(heavy, 1)}.items():
+        async with fair.of(owner):
+            passes(seconds)
+    async with asking(fair, *heavy) as (begun, _):
+        assert begun == heavy[:1]
         passes(2.6)
-        async with asking(fair, "eve") as (later, _):
+        async with asking(fair, "new") as (later, _):
             await asyncio.sleep(0)
-            assert (begun, later) == (many[:3], ["eve"])
+            assert (begun, later) == (heavy[:3], ["new"])
+
+
+async def test_new_owners_that_have_waited_for_a_light_turn_take_all_places() -> None:
+    async with asking(FairTurns(4, timeout=60, light=LIGHT), *"abcde") as (begun, _):
+        assert begun == ["a", "b"]
+        await asyncio.sleep(2 * LIGHT)
+        assert begun == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("places", "for_new"), [(1, 1), (2, 2), (3, 3), (4, 2), (8, 4)])
-async def test_new_owners_have_half_of_four_or_more_places(
-    passes: Callable[[float], None], places: int, for_new: int
-) -> None:
+async def test_new_owners_have_half_of_four_places(passes: Callable[[float], None], places: int, for_new: int) -> None:
     fair = FairTurns(places, timeout=5, light=LIGHT)
     known, new = ([f"{kind} {number}" for number in range(places)] for kind in ("known", "new"))
     for owner in known:
@@ -179,9 +181,9 @@ async def test_new_owners_have_half_of_four_or_more_places(
         assert begun == [*new[:for_new], *known[: places - for_new]]
         await after(ends[new[0]])
         assert begun[places:] == [*new[for_new:], *known[places - for_new :]][:1]
-    passes(10.1)  # all are forgotten
+    passes(10.1)
     async with asking(fair, *known) as (begun, _):
-        assert begun == known[:for_new]
+        assert begun == known[:for_new]  # they have been forgotten
 
 
 def test_the_seconds_an_owner_used_lately_are_added_to_its_arrival_time(

@@ -48,12 +48,7 @@ async def test_calls_without_a_bound_are_sent_alone_and_leave_connections_for_ot
         under_way -= 1
         return calls
 
-    async def quick(connection: AsyncConnection[Any], calls: Sequence[int]) -> Sequence[int]:
-        return calls
-
     alone = sender.Sender(engine, deadline=20)
-    for number in range(10):
-        await alone.read_unshared(quick, number, owner=f"user {number}")  # new owners have half of the places
     asking = (alone.read_unshared(batch, number, owner=f"user {number % 10}") for number in range(20))
     assert await asyncio.gather(*asking) == list(range(20))
     assert sizes == [1] * 20

@@ -180,7 +180,7 @@ async def test_large_bodies_are_checked_one_at_a_time_and_in_parts(monkeypatch: 
     assert [type(each) for each in await judging] == [InvalidInput] * 3
     assert parts == sorted(parts)
     assert between == {*range(len(parts) + 1)}
-    assert len(parts) >= 3 * (2 + body.count(b"[]") * 2 // reading._PART)
+    assert len(parts) >= 3 * (3 + body.count(b"[]") * 2 // reading._PART)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Sender:
         """As `read`, in a statement of its own: for a call whose cost has no bound, which would delay others.
 
         Each owner has at most one under way in this process. The statement gets a quarter of the deadline. Heavy
-        owners have at most a quarter of the places (`FairTurns`).
+        owners have a quarter of the places, and new ones half at first (`FairTurns`).
         """
 
         async def work(connection: AsyncConnection[Any]) -> Sequence[A]:

@@ -81,8 +81,9 @@ class FairTurns:
     - Heavy owners have one place, or a quarter of them. An owner is heavy if it has lately used more than `light`
       seconds, and more than four times as much as another recent owner: where all turns take long, as with a distant or
       busy database, nobody is.
-    - New owners, of whom nothing is known from the last seconds, have half of four or more.
-    - One that has waited for half of the timeout takes any free place, except the last of three or more.
+      One that has waited for half of the timeout takes any free place, except the last of three or more.
+    - New owners, of whom nothing is known from the last seconds, have half of four or more, so that the long turns of
+      several do not begin together. One that has waited for `light` seconds takes any free place.
 
     Waiting callers are served by their time of arrival plus the seconds that their owner has lately used.
     """
@@ -95,9 +96,10 @@ class FairTurns:
             "new": max_concurrent if max_concurrent < 4 else max_concurrent // 2,
             "other": max_concurrent,
         }
-        self._kept_free = 1 if max_concurrent > 2 else 0  # from owners beyond their part
+        self._kept_free = 1 if max_concurrent > 2 else 0  # from heavy owners beyond their part
         self._timeout = timeout
         self._light = light
+        self._patience = {"heavy": timeout / 2, "new": light, "other": 0.0}  # seconds
         self._waiting: list[tuple[str, float, asyncio.Future[str]]] = []  # since when; whose place it gets
         self._used: dict[str, tuple[float, float]] = {}  # seconds used, and when that was so; the latest is last
 
@@ -119,7 +121,8 @@ class FairTurns:
         self._pass_on()
         if turn.done():
             return turn.result()
-        late = asyncio.get_running_loop().call_later(self._timeout / 2 + _TICK, self._pass_on)
+        call_later = asyncio.get_running_loop().call_later
+        late = [call_later(seconds + _TICK, self._pass_on) for seconds in (self._light, self._timeout / 2)]
         try:
             async with asyncio.timeout(self._timeout):
                 return await turn
@@ -132,7 +135,8 @@ class FairTurns:
                 raise StoreUnavailable from problem
             raise
         finally:
-            late.cancel()
+            for each in late:
+                each.cancel()
 
     def _give_back(self, place: str) -> None:
         self._free += 1
@@ -149,8 +153,8 @@ class FairTurns:
             if not self._free:
                 return
             place = "heavy" if self._used_by(owner) > bound else "other" if self._is_known(owner, now) else "new"
-            late = now - since >= self._timeout / 2
-            if late and not self._free_for[place] and self._free > self._kept_free:
+            late = now - since >= self._patience[place]
+            if late and not self._free_for[place] and (place == "new" or self._free > self._kept_free):
                 place = "other"
             if not turn.done() and self._free_for[place]:  # done: cancelled just now
                 self._free -= 1

@@ -125,6 +125,7 @@ def _parts_of(body: bytes, shape: type[msgspec.Struct], *, writes: bool = True) 
         if has_very_many_members(body, shape):
             yield Problem("", "has thousands of unknown or repeated members: send each known member once")
             return
+        yield None
         members = _MEMBERS.decode(body)
     except msgspec.ValidationError:
         yield _NO_OBJECT
