@@ -117,3 +117,19 @@ async def test_a_restoration_that_waits_too_long_for_another_is_refused_with_wha
     detail = "You may have one undo or restoration at a time: read the answer of the one before this."
     assert problem(await service.ask("POST", path), 429)["detail"] == detail
     first.cancel()
+
+
+@pytest.mark.parametrize(("size", "turns_given"), [(64, 0), (65, 1)])
+async def test_a_large_page_is_encoded_when_others_have_had_their_turn(
+    service: Service, monkeypatch: pytest.MonkeyPatch, size: int, turns_given: int
+) -> None:
+    given = list[None]()
+
+    async def turn() -> None:
+        given.append(None)
+
+    create = {"op": "create", "task": {"title": "x"}}
+    await service.ask("POST", f"/api/{ANN}/batch", json_={"operations": [create] * size})
+    monkeypatch.setattr(replies, "give_way", turn)
+    page = await service.ask("GET", f"/api/{ANN}/tasks?limit=100")
+    assert (len(page.json()["items"]), len(given)) == (size, turns_given)

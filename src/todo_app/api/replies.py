@@ -23,6 +23,7 @@ _JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 _REPLAYED: Final[Header] = (b"idempotency-replayed", b"true")
 _AT_A_TIME: Final = 100  # things, encoded within a millisecond
 _TAGS_AT_A_TIME: Final = 2000
+_AT_ONCE: Final = 64  # items of a page
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -95,8 +96,15 @@ async def reply_with_summary(summary: Summary) -> Reply:
     return reply_with(view)
 
 
-def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
-    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
+async def reply_with_page(
+    call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None, size: int
+) -> Reply:
+    """The page of so many items, with a link to the next one (RFC 8288) that keeps the filters.
+
+    A page of many, which may have 800 KB, is encoded when other requests have had their turn.
+    """
+    if size > _AT_ONCE:
+        await give_way()
     if next_cursor is None:
         return reply_with(view)
     target = f"{path_of(call, below)}?{_up_to_cursor(call.query_string)}{quote(next_cursor)}"

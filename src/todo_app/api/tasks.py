@@ -35,8 +35,9 @@ async def list_tasks(call: Call[None]) -> Reply:
     One page, newest first by default, by the timestamp in the `id`. A task that is created or deleted between two pages
     neither repeats nor hides another; a task whose sort value changes may be on both pages or on neither.
     """
-    view = wire.TaskPage.of(await call.tasks.page(call.owner, read_listing(call.query_string)))
-    return reply_with_page(call, "tasks", view, view.next_cursor)
+    page = await call.tasks.page(call.owner, read_listing(call.query_string))
+    view = wire.TaskPage.of(page)
+    return await reply_with_page(call, "tasks", view, view.next_cursor, len(page.items))
 
 
 @TASKS.operation(
@@ -202,7 +203,7 @@ async def list_history(call: Call[None]) -> Reply:
     if any(entry.kind != "task" for entry in page.items):
         raise TaskNotFound
     view = wire.History.of(page)
-    return reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor)
+    return await reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor, len(page.items))
 
 
 @TASKS.operation(

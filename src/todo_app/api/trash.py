@@ -33,7 +33,7 @@ async def list_trash(call: Call[None]) -> Reply:
     """
     page = await call.tasks.trash(call.owner, read_trash(call.query_string))
     view = wire.Trash.of(page, call.tasks.history_kept)
-    return reply_with_page(call, "trash", view, view.next_cursor)
+    return await reply_with_page(call, "trash", view, view.next_cursor, len(page.items))
 
 
 @TRASH.operation(
