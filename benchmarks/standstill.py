@@ -25,12 +25,14 @@ Spans = list[tuple[float, float]]
 class Standstills:
     """When the machine stood still, as far as is known."""
 
-    def __init__(self, notes: list[Path]) -> None:
+    def __init__(self, notes: list[Path], watchers: list[subprocess.Popen[bytes]]) -> None:
         self._notes = notes
+        self._watchers = watchers
 
     def are_known(self) -> bool:
         """Whether a process on each of several processors looks for them."""
-        return len(self._notes) > 1 and all(note.read_text().startswith(READY) for note in self._notes)
+        look = all(watcher.poll() is None for watcher in self._watchers)
+        return look and len(self._notes) > 1 and all(note.read_text().startswith(READY) for note in self._notes)
 
     def seen(self) -> Spans:
         """All of them so far; none where they are not known."""
@@ -54,11 +56,13 @@ def watched() -> Iterator[Standstills]:
     processors = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
     with tempfile.TemporaryDirectory(prefix="todo-bench-") as folder, ExitStack() as ending:
         notes = [Path(folder) / f"{each}" for each in processors]
+        watchers: list[subprocess.Popen[bytes]] = []
         for processor, note in zip(processors, notes, strict=True):
             note.touch()
             command = [sys.executable, "-m", "benchmarks.standstill", f"{processor}", f"{note}", f"{os.getpid()}"]
-            ending.callback(ending.enter_context(subprocess.Popen(command)).terminate)
-        yield Standstills(notes)
+            watchers.append(ending.enter_context(subprocess.Popen(command)))
+            ending.callback(watchers[-1].terminate)
+        yield Standstills(notes, watchers)
 
 
 def _read(note: Path) -> Spans:

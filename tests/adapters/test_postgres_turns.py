@@ -163,15 +163,16 @@ async def test_heavy_owners_that_have_waited_for_half_of_the_timeout_leave_one_o
             assert (begun, later) == (heavy[:3], ["new"])
 
 
-async def test_new_owners_that_have_waited_for_a_light_turn_take_all_places() -> None:
-    async with asking(FairTurns(4, timeout=60, light=LIGHT), *"abcde") as (begun, _):
+@pytest.mark.parametrize("seconds", [60, LIGHT])
+async def test_new_owners_that_have_waited_for_a_light_turn_take_all_places(seconds: float) -> None:
+    async with asking(FairTurns(4, timeout=seconds, light=LIGHT), *"abcd") as (begun, _):
         assert begun == ["a", "b"]
         await asyncio.sleep(2 * LIGHT)
         assert begun == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("places", "for_new"), [(1, 1), (2, 2), (3, 3), (4, 2), (8, 4)])
-async def test_new_owners_have_half_of_four_places(passes: Callable[[float], None], places: int, for_new: int) -> None:
+async def test_new_owners_have_half_of_many_places(passes: Callable[[float], None], places: int, for_new: int) -> None:
     fair = FairTurns(places, timeout=5, light=LIGHT)
     known, new = ([f"{kind} {number}" for number in range(places)] for kind in ("known", "new"))
     for owner in known:

@@ -152,21 +152,3 @@ async def test_draining_waits_for_what_is_not_shared(engine: Engine) -> None:
 )
 def test_only_a_listing_by_the_key_alone_is_bounded(query: TaskQuery, bounded: bool) -> None:
     assert Shape.of(query).is_bounded is bounded
-
-
-async def test_other_work_comes_in_before_a_read_of_many_rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
-
-    async def batch(connection: AsyncConnection[Any], calls: Sequence[str]) -> Sequence[str]:
-        begun.extend(calls)
-        return calls
-
-    sending = sender.Sender(engine, deadline=5)
-    await sending.read(batch, "first")  # it opens a connection, which takes time
-    monkeypatch.setattr(sender, "PAUSE", 0.2)
-    many = asyncio.ensure_future(sending.read(batch, "many rows", weight=sender.APART + 1))
-    for number in range(3):
-        await sending.read(batch, f"few {number}", weight=sender.APART)
-    assert begun == ["first", "few 0", "few 1", "few 2"]
-    assert await many == "many rows"
-    await sending.drain()

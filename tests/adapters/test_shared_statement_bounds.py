@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from adapters.statements import A, in_one_batch, table_locked, under_way
 from factories import ANN, LATER, NOON, make_id, make_task
 
-from todo_adapters.postgres import PostgresTaskStore, sender
+from todo_adapters.postgres import PostgresTaskStore, listing, sender
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.engine import Engine
 from todo_core import ChangeQuery, Decision, OwnerId, Pair, Plan, Seen, SyncQuery, SyncToken, TaskQuery
@@ -124,6 +125,20 @@ async def test_a_light_read_neither_waits_for_a_heavy_one_nor_shares_its_stateme
         await under_way(admin, 2)
         assert batches == [2, 2]
     await asyncio.gather(*asking)
+
+
+@pytest.mark.parametrize(("limit", "pauses"), [(64, 0), (65, 1), (None, 1)])
+async def test_other_work_comes_in_before_a_page_of_many_tasks(
+    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, limit: int | None, pauses: int
+) -> None:
+    slept = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(listing, "asyncio", SimpleNamespace(sleep=sleep))
+    await postgres_store.tasks_of(ANN).page(TaskQuery(limit=limit))
+    assert len(slept) == pauses
 
 
 async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(

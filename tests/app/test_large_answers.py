@@ -119,9 +119,10 @@ async def test_a_restoration_that_waits_too_long_for_another_is_refused_with_wha
     first.cancel()
 
 
+@pytest.mark.parametrize("path", ["tasks", "changes"])
 @pytest.mark.parametrize(("size", "turns_given"), [(64, 0), (65, 1)])
 async def test_a_large_page_is_encoded_when_others_have_had_their_turn(
-    service: Service, monkeypatch: pytest.MonkeyPatch, size: int, turns_given: int
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str, size: int, turns_given: int
 ) -> None:
     given = list[None]()
 
@@ -131,5 +132,5 @@ async def test_a_large_page_is_encoded_when_others_have_had_their_turn(
     create = {"op": "create", "task": {"title": "x"}}
     await service.ask("POST", f"/api/{ANN}/batch", json_={"operations": [create] * size})
     monkeypatch.setattr(replies, "give_way", turn)
-    page = await service.ask("GET", f"/api/{ANN}/tasks?limit=100")
+    page = await service.ask("GET", f"/api/{ANN}/{path}?limit=100")
     assert (len(page.json()["items"]), len(given)) == (size, turns_given)

@@ -61,8 +61,13 @@ def authorize(page: "Page", token: str) -> None:
 
 def tried(page: "Page", operation: str) -> int:
     """The status that the page shows after that operation was tried on it."""
+    from playwright.sync_api import expect
+
     block = page.locator(f".opblock[id$='-{operation}']")
     block.locator(".opblock-summary-control").click()
+    block.locator(".btn.execute").wait_for()
+    for row in block.locator("tr:has(.parameter__name.required)").all():
+        expect(row.locator("input")).not_to_have_value("")  # the page fills it in later; without it, it asks nothing
     block.locator(".btn.execute").click()
     status = block.locator(".live-responses-table tbody .response-col_status").inner_text()
     block.locator(".opblock-summary-control").click()

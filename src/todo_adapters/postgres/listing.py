@@ -1,5 +1,6 @@
 """The statements of listings: one per shape of query; those used lately are cached."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ from todo_core.task import PRIORITIES
 
 Listing: TypeAlias = tuple[OwnerId, TaskQuery]
 _REPETITIONS: Final = 4
+_MANY: Final = 64  # tasks of a page
+_PAUSE: Final = 0.001  # seconds before a statement for such pages
 
 
 class _Condition(NamedTuple):
@@ -142,7 +145,9 @@ class PagesOf:
     shape: Shape
 
     async def __call__(self, connection: AsyncConnection[Any], listings: Sequence[Listing]) -> list[Page]:
-        """The page of each listing."""
+        """The page of each listing. Other work has its turn before a page of many tasks."""
+        if any(query.limit is None or query.limit > _MANY for _, query in listings):
+            await asyncio.sleep(_PAUSE)
         columns = _columns(self.shape, listings)
         rows = await execute(connection, *for_calls(connection, _statement(self.shape), columns), prepare=None)
         if len(listings) > 1:  # only a listing without a limit returns many rows, and it is never shared

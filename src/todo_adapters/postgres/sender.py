@@ -25,7 +25,6 @@ _CANCELLING: Final = 0.5  # seconds that the database has to cancel a statement
 MAX_CALLS: Final = 64  # in one statement, so that the first does not wait long for the last
 MAX_WEIGHT: Final = 400  # of one statement: the cost of 400 rows, some milliseconds in which other users wait
 APART: Final = 64  # the cost, in rows, of a read that lighter ones of its kind do not share a statement with
-PAUSE: Final = 0.001  # seconds before a statement of such reads, for other work
 MAX_CONCURRENT: Final = 1  # statements of one kind, and as many of reads apart, so that more calls share one
 # Low, so that connections remain for shared statements: a search may take long, a transaction may wait for a lock.
 MAX_UNSHARED: Final = 4
@@ -186,8 +185,6 @@ class Sender:
         if (coalescer := self._coalescers.get(key)) is None:
 
             async def send(calls: Sequence[C]) -> Sequence[A]:
-                if apart:
-                    await asyncio.sleep(PAUSE)
                 turn = self._side_by_side.at(None) if self.sharded else AT_ONCE
                 return await self._run(lambda connection: batch(connection, calls), repeatable=repeatable, turn=turn)
 
@@ -195,8 +192,13 @@ class Sender:
         return coalescer
 
     def _gathering(self, send: Callable[[Sequence[C]], Awaitable[Sequence[A]]]) -> Coalescer[C, A]:
-        limits = {"max_size": MAX_CALLS, "max_weight": MAX_WEIGHT, "max_concurrent": MAX_CONCURRENT}
-        return Coalescer(send, timeout=self.deadline, **limits)
+        return Coalescer(
+            send,
+            max_size=MAX_CALLS,
+            max_weight=MAX_WEIGHT,
+            max_concurrent=MAX_CONCURRENT,
+            timeout=self.deadline,
+        )
 
     async def _run(self, work: Work[A], *, repeatable: bool, leave: int = 0, turn: Turn = AT_ONCE) -> A:
         """What `work` returns, in that turn, within the deadline. Repeated if it had no effect, or is `repeatable`.

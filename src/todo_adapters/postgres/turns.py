@@ -83,7 +83,8 @@ class FairTurns:
       busy database, nobody is.
       One that has waited for half of the timeout takes any free place, except the last of three or more.
     - New owners, of whom nothing is known from the last seconds, have half of four or more, so that the long turns of
-      several do not begin together. One that has waited for `light` seconds takes any free place.
+      several do not begin together. One that has waited for `light` seconds, or half of the timeout, takes any free
+      place.
 
     Waiting callers are served by their time of arrival plus the seconds that their owner has lately used.
     """
@@ -99,7 +100,7 @@ class FairTurns:
         self._kept_free = 1 if max_concurrent > 2 else 0  # from heavy owners beyond their part
         self._timeout = timeout
         self._light = light
-        self._patience = {"heavy": timeout / 2, "new": light, "other": 0.0}  # seconds
+        self._patience = {"heavy": timeout / 2, "new": min(light, timeout / 2), "other": 0.0}  # seconds
         self._waiting: list[tuple[str, float, asyncio.Future[str]]] = []  # since when; whose place it gets
         self._used: dict[str, tuple[float, float]] = {}  # seconds used, and when that was so; the latest is last
 
@@ -122,7 +123,7 @@ class FairTurns:
         if turn.done():
             return turn.result()
         call_later = asyncio.get_running_loop().call_later
-        late = [call_later(seconds + _TICK, self._pass_on) for seconds in (self._light, self._timeout / 2)]
+        late = [call_later(seconds + _TICK, self._pass_on) for seconds in self._patience.values() if seconds]
         try:
             async with asyncio.timeout(self._timeout):
                 return await turn

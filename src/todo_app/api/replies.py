@@ -1,5 +1,6 @@
 """The operations' replies: a thing, the outcome of a change, a page, or no content."""
 
+from collections.abc import Sized
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -96,15 +97,14 @@ async def reply_with_summary(summary: Summary) -> Reply:
     return reply_with(view)
 
 
-async def reply_with_page(
-    call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None, size: int
-) -> Reply:
-    """The page of so many items, with a link to the next one (RFC 8288) that keeps the filters.
-
-    A page of many, which may have 800 KB, is encoded when other requests have had their turn.
-    """
-    if size > _AT_ONCE:
+async def give_way_before(items: Sized) -> None:
+    """Let other requests have a turn before a page of many items is encoded, which may have 800 KB."""
+    if len(items) > _AT_ONCE:
         await give_way()
+
+
+def reply_with_page(call: Call[None], below: str, view: msgspec.Struct, next_cursor: str | None) -> Reply:
+    """The page, with a link to the next one (RFC 8288) that keeps the filters."""
     if next_cursor is None:
         return reply_with(view)
     target = f"{path_of(call, below)}?{_up_to_cursor(call.query_string)}{quote(next_cursor)}"

@@ -10,7 +10,7 @@ from todo_app.api import examples, wire
 from todo_app.api.components import LAST_EVENT_ID
 from todo_app.api.listing import CHANGED, EVENTS, read_since, read_sync
 from todo_app.api.operation import READ, Answer, Call, Subject
-from todo_app.api.replies import reply_with
+from todo_app.api.replies import give_way_before, reply_with
 from todo_app.http.errors import MalformedRequest
 from todo_app.http.event_stream import EVENT_STREAM, EventStream
 from todo_app.http.exchange import Exchange, Reply
@@ -40,6 +40,7 @@ async def get_changes(call: Call[None]) -> Reply:
     410, and everything must be fetched again. A client that is far behind is sent everything as `full` pages, too.
     """
     page = await call.tasks.sync(call.owner, **read_sync(call.query_string, call.owner))
+    await give_way_before(page.items)
     return reply_with(wire.ChangedThings.of(page, call.owner))
 
 

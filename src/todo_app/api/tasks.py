@@ -7,6 +7,7 @@ from todo_app.api.listing import HISTORY, LISTING, read_history, read_listing
 from todo_app.api.operation import READ, WRITE, Answer, Body, Call, Subject
 from todo_app.api.replies import (
     CHANGED,
+    give_way_before,
     reply_with_changed,
     reply_with_created,
     reply_with_nothing,
@@ -36,8 +37,9 @@ async def list_tasks(call: Call[None]) -> Reply:
     neither repeats nor hides another; a task whose sort value changes may be on both pages or on neither.
     """
     page = await call.tasks.page(call.owner, read_listing(call.query_string))
+    await give_way_before(page.items)
     view = wire.TaskPage.of(page)
-    return await reply_with_page(call, "tasks", view, view.next_cursor, len(page.items))
+    return reply_with_page(call, "tasks", view, view.next_cursor)
 
 
 @TASKS.operation(
@@ -202,8 +204,9 @@ async def list_history(call: Call[None]) -> Reply:
     page = await call.tasks.history(call.owner, query)
     if any(entry.kind != "task" for entry in page.items):
         raise TaskNotFound
+    await give_way_before(page.items)
     view = wire.History.of(page)
-    return await reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor, len(page.items))
+    return reply_with_page(call, f"tasks/{call.task_id}/history", view, view.next_cursor)
 
 
 @TASKS.operation(

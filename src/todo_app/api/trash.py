@@ -7,7 +7,7 @@ from todo_app.api import examples, wire
 from todo_app.api.ids import read_id
 from todo_app.api.listing import PAGES, read_trash
 from todo_app.api.operation import DELETE, READ, WRITE, Answer, Call, Subject
-from todo_app.api.replies import reply_with_nothing, reply_with_page, reply_with_things
+from todo_app.api.replies import give_way_before, reply_with_nothing, reply_with_page, reply_with_things
 from todo_app.http.exchange import Reply
 from todo_core import NotInTrash, TooMany
 
@@ -32,8 +32,9 @@ async def list_trash(call: Call[None]) -> Reply:
     Deleted tasks and lists, one item for each deletion. They are erased at `erased_at` or later.
     """
     page = await call.tasks.trash(call.owner, read_trash(call.query_string))
+    await give_way_before(page.items)
     view = wire.Trash.of(page, call.tasks.history_kept)
-    return await reply_with_page(call, "trash", view, view.next_cursor, len(page.items))
+    return reply_with_page(call, "trash", view, view.next_cursor)
 
 
 @TRASH.operation(
