@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 30  # seconds for requests under way when the server is stopped
 LOOK_EVERY: Final = 0.5  # seconds between two checks that the parent is alive
-_THRESHOLDS: Final = (5000, 3000, 30)
+_THRESHOLDS: Final = (5000, 3000, 30)  # the second counts `examine_young` too
 
 
 def create_worker() -> App:

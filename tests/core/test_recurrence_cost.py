@@ -118,7 +118,7 @@ def test_no_rule_is_expensive_to_write_to_complete_or_to_preview() -> None:
         counted.forget()
         course.completed(task, at)
         # From completion, and where there is none so, from the anchor.
-        begins, in_preview = (1, 1) if task.recurrence_from == "due_date" else (2, 5)
+        begins, in_preview = (1, 1) if task.recurrence_from == "due_date" else (2, 4)
         assert counted.years <= 2 * YEARS_MAX
         assert counted.kinds <= KINDS_MAX * begins
         counted.forget()

@@ -21,7 +21,7 @@ C = TypeVar("C")
 A = TypeVar("A")
 _PIECE: Final = 50  # rows
 _TURN: Final = 0.002  # seconds that rows are made from a result before other work has its turn
-_PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
+PAUSE: Final = 0.001  # seconds: with none, the server's other threads would wait for the interpreter's lock
 STATEMENTS_KEPT: Final = 128
 """How many statements a process remembers of those made for a kind of listing: there are tens of thousands."""
 
@@ -97,7 +97,7 @@ async def _fetched(cursor: AsyncRawCursor[tuple[Any, ...]]) -> list[tuple[Any, .
     while len(rows) < cursor.rowcount:
         if monotonic() - began > _TURN:
             examine_young()
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
             began = monotonic()
         rows += await cursor.fetchmany(_PIECE)
     return rows

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from psycopg import AsyncConnection
 
-from todo_adapters.postgres.batch import STATEMENTS_KEPT, Columns, array_literal, execute
+from todo_adapters.postgres.batch import PAUSE, STATEMENTS_KEPT, Columns, array_literal, execute
 from todo_adapters.postgres.rows import READ, task_of
 from todo_adapters.postgres.sharding import for_calls
 from todo_adapters.threads import consumed, in_thread_if_many
@@ -19,7 +19,6 @@ from todo_core.task import PRIORITIES
 Listing: TypeAlias = tuple[OwnerId, TaskQuery]
 _REPETITIONS: Final = 4
 _MANY: Final = 64  # tasks of a page
-_PAUSE: Final = 0.001  # seconds before a statement for such pages
 
 
 class _Condition(NamedTuple):
@@ -147,7 +146,7 @@ class PagesOf:
     async def __call__(self, connection: AsyncConnection[Any], listings: Sequence[Listing]) -> list[Page]:
         """The page of each listing. Other work has its turn before a page of many tasks."""
         if any(query.limit is None or query.limit > _MANY for _, query in listings):
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
         columns = _columns(self.shape, listings)
         rows = await execute(connection, *for_calls(connection, _statement(self.shape), columns), prepare=None)
         if len(listings) > 1:  # only a listing without a limit returns many rows, and it is never shared
