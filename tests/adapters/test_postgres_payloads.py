@@ -14,9 +14,12 @@ from adapters.statements import (
     FORMS,
     ONCE,
     creation,
+    executing,
     have_owners,
     key,
     once,
+    removal,
+    results,
     store,
     swap,
 )
@@ -28,7 +31,7 @@ from todo_adapters.postgres.batch import execute
 from todo_adapters.postgres.engine import Engine
 from todo_adapters.postgres.reading import log_pages, read_many, shape_of
 from todo_adapters.postgres.transaction import commit_behind_the_lock, replayed
-from todo_adapters.postgres.writing import SWAPPING
+from todo_adapters.postgres.writing import REMOVING, SWAPPING
 from todo_core import ChangeQuery, Decision, Pair, Plan, SyncItem, searchable
 from todo_core.changes import difference
 from todo_core.text import folded
@@ -141,3 +144,24 @@ async def test_many_rows_are_made_a_part_at_a_time_and_others_come_in_between(
         rows = await execute(connection, "select generate_series(1, %(last)s::int)", {"last": 123})
         assert rows == [(number,) for number in range(1, 124)]
     assert seen[:7] == [50, "examined", "another", 50, "examined", "another", 23]
+
+
+@pytest.mark.parametrize(("count", "arrays"), [(1, False), (2, True)])
+async def test_the_values_of_a_write_alone_are_sent_without_arrays(
+    connection: AsyncConnection[Any], count: int, arrays: bool
+) -> None:
+    await have_owners(connection, ANN)
+    statements: list[str] = []
+
+    async def recorded(on: AsyncConnection[Any], statement: Any, parameters: Any) -> list[Any]:
+        statements.append(statement)
+        return await execute(on, statement, parameters)
+
+    tasks = [make_task(tags=("a", "b"), description='"{,}"\\') for _ in range(count)]
+    with executing(recorded):
+        assert {*results(await CREATING.passing(connection, list(map(creation, tasks))))} == {DONE}
+        for kind in (SWAPPING, REMOVING):
+            changes = [removal(task) if kind is REMOVING else swap(task, task.toggled(at=LATER)) for task in tasks]
+            assert {*results(await kind.passing(connection, changes))} == {DONE}
+            tasks = [task.toggled(at=LATER) for task in tasks]
+    assert [("unnest" in statement, "any(" in statement) for statement in statements] == [(arrays, arrays)] * 3

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from itertools import product
 from typing import Any, cast
 
 import pytest
@@ -93,15 +95,14 @@ def writes() -> dict[str, Send]:
     names = ("create", "create once", "swap", "swap once", "remove", "remove once")
     sends: dict[str, Send] = {}
     for name, (kind, some) in zip(names, calls.items(), strict=True):
-        for form, batch in kind._asdict().items():
-            sends[f"{name}, {form}"] = lambda connection, batch=batch, some=some: batch(connection, some)  # type: ignore[misc]
+        for (form, batch), count in product(kind._asdict().items(), (1, 3)):
+            sends[f"{name}, {form}, {count}"] = partial(batch, writes=some[:count])
 
     for number, kind in enumerate((CREATING_AS_OF, CREATING_ONCE_AS_OF)):
         for members in ({}, {"title": "whole", "recurrence_from": "completion"}):
             some = [as_of(kind, task, 100, **members) for _ in range(3)]
-            sends[f"as of {number}, {members}"] = lambda connection, kind=kind, some=some: kind.passing(
-                connection, some
-            )  # type: ignore[misc]
+            for count in (1, 3):
+                sends[f"as of {number}, {members}, {count}"] = partial(kind.passing, writes=some[:count])
 
     def behind_the_lock(waits: bool) -> Send:
         plan = plan_creating(new := make_task(owner=user), once(f"lock {waits}"))

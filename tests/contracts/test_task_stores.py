@@ -1,8 +1,11 @@
 """Every storage keeps the same promises, and gives the same answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
@@ -10,7 +13,8 @@ from effort import examples
 from sqlite_store import SqliteTaskStore
 
 from todo_adapters.memory import MemoryTaskStore
-from todo_adapters.postgres import PostgresTaskStore, create_engine
+from todo_adapters.postgres import PostgresTaskStore, create_engine, writing
+from todo_adapters.postgres.sharding import for_calls
 from todo_core import TaskStore
 from todo_core.testing import TaskStoreContract, assert_families_hold, assert_stores_agree
 
@@ -35,8 +39,35 @@ class TestPostgres(TaskStoreContract):
         await engine.dispose()
 
 
-def test_memory_and_postgres_answer_alike(shared_database_url: str) -> None:
-    with asyncio.Runner() as runner:
+@contextmanager
+def without_the_forms_for_one_call() -> Iterator[None]:
+    """Writes are sent as those of several calls are, whoever is alone too."""
+
+    def shared(*call: Any, **_: object) -> tuple[Any, dict[str, Any]]:
+        return for_calls(*call)
+
+    with patch.object(writing, "for_calls", shared):
+        yield
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestPostgresInSharedStatements(TaskStoreContract):
+    @pytest_asyncio.fixture(loop_scope="class", scope="class")
+    @classmethod
+    async def store(cls, shared_database_url: str) -> AsyncIterator[TaskStore]:
+        engine = create_engine(shared_database_url)
+        store = PostgresTaskStore(engine)
+        with without_the_forms_for_one_call():
+            yield store
+        await store.aclose()
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("form", [nullcontext, without_the_forms_for_one_call])
+def test_memory_and_postgres_answer_alike(
+    shared_database_url: str, form: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with asyncio.Runner() as runner, form():
         engine = create_engine(shared_database_url)
         store = PostgresTaskStore(engine)
         assert_stores_agree(MemoryTaskStore(), store, run=runner.run, examples=examples(50))

@@ -40,6 +40,11 @@ def array_literal(values: Sequence[object]) -> str:
     return "{" + ",".join(["null" if value is None else _ELEMENTS[type(value)](value) for value in values]) + "}"
 
 
+def literal(value: object) -> str | None:
+    """One value as text, as `array_literal` writes it, but unquoted. Always text: PostgreSQL infers the type."""
+    return value if value is None or isinstance(value, str) else _ELEMENTS[type(value)](value)
+
+
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -61,6 +66,20 @@ _ELEMENTS: Final = _ByKind(
         datetime: datetime.isoformat,
     }
 )
+
+
+_OWNERS: Final = re.compile(r"\bany\((%\(user_id\)s::text)\[\]\)")
+_ARRAY: Final = re.compile(r"(%\(\w+\)s::[\w ]+)\[\]")
+_CALLS: Final = re.compile(r"\bunnest\(([^\]]*?)\) with ordinality as call\(")
+
+
+def of_one_call(statement: LiteralString) -> LiteralString:
+    """The same statement for a single call, whose values are parameters, not arrays.
+
+    A creation alone takes 0.85 of the time, a change 0.8 (docs/performance.md).
+    """
+    with_values = _ARRAY.sub(r"\1", _OWNERS.sub(r"\1", statement))
+    return _CALLS.sub(r"(values (\1, 1::bigint)) as call(", with_values)
 
 
 async def execute(

@@ -5,13 +5,13 @@ The planner does the same with partitions.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
 
-from todo_adapters.postgres.batch import STATEMENTS_KEPT, array_literal
+from todo_adapters.postgres.batch import STATEMENTS_KEPT, array_literal, literal
 from todo_adapters.postgres.driver import Connection
 
 OWNER: Final = "%(owner)s::text"
@@ -30,14 +30,22 @@ def of_one_owner(statement: LiteralString) -> LiteralString:
 
 
 def for_calls(
-    connection: AsyncConnection[Any], statement: LiteralString, columns: Mapping[str, Sequence[Any]]
+    connection: AsyncConnection[Any],
+    statement: LiteralString,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    alone: LiteralString | None = None,
 ) -> tuple[LiteralString, dict[str, Any]]:
     """The statement for these calls, and its parameters: the columns as arrays or text, one of them `user_id`.
 
-    Raises `ValueError` for calls of several owners if the tables are sharded.
+    `alone`: its form for a single call (`of_one_call`), if it has one. Raises `ValueError` for calls of several owners
+    if the tables are sharded.
     """
-    arrays = {name: each if isinstance(each, str) else array_literal(each) for name, each in columns.items()}
+    write: Callable[[Sequence[Any]], Any] = array_literal
+    if alone is not None and len(columns["user_id"]) == 1:
+        statement, write = alone, lambda values: literal(values[0])
+    parameters = {name: each if isinstance(each, str) else write(each) for name, each in columns.items()}
     if not is_sharded(connection):
-        return statement, arrays
+        return statement, parameters
     [owner] = set(columns["user_id"])
-    return of_one_owner(statement), arrays | {"owner": owner}
+    return of_one_owner(statement), parameters | {"owner": owner}

@@ -15,7 +15,7 @@ from typing import Any, Final, LiteralString, NamedTuple, cast
 
 from psycopg import AsyncConnection
 
-from todo_adapters.postgres.batch import Batch, Columns, execute
+from todo_adapters.postgres.batch import Batch, Columns, execute, of_one_call
 from todo_adapters.postgres.rows import (
     CHANGING,
     COMMON,
@@ -105,6 +105,8 @@ _RAISED: Final = """raised as (
     update owners set number = done.number{growth} from done where done.is_last and owners.user_id = done.user_id
 )"""
 _NUMBERED: Final = "number + row_number() over owner as number, lead(place) over owner is null as is_last"
+_OWNERS: Final = "window owner as (partition by user_id order by place)"
+_NUMBERED_ALONE: Final = "number + 1 as number, true as is_last"
 
 # A list that was stored while the statement waited is not seen, but the old number is, which is not the locked row's.
 # `rank` counts the calls of an owner; `again`: the id, or the key, is that of an earlier call of the batch. Calls whose
@@ -124,8 +126,7 @@ call as materialized (
     on conflict on constraint tasks_pkey do nothing returning user_id, id, {logged} as after
 ), done as materialized (
     select call.user_id, call.id, call.place, call.client, {kept_columns} stored.after, {numbered}
-    from stored join call on call.user_id = stored.user_id and call.id = stored.id and not call.again
-    window owner as (partition by call.user_id order by call.place)
+    from stored join call using (user_id, id) where not call.again {owners}
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, after)
     select done.user_id, number, id, clock_timestamp(), 'created', client, after from done
@@ -158,7 +159,7 @@ call as materialized (
               {after} as after
 ), done as materialized (
     select user_id, id, place, client, action, {kept_columns} before, after, {numbered}
-    from written window owner as (partition by user_id order by place)
+    from written {owners}
 ), {raised}, logged as (
     insert into changes (user_id, number, id, at, action, client, before, after)
     select done.user_id, number, id, clock_timestamp(), action, client, before, after from done
@@ -337,17 +338,20 @@ def _shortest(*choices: tuple[Callable[[Write], bool], Writing]) -> Writing:
 
 def _writing(template: str, parts: dict[str, str], columns: Callable[[Sequence[Write]], Columns]) -> Writing:
     def form(skip_locked: str) -> Batch[Write, Outcome]:
-        held = _HELD.format(skip_locked=skip_locked)
-        text = template.format(held=held, has_row=_HAS_ROW, numbered=_NUMBERED, **parts)
-        return _batch(text, columns)
+        common = parts | {"held": _HELD.format(skip_locked=skip_locked), "has_row": _HAS_ROW}
+        shared = template.format(numbered=_NUMBERED, owners=_OWNERS, **common)
+        alone = of_one_call(template.format(numbered=_NUMBERED_ALONE, owners="", **common))
+        return _batch(shared, alone, columns)
 
     return Writing(passing=form(" skip locked"), waiting=form(""))
 
 
-def _batch(statement: LiteralString, columns: Callable[[Sequence[Write]], Columns]) -> Batch[Write, Outcome]:
+def _batch(
+    shared: LiteralString, alone: LiteralString, columns: Callable[[Sequence[Write]], Columns]
+) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection[Any], writes: Sequence[Write]) -> list[Outcome]:
         values = await in_thread_if_many(sum(folding_of(write.task) for write in writes), columns, writes)
-        rows = await execute(connection, *for_calls(connection, statement, values))
+        rows = await execute(connection, *for_calls(connection, shared, values, alone=alone))
         return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
 
     return write
