@@ -276,6 +276,53 @@ async def family(stage: Stage) -> None:
     await stage.ask(stage.head(stage.parent, "POST", f"trash/{stage.parent.tasks[0]}/restore", "Content-Length: 0"))
 
 
+async def previews(stage: Stage) -> None:
+    """400 simultaneous previews of 100 dates, which wait for nothing"""
+    rule = "FREQ%3DMONTHLY%3BBYDAY%3D-1FR%3BBYMONTH%3D2"
+    request = stage.head(stage.user, "GET", f"occurrences?limit=100&due_date=2026-01-01&recurrence={rule}")
+    await asyncio.gather(*(stage.ask(request) for _ in range(400)))
+
+
+async def texts(stage: Stage) -> None:
+    """400 simultaneous creations of the texts that grow most when they are folded"""
+    tags = [f"{WIDEST * 45}{number}" for number in range(20)]
+    body = json.dumps({"title": WIDEST * 200, "description": WIDEST * 1000, "tags": tags}).encode()
+    fields = ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    request = stage.head(stage.user, "POST", "tasks", *fields) + body
+    await asyncio.gather(*(stage.ask(request) for _ in range(400)))
+
+
+async def agents(stage: Stage) -> None:
+    """200 simultaneous calls of `list_tasks` by agents, each of 200 tasks"""
+    await _call(stage, "list_tasks")
+
+
+async def log(stage: Stage) -> None:
+    """200 simultaneous calls of `search_changes` by agents, each of 200 changes"""
+    await _call(stage, "search_changes")
+
+
+async def _call(stage: Stage, tool: str) -> None:
+    asked = {"name": tool, "arguments": {"limit": 200}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}).encode()
+    lines = ["POST /mcp HTTP/1.1", "Host: x", f"Authorization: Bearer {stage.user.token}"]
+    lines += ["Accept: application/json, text/event-stream", "Content-Type: application/json"]
+    request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    await asyncio.gather(*(stage.ask(request) for _ in range(200)))
+
+
+async def bad_tokens(stage: Stage) -> None:
+    """900 simultaneous requests with as many bad tokens"""
+    head = stage.head(stage.user, "GET", "tasks").replace(b"Bearer ", b"Bearer %b")
+    await asyncio.gather(*(stage.ask(head % (b"%d" % number)) for number in range(900)))
+
+
+async def paths(stage: Stage) -> None:
+    """900 simultaneous requests to a path that does not exist"""
+    request = stage.head(stage.user, "GET", "nothing")
+    await asyncio.gather(*(stage.ask(request) for _ in range(900)))
+
+
 async def quiet(_: Stage) -> None:
     """nothing"""
     await asyncio.sleep(6)
@@ -284,7 +331,8 @@ async def quiet(_: Stage) -> None:
 ATTACKS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "toggles": toggles, "pages": pages, "tags": tags, "allowed-tags": allowed_tags, "searches": searches,
     "unread": unread, "large": large, "family": family, "batches": batches, "refused": refused, "headers": long_headers,
-    "bodies": slow_bodies, "idle": idle,
+    "bodies": slow_bodies, "idle": idle, "previews": previews, "texts": texts, "agents": agents, "log": log,
+    "bad-tokens": bad_tokens, "paths": paths,
 }  # fmt: skip
 
 

@@ -34,12 +34,12 @@ def create_worker() -> App:
     before_the_end: list[Callable[[], None]] = []
     _make_room_for_files()
     loop = asyncio.get_event_loop()
-    Admission(loop).install()
     threading.Thread(target=_end_once, args=[loop, before_the_end], daemon=True).start()
     threading.Thread(target=_follow_parent, daemon=True).start()
     if (folder := os.environ.get(METRICS_FOLDER)) is not None:
         Path(folder).mkdir(exist_ok=True)  # it may have been cleaned away
     app, container = prepared()
+    Admission(loop, container.identification().whose).install()
     before_the_end.append(container.live().end)  # the server waits for every open stream
     exclude_from_collection()
     return app

@@ -1,6 +1,9 @@
 """Comparison of texts without regard to case and Unicode composition."""
 
+from functools import lru_cache
 from unicodedata import normalize
+
+_SHORT = 50  # characters: a tag, which is compared with others and stored, mostly with many tasks
 
 
 def folded(text: str) -> str:
@@ -9,4 +12,11 @@ def folded(text: str) -> str:
     Full case folding (Unicode §3.13) between two NFKC normalizations (UAX #15): the first so that all compositions fold
     alike, the second because folding decomposes. Idempotent.
     """
+    return _short_folded(text) if len(text) <= _SHORT else _folded(text)
+
+
+def _folded(text: str) -> str:
     return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+_short_folded = lru_cache(256)(_folded)

@@ -23,14 +23,11 @@ from todo_core import (
     Seen,
     Sees,
     Summary,
-    Task,
     TaskList,
     TaskNotFound,
     composed,
-    searchable,
 )
 from todo_core.testing.examples import make_list
-from todo_core.testing.writing import add
 
 
 async def test_a_thread_beside_the_event_loop_gives_way_often() -> None:
@@ -142,22 +139,6 @@ async def test_a_batch_is_decided_in_a_thread_once_it_is_long(postgres_store: Po
         threads.clear()
         await tasks.commit(composed([Plan(decide=decide)] * parts))
         assert {thread is threading.main_thread() for thread in threads} == {parts < 8}
-
-
-@pytest.mark.parametrize(("letter", "beside_the_loop"), [("x", False), ("\u0345", True)])
-async def test_long_texts_that_are_expensive_to_fold_are_folded_in_a_thread(
-    postgres_store: PostgresTaskStore, monkeypatch: pytest.MonkeyPatch, letter: str, beside_the_loop: bool
-) -> None:
-    threads = list[threading.Thread]()
-
-    def noting(task: Task) -> str:
-        threads.append(threading.current_thread())
-        return searchable(task)
-
-    monkeypatch.setitem(rows.WRITTEN, "search_text", noting)
-    tasks = postgres_store.tasks_of(ANN)
-    await asyncio.gather(*(add(tasks, make_task(description=letter * 1000)) for _ in range(9)))
-    assert any(thread is not threading.main_thread() for thread in threads) == beside_the_loop
 
 
 async def test_a_summary_of_many_tags_is_made_in_a_thread(

@@ -11,7 +11,7 @@ import pytest
 from adapters.statements import A, in_one_batch, table_locked, under_way
 from factories import ANN, LATER, NOON, make_id, make_task
 
-from todo_adapters.postgres import PostgresTaskStore, listing, sender
+from todo_adapters.postgres import PostgresTaskStore, listing, rows, sender
 from todo_adapters.postgres.coalescer import Coalescer
 from todo_adapters.postgres.engine import Engine
 from todo_core import ChangeQuery, Decision, OwnerId, Pair, Plan, Seen, SyncQuery, SyncToken, TaskQuery
@@ -97,7 +97,7 @@ NEXT_SYNC = SyncQuery(now=LATER, kept_since=NOON, limit=100, since=SyncToken(Mar
     ("read", "weight"),
     [
         (lambda store: store.tasks_of(ANN).page(TaskQuery(limit=100)), 101),  # one more shows whether there are more
-        (lambda store: store.tasks_of(ANN).changes(ChangeQuery(limit=100)), 100),
+        (lambda store: store.tasks_of(ANN).changes(ChangeQuery(limit=100)), 200),  # each has a thing twice, as JSON
         (lambda store: store.tasks_of(ANN).sync(FIRST_SYNC), 100),
         (lambda store: store.tasks_of(ANN).sync(NEXT_SYNC), 100),
         (lambda store: store.tasks_of(ANN).lists(), 20),
@@ -152,7 +152,7 @@ async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(
         return work(*arguments)
 
     monkeypatch.setattr(asyncio, "to_thread", to_thread)
-    for length, count in ((10, 0), (1000, 1)):
+    for length, count in ((10, 0), (1000, 3)):
         beside.clear()
         made = [make_task(id=make_id(1000 * length + each), description="\ufdfa" * length) for each in range(30)]
         decision = Decision(tuple(Pair(None, task) for task in made))
@@ -163,3 +163,30 @@ async def test_long_texts_of_a_change_are_folded_beside_the_event_loop(
 
 def always(decision: Decision, _: Seen) -> Decision:
     return decision
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("x" * 1000, 21),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE}" * 1000, 21),
+        ("e\N{COMBINING ACUTE ACCENT}" * 500, 221),
+        ("\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 1000, 221),
+    ],
+    ids=["ASCII", "composed", "decomposed", "grows"],
+)
+async def test_a_task_that_takes_long_to_fold_weighs_more(text: str, weight: int) -> None:
+    assert rows.weight_of(make_task(title="x", description=text)) == weight
+    tagged = make_task(title="x", description="", tags=tuple(f"{text[:49]}{number:x}" for number in range(10)))
+    assert rows.weight_of(tagged) == 1 + (100 if weight > 21 else 0)
+
+
+async def test_creations_of_what_takes_long_to_fold_share_no_statement(
+    postgres_store: PostgresTaskStore, batches: list[int]
+) -> None:
+    tasks = postgres_store.tasks_of(ANN)
+    await add(tasks, make_task())
+    for text, expected in (("x" * 1000, [9]), ("e\N{COMBINING ACUTE ACCENT}" * 500, [1] * 9)):
+        batches.clear()
+        await asyncio.gather(*(add(tasks, make_task(description=text)) for _ in range(9)))
+        assert batches == expected

@@ -93,6 +93,24 @@ def door() -> Door:
     return Door()
 
 
+@pytest.mark.parametrize(
+    ("headers", "whose"),
+    [
+        ([(b"authorization", b"Bearer known")], BOB),
+        ([(b"authorization", b"Bearer good")], ("an address", PEER)),
+        ([(b"authorization", b"Basic known")], ("an address", PEER)),
+        ([(b"authorization", b"\xff")], ("an address", PEER)),
+        ([(b"accept", b"*/*")], ("an address", PEER)),
+    ],
+)
+def test_before_it_starts_a_request_is_that_of_a_verified_tokens_user_or_of_its_peer(
+    door: Door, headers: list[tuple[bytes, bytes]], whose: object
+) -> None:
+    assert door.identify.whose({"headers": headers, "client": (PEER, 50000)}) == whose
+    assert door.identify.whose({"headers": [], "client": None}) == ("an address", None)
+    assert door.verifier.verified == []
+
+
 async def test_after_too_many_bad_tokens_no_token_of_that_address_is_verified(door: Door) -> None:
     await door.flood()
     assert len(door.verifier.verified) == 3

@@ -128,8 +128,8 @@ async def test_pages_follow_each_other(service: Service) -> None:
 async def test_a_log_search_reads_a_bounded_number_of_pages_and_continues_later(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("todo_app.mcp.changes.LIMIT_MAX", 2)
-    monkeypatch.setattr("todo_app.mcp.changes.PAGES_LOOKED_THROUGH", 2)
+    monkeypatch.setattr("todo_app.mcp.changes._AT_A_TIME", 2)
+    monkeypatch.setattr("todo_app.mcp.changes.LOOKED_THROUGH", 4)
     task = await added(service)
     await call(service, "complete_task", id=task)
     for n in range(7):
@@ -142,8 +142,21 @@ async def test_a_log_search_reads_a_bounded_number_of_pages_and_continues_later(
     assert asked == 3
 
 
+async def test_a_page_of_large_tasks_ends_early(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_app.mcp.answers.SIZE_MAX", 1500)
+    made = [await added(service, f"{number}", description="x" * 1000) for number in range(5)]
+    for sort, expected in (("created_at", made), ("-title", made[::-1])):
+        found, sizes, cursor = list[str](), list[int](), None
+        while not sizes or cursor is not None:
+            page = await call(service, "list_tasks", sort=sort, limit=4, cursor=cursor)
+            found += [each["id"] for each in page["items"]]
+            sizes.append(len(page["items"]))
+            cursor = page["next_cursor"]
+        assert (found, sizes) == (expected, [2, 2, 1])
+
+
 async def test_a_page_of_large_changes_ends_early(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("todo_app.mcp.changes.SIZE_MAX", 1500)
+    monkeypatch.setattr("todo_app.mcp.answers.SIZE_MAX", 1500)
     for _ in range(3):
         task = await added(service)
         await call(service, "update_task", id=task, description="x" * 1000)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -67,6 +68,27 @@ async def until(condition: Callable[[], object]) -> None:
 
 def listing(service: Service, name: int | str, **given_: Any) -> "asyncio.Task[httpx.Response]":
     return asyncio.create_task(service.ask("GET", f"{TASKS}?q={name}", **given_))
+
+
+async def test_threads_take_short_turns_while_a_request_waits_or_is_refused() -> None:
+    usual, short = sys.getswitchinterval(), pytest.approx(0.0002)
+    async with stalled() as (service, store):
+        for number in range(16):
+            listing(service, number)
+        await until(lambda: len(store.inside) == 16)
+        assert sys.getswitchinterval() == usual
+        waiting = listing(service, 16)
+        await until(lambda: sys.getswitchinterval() == short)
+        store.let_go.set()
+        await waiting
+        assert sys.getswitchinterval() == usual
+    places = RequestTurns(max_concurrent=1, max_waiting=0)
+    await places.take(ANN, asyncio.Queue[Any]().get)
+    refused = asyncio.ensure_future(places.take(ANN, asyncio.Queue[Any]().get))
+    await until(lambda: sys.getswitchinterval() == short)
+    with pytest.raises(TooManyAtOnce):
+        await refused
+    assert sys.getswitchinterval() == usual
 
 
 async def test_excess_requests_are_refused_one_after_the_other() -> None:

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final
+from unicodedata import is_normalized
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Column
@@ -49,7 +50,7 @@ COMPLETING: Final = ("completed_at", "version", "updated_at")
 
 WEIGHT_OF_LISTS: Final = 20  # rows: most owners have fewer
 _CHARACTERS_OF_A_ROW: Final = 50
-_CHARACTERS_FOLDED: Final = 5  # so many take at most as long as making a row
+_CHARACTERS_FOLDED: Final = 5  # so many take at most as long to fold, send and store as a row to read
 _ARRAYS: Final = frozenset(name for name in WRITTEN if isinstance(tasks.c[name].type, ARRAY))
 _POSITION_READ: Final = READ.index("position")
 _ARRAYS_READ: Final = tuple(READ.index(name) for name in READ if name in _ARRAYS)
@@ -68,13 +69,16 @@ def task_of(owner: OwnerId, row: Sequence[Any]) -> Task:
 
 def weight_of(task: Task | None) -> int:
     """The cost of writing the task, in rows of a listing."""
-    return 1 if task is None else 1 + (len(task.title) + len(task.description or "")) // _CHARACTERS_OF_A_ROW
-
-
-def folding_of(task: Task) -> int:
-    """The highest possible cost of folding the task's texts, in rows of a listing; 0 for ASCII, which is fast."""
+    if task is None:
+        return 1
     texts = (task.title, task.description or "")
-    return sum(len(text) for text in texts if not text.isascii()) // _CHARACTERS_FOLDED
+    slow = sum(map(_folded_slowly, (*texts, *task.tags)))
+    return 1 + sum(map(len, texts)) // _CHARACTERS_OF_A_ROW + slow // _CHARACTERS_FOLDED
+
+
+def _folded_slowly(text: str) -> int:
+    """How many characters of a text take long to fold, and may become up to 18 each: none if it is composed."""
+    return 0 if text.isascii() or is_normalized("NFKC", text) else len(text)
 
 
 def task_columns(names: Iterable[str], written: Sequence[Task]) -> Columns:

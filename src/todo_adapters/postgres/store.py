@@ -143,7 +143,7 @@ class PostgresOwnedTasks:
         shape = shape_of(query)
         pages = log_pages(shape)
         if shape.is_bounded:
-            return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=query.limit)
+            return await self._sender.read(pages, (self._owner, query), owner=self._owner, weight=2 * query.limit)
         return await self._sender.read_unshared(pages, (self._owner, query), owner=self._owner)
 
     async def sync(self, query: SyncQuery) -> SyncPage:

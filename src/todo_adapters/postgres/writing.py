@@ -26,14 +26,12 @@ from todo_adapters.postgres.rows import (
     WRITTEN,
     answer_text,
     fitting,
-    folding_of,
     from_call,
     logged,
     task_columns,
     unnested,
 )
 from todo_adapters.postgres.sharding import for_calls
-from todo_adapters.threads import in_thread_if_many
 from todo_core import Once, Pair, Task
 from todo_core.changes import Members, difference
 
@@ -350,8 +348,7 @@ def _batch(
     shared: LiteralString, alone: LiteralString, columns: Callable[[Sequence[Write]], Columns]
 ) -> Batch[Write, Outcome]:
     async def write(connection: AsyncConnection[Any], writes: Sequence[Write]) -> list[Outcome]:
-        values = await in_thread_if_many(sum(folding_of(write.task) for write in writes), columns, writes)
-        rows = await execute(connection, *for_calls(connection, shared, values, alone=alone))
+        rows = await execute(connection, *for_calls(connection, shared, columns(writes), alone=alone))
         return [Outcome(Result(result), number) for _, number, result in sorted(rows)]
 
     return write

@@ -9,6 +9,7 @@ from todo_app.api.replies import CHANGED, reply_with, reply_with_changed
 from todo_app.api.tasks import AS_IT_IS
 from todo_app.http.exchange import Reply
 from todo_app.http.headers import read_time_zone
+from todo_app.http.turns import give_way
 
 RECURRING: Final = Subject("recurring tasks", "The occurrences of a task that recurs.")
 
@@ -67,6 +68,7 @@ async def list_occurrences(call: Call[None]) -> Reply:
     """
     await call.tasks.get(call.owner, call.task_id)  # an unknown task takes precedence over an invalid query
     limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
+    await give_way()
     items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
     return reply_with(wire.Occurrences(items))
 
@@ -85,5 +87,6 @@ async def preview_occurrences(call: Call[None]) -> Reply:
     The dates that a task with this `due_date` and rule would have. Nothing is stored. Refuses what creating it would
     refuse.
     """
+    await give_way()  # it waits for nothing, so hundreds would be answered in a row
     items = await call.tasks.preview(**read_preview(call.query_string), zone=read_time_zone(call.exchange))
     return reply_with(wire.Occurrences(items))

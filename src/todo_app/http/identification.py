@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
 from todo_adapters.jwt_identity import bearer_token
@@ -56,15 +57,26 @@ class Identification:
 
     async def __call__(self, exchange: Exchange, scope: Scope) -> Identity:
         """The identity that the request's token proves."""
-        header = exchange.header(b"authorization")
         try:
-            token = bearer_token([] if header is None else [header])
+            token = _token(exchange.header(b"authorization"))
             return self._verifier.cached(token) or await self._verify(token, self.address(exchange, scope))
         except (NotAuthenticated, TooManyRequests, IdentityUnavailable) as refused:
             exchange.reason = _REASONS.get(type(refused)) or _several_headers(scope) or str(refused)
             verdict = self._bad_tokens.peek(self.address(exchange, scope))
             exchange.answer_headers += [self._policy, limit_header("bad-tokens", verdict)]
             raise
+
+    def whose(self, scope: Scope) -> Hashable:
+        """Whose the request is, if nothing is verified anew: the user of a token, otherwise the peer's address.
+
+        It takes some microseconds: hundreds of requests may wait in a round of the event loop.
+        """
+        header = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), None)
+        with suppress(NotAuthenticated):
+            if (known := self._verifier.cached(_token(header))) is not None:
+                return known.owner
+        peer = scope.get("client")
+        return "an address", peer and peer[0]
 
     async def _verify(self, token: str, address: str) -> Identity:
         _check(self._bad_tokens.peek(address))
@@ -91,6 +103,11 @@ class Identification:
     def _trusts(self, address: str) -> bool:
         parsed = _parsed(address)
         return parsed is not None and any(parsed in network for network in self._trusted_proxies)
+
+
+def _token(header: bytes | None) -> str:
+    """The token in the header `Authorization`. Raises `NotAuthenticated`."""
+    return bearer_token([] if header is None else [header])
 
 
 def _several_headers(scope: Scope) -> str | None:

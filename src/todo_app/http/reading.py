@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from todo_adapters.deadlines import Deadlines
 from todo_app.http.errors import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMediaType
 from todo_app.http.exchange import Exchange, Receive
+from todo_app.http.turns import give_way
 
 BODY_MAX: Final = 64 * 1024  # bytes
 DEPTH_MAX: Final = 100  # nested brackets; Python's own limit differs between versions
@@ -27,6 +28,7 @@ _MEDIA_TYPE = re.compile(
     r'([\w.+-]{1,60}/[\w.+-]{1,60})[ \t]*+(?:;[ \t]*+(?:charset="?utf-?8"?[ \t]*+)?)?', re.IGNORECASE | re.ASCII
 )
 _TYPE_MAX: Final = 200  # bytes of a Content-Type or Content-Encoding that are read
+_LONG: Final = 4096  # bytes: what is done with so many may take a millisecond
 _OPENING: Final = b"[{"
 _OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _PART: Final = 32 * 1024  # brackets and quotes, counted in a millisecond
@@ -39,7 +41,10 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 
 
 async def read_bytes(exchange: Exchange, receive: Receive, max_bytes: int = BODY_MAX) -> bytes:
-    """The body. Raises `BodyTooLarge` if it has more than that many bytes, `BodyTooSlow` and `MalformedRequest`."""
+    """The body. Raises `BodyTooLarge` if it has more than that many bytes, `BodyTooSlow` and `MalformedRequest`.
+
+    Of requests whose bodies are longer than usual, one continues in each round of the event loop.
+    """
     announced = exchange.header(b"content-length") or b"0"
     if announced == b"0" and exchange.is_http1 and exchange.header(b"transfer-encoding") is None:
         return b""  # RFC 9112 §6.3: a request without either has no body
@@ -49,9 +54,12 @@ async def read_bytes(exchange: Exchange, receive: Receive, max_bytes: int = BODY
         raise _too_large(max_bytes)
     try:
         with _LIMITS.one():
-            return await _gather(receive, max_bytes)
+            body = await _gather(receive, max_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"The body must arrive within {BODY_SECONDS:.0f} seconds.") from None
+    if len(body) > _LONG:
+        await give_way(0)
+    return body
 
 
 async def _gather(receive: Receive, max_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from todo_adapters.threads import SHORT_TURNS
 from todo_app.http.errors import MalformedRequest, TooManyAtOnce
 from todo_app.http.exchange import Message, Receive
 
@@ -21,7 +22,8 @@ class RequestTurns:
     """Places for the requests of each user, or other key, in this process: some are handled, some more wait in order.
 
     A place is held until the client has read the answer, as far as the server can know. A waiting request holds no
-    other resource.
+    other resource. While one waits or is refused, the process's threads take short turns: the one that receives other
+    users' requests needs the interpreter's lock for each.
     """
 
     def __init__(self, *, max_concurrent: int, max_waiting: int, detail: str = "") -> None:
@@ -42,6 +44,10 @@ class RequestTurns:
         if line.busy < self._max_concurrent:
             line.busy += 1
             return receive
+        with SHORT_TURNS:
+            return await self._take_later(line, key, receive)
+
+    async def _take_later(self, line: "_Line", key: Hashable, receive: Receive) -> Receive:
         if len(line.waiting) >= self._max_waiting:
             async with self._refusing:
                 await asyncio.sleep(REFUSE_EVERY)

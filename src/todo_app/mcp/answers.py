@@ -1,5 +1,6 @@
 """The tools' answers: things without empty members, dates with their weekdays, and refusals as in the API."""
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -10,11 +11,24 @@ from todo_app.http.problems import problem_of
 from todo_app.mcp.schema import THINGS_MAX, Json
 from todo_core import Committed, Entry, InsufficientScope, Task, TaskList, TodoError
 
+SIZE_MAX: Final = 250_000  # bytes, after which a page ends: the SDK makes an answer in one stretch, of 20 ms for 7 MB
 # Not needed by a model, which never sends them back.
 _LEFT_OUT: Final = frozenset({"user_id", "version", "created_at", "updated_at", "position", "due_at"})
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WHOLE: Final = frozenset({"created", "deleted", "restored"})
 """Actions on a whole thing: the history's `fields` would only repeat it."""
+
+
+def as_many_as_fit(items: Iterable[Json]) -> list[Json]:
+    """The first items, until they have `SIZE_MAX` bytes together."""
+    fitting: list[Json] = []
+    size = 0
+    for each in items:
+        fitting.append(each)
+        size += len(msgspec.json.encode(each))
+        if size > SIZE_MAX:
+            break
+    return fitting
 
 
 def task(of: Task) -> Json:

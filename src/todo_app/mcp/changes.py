@@ -1,6 +1,7 @@
 """The tools for changes: searching, undoing, restoring."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
@@ -11,14 +12,16 @@ from msgspec import UNSET, Meta, UnsetType
 
 from todo_app.api.listing import log_place
 from todo_app.api.operation import DELETE, READ, WRITE
+from todo_app.http.turns import give_way
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, Json
-from todo_app.mcp.tool import Caller, Named, for_each, several, tool
+from todo_app.mcp.tool import FEW, Caller, Named, for_each, several, tool
 from todo_core import (
     Action,
     ChangeQuery,
     Entry,
     InvalidInput,
+    Kind,
     ListId,
     ListNotFound,
     Place,
@@ -29,8 +32,8 @@ from todo_core import (
 from todo_core.changes import LIMIT_DEFAULT, LIMIT_MAX, place_of
 from todo_core.due import DATE_RULE, has_time, instant, is_readable, read_date
 
-SIZE_MAX: Final = 1_000_000  # bytes, after which a page ends: the SDK makes an answer in one stretch, of 20 ms for 7 MB
-PAGES_LOOKED_THROUGH: Final = 10  # of the log, in one call; a cursor continues from there
+_AT_A_TIME: Final = 50  # entries that are read, or things whose titles are looked up
+LOOKED_THROUGH: Final = 2000  # entries of the log, in one call; a cursor continues from there
 
 
 @tool(Named, WRITE, schema.TAKEN_BACK, repeatable=True)
@@ -96,15 +99,12 @@ async def search_changes(call: Caller, asked: SearchChanges) -> Json:
     )
     wanted = _Wanted(asked.action, _moment(call, "since", asked.since), _moment(call, "before", asked.before))
     entries, place = await _search(call, query, wanted)
-    titles = await asyncio.gather(*(_title(call, each) for each in entries))
-    items: list[Json] = []
-    size = 0
-    for each, title in zip(entries, titles, strict=True):
-        if size > SIZE_MAX:
-            place = place_of(entries[len(items) - 1])
-            break
-        items.append(answers.entry(each, title))
-        size += len(msgspec.json.encode(items[-1]))
+    titles = await _titles(call, entries)
+    if len(entries) > FEW:
+        await call.alone()
+    items = answers.as_many_as_fit(answers.entry(each, titles[each.kind, each.id]) for each in entries)
+    if len(items) < len(entries):
+        place = place_of(entries[len(items) - 1])
     return {"items": items, "next_cursor": f"{place.number}.{place.id}" if place else None}
 
 
@@ -123,8 +123,9 @@ class _Wanted:
 async def _search(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[list[Entry], Place | None]:
     """The first wanted entries, and where the search continues, if there may be more."""
     found: list[Entry] = []
-    wide = replace(query, limit=LIMIT_MAX)
-    for _ in range(PAGES_LOOKED_THROUGH):
+    wide = replace(query, limit=_AT_A_TIME)
+    for _ in range(LOOKED_THROUGH // _AT_A_TIME):
+        await give_way()
         page = await call.tasks.history(call.owner, wide)
         for each in page.items:
             if wanted.since is not None and each.at < wanted.since:
@@ -137,6 +138,17 @@ async def _search(call: Caller, query: ChangeQuery, wanted: _Wanted) -> tuple[li
             return found, None
         wide = replace(wide, after=page.next)
     return found, wide.after
+
+
+async def _titles(call: Caller, entries: Sequence[Entry]) -> dict[tuple[Kind, UUID], str | None]:
+    """The titles of the entries' things, by kind and id."""
+    things = list({(each.kind, each.id): each for each in entries}.values())
+    titles: dict[tuple[Kind, UUID], str | None] = {}
+    for begin in range(0, len(things), _AT_A_TIME):
+        part = things[begin : begin + _AT_A_TIME]
+        found = await asyncio.gather(*(_title(call, each) for each in part))
+        titles |= {(each.kind, each.id): title for each, title in zip(part, found, strict=True)}
+    return titles
 
 
 async def _title(call: Caller, entry: Entry) -> str | None:

@@ -1,17 +1,20 @@
 """`POST /mcp`: the tools over Streamable HTTP, stateless, with JSON answers."""
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from typing import Any, Final
 
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 
+from todo_adapters.threads import examine_young, in_thread
 from todo_app.api.replies import FRESH
 from todo_app.http.exchange import App, Exchange, Header, Message, Receive, Reply, Scope
 from todo_app.http.headers import read_time_zone
 from todo_app.http.reading import JSON, read_bytes, require_type
 from todo_app.http.resource import MCP
+from todo_app.http.turns import give_way
 from todo_app.mcp.message import read_message
 from todo_app.mcp.tool import Caller
 from todo_core import TaskService
@@ -29,6 +32,7 @@ class McpEndpoint:
     def __init__(self, tasks: TaskService) -> None:
         self._tasks = tasks
         self._loading: asyncio.Task[App] | None = None
+        self._making = asyncio.Lock()
 
     def route(self) -> HTTPRouteHandler:
         """The endpoint's route."""
@@ -42,19 +46,24 @@ class McpEndpoint:
         """The SDK's answer. Raises a `TodoError` for an unreadable request, a missing scope, or a bug in a tool."""
         exchange = Exchange.of(request)
         require_type(exchange, (JSON,))
-        caller = Caller(self._tasks, request["user"], read_time_zone(exchange))
+        turn = _Turn(self._making)
+        caller = Caller(self._tasks, request["user"], read_time_zone(exchange), turn.take)
         body = await read_bytes(exchange, receive)
         read_message(body)
         answer, asked = _Answer(), {**request, "headers": _plain(request["headers"]), _CALLER: caller}
         sdk = await self._sdk()
-        await sdk(asked, _replayed(body, receive), answer.send)
+        await give_way(0)
+        try:
+            await sdk(asked, _replayed(body, receive), answer.send)
+        finally:
+            turn.give_back()
         if _FAILURE in asked:
             raise asked.pop(_FAILURE)
         return answer.reply()
 
     async def _sdk(self) -> App:
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(_load))
+            self._loading = asyncio.create_task(in_thread(_load))
         try:
             return await asyncio.shield(self._loading)
         except Exception:
@@ -62,9 +71,31 @@ class McpEndpoint:
             raise
 
 
+class _Turn:
+    """A request's turn to make a large answer, which it takes once at most."""
+
+    def __init__(self, making: asyncio.Lock) -> None:
+        self._making = making
+        self._is_ours = False
+
+    async def take(self) -> None:
+        """Wait for it, and then for other requests."""
+        if not self._is_ours:
+            self._is_ours = await self._making.acquire()
+        await give_way()
+
+    def give_back(self) -> None:
+        """End it. The SDK leaves garbage, which would be examined with that of other answers, for up to 17 ms."""
+        if self._is_ours:
+            self._making.release()
+            examine_young()
+
+
 def _load() -> App:
     """Load the SDK, which takes long: in a thread, and only if an agent calls."""
     from todo_app.mcp.server import http_server
+
+    gc.freeze()  # or the next requests would wait 10 ms while its modules are examined
 
     def scope_of(request: Any) -> Scope:
         scope: Scope = request.request.scope

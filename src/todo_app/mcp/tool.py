@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -34,13 +34,22 @@ from todo_core import (
 )
 
 
+async def _at_once() -> None:
+    """For a caller beside whom there are no others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of a tool. `zone`: the user's time zone, which decides which day is today."""
+    """The caller of a tool. `zone`: the user's time zone, which decides which day is today.
+
+    `alone` returns when no other large answer is being made: one of hundreds of tasks takes ten milliseconds, most of
+    them in the SDK.
+    """
 
     tasks: TaskService
     identity: Identity
     zone: str | None = None
+    alone: Callable[[], Awaitable[None]] = _at_once
 
     @property
     def owner(self) -> OwnerId:
@@ -51,6 +60,9 @@ class Caller:
     def options(self) -> WriteOptions:
         """The options of this caller's writes."""
         return WriteOptions(client=self.identity.client, zone=self.zone)
+
+
+FEW: Final = 10  # items of an answer that is not large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +92,10 @@ class Tool:
         """Run the tool. Raises a `TodoError`."""
         if not call.identity.may(self.scope):
             raise InsufficientScope(self.scope)
-        return await self.run(call, read(self._decoder, arguments, writes=not self.reads))
+        answer = await self.run(call, read(self._decoder, arguments, writes=not self.reads))
+        if any(isinstance(value, list) and len(value) > FEW for value in answer.values()):
+            await call.alone()
+        return answer
 
 
 A = TypeVar("A", bound=msgspec.Struct)
