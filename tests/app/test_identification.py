@@ -103,11 +103,13 @@ def door() -> Door:
         ([(b"accept", b"*/*")], ("an address", PEER)),
     ],
 )
-def test_before_it_starts_a_request_is_that_of_a_verified_tokens_user_or_of_its_peer(
+def test_before_it_starts_a_request_is_that_of_a_verified_tokens_user_or_of_its_address(
     door: Door, headers: list[tuple[bytes, bytes]], whose: object
 ) -> None:
     assert door.identify.whose({"headers": headers, "client": (PEER, 50000)}) == whose
-    assert door.identify.whose({"headers": [], "client": None}) == ("an address", None)
+    behind = [*headers, (b"x-forwarded-for", b"203.0.113.8")]
+    expected = whose if whose == BOB else ("an address", "203.0.113.8")
+    assert door.identify.whose({"headers": behind, "client": (PROXY, 50000)}) == expected
     assert door.verifier.verified == []
 
 
@@ -221,6 +223,7 @@ async def test_of_thousands_of_forwarded_addresses_only_the_last_are_read(
 async def test_a_forwarded_address_that_is_far_too_long_is_not_parsed(
     door: Door, monkeypatch: pytest.MonkeyPatch, hop: str
 ) -> None:
+    identification._parse.cache_clear()
     parsed: list[str] = []
     parse = identification.ipaddress.ip_address
     monkeypatch.setattr(identification.ipaddress, "ip_address", lambda text: parsed.append(text) or parse(text))

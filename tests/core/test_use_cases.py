@@ -380,3 +380,11 @@ async def test_an_invalid_id_of_the_client_is_refused(service: TaskService) -> N
             await call
         assert refusal.value.problems[0] == Problem("id", ID_RULE)
         assert [each.field for each in refusal.value.problems].count("id") == 1
+
+
+async def test_the_occurrences_of_a_task_are_those_of_the_task_as_it_was_read(recurring: TaskService) -> None:
+    made = await recurring.create(ANN, title="Rent", due_date="2031-01-31", recurrence="FREQ=MONTHLY")
+    found = await recurring.occurrences(ANN, made.task.id, limit=3)
+    assert found == recurring.occurrences_of(made.task, limit=3) == ["2031-01-31", "2031-02-28", "2031-03-31"]
+    with pytest.raises(InvalidInput):
+        recurring.occurrences_of(made.task, limit=101)

@@ -76,7 +76,7 @@ _CALLS: Final = re.compile(r"\bunnest\(([^\]]*?)\) with ordinality as call\(")
 def of_one_call(statement: LiteralString) -> LiteralString:
     """The same statement for a single call, whose values are parameters, not arrays.
 
-    A creation alone takes 0.85 of the time, a change 0.8 (docs/performance.md).
+    Alone, it takes 0.83 of the time (docs/performance.md).
     """
     with_values = _ARRAY.sub(r"\1", _OWNERS.sub(r"\1", statement))
     return _CALLS.sub(r"(values (\1, 1::bigint)) as call(", with_values)

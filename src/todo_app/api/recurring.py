@@ -66,10 +66,10 @@ async def list_occurrences(call: Call[None]) -> Reply:
     The current one first, assuming that each is completed when it is due, or now if it is overdue. A task without a
     rule has one date, and a task without a due date none.
     """
-    await call.tasks.get(call.owner, call.task_id)  # an unknown task takes precedence over an invalid query
+    task = await call.tasks.get(call.owner, call.task_id)  # an unknown task takes precedence over an invalid query
     limit, zone = read_occurrences(call.query_string), read_time_zone(call.exchange)
     await give_way()
-    items = await call.tasks.occurrences(call.owner, call.task_id, limit=limit, zone=zone)
+    items = call.tasks.occurrences_of(task, limit=limit, zone=zone)
     return reply_with(wire.Occurrences(items))
 
 

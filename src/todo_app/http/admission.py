@@ -13,7 +13,7 @@ from todo_app.http.exchange import Scope
 
 PER_ROUND: Final = 4  # of one token
 IN_ALL: Final = 64  # in a round
-CROWD: Final = 64  # that wait
+CROWD: Final = 64  # requests
 PAUSE: Final = 0.001  # seconds from round to round of a crowd: its answers are sent in order, and others' behind them
 Start: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context]
 """What the server wants called in the event loop to start a request, and in which context."""
@@ -22,10 +22,11 @@ Start: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context]
 class Admission:
     """Starts requests: in each round of the event loop at most `PER_ROUND` under one token, and `IN_ALL` together.
 
-    Tokens take turns; while a crowd waits, users with verified tokens do, and the addresses of all others, whose tokens
-    may all be different. Without it, hundreds of requests that arrive together would all start before the next request
-    of another user; to start one takes as long as a quarter of a small request. While a crowd waits, the threads of the
-    process take short turns, since the one that receives requests needs the interpreter's lock for each.
+    Tokens take turns. Once `CROWD` requests wait or arrive together, and until none waits, users with verified tokens
+    take turns, and the addresses of all others, whose tokens may all be different; and the rounds pause. Without it,
+    hundreds of requests that arrive together would all start before the next request of another user; to start one
+    takes as long as a quarter of a small request. Once `CROWD` wait, the threads of the process take short turns too,
+    since the one that receives requests needs the interpreter's lock for each.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, whose: Callable[[Scope], Hashable]) -> None:
@@ -117,10 +118,11 @@ class Admission:
     def _line_up_anew(self) -> None:
         """Line all that wait up by whose they are."""
         self._are_many = True
-        waiting = [start for line in self._lines.values() for start in line]
-        self._lines.clear()
-        for start in waiting:
-            self._lines.setdefault(self._key(start), deque()).append(start)
+        lines = OrderedDict[Hashable, deque[Start]]()
+        for line in self._lines.values():
+            for start in line:
+                lines.setdefault(self._key(start), deque()).append(start)
+        self._lines = lines
 
     def _key(self, start: Start) -> Hashable:
         scope: Scope = start[1][-1].scope

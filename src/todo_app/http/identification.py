@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
 from todo_adapters.jwt_identity import bearer_token
@@ -67,16 +68,15 @@ class Identification:
             raise
 
     def whose(self, scope: Scope) -> Hashable:
-        """Whose the request is, if nothing is verified anew: the user of a token, otherwise the peer's address.
+        """Whose the request is, if nothing is verified anew: the user of a token, otherwise the client's address.
 
         It takes some microseconds: hundreds of requests may wait in a round of the event loop.
         """
-        header = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), None)
+        fields = dict(scope["headers"])
         with suppress(NotAuthenticated):
-            if (known := self._verifier.cached(_token(header))) is not None:
+            if (known := self._verifier.cached(_token(fields.get(b"authorization")))) is not None:
                 return known.owner
-        peer = scope.get("client")
-        return "an address", peer and peer[0]
+        return "an address", self._address(fields.get(b"x-forwarded-for"), scope)
 
     async def _verify(self, token: str, address: str) -> Identity:
         _check(self._bad_tokens.peek(address))
@@ -89,10 +89,12 @@ class Identification:
 
     def address(self, exchange: Exchange, scope: Scope) -> str:
         """The client's address: the peer's, or from trusted proxies the last untrusted one of `X-Forwarded-For`."""
+        return self._address(exchange.header(b"x-forwarded-for"), scope)
+
+    def _address(self, forwarded: bytes | None, scope: Scope) -> str:
         address = scope["client"][0] if scope["client"] else ""
         if self._trusts(address):
-            forwarded = (exchange.header(b"x-forwarded-for") or b"").decode("latin-1")
-            for hop in reversed(forwarded.rsplit(",", HOPS_MAX)[-HOPS_MAX:]):
+            for hop in reversed((forwarded or b"").decode("latin-1").rsplit(",", HOPS_MAX)[-HOPS_MAX:]):
                 if not (hop := hop.strip()):
                     continue
                 address = hop
@@ -122,8 +124,11 @@ def _check(verdict: Verdict) -> None:
 
 
 def _parsed(address: str) -> Address | None:
-    if len(address) > _ADDRESS_LENGTH:
-        return None
+    return _parse(address) if len(address) <= _ADDRESS_LENGTH else None
+
+
+@lru_cache(256)
+def _parse(address: str) -> Address | None:
     if found := _WITH_PORT.fullmatch(address):
         address = found["v6"] or found["v4"] or ""
     try:

@@ -155,7 +155,10 @@ class TaskUseCases(UseCases):
         self, owner: OwnerId, task_id: TaskId, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None
     ) -> list[str]:
         """The task's next due dates, current one first. Raises `InvalidInput` for a limit outside 1 to 100."""
-        task = await self.get(owner, task_id)
+        return self.occurrences_of(await self.get(owner, task_id), limit=limit, zone=zone)
+
+    def occurrences_of(self, task: Task, *, limit: int = OCCURRENCES_DEFAULT, zone: str | None = None) -> list[str]:
+        """The next due dates of a task as it was read. Raises as `occurrences` does."""
         return self._course().occurrences(task, Now(self.clock.now(), zone), limit)
 
     async def preview(
