@@ -72,6 +72,7 @@ SETTINGS = {"TODO_CORS_ORIGINS": ORIGIN, "TODO_TRUSTED_PROXIES": "127.0.0.1,10.0
 _BLANKS, _DIGITS = " " * 60_000, "1" * 60_000
 LONG_HEADERS = {
     "Accept-Encoding": ["gzip;q=0.," * 6_000, f",{_BLANKS}gzip"],
+    "Accept": ["application/json," * 4_000, f"application/json,{_BLANKS}text/event-stream"],
     "Access-Control-Request-Headers": ["a," * 30_000, "a" * 60_000, f"a{_BLANKS},"],
     "Access-Control-Request-Method": ["A" * 60_000],
     "Authorization": [f"Bearer {'a' * 60_000}", f"Bearer {'a.' * 30_000}", f"Bearer{_BLANKS}", "b" * 60_000],
@@ -83,6 +84,7 @@ LONG_HEADERS = {
     "If-Match": [f'"1"{_BLANKS}x', '"1",' * 15_000, "," * 60_000, f'"{_DIGITS}"'],
     "If-None-Match": [f'"1"{_BLANKS}x', '"1",' * 15_000],
     "Last-Event-ID": ["a" * 60_000, _DIGITS],
+    "MCP-Protocol-Version": ["2025-11-25" * 6_000],
     "Merge-Base": [f'"{_DIGITS}"', f'"1"{_BLANKS}x'],
     "Origin": ["https://" + "a" * 60_000],
     "Time-Zone": ["Europe/" * 8_000, "a" * 60_000],
@@ -137,6 +139,14 @@ class Stage:
         """The head of a request to what that user has."""
         lines = [f"{method} /api/{user.name}/{path} HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}"]
         return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
+
+    def call(self, tool: str) -> bytes:
+        """The attacker's call of a tool."""
+        asked = {"name": tool, "arguments": {"limit": 200}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}).encode()
+        lines = ["POST /mcp HTTP/1.1", "Host: x", f"Authorization: Bearer {self.user.token}"]
+        lines += ["Accept: application/json, text/event-stream", "Content-Type: application/json"]
+        return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
     async def ask(self, request: bytes, *, reads: bool = True) -> asyncio.StreamWriter:
         """Send a request on a connection of its own, and count how it is answered."""
@@ -220,8 +230,11 @@ async def long_headers(stage: Stage) -> None:
                 ("PATCH", task),
                 ("GET", "events"),
                 ("OPTIONS", task),
+                ("GET", "/docs"),
+                ("POST", "/mcp"),
             ):
-                head = f"{method} /api/{stage.user.name}/{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+                target = path if path.startswith("/") else f"/api/{stage.user.name}/{path}"
+                head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
                 await asyncio.gather(*(stage.ask(head + body) for _ in "1234"))
 
 
@@ -303,11 +316,7 @@ async def log(stage: Stage) -> None:
 
 
 async def _call(stage: Stage, tool: str) -> None:
-    asked = {"name": tool, "arguments": {"limit": 200}}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}).encode()
-    lines = ["POST /mcp HTTP/1.1", "Host: x", f"Authorization: Bearer {stage.user.token}"]
-    lines += ["Accept: application/json, text/event-stream", "Content-Type: application/json"]
-    request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    request = stage.call(tool)
     await asyncio.gather(*(stage.ask(request) for _ in range(200)))
 
 
@@ -377,6 +386,7 @@ def _stage(options: argparse.Namespace) -> Iterator[tuple[Stage, User]]:
             _fill(server, stage.user, 200, FULL)
             for searcher, kind in zip(stage.searchers, SEARCHES.values(), strict=True):
                 _fill(server, searcher, options.searched, kind.text)
+            asyncio.run(stage.ask(stage.call("list_tasks")))  # the first one loads the SDK, for a second
             yield stage, victim
 
 

@@ -71,8 +71,8 @@ def weight_of(task: Task | None) -> int:
     """The cost of writing the task, in rows of a listing."""
     if task is None:
         return 1
-    texts = (task.title, task.description or "")
-    slow = sum(map(_folded_slowly, (*texts, *task.tags)))
+    texts = (task.title, task.description or "", *task.tags)
+    slow = sum(map(_folded_slowly, texts))
     return 1 + sum(map(len, texts)) // _CHARACTERS_OF_A_ROW + slow // _CHARACTERS_FOLDED
 
 
