@@ -1,9 +1,10 @@
 """Comparison of texts without regard to case and Unicode composition."""
 
 from functools import lru_cache
+from typing import Final
 from unicodedata import normalize
 
-_SHORT = 50  # characters: a tag, which is compared with others and stored, mostly with many tasks
+_SHORT: Final = 50  # characters: a tag, which is compared with others and stored, mostly with many tasks
 
 
 def folded(text: str) -> str:

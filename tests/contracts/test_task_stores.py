@@ -27,18 +27,6 @@ class TestMemory(TaskStoreContract):
         return MemoryTaskStore()
 
 
-@pytest.mark.asyncio(loop_scope="class")  # one loop, so that all tests share the connections too
-class TestPostgres(TaskStoreContract):
-    @pytest_asyncio.fixture(loop_scope="class", scope="class")
-    @classmethod
-    async def store(cls, shared_database_url: str) -> AsyncIterator[TaskStore]:
-        engine = create_engine(shared_database_url)
-        store = PostgresTaskStore(engine)
-        yield store
-        await store.aclose()
-        await engine.dispose()
-
-
 @contextmanager
 def without_the_forms_for_one_call() -> Iterator[None]:
     """Writes are sent as those of several calls are, whoever is alone too."""
@@ -50,17 +38,23 @@ def without_the_forms_for_one_call() -> Iterator[None]:
         yield
 
 
-@pytest.mark.asyncio(loop_scope="class")
-class TestPostgresInSharedStatements(TaskStoreContract):
+@pytest.mark.asyncio(loop_scope="class")  # one loop, so that all tests share the connections too
+class TestPostgres(TaskStoreContract):
+    form: Callable[[], AbstractContextManager[None]] = nullcontext
+
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
     @classmethod
     async def store(cls, shared_database_url: str) -> AsyncIterator[TaskStore]:
         engine = create_engine(shared_database_url)
         store = PostgresTaskStore(engine)
-        with without_the_forms_for_one_call():
+        with cls.form():
             yield store
         await store.aclose()
         await engine.dispose()
+
+
+class TestPostgresInSharedStatements(TestPostgres):
+    form = staticmethod(without_the_forms_for_one_call)
 
 
 @pytest.mark.parametrize("form", [nullcontext, without_the_forms_for_one_call])

@@ -15,7 +15,7 @@ from todo_app.api.operation import DELETE, READ, WRITE
 from todo_app.http.turns import give_way
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, Json
-from todo_app.mcp.tool import FEW, Caller, Named, for_each, several, tool
+from todo_app.mcp.tool import Caller, Named, for_each, several, tool
 from todo_core import (
     Action,
     ChangeQuery,
@@ -100,8 +100,7 @@ async def search_changes(call: Caller, asked: SearchChanges) -> Json:
     wanted = _Wanted(asked.action, _moment(call, "since", asked.since), _moment(call, "before", asked.before))
     entries, place = await _search(call, query, wanted)
     titles = await _titles(call, entries)
-    if len(entries) > FEW:
-        await call.alone()
+    await call.alone_with(entries)
     items = answers.as_many_as_fit(answers.entry(each, titles[each.kind, each.id]) for each in entries)
     if len(items) < len(entries):
         place = place_of(entries[len(items) - 1])

@@ -14,7 +14,7 @@ from todo_app.api.members import Title
 from todo_app.api.operation import READ, WRITE
 from todo_app.mcp import answers, schema
 from todo_app.mcp.schema import LIST, Json
-from todo_app.mcp.tool import FEW, Caller, Named, for_each, read, several, tool
+from todo_app.mcp.tool import Caller, Named, for_each, read, several, tool
 from todo_core import Cursor, InvalidInput, Problem, TaskId
 
 
@@ -36,8 +36,7 @@ async def list_tasks(call: Caller, asked: Any) -> Json:
     texts = [(name, text) for name, value in given.items() for text in _texts(value)]
     query = listing_of(texts)
     page = await call.tasks.page(call.owner, query)
-    if len(page.items) > FEW:
-        await call.alone()
+    await call.alone_with(page.items)
     items = answers.as_many_as_fit(map(answers.task, page.items))
     after = page.next if len(items) == len(page.items) else Cursor.behind(page.items[len(items) - 1], query.sort)
     return {"items": items, "next_cursor": after.encode() if after else None}

@@ -1,6 +1,6 @@
 """The declaration of a tool: its arguments, answer, scope and hints; and how it is called."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType
@@ -33,6 +33,8 @@ from todo_core import (
     WriteOptions,
 )
 
+_FEW: Final = 10  # items of an answer that is not large
+
 
 async def _at_once() -> None:
     """For a caller beside whom there are no others."""
@@ -51,6 +53,11 @@ class Caller:
     zone: str | None = None
     alone: Callable[[], Awaitable[None]] = _at_once
 
+    async def alone_with(self, items: Sized) -> None:
+        """Return when the answer with these items may be made: at once if it is not large."""
+        if len(items) > _FEW:
+            await self.alone()
+
     @property
     def owner(self) -> OwnerId:
         """The user."""
@@ -60,9 +67,6 @@ class Caller:
     def options(self) -> WriteOptions:
         """The options of this caller's writes."""
         return WriteOptions(client=self.identity.client, zone=self.zone)
-
-
-FEW: Final = 10  # items of an answer that is not large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +97,9 @@ class Tool:
         if not call.identity.may(self.scope):
             raise InsufficientScope(self.scope)
         answer = await self.run(call, read(self._decoder, arguments, writes=not self.reads))
-        if any(isinstance(value, list) and len(value) > FEW for value in answer.values()):
-            await call.alone()
+        for value in answer.values():
+            if isinstance(value, list):
+                await call.alone_with(value)
         return answer
 
 
